@@ -1,0 +1,179 @@
+"""Files appear whole or not at all; a run folder is started, gone on with, or left alone."""
+
+import hashlib
+import os
+import re
+
+import pytest
+
+from tfkd.artifacts import (
+    RunFolder,
+    atomic_file,
+    atomic_folder,
+    file_sha256,
+    fingerprint,
+    read_json,
+    versions,
+    write_json,
+    write_text,
+)
+from tfkd.errors import ArtifactError
+
+SETTINGS = {"dataset": "demo", "temperature": 2.0, "quiet": False}
+
+
+def exactly(text: str) -> str:
+    return f"^{re.escape(text)}$"
+
+
+def test_atomic_file_appears_when_the_block_ends(tmp_path):
+    path = tmp_path / "new" / "student.keras"
+    with atomic_file(path) as part:
+        part.write_text("weights")
+        assert not path.exists()
+        assert part.suffix == ".keras"
+        assert part.parent == path.parent
+    assert path.read_text() == "weights"
+    assert os.listdir(path.parent) == ["student.keras"]
+
+
+def test_atomic_file_keeps_the_old_content_after_an_error(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError, match="^stop$"):
+        with atomic_file(path) as part:
+            part.write_text("half of the n")
+            raise RuntimeError("stop")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_atomic_folder_replaces_the_old_folder_whole(tmp_path):
+    path = tmp_path / "student"
+    path.mkdir()
+    (path / "old.txt").write_text("old")
+    with atomic_folder(path) as part:
+        (part / "new.txt").write_text("new")
+        assert os.listdir(path) == ["old.txt"]
+    assert os.listdir(path) == ["new.txt"]
+    assert os.listdir(tmp_path) == ["student"]
+
+
+def test_atomic_folder_keeps_the_old_folder_after_an_error(tmp_path):
+    path = tmp_path / "student"
+    path.mkdir()
+    (path / "old.txt").write_text("old")
+    with pytest.raises(RuntimeError, match="^stop$"):
+        with atomic_folder(path) as part:
+            (part / "new.txt").write_text("new")
+            raise RuntimeError("stop")
+    assert os.listdir(path) == ["old.txt"]
+    assert os.listdir(tmp_path) == ["student"]
+
+
+def test_json_round_trip_keeps_letters_readable(tmp_path):
+    path = tmp_path / "a" / "b.json"
+    write_json(path, {"label": "Müll", "rows": 3})
+    assert read_json(path) == {"label": "Müll", "rows": 3}
+    assert path.read_text(encoding="utf-8") == '{\n  "label": "Müll",\n  "rows": 3\n}\n'
+
+
+def test_missing_json_names_the_file(tmp_path):
+    path = tmp_path / "metrics.json"
+    with pytest.raises(
+        ArtifactError, match=exactly(f"Expected the file {path}. It does not exist.")
+    ):
+        read_json(path)
+
+
+@pytest.mark.parametrize("content", [b'{"rows": ', b'"\xff"'], ids=["cut short", "encoding"])
+def test_broken_json_names_the_file(tmp_path, content):
+    path = tmp_path / "metrics.json"
+    path.write_bytes(content)
+    with pytest.raises(
+        ArtifactError, match=f"^Expected JSON in {re.escape(str(path))}. Received: "
+    ):
+        read_json(path)
+
+
+def test_file_sha256_is_that_of_the_bytes(tmp_path):
+    write_text(tmp_path / "a.txt", "abc")
+    assert file_sha256(tmp_path / "a.txt") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_fingerprint_ignores_order_and_sees_every_value():
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+    assert fingerprint({"a": 1, "b": 2}) != fingerprint({"a": 1, "b": 3})
+    assert re.fullmatch("[0-9a-f]{16}", fingerprint({"a": 1}))
+
+
+def test_versions_name_the_packages_that_decide():
+    found = versions()
+    assert {"python", "tensorflow", "keras", "keras-hub", "numpy"} <= set(found)
+    assert all(re.match(r"\d+\.\d+", version) for version in found.values())
+
+
+def test_start_writes_the_settings_with_the_verb(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.start("distill", SETTINGS, overwrite=False)
+    assert run.read_config() == {"verb": "distill", **SETTINGS}
+    assert not run.is_finished
+
+
+def test_unfinished_run_goes_on_with_the_same_settings_only(tmp_path):
+    run = RunFolder(tmp_path)
+    run.start("distill", SETTINGS, overwrite=False)
+    (tmp_path / "backup.npz").write_text("weights")
+    run.start("distill", SETTINGS | {"quiet": True}, overwrite=False)
+    assert (tmp_path / "backup.npz").exists()
+    message = (
+        f"Expected the settings the unfinished run in {tmp_path} was started with: "
+        "temperature=2.0. Received: temperature=3.0. Give the same settings to go on, "
+        "--overwrite to start anew, or another --output-dir."
+    )
+    with pytest.raises(ArtifactError, match=exactly(message)):
+        run.start("distill", SETTINGS | {"temperature": 3.0}, overwrite=False)
+    with pytest.raises(ArtifactError, match="verb='distill'. Received: verb='finetune'"):
+        run.start("finetune", SETTINGS, overwrite=False)
+
+
+def test_finished_run_is_replaced_only_when_asked_for(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.start("distill", SETTINGS, overwrite=False)
+    write_json(run.metrics, {})
+    assert run.is_finished
+    message = (
+        f"Expected an output folder without a finished run. Received: {run.path}. "
+        "Add --overwrite to replace it, or give another --output-dir."
+    )
+    with pytest.raises(ArtifactError, match=exactly(message)):
+        run.start("distill", SETTINGS, overwrite=False)
+    run.start("distill", SETTINGS, overwrite=True)
+    assert os.listdir(run.path) == ["config.json"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_folder_with_other_files_is_never_touched(tmp_path, overwrite):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    message = (
+        f"Expected a new or empty output folder. Received: {tmp_path}, which holds other files. "
+        "Give another --output-dir."
+    )
+    with pytest.raises(ArtifactError, match=exactly(message)):
+        RunFolder(tmp_path).start("distill", SETTINGS, overwrite=overwrite)
+    assert os.listdir(tmp_path) == ["thesis.txt"]
+
+
+def test_folder_that_is_no_run_is_one_line(tmp_path):
+    message = (
+        f"Expected a folder written by `tfkd finetune` or `tfkd distill`. Received: {tmp_path}, "
+        "which has no config.json."
+    )
+    with pytest.raises(ArtifactError, match=exactly(message)):
+        RunFolder(tmp_path).read_config()
+
+
+def test_main_model_is_the_student_else_the_model(tmp_path):
+    assert RunFolder(tmp_path).model == tmp_path / "model"
+    (tmp_path / "student").mkdir()
+    assert RunFolder(tmp_path).model == tmp_path / "student"

@@ -1,0 +1,200 @@
+"""Settings: what is refused and with which words, and what comes through unchanged."""
+
+import dataclasses
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+from tfkd.config import (
+    RECIPE_NAMES,
+    VERBS,
+    BenchmarkConfig,
+    DistillConfig,
+    EvaluateConfig,
+    ExportConfig,
+    FinetuneConfig,
+    PredictConfig,
+    nearest,
+    read_toml,
+)
+from tfkd.errors import ConfigError
+
+SAMPLES = {
+    "finetune": FinetuneConfig(dataset="demo", model="bert_mini", learning_rate=1e-3),
+    "distill": DistillConfig(dataset="demo", temperature=4.0, output_dir=Path("out")),
+    "evaluate": EvaluateConfig(run=Path("run"), dataset="demo", split="train"),
+    "export": ExportConfig(run=Path("run"), lengths=(16, 32), recipes=("float32",)),
+    "benchmark": BenchmarkConfig(runs=(Path("a"), Path("b")), threads=2),
+    "predict": PredictConfig(run=Path("run"), recipe="dynamic_int8"),
+}
+
+
+def exactly(text: str) -> str:
+    return f"^{re.escape(text)}$"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"temperature": 0.5},
+            "Expected `temperature` in [1.0, 100.0]. Received: temperature=0.5.",
+        ),
+        ({"epochs": 0}, "Expected `epochs` in [1, inf]. Received: epochs=0."),
+        (
+            {"student_loss_weight": 1.5},
+            "Expected `student_loss_weight` in [0.0, 1.0]. Received: student_loss_weight=1.5.",
+        ),
+        (
+            {"temperature": math.nan},
+            "Expected `temperature` to be a number. Received: temperature=nan.",
+        ),
+        (
+            {"learning_rate": "5e-5"},
+            "Expected `learning_rate` to be a number. Received: learning_rate='5e-5'.",
+        ),
+        ({"epochs": 2.0}, "Expected `epochs` to be a whole number. Received: epochs=2.0."),
+        ({"epochs": True}, "Expected `epochs` to be a whole number. Received: epochs=True."),
+        ({"control": 1}, "Expected `control` to be true or false. Received: control=1."),
+        ({"dataset": None}, "Expected `dataset` to be a string. Received: dataset=None."),
+        (
+            {"schedule": "cosin"},
+            "Expected `schedule` to be one of linear, cosine, constant. "
+            "Received: schedule='cosin'. Did you mean `cosine`?",
+        ),
+        (
+            {"recipes": ("float32", "int8")},
+            "Expected `recipes` to be one of float32, dynamic_int8. Received: recipes='int8'. "
+            "Did you mean `dynamic_int8`?",
+        ),
+    ],
+)
+def test_bad_value_is_refused_with_name_limits_and_value(changes, message):
+    with pytest.raises(ConfigError, match=exactly(message)):
+        DistillConfig(**({"dataset": "demo"} | changes))
+
+
+def test_unknown_key_is_refused_with_file_and_nearest_name():
+    message = (
+        "Expected only known settings in configs/bad.toml. Received: `temprature`. "
+        "Did you mean `temperature`?"
+    )
+    with pytest.raises(ConfigError, match=exactly(message)):
+        DistillConfig.from_mapping({"dataset": "demo", "temprature": 2.0}, "configs/bad.toml")
+
+
+def test_missing_required_setting_says_how_to_give_it():
+    message = (
+        "Expected `dataset` to be given. Received nothing. Add --dataset to the command or "
+        "`dataset` to the TOML table."
+    )
+    with pytest.raises(ConfigError, match=exactly(message)):
+        DistillConfig.from_mapping({})
+
+
+def test_nearest_lists_everything_when_nothing_is_near():
+    assert nearest("temprature", ["temperature", "epochs"]) == "Did you mean `temperature`?"
+    assert nearest("zzz", ["temperature", "epochs"]) == "Known: temperature, epochs."
+
+
+def test_every_verb_has_a_sample():
+    assert set(SAMPLES) == set(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_json_round_trip_gives_the_same_settings(verb):
+    config = SAMPLES[verb]
+    assert type(config) is VERBS[verb]
+    values = json.loads(json.dumps(config.to_dict()))
+    assert VERBS[verb].from_mapping(values) == config
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_setting_explains_itself(verb):
+    for field in dataclasses.fields(VERBS[verb]):
+        assert len(field.metadata["help"]) > 10, field.name
+
+
+def test_values_become_the_declared_types_and_no_others():
+    config = DistillConfig(
+        dataset="demo", temperature=4, output_dir="out", recipes=["float32"], learning_rate=None
+    )
+    assert (config.temperature, type(config.temperature)) == (4.0, float)
+    assert config.output_dir == Path("out")
+    assert config.recipes == ("float32",)
+    assert config.learning_rate is None
+    assert DistillConfig(dataset="demo", recipes="float32").recipes == ("float32",)
+
+
+def test_defaults():
+    config = DistillConfig(dataset="demo")
+    assert (config.temperature, config.student_loss_weight) == (2.0, 0.3)
+    assert config.control is True
+    assert config.recipes == RECIPE_NAMES
+
+
+def test_replace_checks_again_and_leaves_the_original():
+    config = DistillConfig(dataset="demo")
+    assert config.replace(temperature=3).temperature == 3.0
+    assert config.temperature == 2.0
+    with pytest.raises(ConfigError, match=r"^Expected `temperature` in \[1\.0, 100\.0\]"):
+        config.replace(temperature=0)
+
+
+def test_settings_are_frozen():
+    config = PredictConfig(run=Path("run"))
+    with pytest.raises(dataclasses.FrozenInstanceError, match="cannot assign to field 'run'"):
+        config.run = Path("other")  # type: ignore[misc]
+
+
+def test_toml_table_of_the_verb_is_read(tmp_path):
+    path = tmp_path / "two.toml"
+    path.write_text('[distill]\ndataset = "demo"\nlearning_rate = 5e-5\n[export]\nlengths = [16]\n')
+    assert read_toml(path, "distill") == {"dataset": "demo", "learning_rate": 5e-5}
+    assert read_toml(path, "export") == {"lengths": [16]}
+    assert read_toml(path, "finetune") == {}
+
+
+def test_toml_table_of_no_verb_is_refused(tmp_path):
+    path = tmp_path / "bad.toml"
+    path.write_text("[destill]\ntemperature = 2.0\n")
+    message = (
+        f"Expected tables named after verbs in {path}. Received: `destill`. Did you mean `distill`?"
+    )
+    with pytest.raises(ConfigError, match=exactly(message)):
+        read_toml(path, "distill")
+
+
+def test_toml_setting_outside_a_table_is_refused(tmp_path):
+    path = tmp_path / "bad.toml"
+    path.write_text("distill = 3\n")
+    message = f"Expected `distill` in {path} to be a table. Write it as [distill]."
+    with pytest.raises(ConfigError, match=exactly(message)):
+        read_toml(path, "distill")
+
+
+def test_missing_toml_is_one_line(tmp_path):
+    path = tmp_path / "none.toml"
+    message = f"Expected a TOML file. Received: {path}, which does not exist."
+    with pytest.raises(ConfigError, match=exactly(message)):
+        read_toml(path, "distill")
+
+
+@pytest.mark.parametrize(
+    "content", [b"[distill\n", b'[distill]\nteacher = "caf\xe9"\n'], ids=["syntax", "encoding"]
+)
+def test_broken_toml_names_the_file(tmp_path, content):
+    path = tmp_path / "broken.toml"
+    path.write_bytes(content)
+    with pytest.raises(
+        ConfigError, match=f"^Expected a TOML file. Received: {re.escape(str(path))}: "
+    ):
+        read_toml(path, "distill")
+
+
+def test_folder_in_place_of_toml_names_the_folder(tmp_path):
+    with pytest.raises(ConfigError, match=r"^Expected a TOML file\. .*Is a directory"):
+        read_toml(tmp_path, "distill")

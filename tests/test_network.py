@@ -1,0 +1,93 @@
+"""Reachability, against servers on this machine."""
+
+import contextlib
+import http.server
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tfkd.network import is_reachable
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    """Answers every request with one status."""
+
+    status = 200
+
+    def do_HEAD(self) -> None:
+        self.send_response(self.status)
+        self.end_headers()
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def server(status: int) -> Iterator[str]:
+    handler = type("Handler", (Answer,), {"status": status})
+    with http.server.HTTPServer(("127.0.0.1", 0), handler) as running:
+        thread = threading.Thread(target=running.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}/"
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.mark.parametrize("status", [200, 302, 403, 404, 503])
+def test_a_host_that_answers_anything_is_reachable(status):
+    with server(status) as url:
+        assert is_reachable(url)
+
+
+def test_nothing_listens():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert not is_reachable(f"127.0.0.1:{port}", timeout_seconds=2.0)
+
+
+def test_a_silent_host_costs_no_more_than_the_limit():
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        start = time.monotonic()
+        assert not is_reachable(f"http://127.0.0.1:{silent.getsockname()[1]}/", 0.3)
+        assert time.monotonic() - start < 1.5
+
+
+def test_a_name_that_does_not_resolve_in_time(monkeypatch):
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **named: time.sleep(30))
+    start = time.monotonic()
+    assert not is_reachable("data.example", 0.3)
+    assert time.monotonic() - start < 1.5
+
+
+def test_the_proxy_of_the_environment_is_asked(monkeypatch):
+    with server(200) as proxy:
+        monkeypatch.setenv("http_proxy", proxy)
+        assert is_reachable("http://data.example/", 2.0)
+
+
+def test_a_proxy_that_refuses_is_no_connection(monkeypatch):
+    with server(403) as proxy:
+        monkeypatch.setenv("http_proxy", proxy)
+        assert not is_reachable("http://data.example/", 2.0)
+
+
+def test_a_dead_proxy_is_no_connection(monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    assert not is_reachable("data.example", 2.0)
+
+
+def test_no_host():
+    assert not is_reachable("", 1.0)

@@ -1,0 +1,214 @@
+"""What a run folder holds, and how files get there: whole or not at all.
+
+saved_models/<run>/
+config.json      the resolved settings, and which verb wrote the folder
+student/         a model folder (finetune: model/); control/ beside it
+model.keras  classifier.json  labels.txt  tokenizer/  <recipe>.tflite  <recipe>.json
+logs/            TensorBoard, one folder an arm
+metrics.json     figures, versions, seed, data fingerprint; written last: it marks a run done
+README.md        the table and the command
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tfkd.errors import ArtifactError
+
+PACKAGES = (
+    "tensorflow", "keras", "keras-hub", "tensorflow-datasets", "tensorflow-text",
+    "ai-edge-litert", "numpy",
+)  # fmt: skip
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = _part(path)
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder that takes the place of `path` when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = _part(path)
+    part.mkdir()
+    try:
+        yield part
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(part, path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _part(path: Path) -> Path:
+    """An unused name beside `path`; Keras decides on a format by the ending, so it is kept."""
+    # Not tempfile: its files are closed to everyone else, and would stay so under the new name.
+    return path.with_name(f".part-{uuid.uuid4().hex}{path.suffix}")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a UTF-8 file atomically."""
+    with atomic_file(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes indented JSON atomically."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def report_file(folder: Path | None, name: str) -> Path | None:
+    """Where a verb's figures go, or None when no folder was asked for.
+
+    Raises:
+        ArtifactError: The file is there already.
+    """
+    if folder is None:
+        return None
+    if (folder / name).exists():
+        raise ArtifactError(
+            f"Expected no file {folder / name}. It exists. Remove it or give another --output-dir."
+        )
+    return folder / name
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value of a file.
+
+    Raises:
+        ArtifactError: The file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ArtifactError(f"Expected the file {path}. It does not exist.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"Expected JSON in {path}. Received: {error}.") from error
+
+
+def file_sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def fingerprint(values: Mapping[str, Any]) -> str:
+    """Sixteen hexadecimal digits that change when any of the JSON values does."""
+    text = json.dumps(values, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a result."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """The paths of a run, and the rules for starting one again."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved settings."""
+        return self.path / "config.json"
+
+    @property
+    def metrics(self) -> Path:
+        """The figures; there only when the run is done."""
+        return self.path / "metrics.json"
+
+    @property
+    def logs(self) -> Path:
+        """TensorBoard's folder."""
+        return self.path / "logs"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run came to its end."""
+        return self.metrics.is_file()
+
+    @property
+    def model(self) -> Path:
+        """Folder of the run's main model: the student, or what `finetune` trained."""
+        student = self.path / "student"
+        return student if student.is_dir() else self.path / "model"
+
+    def start(self, verb: str, settings: Mapping[str, Any], overwrite: bool) -> None:
+        """Makes the folder, or finds it fit to go on with.
+
+        Args:
+            verb: String. Which command writes the folder.
+            settings: Mapping. The resolved settings; `quiet`, `overwrite`, `output_dir` and the
+                like do not decide the result and are not compared.
+            overwrite: Boolean. Start anew whatever is there.
+
+        Raises:
+            ArtifactError: The folder holds a finished run, another run, or other files.
+        """
+        if overwrite:
+            self._clear()
+        if self.is_finished:
+            raise ArtifactError(
+                f"Expected an output folder without a finished run. Received: {self.path}. "
+                "Add --overwrite to replace it, or give another --output-dir."
+            )
+        if self.config.is_file():
+            self.check_same(verb, settings)
+        elif self.path.exists() and any(self.path.iterdir()):
+            raise ArtifactError(
+                f"Expected a new or empty output folder. Received: {self.path}, which holds other "
+                "files. Give another --output-dir."
+            )
+        write_json(self.config, {"verb": verb, **settings})
+
+    def _clear(self) -> None:
+        """Removes a run, and only a run: a folder without config.json is left alone."""
+        if self.config.is_file():
+            shutil.rmtree(self.path)
+
+    def check_same(self, verb: str, settings: Mapping[str, Any]) -> None:
+        """Refuses settings that would lead to another result than those the folder has."""
+        before = read_json(self.config)
+        ignored = {"quiet", "overwrite", "output_dir", "data_dir", "backup_seconds"}
+        for key, value in {"verb": verb, **settings}.items():
+            if key not in ignored and before.get(key) != value:
+                raise ArtifactError(
+                    f"Expected the settings the unfinished run in {self.path} was started with: "
+                    f"{key}={before.get(key)!r}. Received: {key}={value!r}. Give the same "
+                    "settings to go on, --overwrite to start anew, or another --output-dir."
+                )
+
+    def read_config(self) -> dict[str, Any]:
+        """The settings of the run, with its `verb`.
+
+        Raises:
+            ArtifactError: The folder is missing or is not a run.
+        """
+        if not self.config.is_file():
+            raise ArtifactError(
+                f"Expected a folder written by `tfkd finetune` or `tfkd distill`. Received: "
+                f"{self.path}, which has no config.json."
+            )
+        return read_json(self.config)

@@ -1,0 +1,326 @@
+"""The settings of every verb: one frozen dataclass each, for Python, TOML and the command line.
+
+A value comes from the dataclass' default, then the verb's table in a TOML file, then the command
+line. Construction checks names, types and ranges, so a bad setting fails before any slow step.
+"""
+
+import dataclasses
+import difflib
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from tfkd.errors import ConfigError
+
+RECIPE_NAMES = ("float32", "dynamic_int8")
+
+
+def setting(
+    default: Any,
+    help: str,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: Sequence[str] | None = None,
+) -> Any:
+    """A dataclass field that carries its own help text and limits (both ends included)."""
+    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "choices": choices}
+    if default is dataclasses.MISSING:
+        return dataclasses.field(metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """A sentence that offers the known name nearest to `name`, or lists all of them."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"Did you mean `{close[0]}`?" if close else f"Known: {', '.join(known)}."
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Base of all settings: checks itself, reads TOML, turns into plain values."""
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            value = _converted(field.name, getattr(self, field.name), hints[field.name])
+            _check_limits(field, value)
+            object.__setattr__(self, field.name, value)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], source: str = "the settings") -> Self:
+        """Settings from a mapping; an unknown key is refused with the nearest known one.
+
+        Args:
+            values: Mapping of setting names to values.
+            source: String. Where the values come from, for the error message.
+
+        Raises:
+            ConfigError: For an unknown key, a wrong type or a value out of range.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for key in values:
+            if key not in known:
+                raise ConfigError(
+                    f"Expected only known settings in {source}. Received: `{key}`. "
+                    f"{nearest(key, known)}"
+                )
+        missing = [
+            field.name
+            for field in dataclasses.fields(cls)
+            if field.default is dataclasses.MISSING and field.name not in values
+        ]
+        if missing:
+            option = missing[0].replace("_", "-")
+            raise ConfigError(
+                f"Expected `{missing[0]}` to be given. Received nothing. Add --{option} to the "
+                f"command or `{missing[0]}` to the TOML table."
+            )
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain JSON values; `from_mapping(to_dict())` gives them back."""
+        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some settings changed, checked again."""
+        return dataclasses.replace(self, **changes)
+
+
+def read_toml(path: Path, verb: str) -> dict[str, Any]:
+    """The verb's table of a TOML file, or an empty mapping when the file has none.
+
+    Raises:
+        ConfigError: The file is missing, is not TOML, or holds settings outside a verb's table.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"Expected a TOML file. Received: {path}, which does not exist."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise ConfigError(f"Expected a TOML file. Received: {path}: {error}.") from error
+    for name, table in content.items():
+        if name not in VERBS:
+            raise ConfigError(
+                f"Expected tables named after verbs in {path}. Received: `{name}`. "
+                f"{nearest(name, list(VERBS))}"
+            )
+        if not isinstance(table, dict):
+            raise ConfigError(f"Expected `{name}` in {path} to be a table. Write it as [{name}].")
+    return content.get(verb, {})
+
+
+def _converted(name: str, value: Any, hint: Any) -> Any:
+    """The value as the field's type: int to float, str to Path, list to tuple; nothing else."""
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        hint = next(kind for kind in typing.get_args(hint) if kind is not type(None))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if typing.get_origin(hint) is tuple:
+        items = [value] if isinstance(value, str) else value
+        if isinstance(items, (list, tuple)):
+            kind = typing.get_args(hint)[0]
+            return tuple(_converted(name, item, kind) for item in items)
+    if typing.get_origin(hint) is None and isinstance(value, hint):
+        if not (hint in (int, float) and isinstance(value, bool)):
+            return value
+    expected = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
+    raise ConfigError(
+        f"Expected `{name}` to be {expected.get(hint, str(hint))}. Received: {name}={value!r}."
+    )
+
+
+def _check_limits(field: dataclasses.Field, value: Any) -> None:
+    minimum, maximum = field.metadata.get("minimum"), field.metadata.get("maximum")
+    choices = field.metadata.get("choices")
+    if value is None:
+        return
+    if isinstance(value, float) and value != value:
+        raise ConfigError(f"Expected `{field.name}` to be a number. Received: {field.name}=nan.")
+    if (minimum is not None and value < minimum) or (maximum is not None and value > maximum):
+        low = "-inf" if minimum is None else minimum
+        high = "inf" if maximum is None else maximum
+        raise ConfigError(
+            f"Expected `{field.name}` in [{low}, {high}]. Received: {field.name}={value}."
+        )
+    for item in value if isinstance(value, tuple) else (value,):
+        if choices and item not in choices:
+            raise ConfigError(
+                f"Expected `{field.name}` to be one of {', '.join(choices)}. "
+                f"Received: {field.name}={item!r}. {nearest(str(item), choices)}"
+            )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig(Config):
+    """What every verb that reads a data set knows."""
+
+    dataset: str = setting(
+        dataclasses.MISSING,
+        "A data set of `tfkd list datasets`, or a folder or file of CSV, TSV, JSONL or Parquet.",
+    )
+    data_dir: Path | None = setting(
+        None, "Folder that holds <dataset>/train.csv and so on. Also read from TFKD_DATA_DIR."
+    )
+    validation_fraction: float = setting(
+        0.05, "Share of train held out when there is no validation split.", 0.001, 0.5
+    )
+    max_train_rows: int | None = setting(
+        None, "Use only the first rows of train; for trying things out.", 1
+    )
+    seed: int = setting(0, "Seed of every random choice.", 0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingConfig(DataConfig):
+    """What every verb that trains knows."""
+
+    output_dir: Path | None = setting(None, "The run's folder. Default: saved_models/<run>.")
+    overwrite: bool = setting(False, "Replace a finished run in the output folder.")
+    quiet: bool = setting(False, "No progress; only the result.")
+    epochs: int = setting(3, "Passes over the training rows.", 1)
+    batch_size: int = setting(32, "Training examples a step.", 1)
+    learning_rate: float | None = setting(
+        None, "Peak learning rate. Default: the model's own, see `tfkd list models`.", 1e-8, 1.0
+    )
+    schedule: str = setting(
+        "linear", "Decay after the warm-up.", choices=("linear", "cosine", "constant")
+    )
+    warmup_fraction: float = setting(0.06, "Share of the steps with a rising rate.", 0.0, 0.9)
+    weight_decay: float = setting(0.01, "AdamW's decay; never on biases and norms.", 0.0, 1.0)
+    clip_norm: float = setting(1.0, "Largest global norm of a step's gradient.", 1e-6)
+    patience: int = setting(3, "Epochs without a better validation metric before stopping.", 1)
+    precision: str = setting(
+        "float32",
+        "Arithmetic of the training; bfloat16 is twice as fast on CPUs that have it.",
+        choices=("float32", "bfloat16"),
+    )
+    backup_seconds: float = setting(60.0, "Seconds between two backups to resume from.", 0.0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FinetuneConfig(TrainingConfig):
+    """Settings of `tfkd finetune`: a classifier trained on labels, mostly to be a teacher."""
+
+    model: str | None = setting(
+        None, "Preset, folder, hf:// or kaggle:// handle, or size word. Default: the data set's."
+    )
+    pooling: str = setting(
+        "auto", "How tokens become one vector.", choices=("auto", "cls", "mean", "max")
+    )
+    sequence_length: int = setting(128, "Longest text in tokens; longer ones are cut.", 4, 4096)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DistillConfig(TrainingConfig):
+    """Settings of `tfkd distill`: a student, its control, its files and the table."""
+
+    teacher: str | None = setting(
+        None, "As --model of finetune, or a finished run. Default: the data set's."
+    )
+    teacher_epochs: int = setting(3, "Epochs of the teacher's fine-tuning, if it needs one.", 1)
+    teacher_batch_size: int = setting(32, "Batch size of the teacher's fine-tuning.", 1)
+    teacher_learning_rate: float | None = setting(
+        None, "Peak learning rate of the teacher's fine-tuning. Default: the model's own.", 1e-8, 1
+    )
+    teacher_pooling: str = setting(
+        "auto",
+        "How the teacher's tokens become one vector.",
+        choices=("auto", "cls", "mean", "max"),
+    )
+    teacher_precision: str = setting(
+        "float32", "Arithmetic of the teacher's fine-tuning.", choices=("float32", "bfloat16")
+    )
+    teacher_sequence_length: int = setting(128, "Longest text for the teacher.", 4, 4096)
+    student: str | None = setting(
+        None, "Preset, folder, handle, or size word. Default: the data set's."
+    )
+    pooling: str = setting(
+        "auto",
+        "How the student's tokens become one vector.",
+        choices=("auto", "cls", "mean", "max"),
+    )
+    sequence_length: int = setting(64, "Longest text for the student, in tokens.", 4, 4096)
+    initialization: str = setting(
+        "auto",
+        "Start of a student without weights: the teacher's token table by PCA (table), that and "
+        "layers of equal width (layers), random, or the most that fits (auto).",
+        choices=("auto", "table", "layers", "random"),
+    )
+    temperature: float = setting(2.0, "Softens teacher and student; 1 = not at all.", 1.0, 100.0)
+    student_loss_weight: float = setting(
+        0.3, "Weight of the label loss; the rest goes to the teacher.", 0.0, 1.0
+    )
+    control: bool = setting(True, "Also train the equal student without the teacher.")
+    recipes: tuple[str, ...] = setting(RECIPE_NAMES, "LiteRT files to write.", choices=RECIPE_NAMES)
+    epochs: int = setting(4, "Passes over the training rows.", 1)
+    batch_size: int = setting(64, "Training examples a step.", 1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(Config):
+    """Settings of `tfkd evaluate`: quality of a run's models on any data set with its labels."""
+
+    run: Path = setting(dataclasses.MISSING, "Folder written by distill or finetune.")
+    dataset: str | None = setting(None, "Data set to score. Default: the run's own.")
+    data_dir: Path | None = setting(None, "Folder that holds the data set.")
+    split: str = setting("test", "Split to score.", choices=("train", "validation", "test"))
+    output_dir: Path | None = setting(None, "Also write the figures to evaluation.json there.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportConfig(Config):
+    """Settings of `tfkd export`: LiteRT files of a finished run, each through the parity gate."""
+
+    run: Path = setting(dataclasses.MISSING, "Folder written by distill or finetune.")
+    data_dir: Path | None = setting(None, "Folder that holds the run's data set.")
+    output_dir: Path | None = setting(None, "Where the files go. Default: the run's folder.")
+    recipes: tuple[str, ...] = setting(RECIPE_NAMES, "Files to write.", choices=RECIPE_NAMES)
+    lengths: tuple[int, ...] = setting((), "Signature lengths in tokens. Default: 32, 64, 128.")
+    overwrite: bool = setting(False, "Replace files that are there.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BenchmarkConfig(Config):
+    """Settings of `tfkd benchmark`: speed, memory and bytes of the models of finished runs."""
+
+    runs: tuple[Path, ...] = setting(dataclasses.MISSING, "Folders written by distill.")
+    data_dir: Path | None = setting(None, "Folder that holds the run's data set.")
+    texts: int = setting(200, "Texts of the test split to time.", 1)
+    rounds: int = setting(5, "Interleaved passes over the texts.", 1)
+    threads: int = setting(1, "Threads of one prediction.", 1)
+    output_dir: Path | None = setting(None, "Also write the figures to benchmark.json there.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PredictConfig(Config):
+    """Settings of `tfkd predict`: label and probability of texts."""
+
+    run: Path = setting(dataclasses.MISSING, "Folder written by distill or finetune.")
+    recipe: str | None = setting(
+        None, "LiteRT file to ask. Default: the Keras model.", choices=RECIPE_NAMES
+    )
+
+
+VERBS: dict[str, type[Config]] = {
+    "finetune": FinetuneConfig,
+    "distill": DistillConfig,
+    "evaluate": EvaluateConfig,
+    "export": ExportConfig,
+    "benchmark": BenchmarkConfig,
+    "predict": PredictConfig,
+}

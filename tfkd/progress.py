@@ -1,0 +1,73 @@
+"""Progress of a long command on standard error: bars with the time left, or plain lines."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+PLAIN_SECONDS = 10.0
+
+
+class Task:
+    """One counted piece of work."""
+
+    def __init__(self, description: str, total: int, completed: int, progress: "Progress") -> None:
+        self._description, self._total, self._completed = description, total, completed
+        self._progress = progress
+        self._started_at, self._started_with = time.monotonic(), completed
+        self._plain_at = self._started_at
+        self._bar = progress.bars.add_task(description, total=total, completed=completed, status="")
+
+    def advance(self, count: int = 1, status: str = "") -> None:
+        """Counts finished work; `status` is shown behind the bar."""
+        self._completed += count
+        self._progress.bars.update(self._bar, completed=self._completed, status=status)
+        now = time.monotonic()
+        if self._progress.is_plain and now - self._plain_at >= PLAIN_SECONDS:
+            self._plain_at = now
+            self._progress.say(f"{self._line(now)} {status}".rstrip())
+
+    def _line(self, now: float) -> str:
+        done = max(self._completed - self._started_with, 1)
+        seconds = (now - self._started_at) / done * (self._total - self._completed)
+        return f"{self._description} {self._completed}/{self._total}, {seconds:.0f} s left"
+
+
+class Progress:
+    """Shows stages and counted tasks.
+
+    Args:
+        quiet: Boolean. Show nothing at all.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, quiet=quiet, highlight=False, markup=False)
+        self.is_plain = not self._console.is_terminal
+        self.bars = Bars(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TimeRemainingColumn(), TextColumn("{task.fields[status]}"),
+            console=self._console, transient=True, disable=self.is_plain or quiet,
+        )  # fmt: skip
+
+    def say(self, text: str) -> None:
+        """Shows one line."""
+        self._console.print(text, soft_wrap=True)
+
+    @contextlib.contextmanager
+    def task(self, description: str, total: int, completed: int = 0) -> Iterator[Task]:
+        """A counted piece of work, shown while the block runs.
+
+        Args:
+            description: String. What is done.
+            total: Integer. How many there are.
+            completed: Integer. How many were done before, in an earlier session.
+        """
+        with self.bars:
+            task = Task(description, total, completed, self)
+            try:
+                yield task
+            finally:
+                self.bars.remove_task(task._bar)

@@ -1,0 +1,55 @@
+"""Keeps what libraries say about themselves off the user's terminal.
+
+TensorFlow and LiteRT write notes on oneDNN, CUDA and delegates straight to file descriptor 2, some
+of them before any logging level is read. A command's output is its progress and its result.
+"""
+
+import contextlib
+import importlib
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+
+STDERR = 2
+
+
+def quiet_libraries() -> None:
+    """Turns logging and warnings of libraries down; has to run before TensorFlow is imported.
+
+    What the user has set already stays: the variables, and Python's `-W` option.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    for name in ("tensorflow", "absl"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow without the notes its libraries print while they are loaded."""
+    with native_stderr_hidden():
+        importlib.import_module("tensorflow")
+
+
+@contextlib.contextmanager
+def native_stderr_hidden() -> Iterator[None]:
+    """Discards what is written to file descriptor 2 inside the block, by C++ code too.
+
+    Example:
+
+    >>> with native_stderr_hidden():
+    ...     interpreter = Interpreter("student.tflite")
+    """
+    sys.stderr.flush()
+    kept = os.dup(STDERR)
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), STDERR)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, STDERR)
+        os.close(kept)
