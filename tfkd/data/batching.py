@@ -1,0 +1,104 @@
+"""Batches of like length from tokenized rows, in an order that a seed and an epoch decide alone.
+
+Whole examples are shuffled; then rows of like length share a batch, so that little is padding.
+Because the order needs no state, a run can go on in the middle of an epoch and sees the very
+batches it would have seen.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfkd.data.tokens import Tokens
+
+POOL_BATCHES = 50
+
+
+class Batches:
+    """Training batches of a split.
+
+    Args:
+        tokens: `Tokens` of the split.
+        input_names: Which arrays the model takes, e.g. `("token_ids", "padding_mask")`.
+        batch_size: Integer. The last batch of an epoch may be smaller.
+        seed: Integer. Seed of the order.
+        teacher_logits: Optional float32 array, shape `[num_rows, num_outputs]`, joined by row.
+    """
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        input_names: Sequence[str],
+        batch_size: int,
+        seed: int = 0,
+        teacher_logits: np.ndarray | None = None,
+    ) -> None:
+        if teacher_logits is not None and len(teacher_logits) != len(tokens):
+            raise ValueError(
+                f"Expected one row of teacher logits for each of {len(tokens)} examples. "
+                f"Received: {len(teacher_logits)} rows."
+            )
+        self._tokens, self._input_names = tokens, tuple(input_names)
+        self.batch_size, self._seed, self._teacher_logits = batch_size, seed, teacher_logits
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in one pass over the rows."""
+        return -(-len(self._tokens) // self.batch_size)
+
+    def rows(self, epoch: int) -> list[np.ndarray]:
+        """The row numbers of each batch of an epoch; every row occurs once."""
+        generator = np.random.default_rng((self._seed, epoch))
+        order = generator.permutation(len(self._tokens))
+        lengths = self._tokens.lengths
+        batches = []
+        for start in range(0, len(order), POOL_BATCHES * self.batch_size):
+            pool = order[start : start + POOL_BATCHES * self.batch_size]
+            pool = pool[np.argsort(lengths[pool], kind="stable")]
+            batches += [
+                pool[first : first + self.batch_size]
+                for first in range(0, len(pool), self.batch_size)
+            ]
+        return [batches[index] for index in generator.permutation(len(batches))]
+
+    def dataset(self, epoch: int, first_step: int = 0) -> tf.data.Dataset:
+        """The batches of an epoch from a step on, as `(inputs, targets)`.
+
+        `targets` is the labels, or a mapping of `label` and `teacher_logits`.
+        """
+        dataset = tf.data.Dataset.from_generator(
+            lambda: self._generate(epoch, first_step), output_signature=self._signature()
+        )
+        return dataset.prefetch(4)
+
+    def _generate(self, epoch: int, first_step: int) -> Iterator[Any]:
+        for rows in self.rows(epoch)[first_step:]:
+            arrays = self._tokens.arrays(rows)
+            inputs = {name: arrays[name] for name in self._input_names}
+            labels = self._tokens.labels[rows]
+            if self._teacher_logits is None:
+                yield inputs, labels
+            else:
+                yield inputs, {"label": labels, "teacher_logits": self._teacher_logits[rows]}
+
+    def _signature(self) -> Any:
+        inputs = {name: tf.TensorSpec([None, None], tf.int32) for name in self._input_names}
+        labels = self._tokens.labels
+        label = tf.TensorSpec([None, *labels.shape[1:]], labels.dtype)
+        if self._teacher_logits is None:
+            return inputs, label
+        logits = tf.TensorSpec([None, self._teacher_logits.shape[1]], tf.float32)
+        return inputs, {"label": label, "teacher_logits": logits}
+
+
+def scoring_batches(
+    tokens: Tokens, input_names: Sequence[str], start: int, stop: int, batch_size: int
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Row numbers and inputs of the rows `[start, stop)`, longest last, each row once."""
+    order = start + np.argsort(tokens.lengths[start:stop], kind="stable")
+    for first in range(0, len(order), batch_size):
+        rows = order[first : first + batch_size]
+        arrays = tokens.arrays(rows)
+        yield rows, {name: arrays[name] for name in input_names}

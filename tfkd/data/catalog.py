@@ -1,0 +1,216 @@
+"""Every data set tfkd knows by name: what it asks, where its fields lie, how it is scored.
+
+One row a set. Label names stand in index order and agree with the published files, so a local
+folder, prepared TFDS data and a download give the same indices. Nothing here reads any data.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+from tfkd.config import nearest
+from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from tfkd.errors import ConfigError
+
+TEACHER = "bert_base_en_uncased"
+STUDENT = "bert_tiny_en_uncased"
+MULTILINGUAL_TEACHER = "bert_base_multi"
+MULTILINGUAL_STUDENT = "bert_tiny"
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetSpec:
+    """What is known of a data set before any of it is read.
+
+    Attributes:
+        name: The name users write.
+        description: One line.
+        task: One of `tfkd.data.examples.TASKS`.
+        label_names: Class names in index order; one name for regression.
+        text_features: TFDS features that hold the text. With `num_texts` 1 and several features
+            they are joined by one blank.
+        num_texts: 1 for single texts, 2 for pairs.
+        tfds_name: Name for `tfds.builder`, or None when the set is only read from a local folder.
+        label_features: TFDS feature of the label; for multi-label one 0/1 feature a class.
+        splits: Our split (train, validation, test) to TFDS split. A split whose labels are not
+            published is left out, and GLUE's validation split serves as test.
+        metric: Headline metric.
+        teacher: Default teacher model.
+        student: Default student model.
+        host: Host a download starts at, or None when nothing is downloaded.
+        folder: Name of the local folder under the data directory.
+        manual_file: Upstream file that spares the download when it lies in TFDS' manual folder.
+    """
+
+    name: str
+    description: str
+    task: str
+    label_names: tuple[str, ...]
+    text_features: tuple[str, ...]
+    num_texts: int
+    tfds_name: str | None
+    label_features: tuple[str, ...]
+    splits: Mapping[str, str]
+    metric: str = "accuracy"
+    teacher: str = TEACHER
+    student: str = STUDENT
+    host: str | None = None
+    folder: str = ""
+    manual_file: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", self.folder or self.name)
+
+
+TRAIN_TEST = {"train": "train", "test": "test"}
+ALL_SPLITS = {"train": "train", "validation": "validation", "test": "test"}
+# GLUE keeps the labels of its test split to itself.
+GLUE_SPLITS = {"train": "train", "test": "validation"}
+
+GOEMOTIONS = tuple(
+    "admiration amusement anger annoyance approval caring confusion curiosity desire "
+    "disappointment disapproval disgust embarrassment excitement fear gratitude grief joy love "
+    "nervousness optimism pride realization relief remorse sadness surprise neutral".split()
+)
+MASSIVE_INTENTS = tuple(
+    "datetime_query iot_hue_lightchange transport_ticket takeaway_query qa_stock general_greet "
+    "recommendation_events music_dislikeness iot_wemo_off cooking_recipe qa_currency "
+    "transport_traffic general_quirky weather_query audio_volume_up email_addcontact "
+    "takeaway_order email_querycontact iot_hue_lightup recommendation_locations play_audiobook "
+    "lists_createoradd news_query alarm_query iot_wemo_on general_joke qa_definition social_query "
+    "music_settings audio_volume_other calendar_remove iot_hue_lightdim calendar_query "
+    "email_sendemail iot_cleaning audio_volume_down play_radio cooking_query datetime_convert "
+    "qa_maths iot_hue_lightoff iot_hue_lighton transport_query music_likeness email_query "
+    "play_music audio_volume_mute social_post alarm_set qa_factoid calendar_set play_game "
+    "alarm_remove lists_remove transport_taxi recommendation_movies iot_coffee music_query "
+    "play_podcasts lists_query".split()
+)
+MASSIVE_LOCALES = tuple(
+    "af_za am_et ar_sa az_az bn_bd ca_es cy_gb da_dk de_de el_gr en_us es_es fa_ir fi_fi fr_fr "
+    "he_il hi_in hu_hu hy_am id_id is_is it_it ja_jp jv_id ka_ge km_kh kn_in ko_kr lv_lv ml_in "
+    "mn_mn ms_my my_mm nb_no nl_nl pl_pl pt_pt ro_ro ru_ru sl_sl sq_al sv_se sw_ke ta_in te_in "
+    "th_th tl_ph tr_tr ur_pk vi_vn zh_cn zh_tw".split()
+)
+JIGSAW = ("toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate")
+SENTIMENT = ("negative", "positive")
+ENTAILMENT = ("entailment", "not_entailment")
+NLI = ("entailment", "neutral", "contradiction")
+SENTENCES = ("sentence1", "sentence2")
+
+
+def _single(
+    name: str, description: str, label_names: tuple[str, ...], tfds_name: str | None,
+    splits: Mapping[str, str], host: str | None, text_features: tuple[str, ...] = ("text",),
+) -> DatasetSpec:  # fmt: skip
+    """A set of single texts with one class each."""
+    return DatasetSpec(
+        name, description, SINGLE_LABEL, label_names, text_features, 1, tfds_name, ("label",),
+        splits, host=host,
+    )  # fmt: skip
+
+
+def _glue(
+    name: str, description: str, label_names: tuple[str, ...], text_features: tuple[str, ...],
+    metric: str = "accuracy", tfds_name: str = "", validation: str = "validation",
+) -> DatasetSpec:  # fmt: skip
+    """A GLUE task; its validation split is the test split."""
+    return DatasetSpec(
+        name, description, REGRESSION if metric == "pearson" else SINGLE_LABEL, label_names,
+        text_features, len(text_features), tfds_name or f"glue/{name}", ("label",),
+        {"train": "train", "test": validation}, metric, host="dl.fbaipublicfiles.com",
+    )  # fmt: skip
+
+
+def _massive(locale: str, name: str) -> DatasetSpec:
+    is_english = locale == "en_us"
+    return DatasetSpec(
+        name, f"Intent of a request to a voice assistant, {locale}.", SINGLE_LABEL,
+        MASSIVE_INTENTS, ("text",), 1, f"massive/{locale}", ("label",), ALL_SPLITS,
+        teacher=TEACHER if is_english else MULTILINGUAL_TEACHER,
+        student=STUDENT if is_english else MULTILINGUAL_STUDENT,
+        host="amazon-massive-nlu-dataset.s3.amazonaws.com", folder=f"massive_{locale}",
+        manual_file="amazon-massive-dataset-1.1.tar.gz",
+    )  # fmt: skip
+
+
+_SPECS = (
+    dataclasses.replace(
+        _single("demo", "Generated newswire with known class probabilities; needs no data.",
+                (), None, ALL_SPLITS, None),
+        teacher="bert_mini", student="bert_tiny",
+    ),
+    _single("ag_news", "Topic of a news story, title and description.",
+            ("World", "Sports", "Business", "Sci/Tech"), "ag_news_subset", TRAIN_TEST,
+            "drive.google.com", ("title", "description")),
+    _glue("sst2", "Sentiment of a phrase of a film review.", SENTIMENT, ("sentence",)),
+    _glue("cola", "Whether a sentence is grammatical.", ("unacceptable", "acceptable"),
+          ("sentence",), "mcc"),
+    _glue("mrpc", "Whether two sentences of the news say the same.",
+          ("not_equivalent", "equivalent"), SENTENCES, "f1"),
+    _glue("qqp", "Whether two questions ask the same.", ("not_duplicate", "duplicate"),
+          ("question1", "question2"), "f1"),
+    _glue("stsb", "How alike two sentences are, 0 to 5.", ("similarity",), SENTENCES, "pearson"),
+    _glue("mnli", "Whether a premise entails a hypothesis; test = validation_matched.", NLI,
+          ("premise", "hypothesis"), validation="validation_matched"),
+    _glue("mnli_mismatched", "As mnli; test = validation_mismatched, other genres than train.", NLI,
+          ("premise", "hypothesis"), tfds_name="glue/mnli", validation="validation_mismatched"),
+    _glue("qnli", "Whether a sentence answers a question.", ENTAILMENT, ("question", "sentence")),
+    _glue("rte", "Whether a text entails a hypothesis.", ENTAILMENT, SENTENCES),
+    _glue("wnli", "Whether a pronoun is read as its noun; 635 rows.",
+          ("not_entailment", "entailment"), SENTENCES),
+    dataclasses.replace(
+        _single("emotion", "Emotion of a tweet.",
+                ("sadness", "joy", "love", "anger", "fear", "surprise"), "emotion", ALL_SPLITS,
+                "huggingface.co"),
+        manual_file="emotion/train.txt",
+    ),
+    _massive("en_us", "massive"),
+    DatasetSpec("goemotions", "Emotions of a Reddit comment, any number of 28.", MULTI_LABEL,
+                GOEMOTIONS, ("comment_text",), 1, "goemotions", GOEMOTIONS, ALL_SPLITS,
+                "macro_f1", host="github.com"),
+    _single("imdb", "Sentiment of a long film review.", SENTIMENT, "imdb_reviews", TRAIN_TEST,
+            "ai.stanford.edu"),
+    _single("yelp_polarity", "Sentiment of a review of a business.", SENTIMENT,
+            "yelp_polarity_reviews", TRAIN_TEST, "s3.amazonaws.com"),
+    DatasetSpec("jigsaw_toxic", "Kinds of toxicity of a Wikipedia comment, any number of 6.",
+                MULTI_LABEL, JIGSAW, ("text",), 1, "wikipedia_toxicity_subtypes/EnglishSubtypes",
+                ("toxicity", "severe_toxicity", "obscene", "threat", "insult", "identity_attack"),
+                TRAIN_TEST, "macro_f1", host="storage.googleapis.com"),
+    _single("news_aggregator", "Topic of a headline (UCI); local folder only.",
+            ("business", "science_technology", "entertainment", "health"), None, ALL_SPLITS, None),
+    dataclasses.replace(
+        _single("trec", "Kind of answer a question asks for, six coarse classes.",
+                ("DESC", "ENTY", "ABBR", "HUM", "NUM", "LOC"), "trec", TRAIN_TEST, "http://cogcomp.org"),
+        label_features=("label-coarse",),
+    ),
+)  # fmt: skip
+CATALOG: dict[str, DatasetSpec] = {spec.name: spec for spec in _SPECS}
+
+
+def find(name: str) -> DatasetSpec:
+    """The entry of a data set's name; `massive` also takes a language, `massive/de_de`.
+
+    Args:
+        name: String. A key of `CATALOG`, or `massive/<locale>` (also `massive_<locale>`).
+
+    Raises:
+        ConfigError: The name is unknown; the message offers the nearest one.
+
+    Example:
+
+    >>> find("ag_news").label_names
+    ('World', 'Sports', 'Business', 'Sci/Tech')
+    """
+    if name in CATALOG:
+        return CATALOG[name]
+    if name.startswith(("massive/", "massive_")):
+        locale = name[len("massive/") :].lower().replace("-", "_")
+        if locale in MASSIVE_LOCALES:
+            return _massive(locale, name)
+        names = [f"massive/{known}" for known in MASSIVE_LOCALES]
+        raise ConfigError(
+            f"Expected a language of massive. Received: `{name}`. {nearest(name, names)}"
+        )
+    raise ConfigError(
+        f"Expected a known data set or an existing folder or file. Received: `{name}`. "
+        f"{nearest(name, list(CATALOG))}"
+    )

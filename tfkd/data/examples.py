@@ -1,0 +1,54 @@
+"""What every source of text gives: examples in a fixed order, in named splits.
+
+Row i of a split is row i for ever: teacher logits, token arrays and predictions are joined by it.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+SINGLE_LABEL = "single_label"
+MULTI_LABEL = "multi_label"
+REGRESSION = "regression"
+TASKS = (SINGLE_LABEL, MULTI_LABEL, REGRESSION)
+
+Label = int | float | tuple[int, ...]
+
+
+class Example(NamedTuple):
+    """One row: a text or a pair of texts, and what is to be predicted.
+
+    Attributes:
+        texts: One string, or two for a sentence pair.
+        label: Class index (single_label), class indices in rising order (multi_label, may be
+            empty) or score (regression).
+    """
+
+    texts: tuple[str, ...]
+    label: Label
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Splits of one task. A split may be iterated any number of times and streams its rows.
+
+    Attributes:
+        name: The name or path the user gave.
+        task: One of `TASKS`.
+        label_names: Class names in index order; one name for regression.
+        num_texts: 1 for single texts, 2 for pairs.
+        metric: Name of the headline metric, as in `tfkd.evaluation.metrics`.
+        splits: Split name (train, validation, test) to re-iterable of `Example`.
+    """
+
+    name: str
+    task: str
+    label_names: tuple[str, ...]
+    num_texts: int
+    metric: str
+    splits: Mapping[str, Iterable[Example]]
+
+    @property
+    def num_outputs(self) -> int:
+        """Width of the logits."""
+        return len(self.label_names)

@@ -1,0 +1,211 @@
+"""A folder or a file of CSV, TSV, JSONL or Parquet as splits of examples.
+
+A folder holds train, validation (also valid, val or dev) and test files and may hold labels.txt,
+one class name a line in index order. Columns are `text` or `sentence1,sentence2`, and `label` or
+`labels` (several labels a row). A split reads its file anew in every pass and keeps no row.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tfkd.data.catalog import DatasetSpec
+from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL, Dataset, Example
+from tfkd.data.labels import LabelReader, discover
+from tfkd.data.tables import FORMATS, SUFFIXES, Table, fault, open_table, shown
+from tfkd.errors import DatasetError
+
+SPLIT_NAMES = {
+    "train": ("train",),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test",),
+}
+METRICS = {SINGLE_LABEL: "accuracy", MULTI_LABEL: "macro_f1", REGRESSION: "pearson"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """Where text and label stand in a file's rows."""
+
+    texts: tuple[int, ...]
+    label: int
+    is_multi_label: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class FileSplit:
+    """The examples of one file, read anew in every pass.
+
+    Attributes:
+        path: The file.
+        num_texts: 1 for single texts, 2 for pairs.
+        labels: Reads the label column.
+    """
+
+    path: Path
+    num_texts: int
+    labels: LabelReader
+
+    def __iter__(self) -> Iterator[Example]:
+        """Streams the rows.
+
+        Raises:
+            DatasetError: For the first bad row, with file and row, or when there is none.
+        """
+        row = 0
+        with open_table(self.path) as table:
+            columns = find_columns(self.path, table, self.num_texts)
+            for row, values in enumerate(table.rows, start=1):
+                texts = tuple(_text(values[index], self.path, row) for index in columns.texts)
+                yield Example(texts, self.labels.read(values[columns.label], self.path, row))
+        if row == 0:
+            raise DatasetError(f"Expected rows in {self.path}. Received: a header only.")
+
+
+def _text(value: Any, path: Path, row: int) -> str:
+    if not isinstance(value, str):
+        raise fault(path, row, "a string as text", shown(value))
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise fault(
+                path, row, "UTF-8 text", f"a broken character in {shown(value)}",
+                "Save the file as UTF-8.",
+            ) from error  # fmt: skip
+    if not value or value.isspace():
+        raise fault(path, row, "a text", "an empty one", "Drop the row or fill it in.")
+    return value
+
+
+def find_columns(path: Path, table: Table, num_texts: int | None = None) -> Columns:
+    """Finds the text and label columns of an open file.
+
+    Args:
+        path: Path of the file, for error messages.
+        table: The open file.
+        num_texts: 1 or 2 when known, None to take what is there.
+
+    Raises:
+        DatasetError: A column is missing; the message lists those found.
+    """
+    names = list(table.columns)
+    pair = ["sentence1", "sentence2"]
+    wanted = {1: ["text"], 2: pair, None: ["text"] if "text" in names else pair}[num_texts]
+    label = "label" if "label" in names else "labels"
+    for name in (*wanted, label):
+        if name not in names:
+            texts = {1: "`text`", 2: "`sentence1`, `sentence2`"}.get(
+                num_texts or 0, "`text` (or `sentence1`, `sentence2`)"
+            )
+            raise DatasetError(
+                f"Expected the columns {texts} and `label` (or `labels`) in {path}. "
+                f"Received: {', '.join(names)}. Rename the columns in the file."
+            )
+        if names.count(name) > 1:
+            raise DatasetError(f"Expected one column `{name}` in {path}. Received: several.")
+    return Columns(
+        tuple(names.index(name) for name in wanted), names.index(label), label == "labels"
+    )
+
+
+def split_files(folder: Path) -> dict[str, Path]:
+    """The file of each split that a folder holds.
+
+    Raises:
+        DatasetError: There is none, or two for the same split.
+    """
+    found: dict[str, Path] = {}
+    for split, stems in SPLIT_NAMES.items():
+        paths = [
+            folder / f"{stem}{suffix}"
+            for stem in stems for suffix in SUFFIXES
+            if (folder / f"{stem}{suffix}").is_file()
+        ]  # fmt: skip
+        if len(paths) > 1:
+            raise DatasetError(
+                f"Expected one file for {split} in {folder}. Received: "
+                f"{', '.join(path.name for path in paths)}. Remove all but one."
+            )
+        if paths:
+            found[split] = paths[0]
+    if not found:
+        inside = sorted(path.name for path in folder.iterdir())
+        raise DatasetError(
+            f"Expected train, validation or test with one of the endings {', '.join(FORMATS)} "
+            f"(or .gz behind it) in {folder}. Received: {', '.join(inside[:8]) or 'nothing'}."
+        )
+    return found
+
+
+def read_folder(folder: Path, name: str, spec: DatasetSpec | None = None) -> Dataset:
+    """The data set in a folder, with the splits that have a file.
+
+    Args:
+        folder: Path. Holds the split files and perhaps labels.txt.
+        name: String. The data set's name.
+        spec: Catalog entry when the data set is known; gives task, metric and, without
+            labels.txt, the label names.
+
+    Raises:
+        DatasetError: No split file, a column is missing or the labels cannot be understood.
+
+    Example:
+
+    >>> read_folder(Path("reviews"), "reviews").label_names
+    ('negative', 'positive')
+    """
+    label_path = folder / "labels.txt"
+    names = _read_label_names(label_path) if label_path.is_file() else None
+    return _dataset(split_files(folder), name, names, str(label_path), spec)
+
+
+def read_file(path: Path, name: str) -> Dataset:
+    """The data set in a single file: one split, train."""
+    return _dataset({"train": path}, name, None, "", None)
+
+
+def _dataset(
+    paths: dict[str, Path], name: str, names: Sequence[str] | None, origin: str,
+    spec: DatasetSpec | None,
+) -> Dataset:  # fmt: skip
+    # Columns and class names are those of train; without one, of whatever there is.
+    first = paths.get("train") or next(iter(paths.values()))
+    with open_table(first) as table:
+        columns = find_columns(first, table, spec.num_texts if spec else None)
+    if spec is not None:
+        task = spec.task
+        if names is None:
+            names, origin = spec.label_names, f"the data set `{spec.name}`"
+    elif names is None:
+        (task, names), origin = _discover(first, columns), str(first)
+    elif columns.is_multi_label:
+        task = MULTI_LABEL
+    else:
+        task = SINGLE_LABEL if len(names) > 1 else REGRESSION
+    labels = LabelReader(task, names, origin)
+    splits = {split: FileSplit(path, len(columns.texts), labels) for split, path in paths.items()}
+    metric = spec.metric if spec else METRICS[task]
+    return Dataset(name, task, tuple(names), len(columns.texts), metric, splits)
+
+
+def _discover(path: Path, columns: Columns) -> tuple[str, tuple[str, ...]]:
+    with open_table(path) as table:
+        values = ((row, row_values[columns.label]) for row, row_values in enumerate(table.rows, 1))
+        return discover(values, columns.is_multi_label, path)
+
+
+def _read_label_names(path: Path) -> tuple[str, ...]:
+    try:
+        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"Expected UTF-8 text in {path}. Received: {error}.") from error
+    while names and not names[-1]:
+        names.pop()
+    if not names or "" in names or len(set(names)) < len(names):
+        raise DatasetError(
+            f"Expected one class name a line in {path}, no blank line and no name twice. "
+            f"Received: {', '.join(map(repr, names[:8])) or 'an empty file'}."
+        )
+    return tuple(names)

@@ -1,0 +1,252 @@
+"""Any data set as streaming splits of examples: a path, the demo, a local folder or TFDS.
+
+Sources are asked in that order and the first that has the data wins. What a source lacks is made
+up for here in one way: a missing validation split is held out of train, and where only a
+validation split has labels it serves as test, so that nothing is chosen on the rows it is judged
+by.
+"""
+
+import contextlib
+import dataclasses
+import importlib
+import itertools
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tfkd import network
+from tfkd.data import files
+from tfkd.data.catalog import DatasetSpec, find
+from tfkd.data.examples import MULTI_LABEL, REGRESSION, Dataset, Example
+from tfkd.data.holdout import Holdout
+from tfkd.errors import ConfigError, DatasetError
+
+SPLITS = ("train", "validation", "test")
+NETWORK_SECONDS = 5.0
+
+
+class Splits(Mapping[str, Iterable[Example]]):
+    """The splits of a data set; asking for one it lacks says which there are."""
+
+    def __init__(self, name: str, splits: Mapping[str, Iterable[Example]]) -> None:
+        self._name, self._splits = name, dict(splits)
+
+    def __getitem__(self, split: str) -> Iterable[Example]:
+        """The split's re-iterable of examples."""
+        if split not in self._splits:
+            raise DatasetError(
+                f"Expected the split {split} in `{self._name}`. Received: only "
+                f"{', '.join(self._splits)}. Add a file {split}.csv to its folder."
+            )
+        return self._splits[split]
+
+    def __contains__(self, split: object) -> bool:
+        """Whether there is such a split."""
+        return split in self._splits
+
+    def __iter__(self) -> Iterator[str]:
+        """Names of the splits there are."""
+        return iter(self._splits)
+
+    def __len__(self) -> int:
+        """How many splits there are."""
+        return len(self._splits)
+
+
+@dataclasses.dataclass(frozen=True)
+class FirstRows:
+    """The first rows of a split."""
+
+    examples: Iterable[Example]
+    num_rows: int
+
+    def __iter__(self) -> Iterator[Example]:
+        """Streams at most `num_rows` rows."""
+        return itertools.islice(iter(self.examples), self.num_rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class TfdsSplit:
+    """The examples of one TFDS split, read anew and in the same order in every pass.
+
+    Attributes:
+        builder: A prepared `tfds.core.DatasetBuilder`.
+        split: TFDS name of the split.
+        spec: Catalog entry that names the features.
+    """
+
+    builder: Any
+    split: str
+    spec: DatasetSpec
+
+    def __iter__(self) -> Iterator[Example]:
+        """Streams the rows."""
+        import tensorflow_datasets as tfds
+
+        # One file after the other: row i stays row i however many cores read.
+        config = tfds.ReadConfig(try_autocache=False, interleave_cycle_length=1)
+        rows = self.builder.as_dataset(
+            split=self.split, shuffle_files=False, read_config=config
+        )  # fmt: skip
+        for row in tfds.as_numpy(rows):
+            yield Example(self._texts(row), self._label(row))
+
+    def _texts(self, row: Mapping[str, Any]) -> tuple[str, ...]:
+        texts = tuple(row[feature].decode("utf-8") for feature in self.spec.text_features)
+        return texts if self.spec.num_texts > 1 else (" ".join(texts),)
+
+    def _label(self, row: Mapping[str, Any]) -> int | float | tuple[int, ...]:
+        features = self.spec.label_features
+        if self.spec.task == MULTI_LABEL:
+            return tuple(index for index, name in enumerate(features) if row[name] > 0.5)
+        value = row[features[0]]
+        return float(value) if self.spec.task == REGRESSION else int(value)
+
+
+def load(
+    name: str,
+    data_dir: Path | None = None,
+    validation_fraction: float = 0.05,
+    seed: int = 0,
+    max_train_rows: int | None = None,
+) -> Dataset:
+    """A data set by name or path, with train, validation and test where possible.
+
+    Looked for in this order: `name` as a path (a known name needs a `/` at its end to be one), the
+    generated demo, `<data_dir>/<name>/` (or `TFKD_DATA_DIR`), prepared TFDS data, a TFDS download.
+
+    Without a test split, validation serves as test. Without a validation split then, a stratified
+    part of train is held out; a data set that is one train file gives both.
+
+    Args:
+        name: String. A name of the catalog, a folder or a file.
+        data_dir: Path of a folder with one folder a data set. Default: `TFKD_DATA_DIR`.
+        validation_fraction: Float in (0, 1). Share of train to hold out.
+        seed: Integer. Decides which rows are held out, and the demo's rows.
+        max_train_rows: Integer or None. Keep only the first rows of train, before holding out.
+
+    Returns:
+        A `Dataset` whose splits stream; no row is kept.
+
+    Raises:
+        ConfigError: The name is unknown.
+        DatasetError: The data is nowhere to be had or cannot be understood.
+
+    Example:
+
+    >>> load("ag_news", data_dir=Path("data")).label_names
+    ('World', 'Sports', 'Business', 'Sci/Tech')
+    """
+    dataset = _find(name, _data_dir(data_dir), seed)
+    splits = dict(dataset.splits)
+    if max_train_rows is not None and "train" in splits:
+        splits["train"] = FirstRows(splits["train"], max_train_rows)
+    splits = _complete(splits, dataset.task, validation_fraction, seed)
+    return dataclasses.replace(dataset, name=name, splits=Splits(name, splits))
+
+
+def _data_dir(data_dir: Path | None) -> Path | None:
+    from_environment = os.environ.get("TFKD_DATA_DIR")
+    source = "--data-dir" if data_dir else "TFKD_DATA_DIR"
+    if data_dir is None and from_environment:
+        data_dir = Path(from_environment)
+    if data_dir is not None and not data_dir.is_dir():
+        raise DatasetError(
+            f"Expected {source} to be an existing folder. Received: {data_dir}. Correct the path."
+        )
+    return data_dir
+
+
+def _complete(
+    splits: dict[str, Iterable[Example]], task: str, fraction: float, seed: int
+) -> dict[str, Iterable[Example]]:
+    """Makes up for missing test and validation splits."""
+    if "test" not in splits and "validation" in splits:
+        splits["test"] = splits.pop("validation")
+    missing = [split for split in ("validation", "test") if split not in splits]
+    if missing and "train" in splits:
+        holdout = Holdout(splits["train"], task, [fraction] * len(missing), seed)
+        for part, split in enumerate(["train", *missing]):
+            splits[split] = holdout.part(part)
+    return {split: splits[split] for split in SPLITS if split in splits}
+
+
+def _find(name: str, data_dir: Path | None, seed: int) -> Dataset:
+    """The data set as its source has it."""
+    spec = _spec(name)
+    path = Path(name).expanduser()
+    if path.exists() and (spec is None or name.endswith(os.sep)):
+        return files.read_folder(path, name) if path.is_dir() else files.read_file(path, name)
+    if spec is not None and spec.name == "demo":
+        from tfkd.data.demo import demo_dataset
+
+        return demo_dataset(seed)
+    if data_dir is not None:
+        folder = data_dir / (spec.folder if spec else name)
+        if folder.is_dir():
+            return files.read_folder(folder, name, spec)
+    if spec is None and not name.startswith("massive/"):
+        if len(path.parts) > 1 or name.endswith(files.SUFFIXES):
+            raise DatasetError(
+                f"Expected an existing folder or file. Received: {name}. Correct the path."
+            )
+    return _from_tfds(find(name) if spec is None else spec, data_dir)
+
+
+def _spec(name: str) -> DatasetSpec | None:
+    try:
+        return find(name)
+    except ConfigError:
+        return None
+
+
+def _from_tfds(spec: DatasetSpec, data_dir: Path | None) -> Dataset:
+    if spec.tfds_name is None:
+        raise _missing(spec, data_dir, "has no download")
+    tfds_dir = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    prepared = sorted((tfds_dir / spec.tfds_name).glob("[0-9]*/dataset_info.json"))
+    if prepared:
+        import tensorflow_datasets as tfds
+
+        builder = tfds.builder_from_directory(prepared[-1].parent)
+    else:
+        manual_dir = tfds_dir / "downloads" / "manual"
+        is_manual = spec.manual_file is not None and (manual_dir / spec.manual_file).is_file()
+        # Asked before TFDS: it would retry for minutes, and its import alone takes seconds.
+        if not is_manual and not network.is_reachable(spec.host or "", NETWORK_SECONDS):
+            raise _missing(spec, data_dir, f"{spec.host} cannot be reached")
+        builder = _prepare(spec, tfds_dir, data_dir)
+    splits = {ours: TfdsSplit(builder, theirs, spec) for ours, theirs in spec.splits.items()}
+    return Dataset(
+        spec.name, spec.task, spec.label_names, spec.num_texts, spec.metric, splits
+    )  # fmt: skip
+
+
+def _prepare(spec: DatasetSpec, tfds_dir: Path, data_dir: Path | None) -> Any:
+    """Downloads the data and lets TFDS write it; gives the builder."""
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
+
+    importlib.import_module("tfkd.data.builders")  # TFDS knows builders that were imported.
+    try:
+        # TFDS reports to standard output, which belongs to the command's result.
+        with contextlib.redirect_stdout(sys.stderr):
+            builder = tfds.builder(str(spec.tfds_name), data_dir=tfds_dir)
+            builder.download_and_prepare()
+        return builder
+    except (OSError, tfds.download.DownloadError, NonMatchingChecksumError) as error:
+        raise _missing(spec, data_dir, f"the download failed: {error}") from error
+
+
+def _missing(spec: DatasetSpec, data_dir: Path | None, reason: str) -> DatasetError:
+    looked = f"{data_dir / spec.folder} is not there" if data_dir else "no data directory is given"
+    ways = [f"put {spec.folder}/train.csv (and so on) under --data-dir or TFKD_DATA_DIR"]
+    if spec.tfds_name:
+        ways.append(f"prepare TFDS data of {spec.tfds_name} and point TFDS_DATA_DIR at it")
+        ways.append("run where the network can be reached")
+    return DatasetError(
+        f"Expected the data set `{spec.name}`. Received: nothing ({looked}; {reason}). "
+        f"Either {', or '.join(ways)}. `--dataset demo` needs no data."
+    )
