@@ -1,0 +1,174 @@
+"""A text classifier as one thing: model, tokenizer, label names; it answers `predict(texts)`.
+
+The Keras student, its teacher and its control are all of this class; the LiteRT file answers the
+same call.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfkd import artifacts
+from tfkd.data.batching import scoring_batches
+from tfkd.data.tokens import Tokens
+from tfkd.errors import ArtifactError
+from tfkd.models import pooling as _registered  # noqa: F401  (classes a saved model names)
+from tfkd.models.tokenizers import Texts, Tokenizer
+
+SCORING_BATCH_SIZE = 64
+FORMAT_VERSION = 1
+
+
+@dataclasses.dataclass
+class TextClassifier:
+    """A Keras model together with everything needed to ask it.
+
+    Attributes:
+        model: `keras.Model` from a mapping of int32 `[batch, length]` arrays to float32 logits
+            `[batch, num_outputs]`.
+        tokenizer: `Tokenizer` that makes these arrays.
+        task: One of `tfkd.data.examples.TASKS`.
+        label_names: Class names in index order.
+        num_texts: 1 for single texts, 2 for pairs.
+
+    Example:
+
+    ```python
+    classifier = TextClassifier.load("saved_models/demo-bert_tiny/student")
+    logits = classifier.predict(["Oil prices fell again."])  # float32, shape [1, num_outputs]
+    ```
+    """
+
+    model: keras.Model
+    tokenizer: Tokenizer
+    task: str
+    label_names: tuple[str, ...]
+    num_texts: int = 1
+    _folder: Path | None = None
+    _functions: dict[str, Callable[..., Any]] = dataclasses.field(default_factory=dict, repr=False)
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The arrays the model takes."""
+        return tuple(self.model.input)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of `model.keras` in the folder it was saved to or loaded from."""
+        if self._folder is None:
+            raise ValueError("Expected a saved classifier. Received: one in memory only.")
+        return (self._folder / "model.keras").stat().st_size
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of weights."""
+        return self.model.count_params()
+
+    def encode(self, texts: Texts, length: int | None = None) -> dict[str, np.ndarray]:
+        """Token arrays of the texts, only those the model takes."""
+        arrays = self.tokenizer.encode(texts, length)
+        return {name: arrays[name] for name in self.input_names}
+
+    def predict_encoded(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Logits of encoded texts: float32, shape `[n, num_outputs]`."""
+        # A graph keeps the precision it was traced in, which training changes for a while.
+        precision = self.model.dtype_policy.name
+        if precision not in self._functions:
+            self._functions[precision] = _compiled(self.model)
+        return self._functions[precision]({name: arrays[name] for name in self.input_names}).numpy()
+
+    def predict(self, texts: Texts) -> np.ndarray:
+        """Logits of texts or pairs of texts: float32, shape `[n, num_outputs]`."""
+        parts = [
+            self.predict_encoded(self.encode(texts[start : start + SCORING_BATCH_SIZE]))
+            for start in range(0, len(texts), SCORING_BATCH_SIZE)
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.label_names)), np.float32)
+
+    def score(
+        self, tokens: Tokens, start: int = 0, stop: int | None = None,
+        batch_size: int = SCORING_BATCH_SIZE,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:  # fmt: skip
+        """Row numbers and logits, batch by batch, of the rows `[start, stop)`."""
+        stop = len(tokens) if stop is None else stop
+        for rows, arrays in scoring_batches(tokens, self.input_names, start, stop, batch_size):
+            yield rows, self.predict_encoded(arrays)
+
+    def logits(self, tokens: Tokens) -> np.ndarray:
+        """Logits of all rows in their own order: float32, shape `[num_rows, num_outputs]`."""
+        logits = np.zeros((len(tokens), len(self.label_names)), np.float32)
+        for rows, values in self.score(tokens):
+            logits[rows] = values
+        return logits
+
+    def save(self, folder: Path) -> None:
+        """Writes the model folder, whole or not at all."""
+        with artifacts.atomic_folder(folder) as part:
+            self.model.save(part / "model.keras")
+            self.tokenizer.save(part / "tokenizer")
+            artifacts.write_text(part / "labels.txt", "\n".join(self.label_names) + "\n")
+            artifacts.write_json(
+                part / "classifier.json",
+                {
+                    "format_version": FORMAT_VERSION,
+                    "task": self.task,
+                    "label_names": list(self.label_names),
+                    "num_texts": self.num_texts,
+                    "sequence_length": self.tokenizer.sequence_length,
+                    "num_parameters": self.num_parameters,
+                    "model_sha256": artifacts.file_sha256(part / "model.keras"),
+                },
+            )
+        self._folder = folder
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Self:
+        """Reads a model folder.
+
+        Raises:
+            ArtifactError: A file is missing or was changed.
+        """
+        folder = Path(folder)
+        description = artifacts.read_json(folder / "classifier.json")
+        weights = folder / "model.keras"
+        if not weights.is_file() or artifacts.file_sha256(weights) != description["model_sha256"]:
+            raise ArtifactError(
+                f"Expected {weights} as it was saved. It is missing or was changed. Make the run "
+                "again with --overwrite."
+            )
+        return cls(
+            model=keras.saving.load_model(weights, compile=False, safe_mode=True),
+            tokenizer=Tokenizer.load(folder / "tokenizer"),
+            task=description["task"],
+            label_names=tuple(description["label_names"]),
+            num_texts=description["num_texts"],
+            _folder=folder,
+        )
+
+
+def set_precision(model: keras.Model, policy: str) -> None:
+    """Lets every layer but the logits compute in another precision; weights stay float32.
+
+    Args:
+        model: `keras.Model`.
+        policy: String. "float32" or "mixed_bfloat16".
+    """
+    for layer in model._flatten_layers():
+        if layer.name != "logits" and layer.variable_dtype == "float32":
+            layer.dtype_policy = policy
+
+
+def batch_texts(rows: Sequence[tuple[str, ...]]) -> Texts:
+    """Texts of examples in the form `predict` takes: strings, or pairs."""
+    return [row[0] for row in rows] if len(rows[0]) == 1 else [tuple(row) for row in rows]
+
+
+def _compiled(model: keras.Model) -> Callable[..., Any]:
+    """The model as a graph that takes any batch size and length without a new trace."""
+    specs = {name: tf.TensorSpec([None, None], tf.int32, name=name) for name in model.input}
+    return tf.function(lambda inputs: model(inputs, training=False), input_signature=[specs])

@@ -1,0 +1,94 @@
+"""A KerasHub encoder with a classification head: pooling, the family's own pooler, logits."""
+
+import dataclasses
+
+import keras
+import keras_hub
+import numpy as np
+
+from tfkd.models.catalog import ModelEntry
+from tfkd.models.pooling import pool
+
+MAX_POSITIONS = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """A published classifier's own head, to be taken over as it is.
+
+    Attributes:
+        pooler: Kernel `[width, width]` and bias `[width]` of the layer before the logits, or None
+            where the backbone has it inside (BERT).
+        pooler_activation: "tanh" or "relu".
+        logits: Kernel `[width, num_outputs]` and bias `[num_outputs]`.
+        label_names: Class names in index order.
+    """
+
+    pooler: tuple[np.ndarray, np.ndarray] | None
+    pooler_activation: str
+    logits: tuple[np.ndarray, np.ndarray]
+    label_names: tuple[str, ...]
+
+
+def bert_from_scratch(entry: ModelEntry, vocabulary_size: int) -> keras_hub.models.BertBackbone:
+    """An untrained BERT of a size word."""
+    return keras_hub.models.BertBackbone(
+        vocabulary_size=vocabulary_size,
+        num_layers=entry.num_layers,
+        num_heads=entry.num_heads,
+        hidden_dim=entry.hidden_dim,
+        intermediate_dim=4 * entry.hidden_dim,
+        max_sequence_length=MAX_POSITIONS,
+    )
+
+
+def build_encoder_classifier(
+    backbone: keras_hub.models.Backbone,
+    num_outputs: int,
+    pooling: str = "cls",
+    dropout: float = 0.1,
+    head: Head | None = None,
+) -> keras.Model:
+    """Puts a head on a backbone.
+
+    Args:
+        backbone: `keras_hub.models.Backbone` whose inputs are `token_ids`, `padding_mask` and, for
+            BERT, `segment_ids`.
+        num_outputs: Integer. Width of the logits.
+        pooling: "cls" (with BERT's own pooler where there is one), "mean" or "max".
+        dropout: Float. Share of the pooled vector dropped before the logits.
+        head: A published classifier's `Head` to take over.
+
+    Returns:
+        Functional model from the backbone's inputs to float32 logits `[batch, num_outputs]`.
+    """
+    outputs = backbone(backbone.input)
+    if pooling == "cls" and isinstance(outputs, dict) and "pooled_output" in outputs:
+        pooled = outputs["pooled_output"]
+    else:
+        vectors = outputs["sequence_output"] if isinstance(outputs, dict) else outputs
+        _freeze_pooler(backbone)
+        pooled = pool(vectors, backbone.input["padding_mask"], pooling)
+    if head is not None and head.pooler is not None:
+        pooled = keras.layers.Dense(
+            head.pooler[0].shape[1], activation=head.pooler_activation, name="pooler"
+        )(pooled)
+    logits = keras.layers.Dense(
+        num_outputs,
+        kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+        dtype="float32",
+        name="logits",
+    )(keras.layers.Dropout(dropout, name="head_dropout")(pooled))
+    model = keras.Model(backbone.input, logits, name="classifier")
+    if head is not None:
+        model.get_layer("logits").set_weights(list(head.logits))
+        if head.pooler is not None:
+            model.get_layer("pooler").set_weights(list(head.pooler))
+    return model
+
+
+def _freeze_pooler(backbone: keras_hub.models.Backbone) -> None:
+    """BERT's pooler gets no gradient when it is not read; Keras would warn at every step."""
+    for layer in backbone.layers:
+        if layer.name == "pooled_dense":
+            layer.trainable = False
