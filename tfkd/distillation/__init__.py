@@ -1,0 +1,1 @@
+"""Losses, the Distiller, its training and the teacher's stored logits."""

@@ -1,0 +1,179 @@
+"""The Distiller: a `keras.Model` whose training step mixes the labels' loss and the teacher's.
+
+It takes a live teacher, or the teacher's logits with each example. Stored logits let teacher and
+student have different tokenizers and lengths, and cost the teacher one pass however many students
+follow. Without either it trains on labels alone, which is how teachers and controls are made.
+"""
+
+from typing import Any, Self
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from tfkd.distillation.losses import label_loss, teacher_loss
+
+
+@keras.saving.register_keras_serializable(package="tfkd")
+class Distiller(keras.Model):
+    """Trains a student on labels and on a teacher's softened predictions.
+
+    The loss of an example is `student_loss_weight * label_loss + (1 - student_loss_weight) *
+    temperature**2 * KL(teacher || student)`; a batch's loss is the mean, each example multiplied by
+    its sample weight. For multi-label tasks the divergence is the labels' Bernoulli one, for
+    regression both parts are squared errors. What the student's layers add (regularizers) comes on
+    top.
+
+    Args:
+        student: `keras.Model` from inputs to logits `[batch, num_outputs]`.
+        teacher: Optional `keras.Model` that takes the same inputs. It is asked in every step and
+            never trained. Without it, targets may be a mapping of `label` and `teacher_logits`
+            (float `[batch, num_outputs]`).
+        task: String. "single_label", "multi_label" or "regression".
+        temperature: Float, at least 1. Softens both predictions.
+        student_loss_weight: Float in [0, 1]. Weight of the label loss.
+
+    Raises:
+        ValueError: For a temperature below 1 or a weight outside [0, 1].
+
+    Example:
+
+    ```python
+    distiller = tfkd.Distiller(student, teacher, temperature=2.0, student_loss_weight=0.3)
+    distiller.compile(optimizer=keras.optimizers.AdamW(1e-3), metrics=["accuracy"])
+    distiller.fit(dataset, epochs=3)   # history: loss, student_loss, distillation_loss
+    logits = distiller.predict(inputs)
+    ```
+
+    Reference: [Hinton et al., 2015](https://arxiv.org/abs/1503.02531)
+    """
+
+    def __init__(
+        self,
+        student: keras.Model,
+        teacher: keras.Model | None = None,
+        task: str = "single_label",
+        temperature: float = 2.0,
+        student_loss_weight: float = 0.5,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if temperature < 1:
+            raise ValueError(
+                f"Expected `temperature` of at least 1. Received: temperature={temperature}"
+            )
+        if not 0 <= student_loss_weight <= 1:
+            raise ValueError(
+                "Expected `student_loss_weight` in [0, 1]. Received: "
+                f"student_loss_weight={student_loss_weight}"
+            )
+        self.student, self.teacher, self.task = student, teacher, task
+        self.temperature, self.student_loss_weight = temperature, student_loss_weight
+        if teacher is not None:
+            teacher.trainable = False
+        self._trackers = {
+            name: keras.metrics.Mean(name=name)
+            for name in ("loss", "student_loss", "distillation_loss", "gradient_norm")
+        }
+        self.built = True
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """The student's logits."""
+        return self.student(inputs, training=training)
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """One step of the student; the teacher is only asked."""
+        inputs, targets, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        labels, teacher_logits = self._split(inputs, targets)
+        with tf.GradientTape() as tape:
+            logits = self.student(inputs, training=True)
+            parts = self._loss_parts(labels, teacher_logits, logits, sample_weight)
+            scaled_loss = self.optimizer.scale_loss(parts["loss"])
+        variables = self.student.trainable_variables
+        gradients = tape.gradient(scaled_loss, variables)
+        parts["gradient_norm"] = tf.linalg.global_norm(gradients)
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return self._results(parts, labels, logits, sample_weight)
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """The same losses and metrics without a step."""
+        inputs, targets, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        labels, teacher_logits = self._split(inputs, targets)
+        logits = self.student(inputs, training=False)
+        parts = self._loss_parts(labels, teacher_logits, logits, sample_weight)
+        return self._results(parts, labels, logits, sample_weight)
+
+    def _split(self, inputs: Any, targets: Any) -> tuple[Any, Any]:
+        """Labels and teacher logits (None without a teacher)."""
+        if isinstance(targets, dict):
+            return targets["label"], targets["teacher_logits"]
+        if self.teacher is None:
+            return targets, None
+        return targets, ops.stop_gradient(self.teacher(inputs, training=False))
+
+    def _loss_parts(
+        self, labels: Any, teacher_logits: Any, logits: Any, sample_weight: Any
+    ) -> dict[str, Any]:
+        """Mean loss of the batch and its two parts, each a scalar."""
+        student_loss = _mean(label_loss(self.task, labels, logits), sample_weight)
+        added = sum(self.student.losses)
+        if teacher_logits is None:
+            return {"loss": student_loss + added, "student_loss": student_loss}
+        divergence = teacher_loss(self.task, teacher_logits, logits, self.temperature)
+        distillation_loss = _mean(divergence, sample_weight)
+        weight = self.student_loss_weight
+        # At weight 1 the teacher is watched, not followed: 0 * inf would poison the gradient.
+        loss = student_loss if weight == 1 else (
+            weight * student_loss + (1 - weight) * distillation_loss
+        )  # fmt: skip
+        return {
+            "loss": loss + added,
+            "student_loss": student_loss,
+            "distillation_loss": distillation_loss,
+        }
+
+    def _results(
+        self, parts: dict[str, Any], labels: Any, logits: Any, sample_weight: Any
+    ) -> dict[str, Any]:
+        batch = ops.shape(logits)[0]
+        for name, value in parts.items():
+            self._trackers[name].update_state(value, sample_weight=batch)
+        results = {name: self._trackers[name].result() for name in parts}
+        compiled = self.compute_metrics(None, labels, logits, sample_weight)
+        return {**{k: v for k, v in compiled.items() if k not in self._trackers}, **results}
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """Trackers of the loss parts and the compiled metrics; Keras resets them each epoch."""
+        return [
+            *self._trackers.values(),
+            *(m for m in super().metrics if m.name not in self._trackers),
+        ]
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs; student and teacher are saved with it."""
+        return {
+            **super().get_config(),
+            "student": keras.saving.serialize_keras_object(self.student),
+            "teacher": keras.saving.serialize_keras_object(self.teacher),
+            "task": self.task,
+            "temperature": self.temperature,
+            "student_loss_weight": self.student_loss_weight,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """The reverse of `get_config`."""
+        models = {
+            name: keras.saving.deserialize_keras_object(config[name], custom_objects)
+            for name in ("student", "teacher")
+        }
+        return cls(**{**config, **models})
+
+
+def _mean(losses: Any, sample_weight: Any) -> Any:
+    """The mean over the batch, each example multiplied by its weight (Keras' own reduction)."""
+    if sample_weight is not None:
+        # A column of weights would make a square of the losses.
+        losses = losses * ops.reshape(ops.cast(sample_weight, losses.dtype), ops.shape(losses))
+    return ops.mean(losses)

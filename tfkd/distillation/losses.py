@@ -1,0 +1,120 @@
+"""What a student is trained on: label losses and distillation losses, one value an example.
+
+All are pure functions in log space; reduction and weighting are the caller's. `task` is
+"single_label", "multi_label" or "regression".
+"""
+
+from typing import Any
+
+from keras import ops
+
+
+def distillation_loss(teacher_logits: Any, student_logits: Any, temperature: float) -> Any:
+    """Divergence of the student's softened prediction from the teacher's.
+
+    Computes `temperature**2 * KL(teacher || student)` in log space, so that large logits do not
+    underflow. The factor keeps gradients comparable across temperatures.
+
+    Args:
+        teacher_logits: Float tensor, shape `[batch, num_classes]`. No gradient needed.
+        student_logits: Float tensor, same shape.
+        temperature: Float, at least 1. Typical values are 2 to 5.
+
+    Returns:
+        Float tensor, shape `[batch]`.
+
+    Example:
+
+    >>> distillation_loss(logits, logits, temperature=2.0)  # same logits: zeros
+
+    Reference: [Hinton et al., 2015](https://arxiv.org/abs/1503.02531)
+    """
+    teacher = ops.log_softmax(teacher_logits / temperature, axis=-1)
+    student = ops.log_softmax(student_logits / temperature, axis=-1)
+    return temperature**2 * ops.sum(ops.exp(teacher) * (teacher - student), axis=-1)
+
+
+def binary_distillation_loss(teacher_logits: Any, student_logits: Any, temperature: float) -> Any:
+    """The same for independent labels: the mean of the labels' Bernoulli divergences.
+
+    Args:
+        teacher_logits: Float tensor, shape `[batch, num_labels]`.
+        student_logits: Float tensor, same shape.
+        temperature: Float, at least 1.
+
+    Returns:
+        Float tensor, shape `[batch]`.
+    """
+    teacher, student = teacher_logits / temperature, student_logits / temperature
+    probability = ops.sigmoid(teacher)
+    # log(1 - sigmoid(x)) = log_sigmoid(-x), without cancellation.
+    divergence = probability * (ops.log_sigmoid(teacher) - ops.log_sigmoid(student)) + (
+        1 - probability
+    ) * (ops.log_sigmoid(-teacher) - ops.log_sigmoid(-student))
+    return temperature**2 * ops.mean(divergence, axis=-1)
+
+
+def squared_error(target: Any, prediction: Any) -> Any:
+    """Mean squared difference of an example's outputs.
+
+    Args:
+        target: Float tensor, shape `[batch]` or `[batch, num_outputs]`.
+        prediction: Float tensor, shape `[batch, num_outputs]`.
+
+    Returns:
+        Float tensor, shape `[batch]`.
+    """
+    target = ops.reshape(ops.cast(target, prediction.dtype), ops.shape(prediction))
+    return ops.mean(ops.square(target - prediction), axis=-1)
+
+
+def label_loss(task: str, labels: Any, logits: Any) -> Any:
+    """The loss of a task on its labels.
+
+    Args:
+        task: String.
+        labels: Class indices `[batch]`, multi-hot rows `[batch, num_labels]`, or scores `[batch]`.
+        logits: Float tensor, shape `[batch, num_outputs]`.
+
+    Returns:
+        Float tensor, shape `[batch]`: cross-entropy, mean binary cross-entropy or squared error.
+
+    Raises:
+        ValueError: The task is unknown.
+    """
+    if task == "single_label":
+        # keras.losses.sparse_categorical_crossentropy would serve, but not in log space for all
+        # backends; this is the same value.
+        # Labels may come as a column, as Keras' own losses take them.
+        labels = ops.reshape(ops.cast(labels, "int32"), [-1])
+        picked = ops.one_hot(labels, ops.shape(logits)[-1], dtype=logits.dtype)
+        return -ops.sum(picked * ops.log_softmax(logits, axis=-1), axis=-1)
+    if task == "multi_label":
+        labels = ops.cast(labels, logits.dtype)
+        return -ops.mean(
+            labels * ops.log_sigmoid(logits) + (1 - labels) * ops.log_sigmoid(-logits), axis=-1
+        )
+    if task == "regression":
+        return squared_error(labels, logits)
+    raise ValueError(
+        f"Expected `task` to be single_label, multi_label or regression. Received: task={task!r}"
+    )
+
+
+def teacher_loss(task: str, teacher_logits: Any, student_logits: Any, temperature: float) -> Any:
+    """The distillation loss of a task.
+
+    Args:
+        task: String.
+        teacher_logits: Float tensor, shape `[batch, num_outputs]`.
+        student_logits: Float tensor, same shape.
+        temperature: Float, at least 1. Scores (regression) are not softened.
+
+    Returns:
+        Float tensor, shape `[batch]`.
+    """
+    if task == "single_label":
+        return distillation_loss(teacher_logits, student_logits, temperature)
+    if task == "multi_label":
+        return binary_distillation_loss(teacher_logits, student_logits, temperature)
+    return squared_error(teacher_logits, student_logits)
