@@ -1,0 +1,215 @@
+import dataclasses
+import json
+import textwrap
+
+import pytest
+from rich.console import Console
+
+from tfkd.errors import ArtifactError
+from tfkd.evaluation.report import (
+    Row,
+    RunSummary,
+    console_table,
+    markdown_table,
+    run_readme,
+    table_note,
+)
+
+COMMAND = "python -m tfkd distill --dataset demo"
+
+
+def row(arm, recipe="keras", **changes):
+    values = {
+        "dataset": "demo", "arm": arm, "model": "bert_tiny", "recipe": recipe, "seed": 0,
+        "metrics": {}, "size_bytes": None, "parameters": None, "latency": None, "command": COMMAND,
+    }  # fmt: skip
+    return Row(**(values | changes))
+
+
+def quality(accuracy, macro_f1, ece, nll, **more):
+    return {"accuracy": accuracy, "macro_f1": macro_f1, "ece": ece, "nll": nll, **more}
+
+
+ROWS = [
+    row("teacher", model="bert_small", metrics=quality(0.94, 0.9391, 0.02, 0.2),
+        size_bytes=115_000_000, parameters=28_763_648, latency={"p50_ms": 25.0, "p95_ms": 30.0}),
+    row("control", metrics=quality(0.9123456, 0.911, 0.05, 0.3, agreement=0.95),
+        size_bytes=17_544_321, parameters=4_386_178, latency={"p50_ms": 2.0}),
+    row("student", "dynamic_int8", metrics=quality(0.93, 0.929, 0.011, 0.25, agreement=0.97),
+        size_bytes=4_600_000),
+]  # fmt: skip
+
+MARKDOWN = """\
+| Arm | Model | File | Accuracy | Macro F1 | ECE | NLL | Agreement | Parameters | Size, MB | p50, ms | Speed-up |
+| :--- | :--- | :--- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+| teacher | bert_small | keras | 0.9400 | 0.9391 | 0.0200 | 0.2000 | - | 28,763,648 | 115.00 | 25.00 | 1.0x |
+| control | bert_tiny | keras | 0.9123 | 0.9110 | 0.0500 | 0.3000 | 0.9500 | 4,386,178 | 17.54 | 2.00 | 12.5x |
+| student | bert_tiny | dynamic_int8 | 0.9300 | 0.9290 | 0.0110 | 0.2500 | 0.9700 | - | 4.60 | - | - |
+"""  # noqa: E501
+
+NOTE = (
+    "ECE, NLL: lower is better. MB: 10^6 bytes of the model file. p50: median time of one text, "
+    "warm, tokenization included. Speed-up: the teacher's p50 divided by the row's."
+)
+
+
+def cells(table):
+    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in table.splitlines()]
+
+
+class TestRow:
+    def test_json_round_trip(self):
+        for original in ROWS:
+            assert Row.from_dict(json.loads(json.dumps(original.to_dict()))) == original
+
+    def test_fields_in_the_order_of_the_results_files(self):
+        assert list(ROWS[0].to_dict()) == [
+            "dataset", "arm", "model", "recipe", "seed", "metrics", "size_bytes", "parameters",
+            "latency", "command",
+        ]  # fmt: skip
+
+    def test_other_fields(self):
+        values = ROWS[0].to_dict()
+        del values["seed"], values["command"]
+        message = (
+            r"^Expected a result row with the fields dataset, arm, .*, latency, command\. "
+            r"Received: dataset, arm, model, recipe, metrics, size_bytes, parameters, latency\. "
+            r"Run the command that wrote it again\.$"
+        )
+        with pytest.raises(ArtifactError, match=message):
+            Row.from_dict(values)
+
+
+class TestMarkdownTable:
+    def test_whole_table(self):
+        assert markdown_table(ROWS, "accuracy") == MARKDOWN
+
+    def test_headline_metric_comes_first_and_once(self):
+        header = cells(markdown_table(ROWS, "macro_f1"))[0]
+        assert header[3:7] == ["Macro F1", "ECE", "NLL", "Agreement"]
+
+    def test_columns_without_any_figure_are_left_out_but_the_headline(self):
+        assert cells(markdown_table([row("teacher")], "pearson")) == [
+            ["Arm", "Model", "File", "Pearson"],
+            [":---", ":---", ":---", "---:"],
+            ["teacher", "bert_tiny", "keras", "-"],
+        ]
+
+    def test_zero_is_a_figure(self):
+        table = markdown_table([row("teacher", metrics={"mcc": 0.0, "ece": 0.0})], "mcc")
+        assert cells(table)[2] == ["teacher", "bert_tiny", "keras", "0.0000", "0.0000"]
+
+    def test_dataset_and_seed_are_shown_where_they_differ(self):
+        rows = [row("teacher", seed=1), row("teacher", seed=2, dataset="sst2")]
+        assert [line[:3] for line in cells(markdown_table(rows, "accuracy"))] == [
+            ["Dataset", "Seed", "Arm"],
+            [":---", ":---", ":---"],
+            ["demo", "1", "teacher"],
+            ["sst2", "2", "teacher"],
+        ]
+
+    def test_speed_up_is_over_the_teacher_of_the_same_data_and_seed(self):
+        rows = [
+            row("teacher", latency={"p50_ms": 10.0}),
+            row("teacher", dataset="sst2", latency={"p50_ms": 40.0}),
+            row("student", dataset="sst2", latency={"p50_ms": 50.0}),
+            row("student", latency={"p50_ms": 0.5}),
+            row("student", seed=7, latency={"p50_ms": 0.5}),
+        ]
+        lines = cells(markdown_table(rows, "accuracy"))[2:]
+        assert [line[-1] for line in lines] == ["1.0x", "1.0x", "0.8x", "20.0x", "-"]
+
+    def test_bars_in_names_do_not_break_the_table(self):
+        assert "| a\\|b |" in markdown_table([row("student", model="a|b")], "accuracy")
+
+    def test_no_rows(self):
+        assert cells(markdown_table([], "accuracy"))[0] == ["Arm", "Model", "File", "Accuracy"]
+
+    def test_unknown_metric(self):
+        message = r"^Expected `metric` to be one of accuracy, .*\. Received: metric='acc'\.$"
+        with pytest.raises(ValueError, match=message):
+            markdown_table(ROWS, "acc")
+
+
+class TestConsoleTable:
+    def printed(self, rows, width):
+        console = Console(width=width, color_system=None)
+        with console.capture() as capture:
+            console.print(console_table(rows, "accuracy"), soft_wrap=True)
+        return capture.get()
+
+    def test_whole_table(self):
+        rows = [row("teacher", metrics={"accuracy": 0.94}, size_bytes=115_000_000), row("student")]
+        assert [line.rstrip() for line in self.printed(rows, 80).splitlines()] == [
+            "Arm      Model      File   Accuracy  Size, MB",
+            "─────────────────────────────────────────────",
+            "teacher  bert_tiny  keras    0.9400    115.00",
+            "student  bert_tiny  keras         -         -",
+        ]
+
+    def test_same_cells_as_markdown(self):
+        printed = [line.split() for line in self.printed(ROWS, 200).splitlines()[2:]]
+        assert printed == cells(MARKDOWN)[2:]
+
+    @pytest.mark.parametrize("width", [40, 60, 80, 100])
+    def test_a_narrow_console_loses_nothing(self, width):
+        assert self.printed(ROWS, width).split() == self.printed(ROWS, 200).split()
+
+    def test_names_are_not_markup(self):
+        assert "[red]a[/red]" in self.printed([row("student", model="[red]a[/red]")], 80)
+
+
+class TestTableNote:
+    def test_only_what_the_table_shows(self):
+        assert table_note(ROWS, "accuracy") == NOTE
+        assert table_note([row("student")], "accuracy") == ""
+        assert table_note([row("student", metrics={"mse": 1.0})], "mse") == "MSE: lower is better."
+
+
+class TestRunReadme:
+    summary = RunSummary(
+        title="demo: bert_tiny from bert_small",
+        rows=ROWS,
+        metric="accuracy",
+        comparison="student beats control by 1.77 points.",
+        command=COMMAND,
+        versions={"python": "3.11.2", "keras": "3.15.1"},
+        data="train 2,000 rows, test 500 rows; fingerprint 0123456789abcdef.",
+        seed=0,
+        files={"student/model.keras": "weights", "student/dynamic_int8.tflite": "LiteRT file"},
+    )
+
+    def test_whole_text(self):
+        before, after = textwrap.dedent(
+            """\
+            # demo: bert_tiny from bert_small
+
+            student beats control by 1.77 points.
+
+            TABLE
+
+            Made by this command, which makes it again:
+
+            ```
+            python -m tfkd distill --dataset demo
+            ```
+
+            ## Data
+
+            train 2,000 rows, test 500 rows; fingerprint 0123456789abcdef.
+
+            ## Files
+
+            - `student/model.keras`: weights
+            - `student/dynamic_int8.tflite`: LiteRT file
+
+            ## Versions
+
+            Seed 0; python 3.11.2, keras 3.15.1.
+            """
+        ).split("TABLE")
+        assert run_readme(self.summary) == f"{before}{MARKDOWN}\n{NOTE}{after}"
+
+    def test_without_comparison(self):
+        text = run_readme(dataclasses.replace(self.summary, comparison=""))
+        assert text.startswith("# demo: bert_tiny from bert_small\n\n| Arm |")

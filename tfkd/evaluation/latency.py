@@ -1,0 +1,151 @@
+"""How long one text takes, warm, and how many texts a second a model answers.
+
+All models are timed in one process, taking turns text by text, so that a busy moment of the machine
+falls on every one of them and the ratios hold where the milliseconds do not. Threads are the
+predictors' own business: set them when loading. A cold first call is never counted.
+"""
+
+import dataclasses
+import itertools
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tfkd.evaluation.predictor import Predictor, Texts
+
+THROUGHPUT_BATCH_SIZE = 32
+PERCENTILES = (50, 95, 99)
+
+
+@dataclasses.dataclass(frozen=True)
+class Latency:
+    """Times of one model: one text a call, and texts a second in batches of 32.
+
+    Attributes:
+        p50_ms: Median milliseconds of `predict([text])`, tokenization included.
+        p95_ms: 95th percentile of the same calls.
+        p99_ms: 99th percentile of the same calls.
+        encoded_p50_ms: Median milliseconds of `predict_encoded` of the text's arrays.
+        encoded_p95_ms: 95th percentile of the same calls.
+        encoded_p99_ms: 99th percentile of the same calls.
+        throughput_per_second: Texts a second of `predict` of 32 texts, tokenization included.
+        num_calls: Timed calls behind each percentile.
+    """
+
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    encoded_p50_ms: float
+    encoded_p95_ms: float
+    encoded_p99_ms: float
+    throughput_per_second: float
+    num_calls: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain JSON values."""
+        return dataclasses.asdict(self)
+
+
+def measure_latency(
+    predictors: Mapping[str, Predictor],
+    texts: Texts,
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Latency]:
+    """Times several models on the same texts, interleaved.
+
+    A round takes each text in turn: every model answers it tokenized anew, then every model answers
+    its arrays. The batches of 32 follow in rounds of their own; the texts are repeated to fill the
+    last one. One round of each comes first and is not counted: it meets every shape that will be
+    timed, so that neither tracing nor allocation is.
+
+    Args:
+        predictors: Mapping of names to models. They take their turns in this order.
+        texts: Strings, or pairs of strings. Real ones: time depends on their length.
+        rounds: Integer. Timed passes over the texts.
+        clock: Function that returns seconds. For tests.
+
+    Returns:
+        Dictionary of `Latency` by the names of `predictors`.
+
+    Raises:
+        ValueError: No model, no text or no round.
+
+    Example:
+    >>> found = measure_latency({"teacher": teacher, "student": student}, texts, rounds=5)
+    >>> found["teacher"].p50_ms / found["student"].p50_ms
+    21.4
+    """
+    if not predictors or not texts or rounds < 1:
+        raise ValueError(
+            "Expected at least one predictor, one text and one round. "
+            f"Received: {len(predictors)} predictors, {len(texts)} texts, {rounds} rounds."
+        )
+    singles = [texts[index : index + 1] for index in range(len(texts))]
+    whole = _timed_rounds(_text_calls(predictors, singles), rounds, clock)
+    batches = _timed_rounds(_batch_calls(predictors, texts), rounds, clock)
+    return {
+        name: _latency(whole[name, "text"], whole[name, "arrays"], batches[name, "batch"])
+        for name in predictors
+    }
+
+
+_Call = tuple[tuple[str, str], Callable[[], Any]]
+
+
+def _text_calls(predictors: Mapping[str, Predictor], singles: list[Texts]) -> list[_Call]:
+    """The calls of one round: text by text, first every model on it, then all on its arrays."""
+    calls: list[_Call] = []
+    for single in singles:
+        for name, predictor in predictors.items():
+            calls.append(((name, "text"), _bound(predictor.predict, single)))
+        for name, predictor in predictors.items():
+            arrays = predictor.encode(single)
+            calls.append(((name, "arrays"), _bound(predictor.predict_encoded, arrays)))
+    return calls
+
+
+def _batch_calls(predictors: Mapping[str, Predictor], texts: Texts) -> list[_Call]:
+    size = THROUGHPUT_BATCH_SIZE
+    filled = list(itertools.islice(itertools.cycle(texts), -(-len(texts) // size) * size))
+    return [
+        ((name, "batch"), _bound(predictor.predict, filled[start : start + size]))
+        for start in range(0, len(filled), size)
+        for name, predictor in predictors.items()
+    ]
+
+
+def _bound(function: Callable[[Any], Any], argument: Any) -> Callable[[], Any]:
+    return lambda: function(argument)
+
+
+def _timed_rounds(
+    calls: list[_Call], rounds: int, clock: Callable[[], float]
+) -> dict[tuple[str, str], list[float]]:
+    """Seconds of every call by its key, after one round that is not counted."""
+    for _, call in calls:
+        call()
+    seconds: dict[tuple[str, str], list[float]] = {key: [] for key, _ in calls}
+    for _ in range(rounds):
+        for key, call in calls:
+            start = clock()
+            call()
+            seconds[key].append(clock() - start)
+    return seconds
+
+
+def _latency(text: list[float], arrays: list[float], batch: list[float]) -> Latency:
+    p50, p95, p99 = (1000 * np.percentile(text, PERCENTILES)).tolist()
+    encoded_p50, encoded_p95, encoded_p99 = (1000 * np.percentile(arrays, PERCENTILES)).tolist()
+    return Latency(
+        p50_ms=p50,
+        p95_ms=p95,
+        p99_ms=p99,
+        encoded_p50_ms=encoded_p50,
+        encoded_p95_ms=encoded_p95,
+        encoded_p99_ms=encoded_p99,
+        throughput_per_second=THROUGHPUT_BATCH_SIZE * len(batch) / sum(batch),
+        num_calls=len(text),
+    )

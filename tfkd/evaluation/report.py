@@ -1,0 +1,284 @@
+"""Result rows as JSON, as a Markdown table, as a console table, and the README of a run folder.
+
+A row is one model file of one arm on one data set, with its figures. Every table is made from the
+rows by the same list of columns, so the console, a run's README and the project's README agree.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from tfkd.errors import ArtifactError
+from tfkd.evaluation.metrics import METRICS
+
+TEACHER = "teacher"
+MISSING = "-"
+SECONDARY_METRICS = ("macro_f1", "ece", "nll", "agreement")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """The figures of one model file.
+
+    Attributes:
+        dataset: Name of the data set.
+        arm: "teacher", "control" or "student" (or a rival's name).
+        model: Preset, size word or folder of the model.
+        recipe: "keras", or the LiteRT recipe.
+        seed: Seed of the run.
+        metrics: Figures as `metrics.evaluate` returns them.
+        size_bytes: Bytes of the model file, or None if not measured.
+        parameters: Number of weights, or None.
+        latency: `Latency.to_dict()`, or None.
+        command: What the user typed to get this row.
+    """
+
+    dataset: str
+    arm: str
+    model: str
+    recipe: str
+    seed: int
+    metrics: Mapping[str, Any]
+    size_bytes: int | None
+    parameters: int | None
+    latency: Mapping[str, Any] | None
+    command: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as plain JSON values; `from_dict` gives it back."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Row":
+        """The row of a JSON object.
+
+        Raises:
+            ArtifactError: The object has other fields than a row.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        if sorted(values) != sorted(names):
+            raise ArtifactError(
+                f"Expected a result row with the fields {', '.join(names)}. "
+                f"Received: {', '.join(values)}. Run the command that wrote it again."
+            )
+        return cls(**values)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """What the README of a run folder tells.
+
+    Attributes:
+        title: Heading, such as the data set and the models.
+        rows: The table's rows.
+        metric: Headline metric, a name of `metrics.METRICS`.
+        comparison: A sentence, such as `Comparison.sentence` gives; empty for none.
+        command: The exact command that made the run.
+        versions: Version by package name.
+        data: A sentence or more on the data: rows, fingerprint.
+        seed: Seed of every random choice.
+        files: What each file of the folder is, by its path in the folder.
+    """
+
+    title: str
+    rows: Sequence[Row]
+    metric: str
+    comparison: str
+    command: str
+    versions: Mapping[str, str]
+    data: str
+    seed: int
+    files: Mapping[str, str]
+
+
+def markdown_table(rows: Sequence[Row], metric: str) -> str:
+    """The rows as a Markdown table; a figure that is missing is "-".
+
+    Columns: arm, model, file, the headline metric, macro F1, ECE, NLL, agreement with the teacher,
+    parameters, size in MB (10^6 bytes), median milliseconds and speed-up over the teacher of the
+    same data set and seed. Data set and seed come first where the rows differ in them. A column for
+    which no row has a figure is left out, but for the headline metric.
+
+    Args:
+        rows: Rows in the order to show.
+        metric: String. Headline metric, a name of `metrics.METRICS`.
+
+    Returns:
+        String of lines, each with its line end.
+
+    Raises:
+        ValueError: The metric is unknown.
+
+    Example:
+    >>> print(markdown_table(rows, "accuracy"))
+    | Arm | Model | File | Accuracy | Size, MB |
+    | :--- | :--- | :--- | ---: | ---: |
+    | teacher | bert_base | keras | 0.9410 | 438.01 |
+    | student | bert_tiny | dynamic_int8 | 0.9280 | 4.61 |
+    """
+    columns = _columns(rows, metric)
+    lines = [
+        [column.title for column in columns],
+        ["---:" if column.is_number else ":---" for column in columns],
+        *([_escaped(column.cells[index]) for column in columns] for index in range(len(rows))),
+    ]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def console_table(rows: Sequence[Row], metric: str) -> Table:
+    """The same columns as `markdown_table`, for a rich console.
+
+    The table is about 120 characters wide whatever the console's width. Print it with
+    `soft_wrap=True`: a narrow window then wraps its lines, and a file gets them whole.
+
+    Args:
+        rows: Rows in the order to show.
+        metric: String. Headline metric, a name of `metrics.METRICS`.
+
+    Returns:
+        A `rich.table.Table`.
+
+    Raises:
+        ValueError: The metric is unknown.
+
+    Example:
+    >>> rich.console.Console().print(console_table(rows, "accuracy"), soft_wrap=True)
+    """
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    columns = _columns(rows, metric)
+    for column in columns:
+        # The least width is the full one: rich would rather drop the last columns than wrap a line.
+        table.add_column(
+            column.title,
+            justify="right" if column.is_number else "left",
+            min_width=max(map(len, (column.title, *column.cells))),
+        )
+    for index in range(len(rows)):
+        # As Text, since a path may hold what rich takes for markup.
+        table.add_row(*(Text(column.cells[index]) for column in columns))
+    return table
+
+
+def table_note(rows: Sequence[Row], metric: str) -> str:
+    """What a reader of the rows' table must know: directions, units, and how time was taken.
+
+    Example:
+    >>> table_note(rows, "accuracy")
+    'ECE, NLL: lower is better. MB: 10^6 bytes of the model file.'
+    """
+    titles = [column.title for column in _columns(rows, metric)]
+    lower = [entry.title for entry in METRICS.values() if not entry.higher_is_better]
+    shown = [title for title in titles if title in lower]
+    notes = [f"{', '.join(shown)}: lower is better."] if shown else []
+    if "Size, MB" in titles:
+        notes.append("MB: 10^6 bytes of the model file.")
+    if "p50, ms" in titles:
+        notes.append(
+            "p50: median time of one text, warm, tokenization included. Speed-up: the teacher's "
+            "p50 divided by the row's."
+        )
+    return " ".join(notes)
+
+
+def run_readme(summary: RunSummary) -> str:
+    """The README of a run folder, in Markdown.
+
+    Args:
+        summary: What it tells.
+
+    Returns:
+        String. The same for the same summary: no date, no machine.
+
+    Raises:
+        ValueError: The metric is unknown.
+
+    Example:
+    >>> artifacts.write_text(folder / "README.md", run_readme(summary))
+    """
+    table = markdown_table(summary.rows, summary.metric).rstrip("\n")
+    files = "\n".join(f"- `{path}`: {meaning}" for path, meaning in summary.files.items())
+    versions = ", ".join(f"{name} {version}" for name, version in summary.versions.items())
+    parts = [
+        f"# {summary.title}",
+        summary.comparison,
+        table,
+        table_note(summary.rows, summary.metric),
+        "Made by this command, which makes it again:",
+        f"```\n{summary.command}\n```",
+        "## Data",
+        summary.data,
+        "## Files",
+        files,
+        "## Versions",
+        f"Seed {summary.seed}; {versions}.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+class _Column(NamedTuple):
+    title: str
+    cells: list[str]
+    is_number: bool
+
+
+def _columns(rows: Sequence[Row], metric: str) -> list[_Column]:
+    """The table, column by column; every public table is drawn from it."""
+    if metric not in METRICS:
+        raise ValueError(
+            f"Expected `metric` to be one of {', '.join(METRICS)}. Received: metric={metric!r}."
+        )
+    columns = [
+        _Column("Arm", [row.arm for row in rows], False),
+        _Column("Model", [row.model for row in rows], False),
+        _Column("File", [row.recipe for row in rows], False),
+    ]
+    for title, values in (
+        ("Seed", [str(row.seed) for row in rows]),
+        ("Dataset", [row.dataset for row in rows]),
+    ):
+        if len(set(values)) > 1:
+            columns.insert(0, _Column(title, values, False))
+    for name in (metric, *(name for name in SECONDARY_METRICS if name != metric)):
+        cells = [_cell(row.metrics.get(name), "{:.4f}") for row in rows]
+        if name == metric or set(cells) - {MISSING}:
+            columns.append(_Column(METRICS[name].title, cells, True))
+    costs = [
+        _Column("Parameters", [_cell(row.parameters, "{:,}") for row in rows], True),
+        _Column("Size, MB", [_cell(_size_mb(row), "{:.2f}") for row in rows], True),
+        _Column("p50, ms", [_cell(_p50_ms(row), "{:.2f}") for row in rows], True),
+        _Column("Speed-up", [_cell(_speed_up(row, rows), "{:.1f}x") for row in rows], True),
+    ]
+    return columns + [column for column in costs if set(column.cells) - {MISSING}]
+
+
+def _cell(value: float | None, template: str) -> str:
+    return MISSING if value is None else template.format(value)
+
+
+def _size_mb(row: Row) -> float | None:
+    return None if row.size_bytes is None else row.size_bytes / 1e6
+
+
+def _p50_ms(row: Row) -> float | None:
+    return None if row.latency is None else row.latency.get("p50_ms")
+
+
+def _speed_up(row: Row, rows: Sequence[Row]) -> float | None:
+    """The p50 of the teacher of the same data set and seed, divided by the row's."""
+    own = _p50_ms(row)
+    if own is None:
+        return None
+    for other in rows:
+        same = (other.dataset, other.seed) == (row.dataset, row.seed)
+        teacher = _p50_ms(other)
+        if other.arm == TEACHER and same and teacher is not None:
+            return teacher / own
+    return None
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("|", "\\|")

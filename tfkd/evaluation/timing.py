@@ -1,0 +1,72 @@
+"""Latency of saved models, taken in a fresh process that has the threads it is told.
+
+TensorFlow fixes its threads when it starts, so a process that has trained cannot time one thread.
+"""
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tfkd.evaluation.latency import Latency, measure_latency
+from tfkd.evaluation.process import answer, load, run_fresh
+
+
+@dataclasses.dataclass(frozen=True)
+class TimedModel:
+    """A saved model to time.
+
+    Attributes:
+        loader: "module:callable" that takes the path and returns a predictor.
+        path: What to load.
+    """
+
+    loader: str
+    path: Path
+
+
+def time_models(
+    models: Mapping[str, TimedModel], texts: Sequence[Any], rounds: int, threads: int = 1,
+    timeout_seconds: float = 3600.0,
+) -> dict[str, Latency]:  # fmt: skip
+    """Times saved models interleaved, in one fresh process.
+
+    Args:
+        models: Mapping of names to `TimedModel`.
+        texts: Strings, or pairs of strings.
+        rounds: Integer. Timed passes over the texts.
+        threads: Integer. Threads of one prediction.
+        timeout_seconds: Float. How long the process may take.
+
+    Returns:
+        Dictionary of `Latency` by the names of `models`.
+
+    Raises:
+        ModelError: The process failed or took too long.
+    """
+    job = {
+        "models": {name: [item.loader, str(item.path)] for name, item in models.items()},
+        "texts": list(texts), "rounds": rounds,
+    }  # fmt: skip
+    limits = {
+        name: str(threads)
+        for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+    }
+    found = run_fresh("tfkd.evaluation.timing", job, "to be timed", timeout_seconds, limits)
+    return {name: Latency(**figures) for name, figures in found.items()}
+
+
+def _main() -> None:
+    job = json.load(sys.stdin)
+    models = {name: load(loader, Path(path)) for name, (loader, path) in job["models"].items()}
+    texts = [tuple(text) if isinstance(text, list) else text for text in job["texts"]]
+    measured = measure_latency(models, texts, job["rounds"])
+    answer({name: dataclasses.asdict(latency) for name, latency in measured.items()})
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    _main()
