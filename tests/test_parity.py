@@ -1,0 +1,198 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from tfkd import artifacts
+from tfkd.compression import recipes
+from tfkd.compression.litert import LiteRTModel
+from tfkd.compression.parity import check_parity, export
+from tfkd.compression.recipes import Recipe
+from tfkd.errors import ConversionError
+from tfkd.models.classifier import TextClassifier
+from tfkd.models.tokenizers import Tokenizer
+
+RECIPE = Recipe("test", "For tests.", "Never.", False, 0.75, 0.5, 0.25)
+LOGITS = np.array([[2.0, 1.0, 0.0], [0.0, 3.0, -1.0], [-1.0, 0.0, 1.0], [5.0, 0.0, 0.0]])
+WORDS = "a the river bank harbour bridge boat rises falls under over again night rain".split()
+
+
+def moved(row, column, value):
+    logits = LOGITS.copy()
+    logits[row, column] += value
+    return logits
+
+
+def test_equal_logits_pass():
+    report = check_parity(LOGITS, LOGITS, RECIPE)
+    assert (report.agreement, report.largest_logit_difference) == (1.0, 0.0)
+    assert (report.num_texts, report.has_nan, report.passed) == (4, False, True)
+
+
+def test_a_changed_answer_counts_one_text():
+    report = check_parity(LOGITS[:2], LOGITS[:2] + [[0, 0.25, 0], [0, 0, 0]], RECIPE)
+    assert (report.agreement, report.largest_logit_difference) == (1.0, 0.25)
+    report = check_parity(LOGITS, moved(2, 1, 1.5), RECIPE)
+    assert (report.agreement, report.largest_logit_difference) == (0.75, 1.5)
+    assert not report.passed
+
+
+def test_both_limits_include_their_ends():
+    assert check_parity(LOGITS, moved(0, 0, 0.5), RECIPE).passed
+    assert not check_parity(LOGITS, moved(0, 0, -0.5001), RECIPE).passed
+    near_tie = np.array([[0.1, 0.0]] * 4)
+    flipped = near_tie.copy()
+    flipped[:1, 1] = 0.2
+    assert check_parity(near_tie, flipped, RECIPE).passed
+    flipped[:2, 1] = 0.2
+    report = check_parity(near_tie, flipped, RECIPE)
+    assert (report.agreement, report.passed) == (0.5, False)
+
+
+def test_multi_label_counts_decisions_at_one_half():
+    expected = np.array([[0.1, -2.0], [3.0, -0.1]])
+    report = check_parity(expected, expected - [[0.2, 0.0], [0.0, 0.0]], RECIPE, "multi_label")
+    assert report.agreement == 0.75
+    assert report.largest_logit_difference == pytest.approx(0.2)
+    assert report.passed
+
+
+def test_regression_is_measured_in_the_spread_of_the_scores():
+    scores = np.array([[0.0], [200.0], [0.0], [200.0]])  # standard deviation 100
+    report = check_parity(scores, scores + 25.0, RECIPE, "regression")
+    assert (report.agreement, report.minimum_agreement) == (None, None)
+    assert (report.allowed_logit_difference, report.passed) == (25.0, True)
+    assert not check_parity(scores, scores + 25.1, RECIPE, "regression").passed
+
+
+def test_a_constant_score_is_allowed_float_noise():
+    scores = np.full((3, 1), 2.5)
+    report = check_parity(scores, scores + 2e-6, RECIPE, "regression")
+    assert (report.allowed_logit_difference, report.passed) == (1e-5, True)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("task", ["single_label", "multi_label", "regression"])
+def test_logits_that_are_not_finite_never_pass(value, task):
+    broken = LOGITS.copy()
+    broken[3, 2] = value
+    for pair in ((LOGITS, broken), (broken, LOGITS), (broken, broken)):
+        report = check_parity(*pair, RECIPE, task)
+        assert (report.has_nan, report.passed) == (True, False)
+        assert report.largest_logit_difference == np.inf
+
+
+def test_the_report_is_plain_json():
+    report = check_parity(LOGITS, moved(0, 0, 0.25), RECIPE)
+    assert json.loads(json.dumps(report.to_dict())) == {
+        "recipe": "test", "task": "single_label", "num_texts": 4, "agreement": 1.0,
+        "largest_logit_difference": 0.25, "has_nan": False, "minimum_agreement": 0.75,
+        "allowed_logit_difference": 0.5, "size_bytes": 0, "difference_by_length": {},
+        "passed": True,
+    }  # fmt: skip
+
+
+def test_arrays_that_cannot_be_compared_are_refused():
+    with pytest.raises(ValueError, match=r"n at least 1\. Received: \(4, 3\) and \(2, 3\)$"):
+        check_parity(LOGITS, LOGITS[:2], RECIPE)
+    with pytest.raises(ValueError, match=r"n at least 1\. Received: \(0, 3\) and \(0, 3\)$"):
+        check_parity(LOGITS[:0], LOGITS[:0], RECIPE)
+    with pytest.raises(ValueError, match=r"Received: task='ranking'$"):
+        check_parity(LOGITS, LOGITS, RECIPE, "ranking")
+
+
+def random_texts(num_texts):
+    random = np.random.default_rng(0)
+    return [" ".join(random.choice(WORDS, random.integers(1, 60))) for _ in range(num_texts)]
+
+
+def saved_classifier(folder, scale):
+    """The mean of its token vectors, with a table of `scale` in each entry's spread."""
+    keras.utils.set_random_seed(0)
+    inputs = {
+        name: keras.Input((None,), dtype="int32", name=name)
+        for name in ("token_ids", "padding_mask")
+    }
+    table = keras.initializers.RandomNormal(stddev=scale)
+    vectors = keras.layers.Embedding(4000, 32, embeddings_initializer=table)(inputs["token_ids"])
+    is_real = keras.ops.expand_dims(keras.ops.cast(inputs["padding_mask"], "float32"), -1)
+    pooled = keras.ops.sum(vectors * is_real, axis=1) / keras.ops.sum(is_real, axis=1)
+    model = keras.Model(inputs, keras.layers.Dense(4)(pooled))
+    tokenizer = Tokenizer.learn(WORDS, 60, 48)
+    classifier = TextClassifier(model, tokenizer, "single_label", ("a", "b", "c", "d"))
+    classifier.save(folder)
+    return classifier
+
+
+@pytest.fixture(scope="module")
+def gated(tmp_path_factory):
+    """An export whose int8 file is asked for more than int8 can give: the gate must part them."""
+    folder = tmp_path_factory.mktemp("run") / "student"
+    classifier = saved_classifier(folder, scale=3.0)
+    strict = recipes.Recipe("dynamic_int8", "", "", True, 0.98, 1e-4, 1e-4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(recipes.RECIPES, "dynamic_int8", strict)
+        with pytest.raises(ConversionError, match="dynamic_int8") as refusal:
+            export(folder, classifier, random_texts(40), lengths=(16, 48))
+    return folder, classifier, str(refusal.value)
+
+
+def test_a_file_that_passes_is_kept_with_its_report(gated):
+    folder, _, _ = gated
+    file, report = folder / "float32.tflite", artifacts.read_json(folder / "float32.json")
+    assert report["sha256"] == artifacts.file_sha256(file)
+    assert report["model_sha256"] == artifacts.file_sha256(folder / "model.keras")
+    assert report["size_bytes"] == file.stat().st_size
+    assert report["versions"]["keras"] == keras.__version__
+    assert (report["passed"], report["has_nan"], report["agreement"]) == (True, False, 1.0)
+    assert report["num_texts"] == 40
+    assert report["largest_logit_difference"] < 1e-5
+    assert list(report["difference_by_length"]) == ["16", "48"]
+    assert max(report["difference_by_length"].values()) < 1e-5
+
+
+def test_a_file_that_fails_is_not_left_behind(gated):
+    folder, _, _ = gated
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "classifier.json", "float32.json", "float32.tflite", "labels.txt", "model.keras",
+        "tokenizer",
+    ]  # fmt: skip
+
+
+def test_the_refusal_names_figures_and_limits(gated):
+    _, _, message = gated
+    start = (
+        "Expected from dynamic_int8.tflite agreement of at least 0.98 and logits within 0.0001 of "
+        "the Keras model's. Received: agreement 1.0000 and largest difference 0.0"
+    )
+    assert message.startswith(start)
+    assert message.endswith(" on 40 texts. The file was not kept. Leave this recipe out.")
+
+
+def test_the_kept_file_answers_like_the_student(gated):
+    folder, classifier, _ = gated
+    texts = random_texts(10)
+    np.testing.assert_allclose(
+        LiteRTModel(folder / "float32.tflite").predict(texts), classifier.predict(texts),
+        rtol=0, atol=1e-5,
+    )  # fmt: skip
+
+
+def test_a_model_with_nan_weights_is_refused_and_an_older_file_stays(tmp_path):
+    folder = tmp_path / "student"
+    classifier = saved_classifier(folder, scale=float("nan"))
+    (folder / "float32.tflite").write_bytes(b"older")
+    with pytest.raises(
+        ConversionError,
+        match=r"^Expected finite logits from float32\.tflite\. Received: NaN or infinite ones from "
+        r"the file or its Keras model\. The file was not kept\. Train the model again with a lower "
+        r"--learning-rate\.$",
+    ):
+        export(folder, classifier, random_texts(4), ["float32"], output_folder=tmp_path / "files")
+    assert list((tmp_path / "files").iterdir()) == []
+
+
+def test_nothing_to_compare_on_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"^Expected at least one text to compare on\."):
+        export(tmp_path, None, [])

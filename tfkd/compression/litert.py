@@ -1,0 +1,201 @@
+"""A LiteRT file that answers the same calls as the Keras student it was made from.
+
+The file holds one batch-1 signature for each text length; a text goes through the shortest one
+that holds it. Needs only ai-edge-litert and numpy until a text has to be tokenized.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+from tfkd.compression.conversion import SIGNATURE_PREFIX
+from tfkd.errors import ArtifactError
+from tfkd.quiet import native_stderr_hidden
+
+Texts = Sequence[str] | Sequence[tuple[str, ...]]
+ENCODING_BATCH_SIZE = 64
+
+
+class LiteRTModel:
+    """Predicts with a file written by `tfkd.compression.parity.export`.
+
+    One object is for one thread at a time: it owns a single interpreter.
+
+    Args:
+        path: Path. The `.tflite` file.
+        tokenizer: `Tokenizer`. Default: read from `tokenizer/` beside the file, when first needed.
+        threads: Integer. Threads of one prediction.
+
+    Raises:
+        ArtifactError: The file is missing, is not a LiteRT file or has no `tokens_<length>`
+            signature.
+
+    Example:
+
+    ```python
+    model = LiteRTModel("saved_models/demo/student/dynamic_int8.tflite")
+    logits = model.predict(["Oil prices fell again."])  # float32, shape [1, num_outputs]
+    ```
+    """
+
+    def __init__(self, path: Path | str, tokenizer: Any = None, threads: int = 1) -> None:
+        if threads < 1:
+            raise ValueError(f"Expected `threads` of at least 1. Received: threads={threads}")
+        self.path = Path(path)
+        self._given_tokenizer = tokenizer
+        self._tokenizer: Any = None
+        self._interpreter = _opened(self.path, threads)
+        self._runners = {
+            int(name.removeprefix(SIGNATURE_PREFIX)): self._interpreter.get_signature_runner(name)
+            for name in self._interpreter.get_signature_list()
+            if name.startswith(SIGNATURE_PREFIX)
+        }
+        if not self._runners:
+            raise ArtifactError(
+                f"Expected a LiteRT file with signatures `{SIGNATURE_PREFIX}<length>`. Received: "
+                f"{self.path}, which has none. Give a file written by `tfkd export`."
+            )
+        self.lengths = tuple(sorted(self._runners))
+        first = self._runners[self.lengths[0]]
+        self.input_names = tuple(first.get_input_details())
+        self.num_outputs = int(first.get_output_details()["logits"]["shape"][-1])
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the file."""
+        return self.path.stat().st_size
+
+    @property
+    def tokenizer(self) -> Any:
+        """The student's `Tokenizer`, never longer than the file's longest signature.
+
+        Raises:
+            ArtifactError: No tokenizer was given and there is none beside the file.
+        """
+        if self._tokenizer is None:
+            tokenizer = self._given_tokenizer
+            if tokenizer is None:
+                # Imported here so that encoded texts can be scored without TensorFlow.
+                from tfkd.models.tokenizers import Tokenizer
+
+                tokenizer = Tokenizer.load(self.path.parent / "tokenizer")
+            if tokenizer.sequence_length > self.lengths[-1]:
+                tokenizer = tokenizer.with_length(self.lengths[-1])
+            self._tokenizer = tokenizer
+        return self._tokenizer
+
+    def encode(self, texts: Texts, length: int | None = None) -> dict[str, np.ndarray]:
+        """Token arrays of the texts, int32 `[n, length]`, only those the file takes."""
+        arrays = self.tokenizer.encode(texts, length)
+        return {name: arrays[name] for name in self.input_names}
+
+    def predict(self, texts: Texts) -> np.ndarray:
+        """Logits of texts or pairs of texts: float32, shape `[n, num_outputs]`."""
+        logits = np.zeros((len(texts), self.num_outputs), np.float32)
+        for start in range(0, len(texts), ENCODING_BATCH_SIZE):
+            batch = texts[start : start + ENCODING_BATCH_SIZE]
+            logits[start : start + len(batch)] = self.predict_encoded(self.encode(batch))
+        return logits
+
+    def predict_encoded(
+        self, arrays: Mapping[str, np.ndarray], length: int | None = None
+    ) -> np.ndarray:
+        """Logits of encoded texts, row by row.
+
+        Args:
+            arrays: Mapping of the file's inputs to integer arrays of shape `[n, width]`. Padding
+                is masked, so it is cut or added freely to fit a signature.
+            length: Integer. Use this signature. Default: for each row the shortest that holds it.
+
+        Returns:
+            float32 array of shape `[n, num_outputs]`.
+
+        Raises:
+            ValueError: An input is missing, a row is longer than the signature, or there is no
+                signature of that length.
+        """
+        missing = [name for name in self.input_names if name not in arrays]
+        if missing:
+            raise ValueError(
+                f"Expected arrays {', '.join(self.input_names)}. Received: {', '.join(arrays)}"
+            )
+        if length is not None and length not in self._runners:
+            raise ValueError(f"Expected `length` in {self.lengths}. Received: length={length}")
+        columns = {name: np.asarray(arrays[name], np.int32) for name in self.input_names}
+        sizes = _real_lengths(columns["padding_mask"])
+        self._check_sizes(sizes, length or self.lengths[-1])
+        logits = np.zeros((len(sizes), self.num_outputs), np.float32)
+        for row, size in enumerate(sizes):
+            chosen = length or next(known for known in self.lengths if known >= size)
+            inputs = {name: _fitted(values[row], chosen) for name, values in columns.items()}
+            logits[row] = self._runners[chosen](**inputs)["logits"][0]
+        return logits
+
+    def operators(self) -> Counter[str]:
+        """How often each operator occurs in one signature, with the types of its inputs.
+
+        Bodies of loops (an LSTM's `WHILE`) are not counted.
+
+        Example:
+
+        >>> model.operators()["FULLY_CONNECTED(float32, int8)"]
+        14
+        """
+        interpreter = Interpreter(
+            str(self.path),
+            # The default would show whole parts of the graph as one DELEGATE.
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+        return Counter(
+            f"{details['op_name']}({', '.join(_type_names(details['operand_types']))})"
+            for details in interpreter._get_ops_details()
+        )
+
+    @staticmethod
+    def _check_sizes(sizes: np.ndarray, longest: int) -> None:
+        for row in np.flatnonzero(sizes > longest)[:1]:
+            raise ValueError(
+                f"Expected rows of at most {longest} tokens. Received: row {row} with "
+                f"{sizes[row]}. Cutting it here would lose its last special token: use `encode`."
+            )
+
+
+def _opened(path: Path, threads: int) -> Interpreter:
+    if not path.is_file():
+        raise ArtifactError(
+            f"Expected the LiteRT file {path}. It does not exist. Write it with `tfkd export`."
+        )
+    try:
+        # LiteRT's C++ writes a line once a process, and no log level reaches it (2.3.0).
+        with native_stderr_hidden():
+            interpreter = Interpreter(str(path), num_threads=threads)
+            interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise ArtifactError(
+            f"Expected a LiteRT file. Received: {path}, which cannot be read: {error}. Write it "
+            "again with `tfkd export --overwrite`."
+        ) from error
+    return interpreter
+
+
+def _real_lengths(padding_mask: np.ndarray) -> np.ndarray:
+    """Position after the last real token of each row: `[n, width]` to `[n]`."""
+    positions = np.arange(1, padding_mask.shape[1] + 1)
+    return (positions * (padding_mask != 0)).max(axis=1, initial=0)
+
+
+def _fitted(row: np.ndarray, length: int) -> np.ndarray:
+    """A row as `[1, length]`: trailing padding cut or added."""
+    fitted = np.zeros((1, length), np.int32)
+    kept = min(length, len(row))
+    fitted[0, :kept] = row[:kept]
+    return fitted
+
+
+def _type_names(types: Sequence[Any]) -> list[str]:
+    """Names of numpy types; an operator's optional input that is absent has none."""
+    return [np.dtype(kind).name for kind in types if kind is not None]
