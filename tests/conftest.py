@@ -1,0 +1,35 @@
+"""What several test files share: quiet libraries, and one small but whole run on the demo set."""
+
+import os
+
+# Before TensorFlow is imported anywhere.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import pytest
+
+from tfkd.config import DistillConfig
+
+
+@pytest.fixture(scope="session")
+def demo_config(tmp_path_factory):
+    """Settings of a whole run of a minute: a CNN teacher, a BERT-tiny student, its control."""
+    return DistillConfig(
+        dataset="demo",
+        max_train_rows=4000,
+        output_dir=tmp_path_factory.mktemp("saved_models") / "demo-bert_tiny",
+        teacher="cnn",
+        teacher_epochs=3,
+        teacher_sequence_length=48,
+        student="bert_tiny",
+        sequence_length=48,
+        epochs=2,
+        quiet=True,
+    )
+
+
+@pytest.fixture(scope="session")
+def demo_result(demo_config):
+    """The result of that run."""
+    from tfkd.workflows.distill import distill
+
+    return distill(demo_config)

@@ -1,0 +1,314 @@
+"""The command line: help, exit codes, one-line errors, and where a setting's value comes from."""
+
+import dataclasses
+import json
+import resource
+import subprocess
+import sys
+import types
+
+import click
+import pytest
+from click.testing import CliRunner
+from rich.table import Table
+
+import tfkd
+from tfkd.cli import verbs
+from tfkd.config import VERBS, DistillConfig, ExportConfig
+from tfkd.errors import DatasetError
+from tfkd.options import parameters, resolve
+
+ALL_VERBS = ["finetune", "distill", "evaluate", "export", "benchmark", "predict", "list"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """A result with one figure."""
+
+    accuracy: float
+
+    def to_dict(self):
+        return {"accuracy": self.accuracy, "label": "Müll"}
+
+    def render(self):
+        table = Table("arm", "accuracy")
+        table.add_row("student [tiny]", str(self.accuracy))
+        return [table, "Everything lies in " + "a/" * 150]
+
+
+@pytest.fixture
+def received(monkeypatch):
+    """Puts a workflow that answers at once in the place of `distill`, and keeps its settings."""
+    configs = []
+
+    def distill(config, progress):
+        configs.append(config)
+        return Answer(0.93)
+
+    module = types.SimpleNamespace(distill=distill)
+    monkeypatch.setitem(sys.modules, "tfkd.workflows.distill", module)
+    return configs
+
+
+def run(*arguments, **options):
+    return CliRunner().invoke(verbs, list(arguments), prog_name="tfkd", **options)
+
+
+def test_help_lists_every_verb_in_the_order_of_the_work():
+    result = run("--help")
+    assert result.exit_code == 0
+    assert list(verbs.commands) == ALL_VERBS
+    lines = [line.split()[0] for line in result.output.splitlines() if line.startswith("  ")]
+    assert [word for word in lines if word in ALL_VERBS] == ALL_VERBS
+
+
+@pytest.mark.parametrize("verb", ALL_VERBS)
+def test_help_of_a_verb_ends_with_an_example_that_parses(verb):
+    result = run(verb, "--help")
+    assert result.exit_code == 0
+    example = result.output.split("Example:\n")[1].strip()
+    assert example.startswith(f"tfkd {verb} ")
+    assert "--json" in result.output
+    words = [word.strip('"') for word in example.split()][2:]
+    verbs.commands[verb].make_context(verb, words)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_a_verb_shows_every_setting_with_its_default(verb):
+    output = " ".join(run(verb, "--help").output.replace("-\n", "-").split())
+    assert "--config FILE.toml" in output
+    for field in dataclasses.fields(VERBS[verb]):
+        if field.name in ("run", "runs"):
+            assert f"[{field.name.upper()}]" in output
+            continue
+        name = field.name.replace("_", "-")
+        is_many = isinstance(field.default, tuple)
+        assert f"--{name.removesuffix('s') if is_many else name} " in output
+        if isinstance(field.default, (int, float)) and not isinstance(field.default, bool):
+            assert f"[default: {field.default}" in output
+
+
+def test_help_shows_limits_choices_and_lists():
+    output = " ".join(run("distill", "--help").output.split())
+    assert "Softens teacher and student; 1 = not at all. [default: 2.0; 1<=x<=100]" in output
+    assert (
+        "--schedule [linear|cosine|constant] Decay after the warm-up. [default: linear]" in output
+    )
+    assert "[default: float32, dynamic_int8]" in output
+    assert "--control / --no-control" in output
+    assert "[default: control]" in output
+
+
+def test_version_is_the_package_version():
+    assert run("--version").output == f"tfkd, version {tfkd.__version__}\n"
+
+
+def test_result_is_shown_as_tables_and_whole_lines(received):
+    result = run("distill", "--dataset", "demo")
+    assert result.exit_code == 0
+    assert "student [tiny]" in result.stdout
+    assert "Everything lies in " + "a/" * 150 + "\n" in result.stdout
+
+
+def test_json_is_the_only_thing_on_standard_output(received):
+    result = run("distill", "--dataset", "demo", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == {"accuracy": 0.93, "label": "Müll"}
+    assert "Müll" in result.stdout
+
+
+def test_command_line_wins_over_file_wins_over_default(received, tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text(
+        '[distill]\ndataset = "demo"\ntemperature = 3\nepochs = 7\ncontrol = false\n'
+        'recipes = ["float32"]\n[export]\nlengths = [16]\n'
+    )
+    assert run("distill", "--config", str(path), "--temperature", "5").exit_code == 0
+    assert received == [
+        DistillConfig(
+            dataset="demo", temperature=5.0, epochs=7, control=False, recipes=("float32",)
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], {}),
+        (["--control"], {"control": True}),
+        (["--no-control"], {"control": False}),
+        (["--recipe", "float32"], {"recipes": ("float32",)}),
+        (["--seed", "0"], {"seed": 0}),
+        (["--learning-rate", "5e-5"], {"learning_rate": 5e-5}),
+    ],
+)
+def test_only_what_was_given_replaces_a_default(received, arguments, expected):
+    assert run("distill", "--dataset", "demo", *arguments).exit_code == 0
+    assert received == [DistillConfig(dataset="demo", **expected)]
+
+
+def test_flag_of_the_file_can_be_taken_back(received, tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text('[distill]\ndataset = "demo"\noverwrite = true\n')
+    run("distill", "--config", str(path), "--no-overwrite")
+    assert received[0].overwrite is False
+
+
+def test_lists_are_repeated_options_in_the_singular():
+    command = click.Command("export", params=parameters("export"))
+    context = command.make_context(
+        "export", ["out", "--recipe", "float32", "--length", "16", "--length", "64"]
+    )
+    given = {k: v for k, v in context.params.items() if k not in ("config_file", "as_json")}
+    config = resolve("export", None, given)
+    assert config == ExportConfig(run="out", recipes=("float32",), lengths=(16, 64))
+
+
+def test_runs_are_positional_and_many():
+    command = click.Command("benchmark", params=parameters("benchmark"))
+    context = command.make_context("benchmark", ["a", "b", "--threads", "2"])
+    assert [str(path) for path in context.params["runs"]] == ["a", "b"]
+    assert context.params["threads"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (
+            ["destill"],
+            2,
+            "Expected a verb. Received: `destill`. Did you mean `distill`?",
+        ),
+        (
+            ["fly"],
+            2,
+            "Expected a verb. Received: `fly`. "
+            "Known: finetune, distill, evaluate, export, benchmark, predict, list.",
+        ),
+        (
+            ["distill", "--temprature", "3"],
+            2,
+            "No such option '--temprature'. Did you mean '--temperature'?",
+        ),
+        (["distill"], 2, "Expected --dataset. Received none. See `tfkd distill --help`."),
+        (["predict"], 2, "Expected RUN. Received none. See `tfkd predict --help`."),
+        (["benchmark"], 2, "Expected RUNS. Received none. See `tfkd benchmark --help`."),
+        (
+            ["predict", "run", "text", "--input", "file"],
+            2,
+            "Expected TEXTS or --input. Received both. Leave one out.",
+        ),
+        (
+            ["distill", "--dataset", "demo", "--temperature", "0.5"],
+            1,
+            "Expected `temperature` in [1.0, 100.0]. Received: temperature=0.5.",
+        ),
+        (
+            ["export", "run", "--recipe", "dynamic_int"],
+            1,
+            "Expected `recipes` to be one of float32, dynamic_int8. "
+            "Received: recipes='dynamic_int'. Did you mean `dynamic_int8`?",
+        ),
+        (
+            ["distill", "--config", "no.toml"],
+            1,
+            "Expected a TOML file. Received: no.toml, which does not exist.",
+        ),
+        (
+            ["list", "recipe"],
+            1,
+            "Expected datasets, models or recipes. Received: `recipe`. Did you mean `recipes`?",
+        ),
+        (
+            ["predict", "no_such_run", "text"],
+            1,
+            "Expected a folder written by `tfkd finetune` or `tfkd distill`. "
+            "Received: no_such_run, which has no config.json.",
+        ),
+    ],
+)
+def test_error_is_one_line_on_standard_error(arguments, code, message):
+    result = run(*arguments)
+    assert result.stderr == f"Error: {message}\n"
+    assert result.stdout == ""
+    assert result.exit_code == code
+
+
+def test_wrong_type_is_wrong_usage():
+    result = run("distill", "--dataset", "demo", "--epochs", "many")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "Error: Invalid value for '--epochs': 'many' is not a valid integer.\n"
+    )
+
+
+def test_unknown_setting_in_a_file_names_file_and_nearest(tmp_path):
+    path = tmp_path / "bad.toml"
+    path.write_text('[distill]\ndataset = "demo"\ntemprature = 3\n')
+    result = run("distill", "--config", str(path))
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"Error: Expected only known settings in {path}. Received: `temprature`. "
+        "Did you mean `temperature`?\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "stderr"),
+    [
+        (DatasetError("Expected a\nlabel."), 1, "Error: Expected a label.\n"),
+        (
+            PermissionError(13, "Permission denied", "out"),
+            1,
+            "Error: Expected a file or folder open to this user. "
+            "Received: [Errno 13] Permission denied: 'out'.\n",
+        ),
+        (KeyboardInterrupt(), 130, "\nInterrupted.\n"),
+    ],
+)
+def test_workflow_that_stops_gives_its_exit_code(monkeypatch, error, code, stderr):
+    def distill(config, progress):
+        raise error
+
+    module = types.SimpleNamespace(distill=distill)
+    monkeypatch.setitem(sys.modules, "tfkd.workflows.distill", module)
+    result = run("distill", "--dataset", "demo")
+    assert (result.exit_code, result.stderr) == (code, stderr)
+
+
+def test_bug_keeps_its_traceback(monkeypatch):
+    def distill(config, progress):
+        raise ZeroDivisionError("a bug")
+
+    module = types.SimpleNamespace(distill=distill)
+    monkeypatch.setitem(sys.modules, "tfkd.workflows.distill", module)
+    assert isinstance(run("distill", "--dataset", "demo").exception, ZeroDivisionError)
+
+
+def test_list_shows_names_as_tables_and_as_json():
+    table = run("list", "models")
+    rows = json.loads(run("list", "models", "--json").stdout)["models"]
+    assert {"bert_tiny", "bert_base", "bilstm", "cnn"} <= {row["name"] for row in rows}
+    assert all(row["name"] in table.stdout for row in rows)
+    everything = json.loads(run("list", "--json").stdout)
+    assert list(everything) == ["datasets", "models", "recipes"]
+    assert {"demo", "ag_news", "emotion"} <= {row["name"] for row in everything["datasets"]}
+    assert [row["name"] for row in everything["recipes"]] == ["float32", "dynamic_int8"]
+
+
+def test_help_takes_less_than_half_a_second():
+    seconds = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-m", "tfkd", "--help"], check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+    # Of the processor's time, so that other programs do not count; 0.08 measured.
+    assert min(seconds) < 0.5
+
+
+def test_python_m_tfkd_ends_with_the_exit_code():
+    command = [sys.executable, "-m", "tfkd", "distill", "--epochs", "0", "--dataset", "demo"]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert ended.stderr == "Error: Expected `epochs` in [1, inf]. Received: epochs=0.\n"

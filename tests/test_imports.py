@@ -1,0 +1,173 @@
+"""The architecture, held by reading the imports of every module: layers, owners, quick starts."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tfkd
+
+ROOT = Path(tfkd.__file__).parent
+# From low to high. A module imports only from lower layers and from its own package.
+LAYERS = [
+    ["errors"],
+    ["config"],
+    ["artifacts", "progress", "network", "quiet"],
+    ["data"],
+    ["models"],
+    ["distillation"],
+    ["compression", "evaluation"],
+    ["workflows"],
+    ["options"],
+    ["cli"],
+    ["__main__"],
+]
+RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+# They know arrays, not the house, so that they can be read and tested alone.
+ALONE = ["distillation/losses.py", "evaluation/metrics.py"]
+OWNERS = {
+    "click": ["cli.py", "options.py"],
+    "tensorflow_datasets": ["data/sources.py", "data/builders.py"],
+    "keras_hub": ["models/"],
+    "ai_edge_litert": ["compression/litert.py"],
+    "tensorflow_model_optimization": ["compression/mirror.py", "compression/qat.py"],
+    "tf_keras": ["compression/mirror.py", "compression/qat.py"],
+}
+MODULES = sorted(ROOT.rglob("*.py"))
+NAMES = [path.relative_to(ROOT).as_posix() for path in MODULES]
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of what a module imports, at the top or inside functions."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: write imports in full, from tfkd"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def own(path: Path) -> set[str]:
+    """Parts of tfkd that a module imports: ("data", "models", ...), without its own package."""
+    parts = {name.split(".")[1] for name in imported(path) if name.startswith("tfkd.")}
+    return parts - {"__version__"}
+
+
+def part(name: str) -> str:
+    return name.split("/")[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "__init__.py"])
+def test_module_imports_only_from_lower_layers(name):
+    assert part(name) in RANKS, f"give {part(name)} a place in LAYERS"
+    for other in own(ROOT / name) - {part(name)}:
+        assert other in RANKS, f"{name} imports tfkd.{other}, which is no module: import its home"
+        assert RANKS[other] < RANKS[part(name)], f"{name} imports {other}, a layer not below it"
+
+
+def test_packages_have_no_cycles_inside():
+    graph = {}
+    for path, name in zip(MODULES, NAMES, strict=True):
+        module = "tfkd." + name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        graph[module] = imported(path)
+    order: list[str] = []
+
+    def visit(module: str, above: tuple[str, ...]) -> None:
+        assert module not in above, " > ".join([*above, module])
+        if module in order:
+            return
+        for name in graph[module]:
+            for target in (name, name.rpartition(".")[0]):
+                if target in graph and target != module and target != "tfkd.__init__":
+                    visit(target, (*above, module))
+                    break
+        order.append(module)
+
+    for module in graph:
+        if module != "tfkd.__init__":
+            visit(module, ())
+    assert len(order) == len(graph) - 1
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_pure_numerics_import_nothing_of_tfkd(name):
+    assert own(ROOT / name) == set()
+
+
+@pytest.mark.parametrize("package", OWNERS)
+def test_heavy_package_has_one_owner(package):
+    users = [
+        name
+        for path, name in zip(MODULES, NAMES, strict=True)
+        if any(full.split(".")[0] == package for full in imported(path))
+    ]
+    strangers = [name for name in users if not name.startswith(tuple(OWNERS[package]))]
+    assert strangers == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_asks_tensorflow_for_keras(name):
+    """Importing TF-MOT changes what `tf.keras` means."""
+    for node in ast.walk(ast.parse((ROOT / name).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and node.attr == "keras":
+            assert ast.unparse(node.value) not in ("tf", "tensorflow"), f"line {node.lineno}"
+    assert not any(full.startswith("tensorflow.keras") for full in imported(ROOT / name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_prints(name):
+    """The command line answers through click; everything below returns results."""
+    for node in ast.walk(ast.parse((ROOT / name).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            assert ast.unparse(node.func) != "print", f"line {node.lineno}"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import tfkd",
+        "import tfkd.cli",
+        "import tfkd.config",
+        "import tfkd.data.catalog",
+        "import tfkd; tfkd.DistillConfig(dataset='demo')",
+    ],
+)
+def test_import_is_quick(statement):
+    heavy = "tensorflow keras keras_hub tensorflow_datasets ai_edge_litert scipy sklearn rich"
+    code = f"import sys; {statement}; print(sorted(set({heavy.split()}) & set(sys.modules)))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.stdout, ended.stderr) == ("[]\n", "")
+
+
+def test_public_names_are_found_at_home():
+    assert set(tfkd.__all__) == set(tfkd._HOMES) | {"__version__"}
+    assert dir(tfkd) == sorted(tfkd.__all__)
+    for name, home in tfkd._HOMES.items():
+        value = getattr(tfkd, name)
+        assert value.__module__ == home, name
+        assert value.__name__ == name
+
+
+def test_types_of_public_names_come_from_the_same_homes():
+    tree = ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8"))
+    typed = {
+        alias.name: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("tfkd.")
+        for alias in node.names
+    }
+    assert typed == tfkd._HOMES
+
+
+def test_no_public_name_is_hidden_by_a_module():
+    parts = {path.stem for path in ROOT.iterdir()}
+    assert parts & set(tfkd.__all__) == set()
+
+
+def test_unknown_public_name_is_refused_as_python_does():
+    with pytest.raises(AttributeError, match="^module 'tfkd' has no attribute 'destill'$"):
+        _ = tfkd.destill

@@ -1,0 +1,216 @@
+"""Asking a run's model: known logits become labels and probabilities, in the order of the texts."""
+
+import io
+import json
+import math
+import re
+import signal
+import subprocess
+import sys
+
+import keras
+import keras_hub
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from tfkd.artifacts import RunFolder
+from tfkd.cli import verbs
+from tfkd.config import PredictConfig
+from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from tfkd.errors import ArtifactError, DatasetError
+from tfkd.models.classifier import TextClassifier
+from tfkd.models.tokenizers import Tokenizer
+from tfkd.workflows.predict import CHUNK_ROWS, Prediction, predict, read_texts
+
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "rain", "goal", "vote", "team"]
+# One row a token: what it adds to the logits of weather, sport, politics.
+LOGITS = {"rain": [2.0, 0.0, 0.0], "goal": [0.0, 3.0, 0.0], "vote": [0.0, 0.0, 1.0]}
+LABELS = ("weather", "sport", "politics")
+
+
+def make_run(path, task=SINGLE_LABEL, labels=LABELS, num_texts=1):
+    """A finished run whose model adds up the logits of the words."""
+    bert_tokenizer = keras_hub.models.BertTokenizer(VOCABULARY, lowercase=True)
+    preprocessor = keras_hub.models.BertTextClassifierPreprocessor(
+        bert_tokenizer, sequence_length=16
+    )
+    token_ids = keras.Input((None,), dtype="int32", name="token_ids")
+    padding_mask = keras.Input((None,), dtype="int32", name="padding_mask")
+    table = np.zeros((len(VOCABULARY), len(labels)), np.float32)
+    for word, logits in LOGITS.items():
+        table[VOCABULARY.index(word)] = logits[: len(labels)]
+    embedding = keras.layers.Embedding(*table.shape)
+    mask = keras.ops.expand_dims(keras.ops.cast(padding_mask, "float32"), -1)
+    logits = keras.ops.sum(embedding(token_ids) * mask, axis=1)
+    model = keras.Model({"token_ids": token_ids, "padding_mask": padding_mask}, logits)
+    embedding.set_weights([table])
+    run = RunFolder(path)
+    run.start("finetune", {"dataset": "weather"}, overwrite=False)
+    TextClassifier(model, Tokenizer(preprocessor), task, labels, num_texts).save(run.model)
+    return path
+
+
+@pytest.fixture(scope="module")
+def single_label_run(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("runs") / "single")
+
+
+def answer(run, *arguments, **options):
+    return CliRunner().invoke(verbs, ["predict", str(run), *arguments], **options)
+
+
+def test_probabilities_are_the_softmax_of_the_logits(single_label_run):
+    config = PredictConfig(run=single_label_run)
+    rain, both = predict(config, ["rain", "Rain, goal."])
+    total = math.exp(2) + 2
+    assert rain.labels == ("weather",)
+    assert rain.probabilities == pytest.approx(
+        {"weather": math.exp(2) / total, "sport": 1 / total, "politics": 1 / total}, abs=1e-6
+    )
+    total = math.exp(2) + math.exp(3) + 1
+    assert both.labels == ("sport",)
+    assert both.probabilities["sport"] == pytest.approx(math.exp(3) / total, abs=1e-6)
+
+
+def test_command_answers_one_line_a_text(single_label_run):
+    result = answer(single_label_run, "rain", "goal", "vote")
+    assert result.exit_code == 0
+    # exp(2)/(exp(2)+2), exp(3)/(exp(3)+2), exp(1)/(exp(1)+2)
+    assert result.stdout == "weather\t0.7870\nsport\t0.9094\npolitics\t0.5761\n"
+
+
+def test_command_answers_json_lines(single_label_run):
+    result = answer(single_label_run, "goal", "--json")
+    (line,) = result.stdout.splitlines()
+    values = json.loads(line)
+    assert list(values) == ["text", "label", "probability", "probabilities"]
+    assert (values["text"], values["label"]) == ("goal", "sport")
+    assert values["probability"] == values["probabilities"]["sport"]
+    assert sum(values["probabilities"].values()) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_file_and_standard_input_give_the_same_answers(single_label_run, tmp_path):
+    path = tmp_path / "texts.txt"
+    path.write_bytes(b"rain\r\ngoal\nvote")
+    from_file = answer(single_label_run, "--input", str(path))
+    from_stdin = answer(single_label_run, input=path.read_bytes())
+    assert (
+        from_file.stdout
+        == from_stdin.stdout
+        == answer(single_label_run, "rain", "goal", "vote").stdout
+    )
+
+
+def test_open_input_is_answered_by_chunks_and_interrupted_with_130(single_label_run):
+    command = [sys.executable, "-m", "tfkd", "predict", str(single_label_run)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as process:
+        process.stdin.write(b"rain\n" * CHUNK_ROWS)
+        process.stdin.flush()
+        lines = [process.stdout.readline() for _ in range(CHUNK_ROWS)]
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    assert set(lines) == {b"weather\t0.7870\n"}
+    # The whole of standard error: no notes of TensorFlow's.
+    assert (process.returncode, stderr) == (130, b"\nInterrupted.\n")
+
+
+def test_long_input_streams_in_chunks_and_keeps_its_order(single_label_run):
+    words = ["rain", "goal", "vote"]
+    read = []
+
+    def texts():
+        for row in range(CHUNK_ROWS * 2 + 5):
+            read.append(row)
+            yield words[row % 3] + " team" * (row % 7)
+
+    predictions = predict(PredictConfig(run=single_label_run), texts())
+    assert next(predictions).labels == ("weather",)
+    assert len(read) == CHUNK_ROWS
+    labels = [prediction.labels[0] for prediction in predictions]
+    assert labels == [LABELS[row % 3] for row in range(1, CHUNK_ROWS * 2 + 5)]
+
+
+def test_multi_label_answers_all_labels_of_at_least_a_half(tmp_path):
+    run = make_run(tmp_path / "run", MULTI_LABEL)
+    lines = answer(run, "rain goal").stdout.splitlines()
+    # Logits 2, 3 and 0: a logit of 0 is a probability of exactly a half.
+    assert lines == ["weather\t0.8808\tsport\t0.9526\tpolitics\t0.5000"]
+    values = json.loads(answer(run, "rain goal", "--json").stdout)
+    assert values["labels"] == ["weather", "sport", "politics"]
+    assert values["probabilities"]["sport"] == pytest.approx(1 / (1 + math.exp(-3)), abs=1e-6)
+
+
+def test_multi_label_without_any_label_still_has_its_line():
+    prediction = Prediction(("fog",), MULTI_LABEL, {"weather": 0.4, "sport": 0.1})
+    assert str(prediction) == "(none)"
+    assert prediction.to_dict()["labels"] == []
+
+
+def test_regression_of_pairs_answers_the_score(tmp_path):
+    run = make_run(tmp_path / "run", REGRESSION, ("score",), num_texts=2)
+    assert answer(run, "rain\train team").stdout == "4.0000\n"
+    values = json.loads(answer(run, "--json", input="rain\tteam\n").stdout)
+    assert values == {"texts": ["rain", "team"], "score": 2.0}
+
+
+def test_text_that_is_no_pair_is_refused_with_its_number(tmp_path):
+    run = make_run(tmp_path / "run", REGRESSION, ("score",), num_texts=2)
+    message = "Expected 2 sentences with a tab between them in text 2. Received: 1 in 'goal'."
+    with pytest.raises(DatasetError, match=f"^{re.escape(message)}$"):
+        list(predict(PredictConfig(run=run), ["rain\tteam", "goal"]))
+
+
+def test_tab_in_a_single_text_is_part_of_it(single_label_run):
+    (prediction,) = predict(PredictConfig(run=single_label_run), ["rain\tgoal"])
+    assert prediction.texts == ("rain\tgoal",)
+    assert prediction.labels == ("sport",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            b"rain\n\ngoal\n",
+            "Expected a text in a.txt, row 2. Received: an empty line. Remove it.",
+        ),
+        (
+            b"caf\xe9 rain\n",
+            "Expected UTF-8 in a.txt, row 1. Received: invalid continuation byte at byte 3. "
+            "Save the file as UTF-8.",
+        ),
+        (
+            b"rain\n" + b"x" * 1_000_001,
+            "Expected lines of at most 1000000 bytes in a.txt. Received: more in row 2. "
+            "Write one text a line.",
+        ),
+    ],
+    ids=["empty", "encoding", "too long"],
+)
+def test_bad_line_is_refused_with_file_and_row(content, message):
+    with pytest.raises(DatasetError, match=f"^{re.escape(message)}$"):
+        list(read_texts(io.BytesIO(content), "a.txt"))
+
+
+def test_letters_beyond_ascii_come_back_unchanged():
+    assert list(read_texts(io.BytesIO("Müll\n雨\n".encode()), "a.txt")) == ["Müll", "雨"]
+
+
+def test_missing_input_file_is_one_line(single_label_run):
+    result = answer(single_label_run, "--input", "none.txt")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "Error: Expected a file with one text a line. "
+        "Received: none.txt: No such file or directory.\n"
+    )
+
+
+def test_missing_recipe_says_how_to_make_it(single_label_run):
+    path = single_label_run / "model" / "dynamic_int8.tflite"
+    message = (
+        f"Expected the file {path}. It does not exist. Make it with "
+        f"`tfkd export {single_label_run} --recipe dynamic_int8`."
+    )
+    with pytest.raises(ArtifactError, match=f"^{re.escape(message)}$"):
+        predict(PredictConfig(run=single_label_run, recipe="dynamic_int8"), ["rain"])

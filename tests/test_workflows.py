@@ -1,0 +1,284 @@
+"""The whole way on the demo set: from text to a table, and what later verbs make of the folder."""
+
+import itertools
+import json
+import re
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from scipy.special import softmax
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
+
+from tfkd import artifacts
+from tfkd.cli import verbs
+from tfkd.compression.litert import LiteRTModel
+from tfkd.config import BenchmarkConfig, EvaluateConfig, ExportConfig
+from tfkd.data import sources
+from tfkd.data.demo import best_accuracy, posterior
+from tfkd.errors import ArtifactError
+from tfkd.models.checkpoints import resolve
+from tfkd.models.classifier import TextClassifier
+from tfkd.progress import Progress
+from tfkd.workflows.benchmark import benchmark
+from tfkd.workflows.distill import distill, new_student
+from tfkd.workflows.evaluate import evaluate
+from tfkd.workflows.export import export
+from tfkd.workflows.preparation import prepare
+from tfkd.workflows.summary import command
+
+
+@pytest.fixture(scope="module")
+def test_rows():
+    """Texts and labels of the demo test split."""
+    rows = list(sources.load("demo").splits["test"])
+    return [row.texts[0] for row in rows], np.array([row.label for row in rows])
+
+
+@pytest.fixture(scope="module")
+def material(demo_config, demo_result):
+    """The run's data, from its own cache."""
+    return prepare(demo_config, demo_result.path.parent, Progress(quiet=True))
+
+
+def row(result, arm, recipe="keras"):
+    return next(item for item in result.rows if (item.arm, item.recipe) == (arm, recipe))
+
+
+def test_run_folder_holds_all_parts(demo_result):
+    expected = {
+        "config.json", "metrics.json", "README.md", "logs", "training", "student", "control",
+    }  # fmt: skip
+    found = {path.name for path in demo_result.path.iterdir()}
+    assert expected <= found
+    assert not [name for name in found if name.startswith(".part-")]
+    student = {path.name for path in (demo_result.path / "student").iterdir()}
+    assert student == {
+        "model.keras", "classifier.json", "labels.txt", "tokenizer", "float32.tflite",
+        "float32.json", "dynamic_int8.tflite", "dynamic_int8.json",
+    }  # fmt: skip
+
+
+def test_table_has_a_row_for_each_arm_and_file(demo_result):
+    assert [(item.arm, item.recipe) for item in demo_result.rows] == [
+        ("teacher", "keras"), ("control", "keras"), ("student", "keras"),
+        ("student", "float32"), ("student", "dynamic_int8"),
+    ]  # fmt: skip
+    for item in demo_result.rows:
+        assert item.size_bytes is None or item.size_bytes > 0
+    sizes = {recipe: row(demo_result, "student", recipe).size_bytes for recipe in
+             ("keras", "float32", "dynamic_int8")}  # fmt: skip
+    assert sizes["dynamic_int8"] < 0.35 * sizes["float32"]
+    path = demo_result.path / "student" / "dynamic_int8.tflite"
+    assert sizes["dynamic_int8"] == path.stat().st_size
+
+
+def test_figures_are_those_of_the_saved_models(demo_result, test_rows):
+    texts, labels = test_rows
+    predicted = demo_result.student.predict(texts).argmax(axis=1)
+    assert row(demo_result, "student").metrics["accuracy"] == (predicted == labels).mean()
+    model = LiteRTModel(demo_result.path / "student" / "dynamic_int8.tflite")
+    answers = model.predict(texts[:200]).argmax(axis=1)
+    assert (answers == predicted[:200]).mean() >= 0.98
+
+
+def test_arms_stay_under_the_best_possible_and_near_it(demo_result):
+    for item in demo_result.rows:
+        # Three standard errors of 2,000 rows above the true posterior's accuracy.
+        error = (best_accuracy() * (1 - best_accuracy()) / 2000) ** 0.5
+        assert 0.80 <= item.metrics["accuracy"] <= best_accuracy() + 3 * error, item.arm
+
+
+def test_probabilities_are_near_the_true_ones(demo_result, test_rows):
+    texts, _ = test_rows
+    predicted = softmax(demo_result.student.predict(texts), axis=1)
+    distance = np.abs(predicted - posterior(texts)).sum(axis=1).mean() / 2
+    # Total variation; always answering the class frequencies would give 0.67.
+    assert distance < 0.2
+
+
+def test_student_and_control_start_alike_and_train_alike(demo_config, demo_result, material):
+    teacher = TextClassifier.load(demo_result.path.parent / "demo-cnn-finetuned" / "model")
+    first, second = (
+        new_student(demo_config, resolve("bert_tiny"), teacher, material).model.get_weights()
+        for _ in range(2)
+    )
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, other)
+    records = [
+        artifacts.read_json(demo_result.path / "training" / f"{name}.json")
+        for name in ("student", "control")
+    ]
+    assert records[0]["plan"] == records[1]["plan"]
+    assert [r["epoch"] for r in records] == [2, 2]
+
+
+def test_student_starts_from_the_teachers_table(demo_config, demo_result, material):
+    teacher = TextClassifier.load(demo_result.path.parent / "demo-cnn-finetuned" / "model")
+    student = new_student(demo_config, resolve("bert_tiny"), teacher, material)
+    table = student.model.get_layer("bert_backbone").token_embedding.embeddings
+    np.testing.assert_array_equal(table, teacher.model.get_layer("token_embedding").embeddings)
+    unlike = demo_config.replace(initialization="random")
+    student = new_student(unlike, resolve("bert_tiny"), teacher, material)
+    assert not np.array_equal(
+        student.model.get_layer("bert_backbone").token_embedding.embeddings, table
+    )
+
+
+def test_comparison_is_paired_on_the_test_rows(demo_result, test_rows):
+    texts, labels = test_rows
+    right = {
+        arm: TextClassifier.load(demo_result.path / arm).predict(texts).argmax(1) == labels
+        for arm in ("student", "control")
+    }
+    found = demo_result.comparisons["student_vs_control"]
+    assert found.num_rows == 2000
+    assert found.only_a == (right["student"] & ~right["control"]).sum()
+    assert found.only_b == (right["control"] & ~right["student"]).sum()
+    assert demo_result.sentences[0] == found.sentence("student", "control") + "."
+
+
+def test_metrics_file_says_what_made_it(demo_result):
+    metrics = artifacts.read_json(demo_result.path / "metrics.json")
+    assert metrics["seed"] == 0
+    assert metrics["versions"] == artifacts.versions()
+    assert metrics["data"]["splits"]["train"]["num_rows"] == 4000
+    assert re.fullmatch("[0-9a-f]{64}", metrics["data"]["splits"]["test"]["fingerprint"])
+    assert metrics["rows"] == [item.to_dict() for item in demo_result.rows]
+
+
+def test_readme_of_the_run_shows_table_and_command(demo_config, demo_result):
+    text = (demo_result.path / "README.md").read_text()
+    assert f"```\n{command(demo_config)}\n```" in text
+    assert command(demo_config) == (
+        "python -m tfkd distill --dataset demo --max-train-rows 4000 --epochs 2 --teacher cnn "
+        "--teacher-sequence-length 48 --student bert_tiny --sequence-length 48"
+    )
+    assert f"{row(demo_result, 'student').metrics['accuracy']:.4f}" in text
+
+
+def test_tensorboard_shows_both_arms_on_the_same_axes(demo_result):
+    tags = {}
+    for arm in ("student", "control", "teacher"):
+        events = EventAccumulator(str(demo_result.path / "logs" / arm))
+        events.Reload()
+        tags[arm] = set(events.Tags()["tensors"])
+    curves = {
+        f"train/{name}"
+        for name in ("loss", "student_loss", "distillation_loss", "learning_rate",
+                     "examples_per_second", "gradient_norm")
+    } | {"validation/accuracy"}  # fmt: skip
+    assert curves <= tags["student"] and curves <= tags["control"]
+    for arm in tags:
+        assert {"confusion matrix", "test/accuracy", "config"} <= tags[arm]
+
+
+def test_teacher_logits_are_asked_once(demo_config, demo_result):
+    folder = demo_result.path.parent / "cache" / "teacher_logits"
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.npy")}
+    other = demo_config.replace(
+        student="cnn", epochs=1, control=False, recipes=["dynamic_int8"],
+        output_dir=demo_result.path.parent / "demo-cnn",
+    )  # fmt: skip
+    result = distill(other)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.npy")} == before
+    assert len(before) == 2 + 1  # 4,000 and 2,000 rows in shards of 2,048
+    assert [(item.arm, item.recipe) for item in result.rows] == [
+        ("teacher", "keras"), ("student", "keras"), ("student", "dynamic_int8"),
+    ]  # fmt: skip
+    assert list(result.comparisons) == ["student_vs_teacher"]
+
+
+def test_finished_run_is_not_overwritten(demo_config, demo_result):
+    message = (
+        f"Expected an output folder without a finished run. Received: {demo_result.path}. Add "
+        "--overwrite to replace it, or give another --output-dir."
+    )
+    with pytest.raises(ArtifactError, match=f"^{re.escape(message)}$"):
+        distill(demo_config)
+
+
+def test_evaluate_gives_the_figures_of_the_run(demo_result):
+    result = evaluate(EvaluateConfig(run=demo_result.path), Progress(quiet=True))
+    assert [item.arm for item in result.rows] == ["student", "control"]
+    for item in result.rows:
+        expected = dict(row(demo_result, item.arm).metrics)
+        del expected["agreement"]
+        assert item.metrics == pytest.approx(expected)
+
+
+def test_export_writes_a_folder_that_works_alone(demo_result, test_rows, tmp_path):
+    texts, _ = test_rows
+    config = ExportConfig(
+        run=demo_result.path, output_dir=tmp_path, recipes=("dynamic_int8",), lengths=(16, 48)
+    )
+    result = export(config, Progress(quiet=True))
+    model = LiteRTModel(tmp_path / "dynamic_int8.tflite")
+    assert model.lengths == (16, 48)
+    assert result.reports["dynamic_int8"]["passed"]
+    student = demo_result.student.predict(texts[:50])
+    assert (model.predict(texts[:50]).argmax(1) == student.argmax(1)).mean() >= 0.96
+    message = f"Expected no file {tmp_path / 'dynamic_int8.tflite'}. It exists."
+    with pytest.raises(ArtifactError, match=re.escape(message)):
+        export(config, Progress(quiet=True))
+
+
+def test_benchmark_times_all_files_in_turn(demo_result):
+    config = BenchmarkConfig(runs=(demo_result.path,), texts=4, rounds=2)
+    result = benchmark(config, Progress(quiet=True))
+    assert [cost.file for cost in result.costs] == [
+        f"demo-bert_tiny/{name}"
+        for name in ("teacher", "student", "student/float32", "student/dynamic_int8")
+    ]
+    for cost in result.costs:
+        assert 0 < cost.latency.encoded_p50_ms < cost.latency.p99_ms
+        assert cost.latency.num_calls == 8
+        assert cost.size_bytes == artifacts.Path(cost.path).stat().st_size
+        assert cost.peak_memory_bytes > 50e6
+
+
+def test_predict_answers_like_the_model(demo_result, test_rows):
+    texts = test_rows[0][:3]
+    runner = CliRunner()
+    done = runner.invoke(verbs, ["predict", str(demo_result.path), "--json", *texts])
+    assert done.exit_code == 0
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    expected = softmax(demo_result.student.predict(texts), axis=1)
+    for answer, probabilities in zip(answers, expected, strict=True):
+        found = list(answer["probabilities"].values())
+        np.testing.assert_allclose(found, probabilities, atol=1e-5)
+
+
+def test_unfinished_run_goes_on_only_with_the_same_settings(demo_config, demo_result, tmp_path):
+    run = artifacts.RunFolder(tmp_path / "run")
+    run.start("distill", demo_config.replace(temperature=3.0).to_dict(), overwrite=False)
+    message = (
+        f"Expected the settings the unfinished run in {run.path} was started with: "
+        "temperature=3.0. Received: temperature=2.0. Give the same settings to go on, --overwrite "
+        "to start anew, or another --output-dir."
+    )
+    teacher = str(demo_result.path.parent / "demo-cnn-finetuned")
+    unlike = demo_config.replace(output_dir=run.path)
+    with pytest.raises(ArtifactError, match=f"^{re.escape(message)}$"):
+        distill(unlike)
+    assert not (run.path / "student").exists()
+    assert resolve(teacher).is_ready
+
+
+def test_folder_of_files_is_a_data_set(tmp_path):
+    words = {"rain": ["rain", "cloud", "storm"], "goal": ["goal", "match", "team"]}
+    lines = ["text,label"] + [
+        f"the {first} and the {second} today,{label}"
+        for label, (one, two, three) in words.items()
+        for first, second in itertools.permutations((one, two, three), 2)
+        for _ in range(6)
+    ]
+    (tmp_path / "train.csv").write_text("\n".join(lines) + "\n")
+    arguments = [
+        "finetune", "--dataset", f"{tmp_path}/", "--model", "cnn", "--epochs", "6", "--quiet",
+        "--batch-size", "8", "--validation-fraction", "0.2", "--sequence-length", "16", "--json",
+        "--output-dir", str(tmp_path / "runs" / "weather"),
+    ]  # fmt: skip
+    done = CliRunner().invoke(verbs, arguments)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["metrics"]["accuracy"] == 1.0

@@ -1,0 +1,83 @@
+"""tfkd distils and quantizes text classifiers, and proves what it cost.
+
+The verbs of the command line are functions here, each with its settings: `tfkd.distill(
+tfkd.DistillConfig(dataset="ag_news"))`. Beside them stand the parts they are made of, for those who
+bring their own models. A name is imported when it is first asked for, so `import tfkd` is quick and
+loads no TensorFlow.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfkd.compression.litert import LiteRTModel
+    from tfkd.config import (
+        BenchmarkConfig,
+        DistillConfig,
+        EvaluateConfig,
+        ExportConfig,
+        FinetuneConfig,
+        PredictConfig,
+    )
+    from tfkd.distillation.distiller import Distiller
+    from tfkd.models.classifier import TextClassifier
+    from tfkd.workflows.benchmark import benchmark
+    from tfkd.workflows.distill import distill
+    from tfkd.workflows.evaluate import evaluate
+    from tfkd.workflows.export import export
+    from tfkd.workflows.finetune import finetune
+    from tfkd.workflows.predict import predict
+
+# A plain literal: setuptools reads it without importing the package.
+__version__ = "0.1.0"
+
+__all__ = [
+    "BenchmarkConfig",
+    "DistillConfig",
+    "Distiller",
+    "EvaluateConfig",
+    "ExportConfig",
+    "FinetuneConfig",
+    "LiteRTModel",
+    "PredictConfig",
+    "TextClassifier",
+    "__version__",
+    "benchmark",
+    "distill",
+    "evaluate",
+    "export",
+    "finetune",
+    "predict",
+]
+
+_HOMES = {
+    "BenchmarkConfig": "tfkd.config",
+    "DistillConfig": "tfkd.config",
+    "Distiller": "tfkd.distillation.distiller",
+    "EvaluateConfig": "tfkd.config",
+    "ExportConfig": "tfkd.config",
+    "FinetuneConfig": "tfkd.config",
+    "LiteRTModel": "tfkd.compression.litert",
+    "PredictConfig": "tfkd.config",
+    "TextClassifier": "tfkd.models.classifier",
+    "benchmark": "tfkd.workflows.benchmark",
+    "distill": "tfkd.workflows.distill",
+    "evaluate": "tfkd.workflows.evaluate",
+    "export": "tfkd.workflows.export",
+    "finetune": "tfkd.workflows.finetune",
+    "predict": "tfkd.workflows.predict",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The public name, imported from its home the first time it is asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names, those not yet imported too."""
+    return sorted(__all__)

@@ -1,0 +1,5 @@
+"""Runs the command line as `python -m tfkd`."""
+
+from tfkd.cli import main
+
+main()

@@ -1,0 +1,246 @@
+"""The command line: one click group, one command a verb. The only place that prints.
+
+A command resolves the verb's settings, calls its workflow and shows the result, as tables or as
+JSON. Workflows are imported when their command runs, so `--help` loads no TensorFlow. Exit codes:
+0 done, 1 an error the user can fix (one line on standard error), 2 wrong usage, 130 interrupted; a
+traceback is always a bug.
+"""
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast
+
+import click
+
+import tfkd
+from tfkd.config import (
+    BenchmarkConfig,
+    DistillConfig,
+    EvaluateConfig,
+    ExportConfig,
+    FinetuneConfig,
+    PredictConfig,
+    nearest,
+)
+from tfkd.errors import DatasetError, TfkdError
+from tfkd.options import json_option, parameters, resolve
+from tfkd.quiet import import_tensorflow, quiet_libraries
+from tfkd.workflows import Result
+
+if TYPE_CHECKING:
+    from tfkd.progress import Progress
+
+INTERRUPTED = 130
+# Wide enough for every table when no terminal says how wide it is.
+PIPED_WIDTH = 200
+
+
+class Verbs(click.Group):
+    """The group of all verbs: turns errors a user can fix into one line and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the verb."""
+        try:
+            return super().invoke(ctx)
+        except TfkdError as error:
+            raise click.ClickException(" ".join(str(error).split("\n"))) from error
+        except PermissionError as error:
+            raise click.ClickException(
+                f"Expected a file or folder open to this user. Received: {error}."
+            ) from error
+        except click.UsageError as error:
+            # Without its context click shows the message alone, not the usage lines above it.
+            error.ctx = None
+            raise
+        except KeyboardInterrupt:
+            click.echo("\nInterrupted.", err=True)
+            ctx.exit(INTERRUPTED)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs in the order of the work, not of the alphabet."""
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The verb's command; an unknown verb is refused with the nearest known one."""
+        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            raise click.UsageError(
+                f"Expected a verb. Received: `{args[0]}`. {nearest(args[0], list(self.commands))}"
+            )
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(tfkd.__version__, prog_name="tfkd")
+def verbs() -> None:
+    """Makes a text classifier tens of times smaller and faster, and proves what it cost.
+
+    Start with `tfkd distill --dataset demo`: it needs nothing from the network.
+    """
+
+
+def main() -> None:
+    """Entry point of `tfkd` and `python -m tfkd`."""
+    quiet_libraries()
+    verbs()
+
+
+def example(line: str) -> str:
+    """The end of a command's help; the mark keeps click from rewrapping it."""
+    return f"\b\nExample:\n  {line}"
+
+
+def verb(name: str, line: str) -> Callable[[Callable[..., Result]], click.Command]:
+    """A decorator that turns `function(config, progress) -> Result` into the verb's command."""
+
+    def decorate(function: Callable[..., Result]) -> click.Command:
+        def run(config_file: Path | None, as_json: bool, **given: Any) -> None:
+            from tfkd.progress import Progress
+
+            config = resolve(name, config_file, given)
+            import_tensorflow()
+            result = function(config, Progress(quiet=getattr(config, "quiet", False)))
+            show(result, as_json)
+
+        run.__doc__ = function.__doc__
+        return verbs.command(name, params=parameters(name), epilog=example(line))(run)
+
+    return decorate
+
+
+def show(result: Result, as_json: bool) -> None:
+    """Prints a result to standard output."""
+    if as_json:
+        click.echo(json.dumps(result.to_dict(), indent=2, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = PIPED_WIDTH
+    for item in result.render():
+        console.print(item, soft_wrap=isinstance(item, str))
+
+
+@verb("finetune", "tfkd finetune --dataset ag_news --model bert_base_en_uncased")
+def finetune(config: FinetuneConfig, progress: "Progress") -> Result:
+    """Train a classifier on labels.
+
+    What it writes can be the teacher of `tfkd distill`, or be exported as it is.
+    """
+    from tfkd.workflows.finetune import finetune
+
+    return finetune(config, progress)
+
+
+@verb("distill", "tfkd distill --dataset ag_news --student bert_tiny_en_uncased")
+def distill(config: DistillConfig, progress: "Progress") -> Result:
+    """Train a student from a teacher.
+
+    Fine-tunes the teacher if it is not yet, scores the training rows with it once, trains the
+    student and an equal control without the teacher, exports, checks and times the files, and
+    writes everything with its table to the output folder. Started again after an interruption it
+    goes on where it was.
+    """
+    from tfkd.workflows.distill import distill
+
+    return distill(config, progress)
+
+
+@verb("evaluate", "tfkd evaluate saved_models/demo --split validation")
+def evaluate(config: EvaluateConfig, progress: "Progress") -> Result:
+    """Measure the quality of a run's models.
+
+    RUN is a finished folder of `tfkd distill` or `tfkd finetune`.
+    """
+    from tfkd.workflows.evaluate import evaluate
+
+    return evaluate(config, progress)
+
+
+@verb("export", "tfkd export saved_models/demo --recipe dynamic_int8 --length 64")
+def export(config: ExportConfig, progress: "Progress") -> Result:
+    """Write a run's model as LiteRT files.
+
+    RUN is a finished folder of `tfkd distill` or `tfkd finetune`. Every file is run on held-out
+    texts beside the Keras model; one that answers differently is not kept.
+    """
+    from tfkd.workflows.export import export
+
+    return export(config, progress)
+
+
+@verb("benchmark", "tfkd benchmark saved_models/demo --threads 2")
+def benchmark(config: BenchmarkConfig, progress: "Progress") -> Result:
+    """Time the models of runs side by side.
+
+    RUNS are finished folders of `tfkd distill`. All models take turns in one warm process, on real
+    texts, so that their ratios hold on a busy machine too.
+    """
+    from tfkd.workflows.benchmark import benchmark
+
+    return benchmark(config, progress)
+
+
+@verbs.command(
+    "predict",
+    params=parameters("predict"),
+    epilog=example('tfkd predict saved_models/demo "Oil prices fell again."'),
+)
+@click.argument("texts", nargs=-1)
+@click.option(
+    "--input", "source", type=click.Path(path_type=Path), metavar="FILE",
+    help="Read the texts from FILE, one a line. Default: standard input.",
+)  # fmt: skip
+def predict(
+    texts: tuple[str, ...],
+    source: Path | None,
+    config_file: Path | None,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Answer label and probability of texts.
+
+    RUN is a finished folder of `tfkd distill` or `tfkd finetune`. Each text gets one line. TEXTS
+    are arguments, lines of a file or lines of standard input; a pair of sentences is one text with
+    a tab between them. JSON lines have the probability of every class.
+    """
+    if texts and source:
+        raise click.UsageError("Expected TEXTS or --input. Received both. Leave one out.")
+    config = cast(PredictConfig, resolve("predict", config_file, given))
+    if not texts and source is None and sys.stdin.isatty():
+        click.echo("Reading one text a line; Ctrl-D ends.", err=True)
+    from tfkd.workflows.predict import predict, read_texts
+
+    with _opened(source) as stream:
+        given_texts = texts or read_texts(stream, str(source or "standard input"))
+        for prediction in predict(config, given_texts):
+            if as_json:
+                click.echo(json.dumps(prediction.to_dict(), ensure_ascii=False))
+            else:
+                click.echo(str(prediction))
+
+
+def _opened(source: Path | None) -> contextlib.AbstractContextManager[IO[bytes]]:
+    """The stream of a file, or standard input, which stays open, when there is none."""
+    if source is None:
+        return contextlib.nullcontext(sys.stdin.buffer)
+    try:
+        return source.open("rb")
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise DatasetError(
+            f"Expected a file with one text a line. Received: {source}: {error.strerror}."
+        ) from error
+
+
+@verbs.command("list", params=[json_option()], epilog=example("tfkd list models"))
+@click.argument("kind", required=False, metavar="[datasets|models|recipes]")
+def list_names(kind: str | None, as_json: bool) -> None:
+    """List datasets, models and recipes by name."""
+    from tfkd.workflows.listing import listing
+
+    show(listing(kind), as_json)

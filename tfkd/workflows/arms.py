@@ -1,0 +1,108 @@
+"""One arm of a run: a classifier trained (or found trained), saved, scored on the test split."""
+
+import dataclasses
+import shutil
+from typing import Any
+
+import numpy as np
+
+from tfkd import artifacts
+from tfkd.config import TrainingConfig
+from tfkd.data.batching import Batches
+from tfkd.data.tokens import Tokens
+from tfkd.distillation.distiller import Distiller
+from tfkd.distillation.tensorboard import RunLog
+from tfkd.distillation.training import Plan, Validation, train
+from tfkd.evaluation import metrics
+from tfkd.models.classifier import TextClassifier
+from tfkd.workflows.preparation import Material
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What an arm is trained on.
+
+    Attributes:
+        teacher_logits: float32 `[num_train_rows, num_outputs]`, or None for labels alone.
+        temperature: Softens teacher and student.
+        student_loss_weight: Weight of the label loss; 1 makes a control.
+    """
+
+    teacher_logits: np.ndarray | None = None
+    temperature: float = 1.0
+    student_loss_weight: float = 1.0
+
+
+def plan(config: TrainingConfig, learning_rate: float) -> Plan:
+    """The training plan of a config with the learning rate decided."""
+    names = {field.name for field in dataclasses.fields(Plan)} - {"learning_rate"}
+    return Plan(learning_rate=learning_rate, **{name: getattr(config, name) for name in names})
+
+
+def train_arm(
+    name: str, classifier: TextClassifier, objective: Objective, plan: Plan, material: Material,
+    run: artifacts.RunFolder,
+) -> TextClassifier:  # fmt: skip
+    """Trains an arm into `<run>/<name>`, or loads it when an earlier session finished it.
+
+    Args:
+        name: String. "model", "student" or "control".
+        classifier: `TextClassifier` with its initial weights.
+        objective: `Objective`.
+        plan: `Plan`.
+        material: `Material`.
+        run: `RunFolder`.
+
+    Returns:
+        The trained `TextClassifier`, with the weights of its best epoch.
+    """
+    folder, work = run.path / name, run.path / "unfinished" / name
+    if (folder / "classifier.json").is_file():
+        return TextClassifier.load(folder)
+    distiller = Distiller(
+        classifier.model, task=classifier.task, temperature=objective.temperature,
+        student_loss_weight=objective.student_loss_weight,
+    )  # fmt: skip
+    batches = Batches(
+        material.tokens("train", classifier.tokenizer), classifier.input_names, plan.batch_size,
+        plan.seed, objective.teacher_logits,
+    )  # fmt: skip
+    validation = _validation(classifier, material)
+    position = train(
+        distiller, batches, plan, validation, work,
+        lambda step: RunLog(run.logs / name, step), (material.progress, name),
+    )  # fmt: skip
+    artifacts.write_json(
+        run.path / "training" / f"{name}.json",
+        {"plan": dataclasses.asdict(plan), **dataclasses.asdict(position)},
+    )
+    classifier.save(folder)
+    shutil.rmtree(work)
+    # As saved: what was traced while training still computes in the training's precision.
+    return TextClassifier.load(folder)
+
+
+def training_record(run: artifacts.RunFolder, name: str) -> dict[str, Any]:
+    """Plan, history and seconds of an arm."""
+    return artifacts.read_json(run.path / "training" / f"{name}.json")
+
+
+def test_figures(
+    logits: np.ndarray, tokens: Tokens, classifier: TextClassifier,
+    teacher_logits: np.ndarray | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """All metrics of logits on a tokenized split."""
+    return metrics.evaluate(
+        classifier.task, logits, np.asarray(tokens.labels), classifier.label_names, teacher_logits
+    )
+
+
+def _validation(classifier: TextClassifier, material: Material) -> Validation:
+    tokens = material.tokens("validation", classifier.tokenizer)
+
+    def measure() -> dict[str, float]:
+        figures = test_figures(classifier.logits(tokens), tokens, classifier)
+        return {key: value for key, value in figures.items() if isinstance(value, float)}
+
+    metric = material.dataset.metric
+    return Validation(measure, metric, lambda a, b: metrics.is_better(metric, a, b))

@@ -1,0 +1,121 @@
+"""`tfkd distill`: from text to a student, its control, its LiteRT files and the table."""
+
+import dataclasses
+from typing import Any
+
+from tfkd import artifacts
+from tfkd.artifacts import RunFolder
+from tfkd.config import BenchmarkConfig, DistillConfig, ExportConfig
+from tfkd.models import catalog, initialization
+from tfkd.models.checkpoints import Kind, Source, resolve
+from tfkd.models.classifier import TextClassifier
+from tfkd.models.loading import Shape, load_classifier
+from tfkd.progress import Progress
+from tfkd.workflows.arms import Objective, plan, train_arm
+from tfkd.workflows.benchmark import first_texts, measure_costs, model_files
+from tfkd.workflows.export import PARITY_TEXTS, ExportResult, export_files
+from tfkd.workflows.finetune import default_model, slug
+from tfkd.workflows.preparation import RUNS, Material, prepare
+from tfkd.workflows.summary import DistillResult, finish
+from tfkd.workflows.teacher import Teacher, prepare_teacher
+
+
+def distill(config: DistillConfig, progress: Progress | None = None) -> DistillResult:
+    """Trains a student from a teacher beside an equal control, and proves what it cost.
+
+    Every step leaves whole files, so the same call goes on after an interruption.
+
+    Args:
+        config: `DistillConfig`.
+        progress: Where to show it. Default: standard error, unless `config.quiet`.
+
+    Returns:
+        `DistillResult`.
+
+    Raises:
+        TfkdError: Anything the user can fix.
+
+    Example:
+
+    ```python
+    result = tfkd.distill(tfkd.DistillConfig(dataset="demo"))
+    result.metrics["accuracy"], result.student.predict(["some text"])
+    ```
+    """
+    progress = progress or Progress(config.quiet)
+    sources = {
+        role: resolve(getattr(config, role) or default_model(config.dataset, role))
+        for role in ("student", "teacher")
+    }
+    config = config.replace(**{role: source.name for role, source in sources.items()})
+    run = RunFolder(config.output_dir or RUNS / f"{slug(config.dataset)}-{sources['student'].slug}")
+    material = prepare(config, run.path.parent, progress)
+    run.start("distill", config.to_dict(), config.overwrite)
+    teacher = prepare_teacher(config, sources["teacher"], material, run)
+    arms = _train_arms(config, sources["student"], teacher, material, run)
+    exported = _export(config, arms["student"], material, run)
+    costs = _costs(material, run, teacher)
+    return finish(config, material, run, teacher, arms, exported, costs)
+
+
+def new_student(
+    config: DistillConfig, source: Source, teacher: TextClassifier, material: Material
+) -> TextClassifier:
+    """The untrained student; the same seed gives the same weights, for control and student alike.
+
+    Args:
+        config: `DistillConfig`: length, pooling, initialization and seed.
+        source: `Source` of the student.
+        teacher: `TextClassifier` to start from and to take the tokenizer of.
+        material: `Material`.
+    """
+    shape = Shape(config.sequence_length, config.pooling, config.seed)
+    student = load_classifier(source, material.dataset, shape, teacher.tokenizer)
+    if source.kind is Kind.SIZE and config.initialization != "random":
+        initialization.start_table(student.model, teacher.model)
+        if config.initialization in ("auto", "layers"):
+            initialization.start_layers(student.model, teacher.model)
+    return student
+
+
+def _train_arms(
+    config: DistillConfig, source: Source, teacher: Teacher, material: Material, run: RunFolder
+) -> dict[str, TextClassifier]:
+    """Student and control: same initial weights, batches, steps and schedule."""
+    rate = config.learning_rate or catalog.default_learning_rate(source.name)
+    budget = plan(config, rate)
+    weights = {"student": config.student_loss_weight, "control": 1.0}
+    if not config.control:
+        del weights["control"]
+    return {
+        name: train_arm(
+            name, new_student(config, source, teacher.classifier, material),
+            Objective(teacher.train_logits, config.temperature, weight), budget, material, run,
+        )
+        for name, weight in weights.items()
+    }  # fmt: skip
+
+
+def _export(
+    config: DistillConfig, student: TextClassifier, material: Material, run: RunFolder
+) -> ExportResult:
+    """The student's LiteRT files, or their reports when an earlier session wrote them."""
+    paths = {recipe: run.model / f"{recipe}.tflite" for recipe in config.recipes}
+    if all(path.is_file() and path.with_suffix(".json").is_file() for path in paths.values()):
+        reports = {name: artifacts.read_json(p.with_suffix(".json")) for name, p in paths.items()}
+        return ExportResult(paths, reports)
+    texts = first_texts(material.dataset.splits["validation"], PARITY_TEXTS)
+    settings = ExportConfig(run=run.path, recipes=config.recipes)
+    return export_files(run.model, student, texts, settings, run.model, material.progress)
+
+
+def _costs(material: Material, run: RunFolder, teacher: Teacher) -> dict[str, dict[str, Any]]:
+    """Size, memory and latency of teacher, student and LiteRT files."""
+    settings = BenchmarkConfig(runs=(run.path,), texts=100, rounds=3)
+    files = model_files(run, teacher.folder)
+    texts = first_texts(material.dataset.splits["test"], settings.texts)
+    costs = measure_costs(files, texts, settings, material.progress)
+    return {
+        ("teacher" if file.folder == teacher.folder else file.kind): dataclasses.asdict(cost)
+        for file, cost in zip(files, costs, strict=True)
+    }

@@ -1,0 +1,109 @@
+"""`tfkd evaluate`: the quality of a finished run's models on a split with labels."""
+
+import dataclasses
+from typing import Any
+
+from tfkd import artifacts
+from tfkd.artifacts import RunFolder
+from tfkd.config import EvaluateConfig
+from tfkd.data import sources
+from tfkd.data.checks import check
+from tfkd.data.examples import Dataset
+from tfkd.errors import ArtifactError
+from tfkd.evaluation import report
+from tfkd.models.classifier import TextClassifier
+from tfkd.models.loading import check_classes
+from tfkd.progress import Progress
+from tfkd.workflows.arms import test_figures
+from tfkd.workflows.preparation import CACHE, Material
+
+ARMS = ("student", "control", "model")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateResult:
+    """One row an arm."""
+
+    rows: tuple[report.Row, ...]
+    metric: str
+    split: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "metric": self.metric, "split": self.split,
+            "rows": [row.to_dict() for row in self.rows],
+        }  # fmt: skip
+
+    def render(self) -> list[Any]:
+        """What the command line shows."""
+        return [report.console_table(self.rows, self.metric), f"Split: {self.split}."]
+
+
+def evaluate(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateResult:
+    """Scores the arms of a run on a split of its own data set, or of another with the same labels.
+
+    Args:
+        config: `EvaluateConfig`.
+        progress: Where to show it.
+
+    Returns:
+        `EvaluateResult`.
+
+    Raises:
+        ArtifactError: The folder is no finished run.
+        DatasetError: The split cannot be had or holds a bad row.
+        ModelError: The data set has other classes than the run.
+    """
+    progress = progress or Progress()
+    run = RunFolder(config.run)
+    settings = run.read_config()
+    if not run.is_finished:
+        raise ArtifactError(
+            f"Expected a finished run. Received: {run.path}, which has no metrics.json yet. "
+            "Start its command again; it goes on where it stopped."
+        )
+    file = artifacts.report_file(config.output_dir, "evaluation.json")
+    dataset = _dataset(config, settings)
+    summaries = check(dataset, [config.split])
+    material = Material(dataset, summaries, run.path.parent / CACHE, progress)
+    rows = []
+    for arm in ARMS:
+        if (run.path / arm / "classifier.json").is_file():
+            classifier = TextClassifier.load(run.path / arm)
+            check_classes(classifier, dataset, str(run.path))
+            rows.append(_row(arm, classifier, config, settings, material))
+    result = EvaluateResult(tuple(rows), dataset.metric, config.split)
+    if file is not None:
+        artifacts.write_json(file, result.to_dict())
+    return result
+
+
+def _dataset(config: EvaluateConfig, settings: dict[str, Any]) -> Dataset:
+    """The run's own splits unless another data set is asked for."""
+    if config.dataset is not None:
+        return sources.load(config.dataset, config.data_dir, seed=settings["seed"])
+    return sources.load(
+        settings["dataset"], config.data_dir, settings["validation_fraction"], settings["seed"],
+        settings["max_train_rows"],
+    )  # fmt: skip
+
+
+def _row(
+    arm: str, classifier: TextClassifier, config: EvaluateConfig, settings: dict[str, Any],
+    material: Material,
+) -> report.Row:  # fmt: skip
+    tokens = material.tokens(config.split, classifier.tokenizer)
+    material.progress.say(f"score {arm} on {len(tokens):,} rows")
+    return report.Row(
+        dataset=material.dataset.name,
+        arm=arm,
+        model=str(settings.get("student") if arm != "model" else settings["model"]),
+        recipe="keras",
+        seed=settings["seed"],
+        metrics=test_figures(classifier.logits(tokens), tokens, classifier),
+        size_bytes=(run_file := config.run / arm / "model.keras").stat().st_size,
+        parameters=classifier.num_parameters,
+        latency=None,
+        command=f"python -m tfkd evaluate {run_file.parents[1]} --split {config.split}",
+    )

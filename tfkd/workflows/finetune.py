@@ -1,0 +1,112 @@
+"""`tfkd finetune`: a classifier trained on labels alone, mostly to be a teacher."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from tfkd import artifacts
+from tfkd.config import FinetuneConfig
+from tfkd.data import catalog as datasets
+from tfkd.errors import ConfigError
+from tfkd.models import catalog
+from tfkd.models.checkpoints import resolve
+from tfkd.models.loading import Shape, load_classifier
+from tfkd.progress import Progress
+from tfkd.workflows.arms import Objective, plan, test_figures, train_arm, training_record
+from tfkd.workflows.preparation import RUNS, Material, prepare
+
+
+@dataclasses.dataclass(frozen=True)
+class FinetuneResult:
+    """Where the model lies and how good it is.
+
+    Attributes:
+        path: The run folder.
+        metrics: Metrics on the test split.
+        num_parameters: Number of weights.
+        seconds: Training time.
+    """
+
+    path: Path
+    metrics: dict[str, Any]
+    num_parameters: int
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {**dataclasses.asdict(self), "path": str(self.path)}
+
+    def render(self) -> list[Any]:
+        """What the command line shows."""
+        figures = ", ".join(
+            f"{name} {value:.4f}"
+            for name, value in self.metrics.items()
+            if isinstance(value, float)
+        )
+        return [f"test: {figures}", f"{self.path}: {self.num_parameters:,} parameters"]
+
+
+def finetune(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneResult:
+    """Fine-tunes a pretrained encoder, or trains a size word, on a data set's labels.
+
+    Args:
+        config: `FinetuneConfig`.
+        progress: Where to show it. Default: standard error, unless `config.quiet`.
+
+    Returns:
+        `FinetuneResult`. The run folder holds `model/`, `metrics.json`, `logs/`.
+
+    Raises:
+        TfkdError: Anything the user can fix.
+
+    Example:
+
+    ```python
+    result = tfkd.finetune(tfkd.FinetuneConfig(dataset="demo", model="bert_mini"))
+    ```
+    """
+    progress = progress or Progress(config.quiet)
+    source = resolve(config.model or default_model(config.dataset, "teacher"))
+    path = config.output_dir or RUNS / f"{slug(config.dataset)}-{source.slug}-finetuned"
+    run = artifacts.RunFolder(path)
+    material = prepare(config, run.path.parent, progress)
+    run.start("finetune", config.replace(model=source.name).to_dict(), config.overwrite)
+    shape = Shape(config.sequence_length, config.pooling, config.seed)
+    classifier = load_classifier(source, material.dataset, shape)
+    rate = config.learning_rate or catalog.default_learning_rate(source.name)
+    classifier = train_arm("model", classifier, Objective(), plan(config, rate), material, run)
+    return _finish(classifier, material, run)
+
+
+def _finish(classifier: Any, material: Material, run: artifacts.RunFolder) -> FinetuneResult:
+    """Scores the test split and writes metrics.json, which marks the run done."""
+    tokens = material.tokens("test", classifier.tokenizer)
+    figures = test_figures(classifier.logits(tokens), tokens, classifier)
+    record = training_record(run, "model")
+    result = FinetuneResult(run.path, figures, classifier.num_parameters, record["seconds"])
+    artifacts.write_json(
+        run.metrics,
+        {
+            **result.to_dict(),
+            "data": material.describe(),
+            "training": record,
+            "seed": run.read_config()["seed"],
+            "versions": artifacts.versions(),
+        },
+    )
+    return result
+
+
+def slug(dataset: str) -> str:
+    """A data set's name or path as part of a folder's name."""
+    return Path(dataset.rstrip("/")).name.split(".")[0] if Path(dataset).exists() else (
+        dataset.replace("/", "_")
+    )  # fmt: skip
+
+
+def default_model(dataset: str, role: str) -> str:
+    """The catalogue's teacher or student for a data set."""
+    try:
+        return getattr(datasets.find(dataset), role)
+    except ConfigError:
+        return {"teacher": "bert_base_en_uncased", "student": "bert_tiny_en_uncased"}[role]

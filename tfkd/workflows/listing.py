@@ -1,0 +1,101 @@
+"""What can be asked for by name: data sets, models and recipes, read from their catalogs."""
+
+import dataclasses
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from tfkd.compression.recipes import RECIPES
+from tfkd.config import nearest
+from tfkd.data.catalog import CATALOG as DATASETS
+from tfkd.errors import ConfigError
+from tfkd.models.catalog import CATALOG as MODELS
+
+Row = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """Named things by kind.
+
+    Attributes:
+        kinds: Kind (datasets, models, recipes) to its rows; all rows of a kind have the same keys.
+    """
+
+    kinds: dict[str, list[Row]]
+
+    def to_dict(self) -> dict[str, list[Row]]:
+        """The rows as plain JSON values."""
+        return self.kinds
+
+    def render(self) -> list[RenderableType]:
+        """One table a kind."""
+        return [_table(kind, rows) for kind, rows in self.kinds.items()]
+
+
+def listing(kind: str | None = None) -> Listing:
+    """Lists one kind of things, or all.
+
+    Args:
+        kind: String or None. "datasets", "models" or "recipes".
+
+    Raises:
+        ConfigError: There is no such kind.
+
+    Example:
+
+    >>> [row["name"] for row in listing("recipes").kinds["recipes"]]
+    ['float32', 'dynamic_int8']
+    """
+    known = {"datasets": _datasets, "models": _models, "recipes": _recipes}
+    if kind is not None and kind not in known:
+        raise ConfigError(
+            f"Expected datasets, models or recipes. Received: `{kind}`. "
+            f"{nearest(kind, list(known))}"
+        )
+    return Listing({name: make() for name, make in known.items() if kind in (None, name)})
+
+
+def _datasets() -> list[Row]:
+    return [
+        {
+            "name": spec.name,
+            "task": spec.task,
+            "texts": spec.num_texts,
+            "classes": len(spec.label_names),
+            "metric": spec.metric,
+            "teacher": spec.teacher,
+            "student": spec.student,
+            "description": spec.description,
+        }
+        for spec in DATASETS.values()
+    ]
+
+
+def _models() -> list[Row]:
+    return [
+        {
+            "name": entry.name,
+            "learning_rate": entry.learning_rate,
+            "description": entry.description,
+        }
+        for entry in MODELS.values()
+    ]
+
+
+def _recipes() -> list[Row]:
+    return [
+        {"name": recipe.name, "description": recipe.summary, "when_to_use": recipe.when_to_use}
+        for recipe in RECIPES.values()
+    ]
+
+
+def _table(kind: str, rows: list[Row]) -> Table:
+    table = Table(title=kind, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for column in rows[0]:
+        # A name cut in two could not be copied into a command.
+        table.add_column(column, no_wrap=column == "name")
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    return table

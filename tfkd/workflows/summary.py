@@ -1,0 +1,240 @@
+"""The end of a distillation: metrics of every arm and file, comparisons, files, TensorBoard."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfkd import artifacts
+from tfkd.artifacts import RunFolder
+from tfkd.compression.litert import LiteRTModel
+from tfkd.config import DistillConfig
+from tfkd.data.examples import SINGLE_LABEL
+from tfkd.distillation.tensorboard import RunLog
+from tfkd.evaluation import metrics, report
+from tfkd.evaluation.verdict import Comparison, compare, compare_scores
+from tfkd.models.classifier import TextClassifier
+from tfkd.workflows.arms import training_record
+from tfkd.workflows.export import ExportResult
+from tfkd.workflows.preparation import Material
+from tfkd.workflows.teacher import Teacher
+
+Costs = dict[str, dict[str, Any]]
+FILES = {
+    "student/model.keras": "the student; `student/tokenizer/` and `student/labels.txt` go with it",
+    "student/*.tflite": "LiteRT files; the `.json` beside each is its parity report",
+    "control/": "the equal student trained without the teacher",
+    "training/*.json": "budget and history of each arm",
+    "logs/": "TensorBoard",
+    "metrics.json": "all figures, versions, seed and data fingerprints",
+    "config.json": "the resolved settings",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class DistillResult:
+    """What a run brought.
+
+    Attributes:
+        path: The run folder.
+        rows: One `report.Row` for teacher, control, student and each LiteRT file.
+        metric: Headline metric of the data set.
+        comparisons: Paired tests on the test rows: student against control and teacher.
+        sentences: The same in words.
+    """
+
+    path: Path
+    rows: tuple[report.Row, ...]
+    metric: str
+    comparisons: dict[str, Comparison]
+    sentences: tuple[str, ...]
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Metrics of the Keras student on the test split."""
+        return dict(next(row.metrics for row in self.rows if row.arm == "student"))
+
+    @property
+    def student(self) -> TextClassifier:
+        """The trained student, loaded from the run folder."""
+        return TextClassifier.load(self.path / "student")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "path": str(self.path),
+            "metric": self.metric,
+            "rows": [row.to_dict() for row in self.rows],
+            "comparisons": {name: item.to_dict() for name, item in self.comparisons.items()},
+            "sentences": list(self.sentences),
+        }
+
+    def render(self) -> list[Any]:
+        """What the command line shows."""
+        return [
+            report.console_table(self.rows, self.metric),
+            report.table_note(self.rows, self.metric),
+            *self.sentences,
+            f"Everything is in {self.path}. Curves: tensorboard --logdir {self.path / 'logs'}",
+        ]
+
+
+def finish(
+    config: DistillConfig, material: Material, run: RunFolder, teacher: Teacher,
+    arms: dict[str, TextClassifier], exported: ExportResult, costs: Costs,
+) -> DistillResult:  # fmt: skip
+    """Scores everything on the test split and writes metrics.json, README.md and the last logs."""
+    logits = {"teacher": teacher.test_logits}
+    for name, arm in arms.items():
+        logits[name] = arm.logits(material.tokens("test", arm.tokenizer))
+    for recipe, path in exported.paths.items():
+        logits[recipe] = _file_logits(LiteRTModel(path), arms["student"], material)
+    rows = _rows(config, material, teacher, arms, logits, costs)
+    comparisons, sentences = _comparisons(material, teacher, logits, config)
+    result = DistillResult(
+        run.path, tuple(rows), material.dataset.metric, comparisons, tuple(sentences)
+    )
+    _write_logs(config, run, result)
+    artifacts.write_text(run.path / "README.md", _readme(config, material, result))
+    artifacts.write_json(
+        run.metrics,
+        {
+            **result.to_dict(),
+            "data": material.describe(),
+            "teacher_folder": str(teacher.folder),
+            "training": {name: training_record(run, name) for name in arms},
+            "exports": exported.to_dict(),
+            "costs": costs,
+            "seed": config.seed,
+            "versions": artifacts.versions(),
+        },
+    )
+    return result
+
+
+def command(config: DistillConfig) -> str:
+    """The command line that makes this run again; only settings that differ from the defaults."""
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    parts = ["python -m tfkd distill"]
+    for name, value in config.to_dict().items():
+        if value == defaults[name] or name in ("overwrite", "quiet", "data_dir", "output_dir"):
+            continue
+        if isinstance(value, bool):
+            parts.append(f"--{'' if value else 'no-'}{name.replace('_', '-')}")
+        elif isinstance(value, list):
+            if tuple(value) != defaults[name]:
+                parts += [f"--{name.replace('_', '-').removesuffix('s')} {item}" for item in value]
+        else:
+            parts.append(f"--{name.replace('_', '-')} {value}")
+    return " ".join(parts)
+
+
+def _file_logits(model: LiteRTModel, student: TextClassifier, material: Material) -> np.ndarray:
+    """A file's logits on the test split, from the student's own tokens."""
+    tokens = material.tokens("test", student.tokenizer)
+    logits = np.zeros((len(tokens), len(student.label_names)), np.float32)
+    with material.progress.task(f"test {model.path.name}", len(tokens)) as task:
+        for start in range(0, len(tokens), 256):
+            rows = np.arange(start, min(start + 256, len(tokens)))
+            arrays = tokens.arrays(rows)
+            logits[rows] = model.predict_encoded({n: arrays[n] for n in student.input_names})
+            task.advance(len(rows))
+    return logits
+
+
+def _rows(
+    config: DistillConfig, material: Material, teacher: Teacher,
+    arms: dict[str, TextClassifier], logits: dict[str, np.ndarray], costs: Costs,
+) -> list[report.Row]:  # fmt: skip
+    """One row for teacher, control, student and each file of the student."""
+    labels = np.asarray(material.tokens("test", teacher.classifier.tokenizer).labels)
+    models = {"teacher": teacher.classifier, **arms}
+    order = ["teacher", *(["control"] if "control" in arms else []), "student"]
+    rows = []
+    for name in [*order, *(key for key in logits if key not in order)]:
+        arm = name if name in models else "student"
+        cost = costs.get(name if name != "student" else "keras")
+        figures = metrics.evaluate(
+            material.dataset.task, logits[name], labels, material.dataset.label_names,
+            None if arm == "teacher" else teacher.test_logits,
+        )  # fmt: skip
+        rows.append(
+            report.Row(
+                dataset=material.dataset.name,
+                arm=arm,
+                model=str(config.teacher if arm == "teacher" else config.student),
+                recipe="keras" if name in models else name,
+                seed=config.seed,
+                metrics=figures,
+                size_bytes=cost["size_bytes"] if cost else None,
+                parameters=models[arm].num_parameters,
+                latency=cost["latency"] if cost else None,
+                command=command(config),
+            )
+        )
+    return rows
+
+
+def _comparisons(
+    material: Material, teacher: Teacher, logits: dict[str, np.ndarray], config: DistillConfig
+) -> tuple[dict[str, Comparison], list[str]]:
+    """The student against its control and its teacher on the same test rows, and in words."""
+    dataset = material.dataset
+    labels = np.asarray(material.tokens("test", teacher.classifier.tokenizer).labels)
+    scores = {
+        name: metrics.row_scores(dataset.task, logits[name], labels)
+        for name in ("student", "control", "teacher")
+        if name in logits
+    }
+    comparisons, sentences = {}, []
+    for other in ("control", "teacher"):
+        if other not in scores:
+            continue
+        if dataset.task == SINGLE_LABEL:
+            found = compare(scores["student"], scores[other], config.seed)
+        else:
+            found = compare_scores(scores["student"], scores[other], config.seed)
+        comparisons[f"student_vs_{other}"] = found
+        score = "accuracy" if dataset.task == SINGLE_LABEL else dataset.metric
+        sentences.append(found.sentence("student", other, score) + ".")
+    return comparisons, sentences
+
+
+def _write_logs(config: DistillConfig, run: RunFolder, result: DistillResult) -> None:
+    """Confusion matrices, hyper-parameters with final metrics, and the config as text."""
+    settings = {key: value for key, value in config.to_dict().items() if value is not None}
+    for row in result.rows:
+        if row.recipe != "keras":
+            continue
+        with RunLog(run.logs / row.arm) as log:
+            if "confusion_matrix" in row.metrics:
+                names = list(row.metrics["f1_per_class"])
+                log.confusion_matrix(
+                    "confusion matrix", np.asarray(row.metrics["confusion_matrix"]), names
+                )
+            numbers = {k: v for k, v in row.metrics.items() if isinstance(v, float)}
+            log.scalars(0, {f"test/{key}": value for key, value in numbers.items()})
+            log.hparams({**settings, "arm": row.arm}, numbers)
+            lines = [f"- {key}: {value}" for key, value in settings.items()]
+            log.text("config", "\n".join(lines))
+
+
+def _readme(config: DistillConfig, material: Material, result: DistillResult) -> str:
+    counts = "; ".join(
+        f"{name}: {item.num_rows:,} rows, fingerprint {item.fingerprint[:16]}"
+        for name, item in material.summaries.items()
+    )
+    return report.run_readme(
+        report.RunSummary(
+            title=f"{config.student} distilled from {config.teacher} on {material.dataset.name}",
+            rows=result.rows,
+            metric=result.metric,
+            comparison=" ".join(result.sentences),
+            command=command(config),
+            versions=artifacts.versions(),
+            data=f"{counts}. Figures are of the test split.",
+            seed=config.seed,
+            files=FILES,
+        )
+    )

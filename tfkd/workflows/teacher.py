@@ -1,0 +1,100 @@
+"""The teacher of a run: taken ready or fine-tuned here, asked once, its answers kept."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from tfkd import artifacts
+from tfkd.artifacts import RunFolder
+from tfkd.config import DistillConfig, FinetuneConfig
+from tfkd.distillation.teacher_logits import load_or_score
+from tfkd.models.checkpoints import Kind, Source
+from tfkd.models.classifier import TextClassifier
+from tfkd.models.loading import Shape, check_classes, load_classifier
+from tfkd.workflows.finetune import finetune, slug
+from tfkd.workflows.preparation import Material
+
+
+@dataclasses.dataclass(frozen=True)
+class Teacher:
+    """A teacher and what it says.
+
+    Attributes:
+        classifier: `TextClassifier`.
+        folder: Its model folder.
+        train_logits: float32 `[num_train_rows, num_outputs]`.
+        test_logits: float32 `[num_test_rows, num_outputs]`.
+    """
+
+    classifier: TextClassifier
+    folder: Path
+    train_logits: np.ndarray
+    test_logits: np.ndarray
+
+
+def prepare_teacher(
+    config: DistillConfig, source: Source, material: Material, run: RunFolder
+) -> Teacher:
+    """Finds or makes the teacher's classifier and its logits.
+
+    Args:
+        config: `DistillConfig`.
+        source: `Source` of the teacher.
+        material: `Material`.
+        run: `RunFolder` of the distillation.
+    """
+    folder = _folder(config, source, material, run)
+    classifier = check_classes(TextClassifier.load(folder), material.dataset, source.name)
+    logits = {split: _logits(classifier, folder, split, material) for split in ("train", "test")}
+    return Teacher(classifier, folder, logits["train"], logits["test"])
+
+
+def _folder(config: DistillConfig, source: Source, material: Material, run: RunFolder) -> Path:
+    """The model folder of a ready teacher, or of one fine-tuned now or before."""
+    if source.kind is Kind.RUN and source.folder is not None:
+        return source.folder
+    if source.is_ready:
+        folder = run.path / "teacher"
+        if not (folder / "classifier.json").is_file():
+            shape = Shape(config.teacher_sequence_length, config.teacher_pooling, config.seed)
+            load_classifier(source, material.dataset, shape).save(folder)
+        return folder
+    settings = finetune_config(config, source, run)
+    made = RunFolder(settings.output_dir or Path())
+    if made.is_finished:
+        made.check_same("finetune", settings.to_dict())
+    else:
+        finetune(settings, material.progress)
+    return made.model
+
+
+def finetune_config(config: DistillConfig, source: Source, run: RunFolder) -> FinetuneConfig:
+    """The settings of `tfkd finetune` that make this run's teacher, beside the run."""
+    shared = (
+        "dataset", "data_dir", "validation_fraction", "max_train_rows", "seed", "quiet",
+        "schedule", "warmup_fraction", "weight_decay", "clip_norm", "patience", "backup_seconds",
+    )  # fmt: skip
+    own = ("epochs", "batch_size", "learning_rate", "pooling", "sequence_length", "precision")
+    return FinetuneConfig(
+        model=source.name,
+        output_dir=run.path.parent / f"{slug(config.dataset)}-{source.slug}-finetuned",
+        **{name: getattr(config, name) for name in shared},
+        **{name: getattr(config, f"teacher_{name}") for name in own},
+    )
+
+
+def _logits(classifier: TextClassifier, folder: Path, split: str, material: Material) -> np.ndarray:
+    mark = artifacts.fingerprint(
+        {
+            "teacher": artifacts.read_json(folder / "classifier.json")["model_sha256"],
+            "tokenizer": classifier.tokenizer.fingerprint,
+            "sequence_length": classifier.tokenizer.sequence_length,
+            "data": material.summaries[split].fingerprint,
+            "num_rows": material.summaries[split].num_rows,
+        }
+    )
+    return load_or_score(
+        classifier, material.tokens(split, classifier.tokenizer),
+        material.cache / "teacher_logits" / mark, mark, material.progress,
+    )  # fmt: skip
