@@ -1,0 +1,101 @@
+r"""Collects the figures of finished runs into results/, and writes README.md's table from them.
+
+    python benchmarks/results.py collect --dataset ag_news \
+        saved_models/ag_news-bert_tiny saved_models/ag_news-bilstm saved_models/ag_news-cnn
+    python benchmarks/results.py readme --dataset ag_news
+
+`collect` times the files of all runs in one process, so that their ratios hold, takes the other
+figures from each run's metrics.json and adds the rows of `benchmarks/rivals.py`.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from tfkd.artifacts import read_json, versions, write_json, write_text
+from tfkd.config import BenchmarkConfig
+from tfkd.evaluation.report import Row, markdown_table, table_note
+from tfkd.workflows.benchmark import benchmark
+
+ROOT = Path(__file__).resolve().parents[1]
+START, END = "<!-- results -->", "<!-- end of results -->"
+
+
+def main() -> None:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    for verb in ("collect", "readme"):
+        options = verbs.add_parser(verb)
+        options.add_argument("--dataset", required=True)
+        if verb == "collect":
+            options.add_argument("runs", nargs="+", type=Path)
+            options.add_argument("--data-dir", type=Path)
+            options.add_argument("--texts", type=int, default=200)
+            options.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    path = ROOT / "results" / f"{arguments.dataset}.json"
+    if arguments.verb == "collect":
+        write_json(path, collect(arguments))
+    else:
+        readme = ROOT / "README.md"
+        write_text(readme, with_table(readme.read_text(encoding="utf-8"), read_json(path)))
+
+
+def collect(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Rows, comparisons, data and versions of the runs."""
+    config = BenchmarkConfig(
+        runs=tuple(arguments.runs), data_dir=arguments.data_dir, texts=arguments.texts,
+        rounds=arguments.rounds,
+    )  # fmt: skip
+    costs = {cost.path: cost for cost in benchmark(config).costs}
+    rows, sentences, runs = [], [], {}
+    for run in arguments.runs:
+        metrics = read_json(run / "metrics.json")
+        for values in metrics["rows"]:
+            if values["arm"] != "teacher" or not any(r["arm"] == "teacher" for r in rows):
+                rows.append(timed(values, run, Path(metrics["teacher_folder"]), costs))
+        student = read_json(run / "config.json")["student"]
+        sentences += [f"{student}: {sentence}" for sentence in metrics["sentences"]]
+        runs[run.name] = {key: metrics[key] for key in ("data", "training", "versions", "seed")}
+    rivals = ROOT / "results" / f"{arguments.dataset}_rivals.json"
+    if rivals.is_file():
+        rows += [rival_row(values) for values in read_json(rivals)["rows"]]
+    return {"rows": rows, "sentences": sentences, "runs": runs, "versions": versions()}
+
+
+def timed(
+    values: dict[str, Any], run: Path, teacher: Path, costs: dict[str, Any]
+) -> dict[str, Any]:
+    """The row with the latency and bytes measured beside all others."""
+    folder = {"teacher": teacher, "student": run / "student", "control": run / "control"}
+    name = "model.keras" if values["recipe"] == "keras" else f"{values['recipe']}.tflite"
+    cost = costs.get(str(folder[values["arm"]] / name))
+    if cost is None:
+        return {**values, "latency": None}
+    latency = {**cost.latency.to_dict(), "peak_memory_bytes": cost.peak_memory_bytes}
+    return {**values, "size_bytes": cost.size_bytes, "latency": latency}
+
+
+def rival_row(values: dict[str, Any]) -> dict[str, Any]:
+    """A rival's row with the fields of the others."""
+    names = Row.__dataclass_fields__
+    return {name: values.get(name) if name != "recipe" else "-" for name in names}
+
+
+def with_table(text: str, results: dict[str, Any]) -> str:
+    """The README with the part between the marks made anew."""
+    before, rest = text.split(START)
+    _, after = rest.split(END)
+    return before + START + "\n" + table(results) + END + after
+
+
+def table(results: dict[str, Any]) -> str:
+    """The table, its note and the paired tests."""
+    rows = [Row.from_dict(values) for values in results["rows"]]
+    sentences = "\n".join(f"- {sentence}" for sentence in results["sentences"])
+    return f"{markdown_table(rows, 'accuracy')}\n{table_note(rows, 'accuracy')}\n\n{sentences}\n"
+
+
+if __name__ == "__main__":
+    main()

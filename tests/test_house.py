@@ -1,0 +1,167 @@
+"""The house itself: metadata, dependencies, sizes, and pages that name what exists."""
+
+import ast
+import configparser
+import os
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import tfkd
+from tfkd.config import VERBS, read_toml
+
+ROOT = Path(__file__).parent.parent
+MODULES = sorted((ROOT / "tfkd").rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
+# Packages whose import name is not their own name.
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+# They arrive with a package that is asked for, and are only used together with it.
+BROUGHT_ALONG = {"tensorflow_text": "keras-hub", "huggingface_hub": "keras-hub"}
+
+
+@pytest.fixture(scope="module")
+def setup():
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+def lines(value: str) -> list[str]:
+    return [line for line in value.split("\n") if line]
+
+
+def functions(path: Path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node
+
+
+def test_pyproject_holds_the_build_system_only():
+    content = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert list(content) == ["build-system"]
+    assert content["build-system"]["build-backend"] == "setuptools.build_meta"
+
+
+def test_metadata(setup):
+    assert setup["metadata"]["name"] == "tfkd"
+    assert setup["metadata"]["version"] == "attr: tfkd.__version__"
+    assert setup["metadata"]["license"] == "Apache-2.0"
+    assert setup["options"]["python_requires"] == ">=3.11"
+    assert lines(setup["options.entry_points"]["console_scripts"]) == ["tfkd = tfkd.cli:main"]
+    assert setup["options.package_data"]["tfkd"].strip() == "py.typed"
+    assert (ROOT / "tfkd" / "py.typed").is_file()
+    assert "Version 2.0, January 2004" in (ROOT / "LICENSE").read_text(encoding="utf-8")
+
+
+def test_version_is_a_literal_that_needs_no_import():
+    source = (ROOT / "tfkd" / "__init__.py").read_text(encoding="utf-8")
+    assert re.search(r'^__version__ = "(\d+\.\d+\.\d+)"$', source, re.MULTILINE)[1] == (
+        tfkd.__version__
+    )
+
+
+def test_dependencies_have_lower_bounds_and_no_pins(setup):
+    required = lines(setup["options"]["install_requires"])
+    required += lines(setup["options.extras_require"]["test"])
+    for line in required:
+        assert re.fullmatch(r"[\w-]+>=[\d.]+", line), line
+    assert {re.split(">=", line)[0] for line in required} >= {
+        "tensorflow", "keras", "keras-hub", "tensorflow-datasets",
+        "tensorflow-model-optimization", "click", "importlib_resources",
+    }  # fmt: skip
+
+
+def test_every_imported_package_is_asked_for(setup):
+    required = {line.split(">=")[0] for line in lines(setup["options"]["install_requires"])}
+    required = {name.replace("-", "_") for name in required} | set(BROUGHT_ALONG)
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module]
+            else:
+                continue
+            for name in (name.split(".")[0] for name in names):
+                if name not in sys.stdlib_module_names and name != "tfkd":
+                    asked = DISTRIBUTIONS.get(name, name).replace("-", "_")
+                    assert asked in required, f"{path.name} imports {name}"
+
+
+def test_warnings_are_errors_but_for_named_ones(setup):
+    exceptions = lines(setup["tool:pytest"]["filterwarnings"])
+    assert exceptions[0] == "error"
+    for line in exceptions[1:]:
+        action, message, category = line.split(":")[:3]
+        assert action == "ignore"
+        assert message or "." in line, f"{line}: name the message or the module"
+        assert category, line
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_module_is_small_and_says_what_it_is(path):
+    source = path.read_text(encoding="utf-8")
+    assert source.count("\n") <= 350
+    assert path.stem not in {"utils", "helpers", "common", "misc", "manager"}
+    assert len(ast.get_docstring(ast.parse(source)) or "") > 20
+    for node in functions(path):
+        first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
+        assert node.end_lineno - first.lineno < 40, node.name
+        arguments = [a.arg for a in node.args.args + node.args.kwonlyargs if a.arg != "self"]
+        assert len(arguments) <= 7, node.name
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.name)
+def test_test_file_is_readable(path):
+    source = path.read_text(encoding="utf-8")
+    assert source.count("\n") <= 600
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.raises":
+            assert any(keyword.arg == "match" for keyword in node.keywords), node.lineno
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_config_file_is_valid_and_says_how_to_run_it(path):
+    text = path.read_text(encoding="utf-8")
+    head = "".join(line for line in text.splitlines(True) if line.startswith("#"))
+    assert f"--config configs/{path.name}" in head
+    assert re.search(r"minute|hour|second", head), "say how long it takes"
+    tables = [verb for verb in VERBS if f"[{verb}]" in text]
+    assert tables
+    for verb in tables:
+        VERBS[verb].from_mapping(read_toml(path, verb), path.name)
+
+
+def test_makefile_has_the_six_words():
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for word in ("install", "format", "lint", "test", "demo", "clean"):
+        assert re.search(rf"^{word}:", text, re.MULTILINE), word
+    assert "configs/demo.toml" in text
+
+
+def test_ci_is_a_program():
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_changelog_knows_this_version():
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## [{tfkd.__version__}]" in text
+
+
+@pytest.mark.parametrize("verb", [*VERBS, "list"])
+def test_readme_shows_every_verb(verb):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.search(rf"\btfkd {verb}\b", text)
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_page_names_only_files_that_exist(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for name in re.findall(r"\b(?:tfkd|tests|configs|benchmarks)/[\w/.-]*\.(?:py|toml|md)\b", text):
+        assert (ROOT / name).is_file(), name
+    for target in re.findall(r"`make (\w+)", text):
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target

@@ -1,0 +1,48 @@
+"""Libraries' notes are kept away, and nothing else is."""
+
+import logging
+import os
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+from tfkd.quiet import native_stderr_hidden, quiet_libraries
+
+
+def test_native_output_is_hidden_inside_the_block_only(capfd):
+    os.write(2, b"before\n")
+    with native_stderr_hidden():
+        os.write(2, b"a note on oneDNN\n")
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "before\nafter\n"
+
+
+def test_standard_error_is_back_after_an_error(capfd):
+    with pytest.raises(ImportError, match="^broken$"):
+        with native_stderr_hidden():
+            raise ImportError("broken")
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "after\n"
+
+
+def test_what_the_user_has_set_stays(monkeypatch):
+    for name in ("tensorflow", "absl"):
+        monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    monkeypatch.setenv("KERAS_BACKEND", "")
+    monkeypatch.delenv("KERAS_BACKEND")
+    with warnings.catch_warnings():
+        quiet_libraries()
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"
+    assert os.environ["KERAS_BACKEND"] == "tensorflow"
+    assert logging.getLogger("tensorflow").level == logging.ERROR
+
+
+@pytest.mark.parametrize(("options", "shown"), [([], False), (["-W", "always"], True)])
+def test_warnings_are_shown_only_when_asked_for(options, shown):
+    code = "import warnings, tfkd.quiet as q; q.quiet_libraries(); warnings.warn('outdated')"
+    command = [sys.executable, *options, "-c", code]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ("outdated" in ended.stderr) is shown
