@@ -119,6 +119,16 @@ class TestMarkdownTable:
         lines = cells(markdown_table(rows, "accuracy"))[2:]
         assert [line[-1] for line in lines] == ["1.0x", "1.0x", "0.8x", "20.0x", "-"]
 
+    def test_time_without_tokenization_has_columns_of_its_own(self):
+        rows = [
+            row("teacher", latency={"p50_ms": 12.0, "encoded_p50_ms": 9.0}),
+            row("student", latency={"p50_ms": 4.0, "encoded_p50_ms": 0.25}),
+        ]
+        lines = cells(markdown_table(rows, "accuracy"))
+        assert lines[0][-4:] == ["p50, ms", "Speed-up", "Model only, ms", "Model speed-up"]
+        assert lines[3][-4:] == ["4.00", "3.0x", "0.25", "36.0x"]
+        assert table_note(rows, "accuracy").endswith("Model only: the same without tokenization.")
+
     def test_bars_in_names_do_not_break_the_table(self):
         assert "| a\\|b |" in markdown_table([row("student", model="a|b")], "accuracy")
 

@@ -19,13 +19,13 @@ from tfkd.data.demo import best_accuracy, posterior
 from tfkd.errors import ArtifactError
 from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
+from tfkd.models.initialization import token_table
 from tfkd.progress import Progress
 from tfkd.workflows.benchmark import benchmark
 from tfkd.workflows.distill import distill, new_student
 from tfkd.workflows.evaluate import evaluate
 from tfkd.workflows.export import export
 from tfkd.workflows.preparation import prepare
-from tfkd.workflows.summary import command
 
 
 @pytest.fixture(scope="module")
@@ -116,13 +116,11 @@ def test_student_and_control_start_alike_and_train_alike(demo_config, demo_resul
 def test_student_starts_from_the_teachers_table(demo_config, demo_result, material):
     teacher = TextClassifier.load(demo_result.path.parent / "demo-cnn-finetuned" / "model")
     student = new_student(demo_config, resolve("bert_tiny"), teacher, material)
-    table = student.model.get_layer("bert_backbone").token_embedding.embeddings
+    table = token_table(student.model).embeddings
     np.testing.assert_array_equal(table, teacher.model.get_layer("token_embedding").embeddings)
     unlike = demo_config.replace(initialization="random")
     student = new_student(unlike, resolve("bert_tiny"), teacher, material)
-    assert not np.array_equal(
-        student.model.get_layer("bert_backbone").token_embedding.embeddings, table
-    )
+    assert not np.array_equal(token_table(student.model).embeddings, table)
 
 
 def test_comparison_is_paired_on_the_test_rows(demo_result, test_rows):
@@ -149,8 +147,8 @@ def test_metrics_file_says_what_made_it(demo_result):
 
 def test_readme_of_the_run_shows_table_and_command(demo_config, demo_result):
     text = (demo_result.path / "README.md").read_text()
-    assert f"```\n{command(demo_config)}\n```" in text
-    assert command(demo_config) == (
+    assert f"```\n{demo_config.command_line('distill')}\n```" in text
+    assert demo_config.command_line("distill") == (
         "python -m tfkd distill --dataset demo --max-train-rows 4000 --epochs 2 --teacher cnn "
         "--teacher-sequence-length 48 --student bert_tiny --sequence-length 48"
     )

@@ -6,6 +6,7 @@ line. Construction checks names, types and ranges, so a bad setting fails before
 
 import dataclasses
 import difflib
+import shlex
 import tomllib
 import types
 import typing
@@ -83,6 +84,26 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON values; `from_mapping(to_dict())` gives them back."""
         return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+    def command_line(self, verb: str) -> str:
+        """The command that gives these settings; only those unlike the defaults are spelled out.
+
+        Where data and results lie, `quiet` and `overwrite` are left out: they change no result.
+        """
+        defaults = {field.name: _plain(field.default) for field in dataclasses.fields(self)}
+        left_out = ("data_dir", "output_dir", "quiet", "overwrite")
+        parts = [f"python -m tfkd {verb}"]
+        for name, value in self.to_dict().items():
+            if value == defaults[name] or name in left_out:
+                continue
+            option = name.replace("_", "-")
+            if isinstance(value, bool):
+                parts.append(f"--{option}" if value else f"--no-{option}")
+            elif isinstance(value, list):
+                parts += [f"--{option.removesuffix('s')} {shlex.quote(str(i))}" for i in value]
+            else:
+                parts.append(f"--{option} {shlex.quote(str(value))}")
+        return " ".join(parts)
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some settings changed, checked again."""

@@ -17,6 +17,8 @@ from tfkd.evaluation.metrics import METRICS
 
 TEACHER = "teacher"
 MISSING = "-"
+# Figures of `Latency`: one text a call, tokenized in the call or before it.
+WITH_TOKENS, WITHOUT_TOKENS = "p50_ms", "encoded_p50_ms"
 SECONDARY_METRICS = ("macro_f1", "ece", "nll", "agreement")
 
 
@@ -181,6 +183,8 @@ def table_note(rows: Sequence[Row], metric: str) -> str:
             "p50: median time of one text, warm, tokenization included. Speed-up: the teacher's "
             "p50 divided by the row's."
         )
+    if "Model only, ms" in titles:
+        notes.append("Model only: the same without tokenization.")
     return " ".join(notes)
 
 
@@ -249,8 +253,8 @@ def _columns(rows: Sequence[Row], metric: str) -> list[_Column]:
     costs = [
         _Column("Parameters", [_cell(row.parameters, "{:,}") for row in rows], True),
         _Column("Size, MB", [_cell(_size_mb(row), "{:.2f}") for row in rows], True),
-        _Column("p50, ms", [_cell(_p50_ms(row), "{:.2f}") for row in rows], True),
-        _Column("Speed-up", [_cell(_speed_up(row, rows), "{:.1f}x") for row in rows], True),
+        *_time_columns(rows, WITH_TOKENS, "p50, ms", "Speed-up"),
+        *_time_columns(rows, WITHOUT_TOKENS, "Model only, ms", "Model speed-up"),
     ]
     return columns + [column for column in costs if set(column.cells) - {MISSING}]
 
@@ -263,18 +267,26 @@ def _size_mb(row: Row) -> float | None:
     return None if row.size_bytes is None else row.size_bytes / 1e6
 
 
-def _p50_ms(row: Row) -> float | None:
-    return None if row.latency is None else row.latency.get("p50_ms")
+def _time_columns(rows: Sequence[Row], figure: str, time: str, speed_up: str) -> list[_Column]:
+    """Milliseconds of one kind of call, and how many times the teacher's they are less."""
+    return [
+        _Column(time, [_cell(_time_ms(row, figure), "{:.2f}") for row in rows], True),
+        _Column(speed_up, [_cell(_speed_up(row, rows, figure), "{:.1f}x") for row in rows], True),
+    ]
 
 
-def _speed_up(row: Row, rows: Sequence[Row]) -> float | None:
-    """The p50 of the teacher of the same data set and seed, divided by the row's."""
-    own = _p50_ms(row)
+def _time_ms(row: Row, figure: str) -> float | None:
+    return None if row.latency is None else row.latency.get(figure)
+
+
+def _speed_up(row: Row, rows: Sequence[Row], figure: str) -> float | None:
+    """The time of the teacher of the same data set and seed, divided by the row's."""
+    own = _time_ms(row, figure)
     if own is None:
         return None
     for other in rows:
         same = (other.dataset, other.seed) == (row.dataset, row.seed)
-        teacher = _p50_ms(other)
+        teacher = _time_ms(other, figure)
         if other.arm == TEACHER and same and teacher is not None:
             return teacher / own
     return None

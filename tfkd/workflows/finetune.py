@@ -8,12 +8,23 @@ from tfkd import artifacts
 from tfkd.config import FinetuneConfig
 from tfkd.data import catalog as datasets
 from tfkd.errors import ConfigError
+from tfkd.evaluation import report
 from tfkd.models import catalog
 from tfkd.models.checkpoints import resolve
+from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, load_classifier
 from tfkd.progress import Progress
 from tfkd.workflows.arms import Objective, plan, test_figures, train_arm, training_record
+from tfkd.workflows.page import run_page
 from tfkd.workflows.preparation import RUNS, Material, prepare
+
+FILES = {
+    "model/": "the classifier: model.keras, tokenizer/, labels.txt",
+    "training/model.json": "budget and history",
+    "logs/": "TensorBoard",
+    "metrics.json": "all figures, versions, seed and data fingerprints",
+    "config.json": "the resolved settings",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,22 +86,39 @@ def finetune(config: FinetuneConfig, progress: Progress | None = None) -> Finetu
     classifier = load_classifier(source, material.dataset, shape)
     rate = config.learning_rate or catalog.default_learning_rate(source.name)
     classifier = train_arm("model", classifier, Objective(), plan(config, rate), material, run)
-    return _finish(classifier, material, run)
+    return _finish(config.replace(model=source.name), classifier, material, run)
 
 
-def _finish(classifier: Any, material: Material, run: artifacts.RunFolder) -> FinetuneResult:
-    """Scores the test split and writes metrics.json, which marks the run done."""
+def _finish(
+    config: FinetuneConfig, classifier: TextClassifier, material: Material, run: artifacts.RunFolder
+) -> FinetuneResult:
+    """Scores the test split, writes the README and metrics.json, which marks the run done."""
     tokens = material.tokens("test", classifier.tokenizer)
     figures = test_figures(classifier.logits(tokens), tokens, classifier)
     record = training_record(run, "model")
     result = FinetuneResult(run.path, figures, classifier.num_parameters, record["seconds"])
+    row = report.Row(
+        dataset=material.dataset.name,
+        arm="model",
+        model=str(config.model),
+        recipe="keras",
+        seed=config.seed,
+        metrics=figures,
+        size_bytes=classifier.size_bytes,
+        parameters=classifier.num_parameters,
+        latency=None,
+        command=config.command_line("finetune"),
+    )
+    title = f"{config.model} fine-tuned on {material.dataset.name}"
+    artifacts.write_text(run.path / "README.md", run_page(title, [row], material, FILES))
     artifacts.write_json(
         run.metrics,
         {
             **result.to_dict(),
+            "rows": [row.to_dict()],
             "data": material.describe(),
             "training": record,
-            "seed": run.read_config()["seed"],
+            "seed": config.seed,
             "versions": artifacts.versions(),
         },
     )

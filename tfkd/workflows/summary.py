@@ -17,6 +17,7 @@ from tfkd.evaluation.verdict import Comparison, compare, compare_scores
 from tfkd.models.classifier import TextClassifier
 from tfkd.workflows.arms import training_record
 from tfkd.workflows.export import ExportResult
+from tfkd.workflows.page import run_page
 from tfkd.workflows.preparation import Material
 from tfkd.workflows.teacher import Teacher
 
@@ -96,7 +97,11 @@ def finish(
         run.path, tuple(rows), material.dataset.metric, comparisons, tuple(sentences)
     )
     _write_logs(config, run, result)
-    artifacts.write_text(run.path / "README.md", _readme(config, material, result))
+    title = f"{config.student} distilled from {config.teacher} on {material.dataset.name}"
+    artifacts.write_text(
+        run.path / "README.md",
+        run_page(title, result.rows, material, FILES, " ".join(result.sentences)),
+    )
     artifacts.write_json(
         run.metrics,
         {
@@ -111,23 +116,6 @@ def finish(
         },
     )
     return result
-
-
-def command(config: DistillConfig) -> str:
-    """The command line that makes this run again; only settings that differ from the defaults."""
-    defaults = {field.name: field.default for field in dataclasses.fields(config)}
-    parts = ["python -m tfkd distill"]
-    for name, value in config.to_dict().items():
-        if value == defaults[name] or name in ("overwrite", "quiet", "data_dir", "output_dir"):
-            continue
-        if isinstance(value, bool):
-            parts.append(f"--{'' if value else 'no-'}{name.replace('_', '-')}")
-        elif isinstance(value, list):
-            if tuple(value) != defaults[name]:
-                parts += [f"--{name.replace('_', '-').removesuffix('s')} {item}" for item in value]
-        else:
-            parts.append(f"--{name.replace('_', '-')} {value}")
-    return " ".join(parts)
 
 
 def _file_logits(model: LiteRTModel, student: TextClassifier, material: Material) -> np.ndarray:
@@ -170,7 +158,7 @@ def _rows(
                 size_bytes=cost["size_bytes"] if cost else None,
                 parameters=models[arm].num_parameters,
                 latency=cost["latency"] if cost else None,
-                command=command(config),
+                command=config.command_line("distill"),
             )
         )
     return rows
@@ -218,23 +206,3 @@ def _write_logs(config: DistillConfig, run: RunFolder, result: DistillResult) ->
             log.hparams({**settings, "arm": row.arm}, numbers)
             lines = [f"- {key}: {value}" for key, value in settings.items()]
             log.text("config", "\n".join(lines))
-
-
-def _readme(config: DistillConfig, material: Material, result: DistillResult) -> str:
-    counts = "; ".join(
-        f"{name}: {item.num_rows:,} rows, fingerprint {item.fingerprint[:16]}"
-        for name, item in material.summaries.items()
-    )
-    return report.run_readme(
-        report.RunSummary(
-            title=f"{config.student} distilled from {config.teacher} on {material.dataset.name}",
-            rows=result.rows,
-            metric=result.metric,
-            comparison=" ".join(result.sentences),
-            command=command(config),
-            versions=artifacts.versions(),
-            data=f"{counts}. Figures are of the test split.",
-            seed=config.seed,
-            files=FILES,
-        )
-    )
