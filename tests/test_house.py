@@ -20,7 +20,7 @@ CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
 # Packages whose import name is not their own name.
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 # They arrive with a package that is asked for, and are only used together with it.
-BROUGHT_ALONG = {"tensorflow_text": "keras-hub", "huggingface_hub": "keras-hub"}
+BROUGHT_ALONG = {"tensorflow_text": "keras-hub", "kagglehub": "keras-hub"}
 
 
 @pytest.fixture(scope="module")

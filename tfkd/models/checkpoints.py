@@ -1,25 +1,21 @@
 """From what a user writes for a model (preset, folder, handle, size word) to a model in memory.
 
-Everything that can be known to fail is checked before TensorFlow starts to load: unknown names are
-refused with the nearest one, presets are asked for only when their hub answers.
+Everything that can be known to fail is checked before anything is loaded: unknown names are refused
+with the nearest one, presets are asked for only when their hub answers.
 """
 
 import dataclasses
+import difflib
 import enum
-import importlib
+import os
 from pathlib import Path
 
-from tfkd.artifacts import RunFolder, read_json
-from tfkd.config import nearest
-from tfkd.errors import ModelError
-from tfkd.models import catalog, huggingface
-from tfkd.network import is_reachable
+import keras_hub
 
-HUBS = {"hf": "huggingface.co", "kaggle": "www.kaggle.com"}
-OFFLINE_CHOICES = (
-    "Give a local folder (a KerasHub preset, a Hugging Face folder with model.safetensors, or a "
-    f"run of `tfkd finetune`) or a size word ({', '.join(catalog.CATALOG)})."
-)
+from tfkd.artifacts import RunFolder, read_json
+from tfkd.errors import ModelError
+from tfkd.models import catalog, hub, huggingface, presets
+from tfkd.models.hub import OFFLINE_CHOICES
 
 
 class Kind(enum.StrEnum):
@@ -29,7 +25,6 @@ class Kind(enum.StrEnum):
     RUN = "run"
     HUGGING_FACE = "hugging_face"
     KERAS_HUB = "keras_hub"
-    HANDLE = "handle"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,22 +44,27 @@ class Source:
     @property
     def slug(self) -> str:
         """A short form for the names of run folders."""
-        return Path(self.name.rstrip("/")).name.replace(":", "-")
+        if self.name.startswith(hub.KAGGLE):
+            # kaggle://owner/model/framework/variation/version
+            return self.name.removeprefix(hub.KAGGLE).split("/")[3]
+        path = Path(self.name)
+        if self.folder is not None and path.expanduser().is_dir():
+            # "." and ".." are folders too, and have a name.
+            path = Path(os.path.abspath(path.expanduser()))
+        return path.name.replace(":", "-")
 
     @property
     def is_ready(self) -> bool:
         """Whether it is a classifier already, so that a teacher needs no fine-tuning."""
-        if self.kind is Kind.RUN:
-            return True
-        if self.kind is Kind.HUGGING_FACE and self.folder is not None:
-            config = huggingface.read_config(self.folder) or {}
-            architecture = (config.get("architectures") or [""])[0]
-            return architecture.endswith("ForSequenceClassification")
-        return False
+        if self.folder is None:
+            return False
+        if self.kind is Kind.HUGGING_FACE:
+            return huggingface.has_head(huggingface.read_config(self.folder) or {})
+        return self.kind is Kind.RUN or presets.has_head(self.folder)
 
 
 def resolve(name: str) -> Source:
-    """Finds out what a model's name stands for, without loading anything.
+    """Finds out what a model's name stands for; a published model is fetched, none is loaded.
 
     Args:
         name: String. A size word, a folder, a handle or a KerasHub preset.
@@ -78,25 +78,26 @@ def resolve(name: str) -> Source:
     if folder.is_dir():
         return _resolve_folder(name, folder)
     if name.startswith(("hf://", "kaggle://")):
-        return _reachable(Source(name, Kind.HANDLE), HUBS[name.split(":")[0]])
+        return _resolve_folder(name, hub.fetch(name, name))
     if "/" in name:
         raise ModelError(f"Expected a model folder. Received: {name}, which does not exist.")
-    presets = _preset_names()
-    if name not in presets:
+    handles = _preset_handles()
+    if name not in handles:
+        closest = difflib.get_close_matches(
+            name.lower(), [*catalog.CATALOG, *handles], n=1, cutoff=0.0
+        )[0]
         raise ModelError(
-            f"Expected a known model. Received: {name!r}. "
-            f"{nearest(name, [*catalog.CATALOG, *presets])} {OFFLINE_CHOICES}"
-            if not nearest(name, [*catalog.CATALOG, *presets]).startswith("Known")
-            else f"Expected a known model. Received: {name!r}. {OFFLINE_CHOICES}"
+            f"Expected a known model. Received: {name!r}. The nearest is `{closest}`. "
+            f"{OFFLINE_CHOICES}"
         )
-    return _reachable(Source(name, Kind.KERAS_HUB), HUBS["kaggle"])
+    return _resolve_folder(name, hub.fetch(handles[name], name))
 
 
 def _resolve_folder(name: str, folder: Path) -> Source:
     run = RunFolder(folder)
     if (folder / "classifier.json").is_file():
         return Source(name, Kind.RUN, folder)
-    if (run.model / "classifier.json").is_file():
+    if run.config.is_file() and "verb" in read_json(run.config):
         if not run.is_finished:
             raise ModelError(
                 f"Expected a finished run. Received: {folder}, which has no metrics.json yet. "
@@ -107,9 +108,7 @@ def _resolve_folder(name: str, folder: Path) -> Source:
     if config is not None:
         huggingface.check_files(folder, config)
         return Source(name, Kind.HUGGING_FACE, folder)
-    if (folder / "config.json").is_file() and "registered_name" in read_json(
-        folder / "config.json"
-    ):
+    if presets.is_preset(folder):
         return Source(name, Kind.KERAS_HUB, folder)
     raise ModelError(
         f"Expected a model folder. Received: {folder}, which holds neither a run of tfkd, nor a "
@@ -117,20 +116,15 @@ def _resolve_folder(name: str, folder: Path) -> Source:
     )
 
 
-def _reachable(source: Source, host: str) -> Source:
-    if not is_reachable(host):
-        raise ModelError(
-            f"Expected to fetch the preset {source.name!r}. {host} cannot be reached. "
-            f"{OFFLINE_CHOICES}"
-        )
-    return source
-
-
-def _preset_names() -> list[str]:
-    """Encoder presets KerasHub knows; imported late because it takes seconds."""
-    models = importlib.import_module("keras_hub").models
+def _preset_handles() -> dict[str, str]:
+    """The encoder presets KerasHub knows, and where each is kept."""
+    models = keras_hub.models
     families = (
         models.BertBackbone, models.DistilBertBackbone, models.RobertaBackbone,
         models.XLMRobertaBackbone,
     )  # fmt: skip
-    return [name for family in families for name in family.presets]
+    return {
+        name: preset["kaggle_handle"]
+        for family in families
+        for name, preset in family.presets.items()
+    }

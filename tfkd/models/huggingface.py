@@ -1,4 +1,4 @@
-"""The parts of a Hugging Face folder that KerasHub leaves out: classification heads, label names.
+"""The parts of a Hugging Face folder that KerasHub leaves out: heads, label names, token types.
 
 KerasHub converts the backbone and ignores the head of a `...ForSequenceClassification` checkpoint
 without a word; with the head a published classifier is a ready teacher.
@@ -33,6 +33,12 @@ def read_config(folder: Path) -> dict[str, Any] | None:
     return config if "model_type" in config else None
 
 
+def has_head(config: dict[str, Any]) -> bool:
+    """Whether the checkpoint is a fine-tuned classifier."""
+    architecture = (config.get("architectures") or [""])[0]
+    return architecture.endswith("ForSequenceClassification")
+
+
 def check_files(folder: Path, config: dict[str, Any]) -> None:
     """Refuses what cannot be loaded, before TensorFlow is asked to.
 
@@ -57,14 +63,42 @@ def uses_mean_pooling(folder: Path) -> bool:
     return pooling.is_file() and bool(read_json(pooling).get("pooling_mode_mean_tokens"))
 
 
+def normalization(folder: Path) -> dict[str, bool]:
+    """How text becomes that of the folder's WordPiece vocabulary: `lowercase`, `strip_accents`.
+
+    As transformers reads `tokenizer_config.json`: an uncased vocabulary has no accents unless that
+    is said. Where the file says nothing, a vocabulary without capital letters is uncased.
+    """
+    path = folder / "tokenizer_config.json"
+    settings = read_json(path) if path.is_file() else {}
+    lowercase, strip_accents = settings.get("do_lower_case"), settings.get("strip_accents")
+    if lowercase is None:
+        words = (folder / "vocab.txt").read_text(encoding="utf-8").split()
+        lowercase = all(word == word.lower() or word.startswith("[") for word in words)
+    if strip_accents is None:
+        strip_accents = lowercase
+    return {"lowercase": bool(lowercase), "strip_accents": bool(strip_accents)}
+
+
+def add_token_type(backbone: Any, folder: Path, config: dict[str, Any]) -> None:
+    """Adds RoBERTa's single token type to the positions, as KerasHub does for XLM-RoBERTa alone.
+
+    It is zero in the published encoders and moves with fine-tuning.
+    """
+    if config["model_type"] == "roberta":
+        token_types = _tensor(folder, "roberta.embeddings.token_type_embeddings.weight")
+        if token_types is not None:
+            positions = backbone.embeddings.position_embedding.position_embeddings
+            positions.assign(positions + token_types[0])
+
+
 def read_head(folder: Path, config: dict[str, Any]) -> Head | None:
     """The classification head of a fine-tuned checkpoint, or None when it has none.
 
     Raises:
         ModelError: The checkpoint claims a head that its file does not hold.
     """
-    architecture = (config.get("architectures") or [""])[0]
-    if not architecture.endswith("ForSequenceClassification"):
+    if not has_head(config):
         return None
     pooler_name, logits_name, activation = _HEADS[config["model_type"]]
     logits = _dense(folder, logits_name)
@@ -78,18 +112,25 @@ def read_head(folder: Path, config: dict[str, Any]) -> Head | None:
 
 def _dense(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Kernel `[in, out]` and bias `[out]` of a PyTorch linear layer."""
+    kernel, bias = _tensor(folder, f"{name}.weight"), _tensor(folder, f"{name}.bias")
+    if kernel is None or bias is None:
+        raise ModelError(
+            f"Expected the classification head `{name}` in {folder}. Its weights do not hold it, "
+            "though config.json names a ...ForSequenceClassification architecture."
+        )
+    return np.ascontiguousarray(kernel.T), bias
+
+
+def _tensor(folder: Path, name: str) -> np.ndarray | None:
+    """A float32 tensor of the folder's weights, in one file or in several; None without it."""
     # Needed only for checkpoints; keeps `import tfkd` free of it.
     from safetensors import safe_open
 
     path = folder / WEIGHT_FILES[0]
     if not path.is_file():
-        index = read_json(folder / WEIGHT_FILES[1])["weight_map"]
-        path = folder / index.get(f"{name}.weight", WEIGHT_FILES[0])
+        shard = read_json(folder / WEIGHT_FILES[1])["weight_map"].get(name)
+        if shard is None:
+            return None
+        path = folder / shard
     with safe_open(path, framework="np") as tensors:
-        if f"{name}.weight" not in tensors.keys():
-            raise ModelError(
-                f"Expected the classification head `{name}` in {path}. The file does not hold it, "
-                "though config.json names a ...ForSequenceClassification architecture."
-            )
-        kernel = tensors.get_tensor(f"{name}.weight").T
-        return np.ascontiguousarray(kernel, np.float32), tensors.get_tensor(f"{name}.bias")
+        return tensors.get_tensor(name).astype(np.float32) if name in tensors.keys() else None

@@ -10,15 +10,20 @@ import keras_hub
 
 from tfkd.data.examples import Dataset
 from tfkd.errors import ModelError
-from tfkd.models import catalog, encoder, huggingface
+from tfkd.models import catalog, encoder, huggingface, presets
 from tfkd.models.bilstm import build_bilstm
-from tfkd.models.checkpoints import OFFLINE_CHOICES, Kind, Source
+from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.cnn import build_cnn
+from tfkd.models.hub import loaded
 from tfkd.models.tokenizers import Tokenizer
 
 LEARNED_VOCABULARY_SIZE = 8000
 LEARNED_FROM_ROWS = 20000
+_WORD_PIECE = {
+    "bert": keras_hub.models.BertTokenizer,
+    "distilbert": keras_hub.models.DistilBertTokenizer,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,12 +77,22 @@ def check_classes(classifier: TextClassifier, dataset: Dataset, name: str) -> Te
     received = (classifier.task, classifier.num_texts, classifier.label_names)
     if expected != received:
         raise ModelError(
-            f"Expected a classifier of {dataset.name}'s {dataset.task} classes "
-            f"({', '.join(dataset.label_names[:8])}). Received: {name} with {classifier.task} "
-            f"classes {', '.join(classifier.label_names[:8])}. Give a model of these classes or an "
-            "encoder to fine-tune."
+            f"Expected a classifier of {dataset.name}: {_description(*expected)}. "
+            f"Received: {name}: {_description(*received)}. "
+            "Give a model of these classes or an encoder to fine-tune."
         )
     return classifier
+
+
+def _description(task: str, num_texts: int, label_names: tuple[str, ...]) -> str:
+    texts = "texts" if num_texts == 1 else "pairs of texts"
+    return f"{task} of {texts}, {_listed(label_names)}"
+
+
+def _listed(label_names: tuple[str, ...]) -> str:
+    """The number of classes and their first names."""
+    more = ", ..." if len(label_names) > 8 else ""
+    return f"{len(label_names)} classes ({', '.join(label_names[:8])}{more})"
 
 
 def _classifier(model: keras.Model, tokenizer: Tokenizer, dataset: Dataset) -> TextClassifier:
@@ -96,6 +111,7 @@ def _from_scratch(
     builders: dict[str, Callable[..., keras.Model]] = {"cnn": build_cnn, "bilstm": build_bilstm}
     if entry.kind in builders:
         return builders[entry.kind](tokenizer.vocabulary_size, dataset.num_outputs)
+    _check_length(entry.name, encoder.MAX_POSITIONS, shape)
     backbone = encoder.bert_from_scratch(entry, tokenizer.vocabulary_size)
     pooling = "cls" if shape.pooling == "auto" else shape.pooling
     return encoder.build_encoder_classifier(backbone, dataset.num_outputs, pooling)
@@ -112,22 +128,45 @@ def _learned_tokenizer(dataset: Dataset, sequence_length: int) -> Tokenizer:
 
 
 def _pretrained(source: Source, dataset: Dataset, shape: Shape) -> TextClassifier:
-    preset = _local_copy(source) if source.name.startswith("hf://") else source.folder
-    handle = source.name if preset is None else str(preset)
-    config = huggingface.read_config(preset) if preset else None
-    head = huggingface.read_head(preset, config) if preset and config else None
-    backbone = _fetched(source.name, lambda: keras_hub.models.Backbone.from_preset(handle))
-    tokenizer = _fetched(source.name, lambda: _tokenizer(handle, shape, preset, config))
+    folder = _folder(source)
+    config = huggingface.read_config(folder)
+    backbone, head = loaded(source.name, lambda: _encoder(folder, config))
+    tokenizer = loaded(source.name, lambda: _tokenizer(folder, config, shape))
+    limit = getattr(backbone, "max_sequence_length", shape.sequence_length)
+    _check_length(source.name, limit, shape)
     pooling = shape.pooling
     if pooling == "auto":
-        mean = preset is not None and config is not None and huggingface.uses_mean_pooling(preset)
-        pooling = "mean" if mean else "cls"
+        pooling = "mean" if huggingface.uses_mean_pooling(folder) else "cls"
     if head is not None:
         # A published head reads what it was trained on; its own label names decide the order.
         dataset = dataclasses.replace(dataset, label_names=_aligned(head, dataset, source.name))
         pooling = "cls"
     model = encoder.build_encoder_classifier(backbone, dataset.num_outputs, pooling, head=head)
     return _classifier(model, tokenizer, dataset)
+
+
+def _encoder(
+    folder: Path, config: dict[str, Any] | None
+) -> tuple[keras_hub.models.Backbone, encoder.Head | None]:
+    """The encoder, and the head that a published classifier brings."""
+    if config is None and presets.has_head(folder):
+        return presets.load_with_head(folder)
+    head = None
+    if config is not None:
+        huggingface.check_files(folder, config)
+        head = huggingface.read_head(folder, config)
+    backbone = keras_hub.models.Backbone.from_preset(str(folder))
+    if config is not None:
+        huggingface.add_token_type(backbone, folder, config)
+    return backbone, head
+
+
+def _check_length(name: str, limit: int, shape: Shape) -> None:
+    if shape.sequence_length > limit:
+        raise ModelError(
+            f"Expected a sequence length of at most {limit}, the positions {name} knows. "
+            f"Received: {shape.sequence_length}."
+        )
 
 
 def _aligned(head: encoder.Head, dataset: Dataset, name: str) -> tuple[str, ...]:
@@ -137,67 +176,23 @@ def _aligned(head: encoder.Head, dataset: Dataset, name: str) -> tuple[str, ...]
     if len(head.label_names) == dataset.num_outputs and (generic or same):
         return dataset.label_names
     raise ModelError(
-        f"Expected a head with {dataset.name}'s classes in order: "
-        f"{', '.join(dataset.label_names[:8])}. Received: {name} with "
-        f"{', '.join(head.label_names[:8])}."
+        f"Expected a head with the {_listed(dataset.label_names)} of {dataset.name} in this "
+        f"order. Received: {name} with {_listed(head.label_names)}."
     )
 
 
-def _tokenizer(
-    handle: str, shape: Shape, folder: Path | None, config: dict[str, Any] | None
-) -> Tokenizer:
-    tokenizer_class = keras_hub.models.Tokenizer
-    options: dict[str, Any] = {}
-    if config is not None and config["model_type"] in ("bert", "distilbert"):
+def _tokenizer(folder: Path, config: dict[str, Any] | None, shape: Shape) -> Tokenizer:
+    family = _WORD_PIECE.get(config["model_type"]) if config else None
+    if family is not None and (folder / "vocab.txt").is_file():
         # KerasHub leaves accents on, so that "café" becomes [UNK] in an uncased vocabulary.
-        options["strip_accents"] = _is_uncased(folder)
-    tokenizer = tokenizer_class.from_preset(handle, **options)
-    preprocessor_class = keras_hub.models.TextClassifierPreprocessor
-    for kind in preprocessor_class.__subclasses__():
+        options = huggingface.normalization(folder)
+        tokenizer = family(str(folder / "vocab.txt"), **options)
+    else:
+        tokenizer = keras_hub.models.Tokenizer.from_preset(str(folder))
+    for kind in keras_hub.models.TextClassifierPreprocessor.__subclasses__():
         if kind.tokenizer_cls is type(tokenizer):
             return Tokenizer(kind(tokenizer, sequence_length=shape.sequence_length))
     raise ModelError(
-        f"Expected an encoder with a text classification preprocessor. Received: {handle} with "
+        f"Expected an encoder with a text classification preprocessor. Received: {folder} with "
         f"{type(tokenizer).__name__}."
     )
-
-
-def _is_uncased(folder: Path | None) -> bool:
-    """What tokenizer_config.json says, else whether the vocabulary has no capital letters."""
-    if folder is None:
-        return False
-    settings = folder / "tokenizer_config.json"
-    if settings.is_file():
-        lowercase = huggingface.read_json(settings).get("do_lower_case")
-        if lowercase is not None:
-            return bool(lowercase)
-    words = (folder / "vocab.txt").read_text(encoding="utf-8").split("\n")
-    return not any(word != word.lower() for word in words if not word.startswith("["))
-
-
-def _local_copy(source: Source) -> Path:
-    """Fetches the files of a Hugging Face repository that a classifier needs."""
-    from huggingface_hub import snapshot_download
-
-    return Path(
-        _fetched(
-            source.name,
-            lambda: snapshot_download(
-                source.name.removeprefix("hf://"),
-                allow_patterns=[
-                    "*.json", "*.safetensors", "vocab.txt", "merges.txt", "1_Pooling/*",
-                ],
-            ),
-        )
-    )  # fmt: skip
-
-
-def _fetched(name: str, load: Callable[[], Any]) -> Any:
-    """Calls a library's loader; what it raises becomes one line that names the offline choices."""
-    try:
-        return load()
-    except (ValueError, OSError, KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ModelError(
-            f"Expected a loadable model. Received: {name!r}: {reason} {OFFLINE_CHOICES}"
-        ) from error

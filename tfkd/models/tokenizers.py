@@ -132,7 +132,9 @@ class Tokenizer:
         """Writes the settings as JSON and the vocabulary files."""
         folder.mkdir(parents=True, exist_ok=True)
         self._preprocessor.tokenizer.save_assets(str(folder))
-        artifacts.write_json(folder / FILE_NAME, keras.saving.serialize_keras_object(self._preprocessor))
+        artifacts.write_json(
+            folder / FILE_NAME, keras.saving.serialize_keras_object(self._preprocessor)
+        )
 
     @classmethod
     def load(cls, folder: Path) -> Self:

@@ -1,0 +1,251 @@
+"""A classifier as one thing: every way to ask it agrees, and a saved one answers the same."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import keras_hub
+import numpy as np
+import pytest
+
+import tfkd
+from tfkd.data import tokens
+from tfkd.data.examples import MULTI_LABEL, SINGLE_LABEL, Example
+from tfkd.errors import ArtifactError
+from tfkd.models.catalog import ModelEntry
+from tfkd.models.classifier import (
+    SCORING_BATCH_SIZE,
+    TextClassifier,
+    batch_texts,
+    set_precision,
+)
+from tfkd.models.cnn import build_cnn
+from tfkd.models.encoder import bert_from_scratch, build_encoder_classifier
+from tfkd.models.tokenizers import Tokenizer
+from tfkd.progress import Progress
+
+WORDS = ["oil", "price", "fell", "again", "the", "team", "won", "a", "goal", "late"]
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+BYTE_PAIRS = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "o": 4, "i": 5, "oi": 6, "<mask>": 7}
+LABELS = ("markets", "sport", "weather")
+TEXTS = ["oil price fell", "the team won a goal late", "", "again", "a late goal again the team"]
+PAIRS = [("oil price fell", "the team"), ("again", "again"), ("a", "goal late again won")]
+
+
+def bert_tokenizer():
+    return Tokenizer(
+        keras_hub.models.BertTextClassifierPreprocessor(
+            keras_hub.models.BertTokenizer(VOCABULARY, lowercase=True), sequence_length=24
+        )
+    )
+
+
+def roberta_tokenizer():
+    return Tokenizer(
+        keras_hub.models.RobertaTextClassifierPreprocessor(
+            keras_hub.models.RobertaTokenizer(vocabulary=BYTE_PAIRS, merges=["o i"]),
+            sequence_length=24,
+        )
+    )
+
+
+def cnn(tokenizer=None):
+    keras.utils.set_random_seed(6)
+    model = build_cnn(len(VOCABULARY), len(LABELS), width=8, filters=6)
+    return TextClassifier(model, tokenizer or bert_tokenizer(), SINGLE_LABEL, LABELS)
+
+
+def bert(pooling="mean", num_texts=1):
+    keras.utils.set_random_seed(6)
+    backbone = bert_from_scratch(ModelEntry("x", "bert", "", 1e-3, 2, 16, 2), len(VOCABULARY))
+    generator = np.random.default_rng(6)
+    backbone.set_weights([generator.normal(0, 0.3, w.shape) for w in backbone.get_weights()])
+    model = build_encoder_classifier(backbone, len(LABELS), pooling)
+    model.get_layer("logits").set_weights([generator.normal(size=(16, 3)), np.arange(3.0)])
+    return TextClassifier(model, bert_tokenizer(), SINGLE_LABEL, LABELS, num_texts)
+
+
+CLASSIFIERS = {"cnn": cnn, "bert": bert}
+
+
+@pytest.fixture(scope="module", params=CLASSIFIERS)
+def classifier(request):
+    return CLASSIFIERS[request.param]()
+
+
+def tokenized(classifier, rows, folder):
+    examples = [Example(row if isinstance(row, tuple) else (row,), 0) for row in rows]
+    return tokens.write(
+        folder, examples, classifier.tokenizer.encode, SINGLE_LABEL, 3, "mark",
+        (Progress(quiet=True), len(rows)),
+    )  # fmt: skip
+
+
+def test_arrays_are_those_the_model_takes(classifier):
+    expected = {"token_ids", "padding_mask"}
+    if "segment_ids" in classifier.model.input:
+        expected |= {"segment_ids"}
+    assert set(classifier.input_names) == set(classifier.encode(TEXTS)) == expected
+    assert classifier.encode(TEXTS, length=16)["token_ids"].shape == (5, 16)
+
+
+def test_predict_is_the_models_answer_to_the_encoded_texts(classifier):
+    arrays = classifier.encode(TEXTS)
+    logits = classifier.predict(TEXTS)
+    assert logits.shape == (5, 3)
+    assert logits.dtype == np.float32
+    np.testing.assert_array_equal(logits, classifier.predict_encoded(arrays))
+    expected = np.asarray(classifier.model(arrays, training=False))
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
+
+
+def test_batch_of_n_is_n_batches_of_one(classifier):
+    alone = np.concatenate([classifier.predict([text]) for text in TEXTS])
+    np.testing.assert_allclose(classifier.predict(TEXTS), alone, atol=1e-5)
+
+
+def test_more_texts_than_a_batch_and_none(classifier):
+    texts = [TEXTS[i % 5] for i in range(SCORING_BATCH_SIZE + 3)]
+    logits = classifier.predict(texts)
+    expected = classifier.predict(TEXTS)[[i % 5 for i in range(len(texts))]]
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
+    assert classifier.predict([]).shape == (0, 3)
+    assert classifier.predict([]).dtype == np.float32
+
+
+def test_logits_of_tokens_are_in_the_order_of_the_rows(classifier, tmp_path):
+    """Rows of like length share a batch, whatever their order."""
+    rows = [" ".join(WORDS[: 1 + (7 * i) % 10]) for i in range(SCORING_BATCH_SIZE + 20)]
+    logits = classifier.logits(tokenized(classifier, rows, tmp_path / "tokens"))
+    np.testing.assert_allclose(logits, classifier.predict(rows), atol=1e-5)
+    assert len(np.unique(logits.round(4), axis=0)) == 10
+
+
+def test_part_of_the_rows_is_scored(classifier, tmp_path):
+    rows = [" ".join(WORDS[: 1 + i]) for i in range(10)]
+    split = tokenized(classifier, rows, tmp_path / "tokens")
+    scored = list(classifier.score(split, start=3, stop=8, batch_size=2))
+    numbers = np.concatenate([numbers for numbers, _ in scored])
+    assert sorted(numbers) == [3, 4, 5, 6, 7]
+    expected = classifier.predict(rows)[numbers]
+    np.testing.assert_allclose(np.concatenate([v for _, v in scored]), expected, atol=1e-5)
+
+
+def test_pairs_are_read_with_their_segments(tmp_path):
+    classifier = bert("cls", num_texts=2)
+    logits = classifier.predict(PAIRS)
+    split = tokenized(classifier, PAIRS, tmp_path / "tokens")
+    np.testing.assert_allclose(classifier.logits(split), logits, atol=1e-5)
+    turned = classifier.predict([(second, first) for first, second in PAIRS])
+    assert abs(turned[0] - logits[0]).max() > 1e-3
+    np.testing.assert_allclose(turned[1], logits[1], atol=1e-5)
+
+
+def test_texts_of_rows():
+    assert batch_texts([("a",), ("b",)]) == ["a", "b"]
+    assert batch_texts([("a", "b"), ("c", "d")]) == [("a", "b"), ("c", "d")]
+
+
+def test_saved_and_loaded_gives_equal_logits(classifier, tmp_path):
+    folder = tmp_path / "student"
+    classifier.save(folder)
+    loaded = TextClassifier.load(folder)
+    assert (loaded.task, loaded.label_names, loaded.num_texts) == (SINGLE_LABEL, LABELS, 1)
+    assert loaded.num_parameters == classifier.num_parameters
+    assert loaded.tokenizer.fingerprint == classifier.tokenizer.fingerprint
+    assert loaded.size_bytes == classifier.size_bytes
+    assert loaded.size_bytes == (folder / "model.keras").stat().st_size
+    np.testing.assert_array_equal(loaded.predict(TEXTS), classifier.predict(TEXTS))
+    # What is saved again is the same model.
+    loaded.save(tmp_path / "again")
+    again = TextClassifier.load(tmp_path / "again")
+    np.testing.assert_array_equal(again.predict(TEXTS), classifier.predict(TEXTS))
+
+
+def test_folder_says_what_it_holds(tmp_path):
+    classifier = cnn()
+    classifier.task, classifier.num_texts = MULTI_LABEL, 2
+    classifier.save(tmp_path / "student")
+    names = {path.name for path in (tmp_path / "student").iterdir()}
+    assert names == {"model.keras", "tokenizer", "labels.txt", "classifier.json"}
+    assert (tmp_path / "student" / "labels.txt").read_text() == "markets\nsport\nweather\n"
+    description = json.loads((tmp_path / "student" / "classifier.json").read_text())
+    assert len(description.pop("model_sha256")) == 64
+    assert description == {
+        "format_version": 1, "task": "multi_label", "label_names": list(LABELS), "num_texts": 2,
+        "sequence_length": 24, "num_parameters": classifier.num_parameters,
+    }  # fmt: skip
+    assert [path.name for path in tmp_path.iterdir()] == ["student"]
+
+
+def test_fresh_process_loads_it_and_answers_the_same(tmp_path):
+    """Nothing but the classifier is imported there, and its strings hash differently."""
+    classifiers = {"mean": bert(), "byte_pairs": cnn(roberta_tokenizer())}
+    for name, classifier in classifiers.items():
+        classifier.save(tmp_path / name)
+    program = (
+        "import json, sys; from tfkd import TextClassifier\n"
+        "for folder in sys.argv[1:]:\n"
+        "    classifier = TextClassifier.load(folder)\n"
+        "    logits = classifier.predict(['oil price fell', 'oi']).tolist()\n"
+        "    print(json.dumps([classifier.tokenizer.fingerprint, logits]))"
+    )
+    environment = {
+        **os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": str(Path(tfkd.__file__).parents[1]),
+    }  # fmt: skip
+    answer = subprocess.run(
+        [sys.executable, "-c", program, *(str(tmp_path / name) for name in classifiers)],
+        env=environment, capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    for line, classifier in zip(answer.stdout.splitlines(), classifiers.values(), strict=True):
+        fingerprint, logits = json.loads(line)
+        assert fingerprint == classifier.tokenizer.fingerprint
+        np.testing.assert_allclose(logits, classifier.predict(["oil price fell", "oi"]), atol=1e-5)
+
+
+def test_size_of_one_in_memory_is_not_known():
+    message = r"^Expected a saved classifier\. Received: one in memory only\.$"
+    with pytest.raises(ValueError, match=message):
+        _ = cnn().size_bytes
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing"])
+def test_changed_weights_are_refused(damage, tmp_path):
+    cnn().save(tmp_path / "student")
+    weights = tmp_path / "student" / "model.keras"
+    if damage == "missing":
+        weights.unlink()
+    else:
+        weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    with pytest.raises(ArtifactError, match="as it was saved") as caught:
+        TextClassifier.load(tmp_path / "student")
+    assert str(caught.value) == (
+        f"Expected {weights} as it was saved. It is missing or was changed. Make the run again "
+        "with --overwrite."
+    )
+
+
+def test_folder_without_a_classifier_is_refused(tmp_path):
+    with pytest.raises(ArtifactError, match=r"classifier\.json\. It does not exist\.$"):
+        TextClassifier.load(tmp_path)
+
+
+@pytest.mark.parametrize("make", CLASSIFIERS.values(), ids=CLASSIFIERS)
+def test_other_precision_is_near_and_the_way_back_is_exact(make):
+    """Also when it was asked before: a graph would keep the precision of its first call."""
+    classifier = make()
+    weights = classifier.model.get_weights()
+    expected = classifier.predict(TEXTS)
+    set_precision(classifier.model, "mixed_bfloat16")
+    rough = classifier.predict(TEXTS)
+    assert rough.dtype == np.float32
+    assert 0 < np.abs(rough - expected).max() < 0.05 * np.abs(expected).max()
+    assert {layer.variable_dtype for layer in classifier.model._flatten_layers()} == {"float32"}
+    assert classifier.model.get_layer("logits").compute_dtype == "float32"
+    set_precision(classifier.model, "float32")
+    np.testing.assert_array_equal(classifier.predict(TEXTS), expected)
+    for before, after in zip(weights, classifier.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
