@@ -193,7 +193,7 @@ def test_a_bad_line_of_massive(manual_dir):
         sources.load("massive/de_de")
     assert str(caught.value) == (
         "Expected a JSON object with id, partition, intent and utt in 1.1/data/de-DE.jsonl in "
-        f"{path}, row 1 (row 1 is the first row of data). Received: b'{{\"id\": \"1\"}}'."
+        f'{path}, row 1 (row 1 is the first row of data). Received: b\'{{"id": "1"}}\'.'
     )
 
 

@@ -31,7 +31,7 @@ class Position:
         best_epoch: Epoch, counted from 1, of the best validation; 0 before the first.
         history: Figures of each finished epoch.
         seconds: Time trained in all sessions.
-        means: State of the running means of the epoch under way.
+        means: Sum and count behind each running mean of the epoch under way.
     """
 
     epoch: int = 0
@@ -39,7 +39,7 @@ class Position:
     best_epoch: int = 0
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
-    means: list[float] = dataclasses.field(default_factory=list)
+    means: dict[str, list[float]] = dataclasses.field(default_factory=dict)
 
 
 class Backup:

@@ -83,8 +83,7 @@ class Distiller(keras.Model):
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One step of the student; the teacher is only asked."""
-        inputs, targets, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        labels, teacher_logits = self._split(inputs, targets)
+        inputs, labels, teacher_logits, sample_weight = self._unpack(data)
         with tf.GradientTape() as tape:
             logits = self.student(inputs, training=True)
             parts = self._loss_parts(labels, teacher_logits, logits, sample_weight)
@@ -97,19 +96,23 @@ class Distiller(keras.Model):
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """The same losses and metrics without a step."""
-        inputs, targets, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        labels, teacher_logits = self._split(inputs, targets)
+        inputs, labels, teacher_logits, sample_weight = self._unpack(data)
         logits = self.student(inputs, training=False)
         parts = self._loss_parts(labels, teacher_logits, logits, sample_weight)
         return self._results(parts, labels, logits, sample_weight)
 
-    def _split(self, inputs: Any, targets: Any) -> tuple[Any, Any]:
-        """Labels and teacher logits (None without a teacher)."""
+    def _unpack(self, data: Any) -> tuple[Any, Any, Any, Any]:
+        """Inputs, labels, teacher logits (None without a teacher) and sample weights or None."""
+        inputs, targets, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        # For targets in a mapping, `fit` makes a mapping of the weights too.
+        if isinstance(sample_weight, dict):
+            sample_weight = sample_weight["label"]
         if isinstance(targets, dict):
-            return targets["label"], targets["teacher_logits"]
+            return inputs, targets["label"], targets["teacher_logits"], sample_weight
         if self.teacher is None:
-            return targets, None
-        return targets, ops.stop_gradient(self.teacher(inputs, training=False))
+            return inputs, targets, None, sample_weight
+        teacher_logits = ops.stop_gradient(self.teacher(inputs, training=False))
+        return inputs, targets, teacher_logits, sample_weight
 
     def _loss_parts(
         self, labels: Any, teacher_logits: Any, logits: Any, sample_weight: Any

@@ -138,14 +138,15 @@ def _finish_epoch(
 ) -> None:  # fmt: skip
     """Validates, keeps the best weights and writes the epoch into the history."""
     measured = validation.measure()
-    position.epoch, position.step, position.means = position.epoch + 1, 0, []
+    means = {name: total / count for name, (total, count) in position.means.items() if count}
+    position.epoch, position.step, position.means = position.epoch + 1, 0, {}
     best = position.history[position.best_epoch - 1] if position.best_epoch else None
     name = f"validation_{validation.metric}"
     if best is None or validation.is_better(measured[validation.metric], best[name]):
         save_variables(folder / "best.npz", distiller.student.variables)
         position.best_epoch = position.epoch
     figures = {f"validation_{key}": float(value) for key, value in measured.items()}
-    position.history.append({"epoch": position.epoch, **monitor.epoch_figures, **figures})
+    position.history.append({"epoch": position.epoch, **means, **figures})
     monitor.log.scalars(monitor.global_step, {f"validation/{k}": v for k, v in measured.items()})
 
 
@@ -157,7 +158,6 @@ class _Monitor(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.log = log
-        self.epoch_figures: dict[str, float] = {}
         self._backup, self._position, self._task = backup, position, task
         self._steps_per_epoch, self._batch_size = batches.steps_per_epoch, batches.batch_size
 
@@ -169,8 +169,9 @@ class _Monitor(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Starts the means anew, as Keras does, or where a killed session left them."""
         means = self._position.means
-        for variable, value in zip(self.model.metrics_variables, means, strict=False):
-            variable.assign(value)
+        for metric in self.model.metrics:
+            for variable, value in zip(metric.variables, means.get(metric.name, ()), strict=False):
+                variable.assign(value)
         self._batches = self._logged_at = self._position.step if means else 0
         self._sums: dict[str, float] = {
             metric.name: float(metric.result()) * self._batches for metric in self.model.metrics
@@ -188,19 +189,20 @@ class _Monitor(keras.callbacks.Callback):
             now = time.monotonic()
             self._position.seconds += now - self._started_at
             self._started_at = now
-            self._back_up()
+            self._keep_means()
+            self._backup.save_if_due(self._position)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Keeps the epoch's means."""
+        """Counts what is left and keeps the epoch's means."""
         self._task.advance(self._batches - self._logged_at)
         self._position.seconds += time.monotonic() - self._started_at
-        self.epoch_figures = {name: float(value) for name, value in (logs or {}).items()}
+        self._keep_means()
 
-    def _back_up(self) -> None:
-        """Backs up when it is time; not at an epoch's last step, as its end is stored anyway."""
-        if self._position.step < self._steps_per_epoch:
-            self._position.means = [float(value) for value in self.model.metrics_variables]
-            self._backup.save_if_due(self._position)
+    def _keep_means(self) -> None:
+        self._position.means = {
+            metric.name: [float(variable) for variable in metric.variables]
+            for metric in self.model.metrics
+        }
 
     def _write(self, logs: Any) -> None:
         """Means of the last steps, from the differences of Keras' running means."""

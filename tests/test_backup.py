@@ -1,0 +1,203 @@
+import json
+import re
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+
+from tfkd.distillation import backup
+from tfkd.distillation.backup import Backup, Position, load_variables, save_variables
+from tfkd.errors import ArtifactError
+
+INPUTS = np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32)
+TARGETS = INPUTS @ np.float32([[1.0], [-2.0], [0.5]])
+
+
+def model_of(width=4):
+    """A compiled model with dropout and an optimizer with two slots a weight."""
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [keras.Input([3]), keras.layers.Dense(width), keras.layers.Dropout(0.5),
+         keras.layers.Dense(1)]
+    )  # fmt: skip
+    optimizer = keras.optimizers.AdamW(0.01)
+    optimizer.build(model.trainable_variables)
+    model.compile(optimizer=optimizer, loss="mse")
+    return model
+
+
+def variables(model):
+    return [*model.variables, *model.optimizer.variables]
+
+
+def values(model):
+    return [np.array(variable.value) for variable in variables(model)]
+
+
+def train(model, steps):
+    for _ in range(steps):
+        model.train_on_batch(INPUTS, TARGETS)
+
+
+def same(left, right):
+    return [np.array_equal(a, b) and a.dtype == b.dtype for a, b in zip(left, right, strict=True)]
+
+
+def test_round_trip_is_bit_for_bit(tmp_path):
+    model = model_of()
+    train(model, 3)
+    stored = values(model)
+    paths = [variable.path for variable in variables(model)]
+    assert any("seed_generator_state" in path for path in paths)
+    assert any("velocity" in path for path in paths)
+    Backup(tmp_path, variables(model), 60.0).save(Position(epoch=1))
+    train(model, 2)
+    after = values(model)
+    # Weights, slots, the step counter and dropout's state have moved on.
+    moved = [not equal for equal in same(stored, after)]
+    assert sum(moved) >= 4 * 3 + 2
+    Backup(tmp_path, variables(model), 60.0).restore()
+    assert all(same(values(model), stored))
+    train(model, 2)
+    assert all(same(values(model), after))
+
+
+def test_another_process_gets_the_same(tmp_path):
+    model = model_of()
+    train(model, 3)
+    Backup(tmp_path, variables(model), 60.0).save(Position())
+    fresh = model_of()
+    Backup(tmp_path, variables(fresh), 60.0).restore()
+    assert all(same(values(fresh), values(model)))
+    train(model, 2)
+    train(fresh, 2)
+    assert all(same(values(fresh), values(model)))
+
+
+def test_position_round_trip(tmp_path):
+    position = Position(
+        epoch=2, step=41, best_epoch=1, seconds=12.5, means={"loss": [1 / 3, 8.0]},
+        history=[{"epoch": 1, "loss": 0.1}, {"epoch": 2, "loss": 1e-300}],
+    )  # fmt: skip
+    model = model_of()
+    Backup(tmp_path, variables(model), 60.0).save(position)
+    assert Backup(tmp_path, variables(model), 60.0).restore() == position
+
+
+def test_without_a_backup_it_is_the_start(tmp_path):
+    model = model_of()
+    before = values(model)
+    found = Backup(tmp_path, variables(model), 60.0).restore()
+    assert found == Position(epoch=0, step=0, best_epoch=0, history=[], seconds=0.0, means={})
+    assert all(same(values(model), before))
+
+
+@pytest.mark.parametrize("width", [3, 5])
+def test_backup_of_another_model_is_refused(tmp_path, width):
+    Backup(tmp_path, variables(model_of()), 60.0).save(Position())
+    other = model_of(width)
+    before = values(other)
+    message = (
+        f"^Expected the backup of this model in {re.escape(str(tmp_path / 'state.npz'))}. "
+        "Received: one of another model. Add --overwrite to start anew.$"
+    )
+    with pytest.raises(ArtifactError, match=message):
+        Backup(tmp_path, variables(other), 60.0).restore()
+    assert all(same(values(other), before))
+
+
+def test_backup_of_a_model_with_more_variables_is_refused(tmp_path):
+    model = model_of()
+    save_variables(tmp_path / "best.npz", model.variables)
+    for subset in (model.variables[:-1], variables(model)):
+        with pytest.raises(ArtifactError, match="one of another model"):
+            load_variables(tmp_path / "best.npz", subset)
+
+
+def test_note_is_kept_beside_the_variables(tmp_path):
+    variable = keras.Variable(np.float32([1.0, np.nan]))
+    save_variables(tmp_path / "x.npz", [variable], {"name": "β", "rows": [1, 2]})
+    variable.assign([0.0, 0.0])
+    assert load_variables(tmp_path / "x.npz", [variable]) == {"name": "β", "rows": [1, 2]}
+    np.testing.assert_array_equal(variable.value, [1.0, np.nan])
+
+
+class Clock:
+    """Seconds that pass when the test says so, and while a backup is written."""
+
+    def __init__(self, monkeypatch, cost_seconds):
+        self.now = 0.0
+        savez = np.savez
+
+        def slow_savez(*arguments, **arrays):
+            self.now += cost_seconds
+            savez(*arguments, **arrays)
+
+        monkeypatch.setattr(backup, "time", SimpleNamespace(monotonic=lambda: self.now))
+        monkeypatch.setattr(backup.np, "savez", slow_savez)
+
+
+def saving_times(tmp_path, clock, seconds, interval_seconds):
+    """The seconds at which a question, asked each second, led to a backup."""
+    store = Backup(tmp_path, [keras.Variable(np.zeros(2, np.float32))], interval_seconds)
+    times = []
+    while clock.now < seconds:
+        asked_at = clock.now
+        store.save_if_due(Position(step=int(asked_at)))
+        if (tmp_path / "state.npz").is_file():
+            (tmp_path / "state.npz").unlink()
+            times.append(asked_at)
+        clock.now += 1.0
+    return times
+
+
+def test_it_saves_once_an_interval(tmp_path, monkeypatch):
+    clock = Clock(monkeypatch, cost_seconds=0.0)
+    assert saving_times(tmp_path, clock, 250.0, 60.0) == [60.0, 120.0, 180.0, 240.0]
+
+
+def test_interval_zero_saves_whenever_asked(tmp_path, monkeypatch):
+    clock = Clock(monkeypatch, cost_seconds=0.0)
+    assert saving_times(tmp_path, clock, 5.0, 0.0) == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+def test_a_slow_backup_takes_a_twentieth_of_the_time_at_most(tmp_path, monkeypatch):
+    clock = Clock(monkeypatch, cost_seconds=5.0)
+    # Each starts 100 s after the last one's end.
+    assert saving_times(tmp_path, clock, 400.0, 60.0) == [60.0, 165.0, 270.0, 375.0]
+
+
+def test_a_backup_cut_short_leaves_the_last_whole_one(tmp_path, monkeypatch):
+    model = model_of()
+    store = Backup(tmp_path, variables(model), 0.0)
+    store.save(Position(step=20))
+    stored = values(model)
+    whole = (tmp_path / "state.npz").read_bytes()
+    train(model, 2)
+
+    def cut_short(stream, **arrays):
+        stream.write(whole[: len(whole) // 2])
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backup.np, "savez", cut_short)
+        with pytest.raises(OSError, match="^No space left on device$"):
+            store.save(Position(step=40))
+    assert [path.name for path in tmp_path.iterdir()] == ["state.npz"]
+    assert (tmp_path / "state.npz").read_bytes() == whole
+    assert Backup(tmp_path, variables(model), 0.0).restore().step == 20
+    assert all(same(values(model), stored))
+
+
+def test_what_a_kill_left_half_written_is_not_looked_at(tmp_path):
+    model = model_of()
+    Backup(tmp_path, variables(model), 0.0).save(Position(step=20))
+    (tmp_path / ".part-abc123.npz").write_bytes(b"PK\x03\x04 half")
+    assert Backup(tmp_path, variables(model), 0.0).restore().step == 20
+
+
+def test_state_is_plain_arrays_and_json(tmp_path):
+    Backup(tmp_path, variables(model_of()), 0.0).save(Position(step=3))
+    with np.load(tmp_path / "state.npz", allow_pickle=False) as arrays:
+        assert json.loads(arrays["note"].tobytes())["step"] == 3

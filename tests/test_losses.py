@@ -1,0 +1,189 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.special import expit, log_softmax, softmax
+
+from tfkd.distillation.losses import (
+    binary_distillation_loss,
+    distillation_loss,
+    label_loss,
+    squared_error,
+    teacher_loss,
+)
+
+TEACHER = np.array([[2.0, 1.0, 0.0, -1.0]], np.float32)
+STUDENT = np.array([[0.5, 1.5, -0.3, 0.2]], np.float32)
+
+LOGITS = arrays(np.float64, (3, 4), elements=st.floats(-100, 100))
+TEMPERATURES = st.floats(1, 10)
+
+
+def golden(temperature):
+    return float(distillation_loss(TEACHER, STUDENT, temperature)[0])
+
+
+def divergence(teacher, student, temperature):
+    """The closed form in float64."""
+    teacher, student = teacher / temperature, student / temperature
+    difference = log_softmax(teacher, axis=-1) - log_softmax(student, axis=-1)
+    return temperature**2 * (softmax(teacher, axis=-1) * difference).sum(axis=-1)
+
+
+def binary_divergence(teacher, student, temperature):
+    p, q = expit(teacher / temperature), expit(student / temperature)
+    each = p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
+    return temperature**2 * each.mean(axis=-1)
+
+
+def test_golden_value():
+    assert golden(2.0) == pytest.approx(0.517565, abs=1e-6)
+
+
+def test_logits_far_apart_do_not_underflow():
+    loss = distillation_loss(np.float32([[60.0, 0.0]]), np.float32([[0.0, 60.0]]), 1.0)
+    # The teacher is sure of class 0, of which the student says log(p) = -60.
+    assert float(loss[0]) == pytest.approx(60.0, abs=1e-4)
+
+
+def test_keras_own_default_is_still_wrong():
+    """Keras' default takes the divergence of raw logits, clipped to [1e-7, 1], without softmax.
+
+    Its string "kl_divergence" resolves to a function, while the branch that softens logits looks
+    for the class (keras 3.15.1). This is why tfkd has its own losses. When this test fails,
+    upstream was fixed: see whether `keras.distillation` can be used again.
+    """
+    upstream = keras.distillation.LogitsDistillation(temperature=2.0)
+    found = float(upstream.compute_loss(tf.constant(TEACHER), tf.constant(STUDENT)))
+    assert found == pytest.approx(1.1836, abs=1e-4)
+    assert found != pytest.approx(golden(2.0), abs=0.1)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 5.0])
+def test_equal_logits_cost_nothing(temperature):
+    for function in (distillation_loss, binary_distillation_loss):
+        assert function(TEACHER, TEACHER, temperature).numpy().tolist() == [0.0]
+
+
+def test_an_added_constant_changes_nothing():
+    moved = distillation_loss(TEACHER + 7.0, STUDENT - 30.0, 2.0)
+    assert float(moved[0]) == pytest.approx(golden(2.0), abs=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 4.0])
+def test_gradient_is_the_closed_form(temperature):
+    student = tf.Variable(STUDENT)
+    with tf.GradientTape() as tape:
+        loss = distillation_loss(TEACHER, student, temperature)
+    expected = temperature * (softmax(STUDENT / temperature) - softmax(TEACHER / temperature))
+    np.testing.assert_allclose(tape.gradient(loss, student), expected, atol=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(LOGITS, LOGITS, TEMPERATURES)
+def test_equals_the_closed_form_and_is_never_negative(teacher, student, temperature):
+    found = distillation_loss(teacher, student, temperature).numpy()
+    np.testing.assert_allclose(found, divergence(teacher, student, temperature), atol=1e-9)
+    assert found.min() >= -1e-9
+
+
+@settings(max_examples=60, deadline=None)
+@given(LOGITS, LOGITS, TEMPERATURES)
+def test_binary_divergence_is_never_negative(teacher, student, temperature):
+    assert binary_distillation_loss(teacher, student, temperature).numpy().min() >= -1e-9
+
+
+def test_binary_version_is_the_closed_form():
+    generator = np.random.default_rng(0)
+    teacher, student = generator.normal(0, 3, (2, 5, 6))
+    for temperature in (1.0, 2.0, 3.5):
+        found = binary_distillation_loss(teacher, student, temperature)
+        np.testing.assert_allclose(
+            found, binary_divergence(teacher, student, temperature), rtol=1e-12
+        )
+
+
+def test_binary_version_of_one_label_is_the_version_of_two_classes():
+    teacher, student = np.array([[2.0], [-1.0]]), np.array([[0.5], [3.0]])
+    two = [np.concatenate([np.zeros_like(x), x], axis=1) for x in (teacher, student)]
+    np.testing.assert_allclose(
+        binary_distillation_loss(teacher, student, 2.0), distillation_loss(*two, 2.0), rtol=1e-12
+    )
+
+
+def test_binary_version_far_apart_does_not_underflow():
+    loss = binary_distillation_loss(np.float32([[60.0]]), np.float32([[-60.0]]), 1.0)
+    assert float(loss[0]) == pytest.approx(60.0, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "logits", "expected"),
+    [
+        # Probabilities 1/4 and 3/4.
+        ("single_label", [1, 0], [[0, np.log(3)]] * 2, [np.log(4 / 3), np.log(4)]),
+        ("single_label", [0], [[0, 1000]], [1000]),
+        # Probabilities 1/2 and 3/4.
+        ("multi_label", [[1, 0], [0, 1]], [[0, np.log(3)]] * 2,
+         [(np.log(2) + np.log(4)) / 2, (np.log(2) + np.log(4 / 3)) / 2]),
+        ("multi_label", [[1, 0]], [[-1000, 1000]], [1000]),
+        ("regression", [3.0, -1.0], [[1.0], [0.5]], [4.0, 2.25]),
+    ],
+)  # fmt: skip
+def test_label_losses(task, labels, logits, expected):
+    found = label_loss(task, np.array(labels), np.array(logits, np.float32))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_labels_may_come_as_a_column():
+    logits = np.float32([[0, 1, 2], [3, 0, 0], [0, 0, 0]])
+    for task, labels in (("single_label", [2, 0, 1]), ("regression", [1.0, 2.0, 3.0])):
+        outputs = logits if task == "single_label" else logits[:, :1]
+        flat = label_loss(task, np.array(labels), outputs)
+        assert flat.shape == (3,)
+        column = label_loss(task, np.array(labels)[:, None], outputs)
+        np.testing.assert_array_equal(flat, column)
+
+
+def test_squared_error_of_several_outputs_is_their_mean():
+    found = squared_error(np.array([[1, 2], [0, 0]]), np.float32([[3, 2], [1, 3]]))
+    assert found.numpy().tolist() == [2.0, 5.0]
+
+
+@pytest.mark.parametrize(
+    ("task", "function"),
+    [("single_label", distillation_loss), ("multi_label", binary_distillation_loss)],
+)
+def test_teacher_loss_of_a_task(task, function):
+    found = teacher_loss(task, TEACHER, STUDENT, 3.0)
+    np.testing.assert_array_equal(found, function(TEACHER, STUDENT, 3.0))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_scores_are_not_softened(temperature):
+    found = teacher_loss("regression", np.float32([[1.0]]), np.float32([[4.0]]), temperature)
+    assert found.numpy().tolist() == [9.0]
+
+
+@pytest.mark.parametrize("task", ["single_label", "multi_label", "regression"])
+def test_one_value_an_example(task):
+    outputs = 1 if task == "regression" else 4
+    teacher, student = np.random.default_rng(0).normal(size=(2, 5, outputs)).astype(np.float32)
+    labels = np.zeros((5, outputs)) if task == "multi_label" else np.zeros(5)
+    for loss in (teacher_loss(task, teacher, student, 2.0), label_loss(task, labels, student)):
+        assert loss.shape == (5,)
+        assert loss.dtype == "float32"
+    row = teacher_loss(task, teacher[3:4], student[3:4], 2.0)
+    assert float(row[0]) == pytest.approx(
+        float(teacher_loss(task, teacher, student, 2.0)[3]), rel=1e-6
+    )
+
+
+def test_unknown_task():
+    message = (
+        r"^Expected `task` to be single_label, multi_label or regression. Received: task='tagging'$"
+    )
+    with pytest.raises(ValueError, match=message):
+        label_loss("tagging", np.zeros(1), np.zeros((1, 2), np.float32))
