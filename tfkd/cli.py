@@ -23,6 +23,7 @@ from tfkd.config import (
     ExportConfig,
     FinetuneConfig,
     PredictConfig,
+    TrainingConfig,
     nearest,
 )
 from tfkd.errors import DatasetError, TfkdError
@@ -102,6 +103,10 @@ def verb(name: str, line: str) -> Callable[[Callable[..., Result]], click.Comman
             from tfkd.progress import Progress
 
             config = resolve(name, config_file, given)
+            if isinstance(config, TrainingConfig):
+                from tfkd.workflows.choices import check_names
+
+                check_names(config)
             import_tensorflow()
             result = function(config, Progress(quiet=getattr(config, "quiet", False)))
             show(result, as_json)

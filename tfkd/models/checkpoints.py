@@ -10,8 +10,6 @@ import enum
 import os
 from pathlib import Path
 
-import keras_hub
-
 from tfkd.artifacts import RunFolder, read_json
 from tfkd.errors import ModelError
 from tfkd.models import catalog, hub, huggingface, presets
@@ -81,7 +79,7 @@ def resolve(name: str) -> Source:
         return _resolve_folder(name, hub.fetch(name, name))
     if "/" in name:
         raise ModelError(f"Expected a model folder. Received: {name}, which does not exist.")
-    handles = _preset_handles()
+    handles = presets.handles()
     if name not in handles:
         closest = difflib.get_close_matches(
             name.lower(), [*catalog.CATALOG, *handles], n=1, cutoff=0.0
@@ -114,17 +112,3 @@ def _resolve_folder(name: str, folder: Path) -> Source:
         f"Expected a model folder. Received: {folder}, which holds neither a run of tfkd, nor a "
         "Hugging Face config.json with model_type, nor a KerasHub preset."
     )
-
-
-def _preset_handles() -> dict[str, str]:
-    """The encoder presets KerasHub knows, and where each is kept."""
-    models = keras_hub.models
-    families = (
-        models.BertBackbone, models.DistilBertBackbone, models.RobertaBackbone,
-        models.XLMRobertaBackbone,
-    )  # fmt: skip
-    return {
-        name: preset["kaggle_handle"]
-        for family in families
-        for name, preset in family.presets.items()
-    }

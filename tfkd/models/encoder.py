@@ -1,33 +1,13 @@
 """A KerasHub encoder with a classification head: pooling, the family's own pooler, logits."""
 
-import dataclasses
-
 import keras
 import keras_hub
-import numpy as np
 
 from tfkd.models.catalog import ModelEntry
+from tfkd.models.head import Head
 from tfkd.models.pooling import pool
 
 MAX_POSITIONS = 512
-
-
-@dataclasses.dataclass(frozen=True)
-class Head:
-    """A published classifier's own head, to be taken over as it is.
-
-    Attributes:
-        pooler: Kernel `[width, width]` and bias `[width]` of the layer before the logits, or None
-            where the backbone has it inside (BERT).
-        pooler_activation: "tanh" or "relu".
-        logits: Kernel `[width, num_outputs]` and bias `[num_outputs]`.
-        label_names: Class names in index order.
-    """
-
-    pooler: tuple[np.ndarray, np.ndarray] | None
-    pooler_activation: str
-    logits: tuple[np.ndarray, np.ndarray]
-    label_names: tuple[str, ...]
 
 
 def bert_from_scratch(entry: ModelEntry, vocabulary_size: int) -> keras_hub.models.BertBackbone:

@@ -11,7 +11,7 @@ import numpy as np
 
 from tfkd.artifacts import read_json
 from tfkd.errors import ModelError
-from tfkd.models.encoder import Head
+from tfkd.models.head import Head
 
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
 FAMILIES = ("bert", "distilbert", "roberta", "xlm-roberta")

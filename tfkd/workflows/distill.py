@@ -7,14 +7,14 @@ from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config import BenchmarkConfig, DistillConfig, ExportConfig
 from tfkd.models import catalog, initialization
-from tfkd.models.checkpoints import Kind, Source, resolve
+from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, load_classifier
 from tfkd.progress import Progress
 from tfkd.workflows.arms import Objective, plan, train_arm
 from tfkd.workflows.benchmark import first_texts, measure_costs, model_files
+from tfkd.workflows.choices import choose, slug
 from tfkd.workflows.export import PARITY_TEXTS, ExportResult, export_files
-from tfkd.workflows.finetune import default_model, slug
 from tfkd.workflows.preparation import RUNS, Material, prepare
 from tfkd.workflows.summary import DistillResult, finish
 from tfkd.workflows.teacher import Teacher, prepare_teacher
@@ -43,10 +43,7 @@ def distill(config: DistillConfig, progress: Progress | None = None) -> DistillR
     ```
     """
     progress = progress or Progress(config.quiet)
-    sources = {
-        role: resolve(getattr(config, role) or default_model(config.dataset, role))
-        for role in ("student", "teacher")
-    }
+    sources = choose(config)
     config = config.replace(**{role: source.name for role, source in sources.items()})
     run = RunFolder(config.output_dir or RUNS / f"{slug(config.dataset)}-{sources['student'].slug}")
     material = prepare(config, run.path.parent, progress)

@@ -6,15 +6,13 @@ from typing import Any
 
 from tfkd import artifacts
 from tfkd.config import FinetuneConfig
-from tfkd.data import catalog as datasets
-from tfkd.errors import ConfigError
 from tfkd.evaluation import report
 from tfkd.models import catalog
-from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, load_classifier
 from tfkd.progress import Progress
 from tfkd.workflows.arms import Objective, plan, test_figures, train_arm, training_record
+from tfkd.workflows.choices import choose, slug
 from tfkd.workflows.page import run_page
 from tfkd.workflows.preparation import RUNS, Material, prepare
 
@@ -77,7 +75,7 @@ def finetune(config: FinetuneConfig, progress: Progress | None = None) -> Finetu
     ```
     """
     progress = progress or Progress(config.quiet)
-    source = resolve(config.model or default_model(config.dataset, "teacher"))
+    source = choose(config)["model"]
     path = config.output_dir or RUNS / f"{slug(config.dataset)}-{source.slug}-finetuned"
     run = artifacts.RunFolder(path)
     material = prepare(config, run.path.parent, progress)
@@ -123,18 +121,3 @@ def _finish(
         },
     )
     return result
-
-
-def slug(dataset: str) -> str:
-    """A data set's name or path as part of a folder's name."""
-    return Path(dataset.rstrip("/")).name.split(".")[0] if Path(dataset).exists() else (
-        dataset.replace("/", "_")
-    )  # fmt: skip
-
-
-def default_model(dataset: str, role: str) -> str:
-    """The catalogue's teacher or student for a data set."""
-    try:
-        return getattr(datasets.find(dataset), role)
-    except ConfigError:
-        return {"teacher": "bert_base_en_uncased", "student": "bert_tiny_en_uncased"}[role]

@@ -12,7 +12,8 @@ from tfkd.distillation.teacher_logits import load_or_score
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, check_classes, load_classifier
-from tfkd.workflows.finetune import finetune, slug
+from tfkd.workflows.choices import slug
+from tfkd.workflows.finetune import finetune
 from tfkd.workflows.preparation import Material
 
 
