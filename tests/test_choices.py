@@ -1,0 +1,55 @@
+"""What the names in a training verb's settings stand for, and that finding out costs no imports."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tfkd.config import DistillConfig, FinetuneConfig
+from tfkd.errors import ConfigError, DatasetError, ModelError
+from tfkd.models.checkpoints import Kind
+from tfkd.workflows.choices import check_names, choose, default_model, slug
+
+
+def test_models_left_open_are_the_data_sets_own():
+    found = choose(DistillConfig(dataset="demo"))
+    assert {role: source.name for role, source in found.items()} == {
+        "student": "bert_tiny", "teacher": "bert_mini",
+    }  # fmt: skip
+    assert list(choose(FinetuneConfig(dataset="demo", model="cnn")).items())[0][0] == "model"
+    assert choose(FinetuneConfig(dataset="demo"))["model"].kind is Kind.SIZE
+
+
+def test_defaults_of_a_data_set_outside_the_catalogue(tmp_path):
+    assert default_model(f"{tmp_path}/", "teacher") == "bert_base_en_uncased"
+    assert default_model(f"{tmp_path}/", "student") == "bert_tiny_en_uncased"
+    assert default_model("ag_news", "student") == "bert_tiny_en_uncased"
+
+
+def test_slug(tmp_path):
+    (tmp_path / "reviews").mkdir()
+    (tmp_path / "mail.csv.gz").touch()
+    assert slug("massive/de_de") == "massive_de_de"
+    assert slug(f"{tmp_path}/reviews/") == "reviews"
+    assert slug(f"{tmp_path}/mail.csv.gz") == "mail"
+
+
+def test_names_that_stand_for_nothing(tmp_path):
+    with pytest.raises(ConfigError, match="Did you mean `demo`"):
+        check_names(DistillConfig(dataset="dmo"))
+    with pytest.raises(ModelError, match="^Expected a known model. Received: 'bert_tinny'"):
+        check_names(DistillConfig(dataset="demo", student="bert_tinny"))
+    with pytest.raises(DatasetError, match="^Expected an existing folder or file"):
+        check_names(FinetuneConfig(dataset=f"{tmp_path}/nothing.csv", model="cnn"))
+    check_names(DistillConfig(dataset="demo"))
+
+
+def test_no_heavy_import_is_needed():
+    code = (
+        "import sys; from tfkd.config import DistillConfig;"
+        "from tfkd.workflows.choices import check_names;"
+        "check_names(DistillConfig(dataset='demo'));"
+        "print([n for n in ('tensorflow', 'keras', 'keras_hub') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
