@@ -60,7 +60,7 @@ def collect(arguments: argparse.Namespace) -> dict[str, Any]:
         runs[run.name] = {key: metrics[key] for key in ("data", "training", "versions", "seed")}
     rivals = ROOT / "results" / f"{arguments.dataset}_rivals.json"
     if rivals.is_file():
-        rows += [rival_row(values) for values in read_json(rivals)["rows"]]
+        rows += [rival_row(values) for values in read_json(rivals)]
     return {"rows": rows, "sentences": sentences, "runs": runs, "versions": versions()}
 
 
