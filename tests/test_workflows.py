@@ -280,3 +280,14 @@ def test_folder_of_files_is_a_data_set(tmp_path):
     done = CliRunner().invoke(verbs, arguments)
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["metrics"]["accuracy"] == 1.0
+
+
+def test_teacher_made_with_other_settings_is_not_taken_in_silence(demo_config, demo_result):
+    teacher = demo_result.path.parent / "demo-cnn-finetuned"
+    unlike = demo_config.replace(teacher_epochs=1, output_dir=demo_result.path.parent / "other")
+    message = (
+        f"Expected the teacher in {teacher} to be made with epochs=1. Received: epochs=3. Give "
+        f"--teacher {teacher} to take it as it is, or delete it."
+    )
+    with pytest.raises(ArtifactError, match=f"^{re.escape(message)}$"):
+        distill(unlike)

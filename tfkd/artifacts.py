@@ -30,6 +30,10 @@ PACKAGES = (
 )  # fmt: skip
 
 
+# Settings that change no result: where things lie, what is shown, how often is backed up.
+WITHOUT_EFFECT = {"quiet", "overwrite", "output_dir", "data_dir", "backup_seconds"}
+
+
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends without an error."""
@@ -160,8 +164,7 @@ class RunFolder:
 
         Args:
             verb: String. Which command writes the folder.
-            settings: Mapping. The resolved settings; `quiet`, `overwrite`, `output_dir` and the
-                like do not decide the result and are not compared.
+            settings: Mapping. The resolved settings; those of `WITHOUT_EFFECT` are not compared.
             overwrite: Boolean. Start anew whatever is there.
 
         Raises:
@@ -175,7 +178,7 @@ class RunFolder:
                 "Add --overwrite to replace it, or give another --output-dir."
             )
         if self.config.is_file():
-            self.check_same(verb, settings)
+            self._check_same(verb, settings)
         elif self.path.exists() and any(self.path.iterdir()):
             raise ArtifactError(
                 f"Expected a new or empty output folder. Received: {self.path}, which holds other "
@@ -188,17 +191,18 @@ class RunFolder:
         if self.config.is_file():
             shutil.rmtree(self.path)
 
-    def check_same(self, verb: str, settings: Mapping[str, Any]) -> None:
-        """Refuses settings that would lead to another result than those the folder has."""
-        before = read_json(self.config)
-        ignored = {"quiet", "overwrite", "output_dir", "data_dir", "backup_seconds"}
+    def difference(self, verb: str, settings: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
+        """The first setting that would lead to another result: name, the run's value, the given.
+
+        Args:
+            verb: String. Which command is to write the folder.
+            settings: Mapping. The resolved settings.
+        """
+        before = self.read_config()
         for key, value in {"verb": verb, **settings}.items():
-            if key not in ignored and before.get(key) != value:
-                raise ArtifactError(
-                    f"Expected the settings the unfinished run in {self.path} was started with: "
-                    f"{key}={before.get(key)!r}. Received: {key}={value!r}. Give the same "
-                    "settings to go on, --overwrite to start anew, or another --output-dir."
-                )
+            if key not in WITHOUT_EFFECT and before.get(key) != value:
+                return key, before.get(key), value
+        return None
 
     def read_config(self) -> dict[str, Any]:
         """The settings of the run, with its `verb`.
@@ -212,3 +216,13 @@ class RunFolder:
                 f"{self.path}, which has no config.json."
             )
         return read_json(self.config)
+
+    def _check_same(self, verb: str, settings: Mapping[str, Any]) -> None:
+        found = self.difference(verb, settings)
+        if found is not None:
+            key, before, value = found
+            raise ArtifactError(
+                f"Expected the settings the unfinished run in {self.path} was started with: "
+                f"{key}={before!r}. Received: {key}={value!r}. Give the same settings to go on, "
+                "--overwrite to start anew, or another --output-dir."
+            )

@@ -9,6 +9,7 @@ from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config import DistillConfig, FinetuneConfig
 from tfkd.distillation.teacher_logits import load_or_score
+from tfkd.errors import ArtifactError
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, check_classes, load_classifier
@@ -63,10 +64,15 @@ def _folder(config: DistillConfig, source: Source, material: Material, run: RunF
         return folder
     settings = finetune_config(config, source, run)
     made = RunFolder(settings.output_dir or Path())
-    if made.is_finished:
-        made.check_same("finetune", settings.to_dict())
-    else:
+    if not made.is_finished:
         finetune(settings, material.progress)
+    found = made.difference("finetune", settings.to_dict())
+    if found is not None:
+        key, before, value = found
+        raise ArtifactError(
+            f"Expected the teacher in {made.path} to be made with {key}={value!r}. Received: "
+            f"{key}={before!r}. Give --teacher {made.path} to take it as it is, or delete it."
+        )
     return made.model
 
 
