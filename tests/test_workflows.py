@@ -50,8 +50,7 @@ def test_run_folder_holds_all_parts(demo_result):
         "config.json", "metrics.json", "README.md", "logs", "training", "student", "control",
     }  # fmt: skip
     found = {path.name for path in demo_result.path.iterdir()}
-    assert expected <= found
-    assert not [name for name in found if name.startswith(".part-")]
+    assert found == expected
     student = {path.name for path in (demo_result.path / "student").iterdir()}
     assert student == {
         "model.keras", "classifier.json", "labels.txt", "tokenizer", "float32.tflite",

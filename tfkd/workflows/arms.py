@@ -1,5 +1,6 @@
 """One arm of a run: a classifier trained (or found trained), saved, scored on the test split."""
 
+import contextlib
 import dataclasses
 import shutil
 from typing import Any
@@ -78,6 +79,9 @@ def train_arm(
     )
     classifier.save(folder)
     shutil.rmtree(work)
+    with contextlib.suppress(OSError):
+        # The last arm leaves an empty folder.
+        work.parent.rmdir()
     # As saved: what was traced while training still computes in the training's precision.
     return TextClassifier.load(folder)
 

@@ -77,10 +77,13 @@ def _folder(config: DistillConfig, source: Source, material: Material, run: RunF
 
 
 def finetune_config(config: DistillConfig, source: Source, run: RunFolder) -> FinetuneConfig:
-    """The settings of `tfkd finetune` that make this run's teacher, beside the run."""
+    """The settings of `tfkd finetune` that make this run's teacher, beside the run.
+
+    Only the `teacher_*` settings and the data decide: students trained otherwise share a teacher.
+    """
     shared = (
         "dataset", "data_dir", "validation_fraction", "max_train_rows", "seed", "quiet",
-        "schedule", "warmup_fraction", "weight_decay", "clip_norm", "patience", "backup_seconds",
+        "backup_seconds",
     )  # fmt: skip
     own = ("epochs", "batch_size", "learning_rate", "pooling", "sequence_length", "precision")
     return FinetuneConfig(
