@@ -15,6 +15,7 @@ from typing import Any
 from tfkd.artifacts import read_json, versions, write_json, write_text
 from tfkd.config import BenchmarkConfig
 from tfkd.evaluation.report import Row, markdown_table, table_note
+from tfkd.quiet import quiet_libraries
 from tfkd.workflows.benchmark import benchmark
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,6 +35,7 @@ def main() -> None:
             options.add_argument("--texts", type=int, default=200)
             options.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
+    quiet_libraries()
     path = ROOT / "results" / f"{arguments.dataset}.json"
     if arguments.verb == "collect":
         write_json(path, collect(arguments))

@@ -1,0 +1,49 @@
+"""The figures in README.md are those under results/, and the programs that print them work."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+import tfkd
+from tfkd.artifacts import read_json
+from tfkd.evaluation.report import Row
+
+ROOT = Path(tfkd.__file__).parents[1]
+RESULTS = ROOT / "results" / "ag_news.json"
+
+
+@pytest.fixture(scope="module")
+def results_program():
+    spec = importlib.util.spec_from_file_location("results", ROOT / "benchmarks" / "results.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_table_in_the_readme_is_that_of_the_results(results_program):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert results_program.with_table(text, read_json(RESULTS)) == text
+
+
+def test_results_name_rows_versions_seed_and_command():
+    results = read_json(RESULTS)
+    rows = [Row.from_dict(values) for values in results["rows"]]
+    assert {row.arm for row in rows} >= {"teacher", "student", "control"}
+    assert all(row.command for row in rows)
+    for run in results["runs"].values():
+        assert run["data"]["splits"]["test"]["num_rows"] == 7600
+        assert run["seed"] == 0
+        assert "tensorflow" in run["versions"]
+    int8 = [row for row in rows if row.recipe == "dynamic_int8"]
+    assert int8 and all(row.latency and row.latency["num_calls"] >= 500 for row in int8)
+    assert all("/" not in row.model.removeprefix("saved_models/") for row in rows)
+
+
+def test_rows_of_a_rival_have_the_fields_of_the_others(results_program):
+    rival = {
+        "dataset": "x", "arm": "SVM", "model": "TF-IDF", "recipe": None, "seed": 0,
+        "metrics": {"accuracy": 0.9}, "size_bytes": 10, "settings": {}, "command": "python",
+    }  # fmt: skip
+    row = Row.from_dict(results_program.rival_row(rival))
+    assert (row.recipe, row.parameters, row.size_bytes) == ("-", None, 10)
