@@ -105,7 +105,12 @@ def test_file_and_standard_input_give_the_same_answers(single_label_run, tmp_pat
 def test_open_input_is_answered_by_chunks_and_interrupted_with_130(single_label_run):
     command = [sys.executable, "-m", "tfkd", "predict", str(single_label_run)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes) as process:
+
+    def heed_interrupts():
+        # A shell starts what runs in the background with SIGINT ignored, and children inherit it.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(command, preexec_fn=heed_interrupts, **pipes) as process:
         process.stdin.write(b"rain\n" * CHUNK_ROWS)
         process.stdin.flush()
         lines = [process.stdout.readline() for _ in range(CHUNK_ROWS)]
