@@ -17,8 +17,7 @@ class ModelEntry:
         name: The word.
         kind: "bert", "bilstm" or "cnn".
         description: One line for `tfkd list models`.
-        learning_rate: Peak learning rate used when none is given; found on the demo set and on
-            held-out rows of ag_news.
+        learning_rate: Peak learning rate used when none is given; a starting point, not tuned.
         num_layers: Transformer layers, or recurrent layers.
         hidden_dim: Width of a token vector.
         num_heads: Attention heads; 0 where there is no attention.

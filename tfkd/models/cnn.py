@@ -1,7 +1,7 @@
 """A convolutional student: n-gram detectors over a token table, the strongest answer of each kept.
 
-Kim, 2014 (https://arxiv.org/abs/1408.5882). It has no order beyond its widest kernel, trains twice
-as fast as BERT-tiny and is its equal on topics.
+Kim, 2014 (https://arxiv.org/abs/1408.5882). It knows no order beyond its widest kernel;
+its figures beside BERT-tiny's are in the README.
 """
 
 import keras
