@@ -10,7 +10,7 @@ from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.compression.litert import LiteRTModel
 from tfkd.config import DistillConfig
-from tfkd.data.examples import SINGLE_LABEL
+from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from tfkd.distillation.tensorboard import RunLog
 from tfkd.evaluation import metrics, report
 from tfkd.evaluation.verdict import Comparison, compare, compare_scores
@@ -21,6 +21,12 @@ from tfkd.workflows.page import run_page
 from tfkd.workflows.preparation import Material
 from tfkd.workflows.teacher import Teacher
 
+# What `metrics.row_scores` gives: a correlation or a macro F1 is no mean over rows.
+SCORES = {
+    SINGLE_LABEL: "accuracy",
+    MULTI_LABEL: "jaccard",
+    REGRESSION: "negative squared error",
+}
 Costs = dict[str, dict[str, Any]]
 FILES = {
     "student/model.keras": "the student; `student/tokenizer/` and `student/labels.txt` go with it",
@@ -184,8 +190,7 @@ def _comparisons(
         else:
             found = compare_scores(scores["student"], scores[other], config.seed)
         comparisons[f"student_vs_{other}"] = found
-        score = "accuracy" if dataset.task == SINGLE_LABEL else dataset.metric
-        sentences.append(found.sentence("student", other, score) + ".")
+        sentences.append(found.sentence("student", other, SCORES[dataset.task]) + ".")
     return comparisons, sentences
 
 
