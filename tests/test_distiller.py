@@ -98,6 +98,25 @@ def test_one_step_is_the_closed_form(weight):
         assert found["loss"] == found["distillation_loss"]
 
 
+def test_gradient_norm_sums_the_slices_of_a_token_that_occurs_twice():
+    """The norm of the slices as they come would be sqrt(3 * 0.25), and clipping would use it."""
+    student = keras.Sequential(
+        [keras.layers.Embedding(3, 1, embeddings_initializer="zeros"), keras.layers.Flatten()]
+    )
+    student.build((None, 3))
+    distiller = Distiller(student, task="multi_label")
+    optimizer = keras.optimizers.SGD(1.0, global_clipnorm=0.5)
+    distiller.compile(optimizer=optimizer, jit_compile=False)
+    rows, labels = np.array([[1, 1, 2]], "int32"), np.ones((1, 3), "float32")
+    found = distiller.train_on_batch(rows, labels, return_dict=True)
+    # Each logit's slope is (sigmoid(0) - 1) / 3 labels.
+    slope = np.array([0, -2, -1]) / 6
+    norm = np.linalg.norm(slope)
+    assert float(found["gradient_norm"]) == pytest.approx(norm, rel=1e-5)
+    moved = -slope * min(1, 0.5 / norm)
+    np.testing.assert_allclose(weights(student)[0][:, 0], moved, atol=1e-6)
+
+
 def test_labels_alone_are_weight_one():
     inputs, labels, _ = data()
     student = linear(0)

@@ -6,7 +6,7 @@ import keras_hub
 import numpy as np
 import pytest
 
-from tfkd.errors import ArtifactError
+from tfkd.errors import ArtifactError, ModelError
 from tfkd.models.tokenizers import RESERVED_TOKENS, Tokenizer
 
 VOCABULARY = [
@@ -160,6 +160,19 @@ def test_other_length_keeps_the_words():
     longer = bert(6).with_length(16)
     assert longer.sequence_length == 16
     assert ids(longer, ["the team won a goal late"]) == [[2, 10, 11, 12, 14, 15, 19, 3]]
+
+
+def test_other_vocabulary_keeps_the_rules_and_the_length():
+    fewer = [token for token in VOCABULARY if token != "rain"]
+    cut = bert(sequence_length=8).with_vocabulary(fewer)
+    assert (cut.vocabulary, cut.sequence_length) == (fewer, 8)
+    assert ids(cut, ["CAFÉ rain late"], 6) == [[2, 13, 1, 18, 3, 0]]
+
+
+def test_byte_pairs_take_no_other_vocabulary():
+    message = "^Expected a WordPiece tokenizer .* Received: RobertaTokenizer. Leave the vocabulary"
+    with pytest.raises(ModelError, match=message):
+        roberta().with_vocabulary(["a"])
 
 
 def test_vocabulary_is_learned_from_the_texts():

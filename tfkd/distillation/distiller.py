@@ -89,7 +89,7 @@ class Distiller(keras.Model):
             parts = self._loss_parts(labels, teacher_logits, logits, sample_weight)
             scaled_loss = self.optimizer.scale_loss(parts["loss"])
         variables = self.student.trainable_variables
-        gradients = tape.gradient(scaled_loss, variables)
+        gradients = [_summed(gradient) for gradient in tape.gradient(scaled_loss, variables)]
         parts["gradient_norm"] = tf.linalg.global_norm(gradients)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return self._results(parts, labels, logits, sample_weight)
@@ -172,6 +172,11 @@ class Distiller(keras.Model):
             for name in ("student", "teacher")
         }
         return cls(**{**config, **models})
+
+
+def _summed(gradient: Any) -> Any:
+    """A table's gradient has one slice for each token read; norms need the sum of each row's."""
+    return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
 
 
 def _mean(losses: Any, sample_weight: Any) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfkd import artifacts
-from tfkd.errors import ArtifactError
+from tfkd.errors import ArtifactError, ModelError
 
 Texts = Sequence[str] | Sequence[tuple[str, ...]]
 LENGTH_MULTIPLE = 8
@@ -92,6 +92,23 @@ class Tokenizer:
         return Tokenizer(
             type(self._preprocessor)(self._preprocessor.tokenizer, sequence_length=sequence_length)
         )
+
+    def with_vocabulary(self, vocabulary: Sequence[str]) -> "Tokenizer":
+        """The same rules over another WordPiece vocabulary, its tokens in index order.
+
+        Raises:
+            ModelError: The tokenizer is no WordPiece tokenizer.
+        """
+        tokenizer = self._preprocessor.tokenizer
+        if not isinstance(tokenizer, keras_hub.tokenizers.WordPieceTokenizer):
+            raise ModelError(
+                "Expected a WordPiece tokenizer to give another vocabulary. Received: "
+                f"{type(tokenizer).__name__}. Leave the vocabulary whole for this model."
+            )
+        other = type(tokenizer)(
+            list(vocabulary), lowercase=tokenizer.lowercase, strip_accents=tokenizer.strip_accents
+        )
+        return Tokenizer(type(self._preprocessor)(other, sequence_length=self.sequence_length))
 
     def encode(self, texts: Texts, length: int | None = None) -> dict[str, np.ndarray]:
         """Token arrays of a batch.
