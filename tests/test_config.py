@@ -17,10 +17,10 @@ from tfkd.config import (
     ExportConfig,
     FinetuneConfig,
     PredictConfig,
-    nearest,
     read_toml,
 )
 from tfkd.errors import ConfigError
+from tfkd.settings import nearest
 
 SAMPLES = {
     "finetune": FinetuneConfig(dataset="demo", model="bert_mini", learning_rate=1e-3),

@@ -13,6 +13,7 @@ ROOT = Path(tfkd.__file__).parent
 # From low to high. A module imports only from lower layers and from its own package.
 LAYERS = [
     ["errors"],
+    ["settings"],
     ["config"],
     ["artifacts", "progress", "network", "quiet"],
     ["data"],

@@ -24,11 +24,11 @@ from tfkd.config import (
     FinetuneConfig,
     PredictConfig,
     TrainingConfig,
-    nearest,
 )
 from tfkd.errors import DatasetError, TfkdError
 from tfkd.options import json_option, parameters, resolve
 from tfkd.quiet import import_tensorflow, quiet_libraries
+from tfkd.settings import nearest
 from tfkd.workflows import Result
 
 if TYPE_CHECKING:

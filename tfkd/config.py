@@ -1,189 +1,18 @@
 """The settings of every verb: one frozen dataclass each, for Python, TOML and the command line.
 
 A value comes from the dataclass' default, then the verb's table in a TOML file, then the command
-line. Construction checks names, types and ranges, so a bad setting fails before any slow step.
+line.
 """
 
 import dataclasses
-import difflib
-import shlex
 import tomllib
-import types
-import typing
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from tfkd.errors import ConfigError
+from tfkd.settings import Config, nearest, setting
 
 RECIPE_NAMES = ("float32", "dynamic_int8")
-
-
-def setting(
-    default: Any,
-    help: str,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    choices: Sequence[str] | None = None,
-) -> Any:
-    """A dataclass field that carries its own help text and limits (both ends included)."""
-    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "choices": choices}
-    if default is dataclasses.MISSING:
-        return dataclasses.field(metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """A sentence that offers the known name nearest to `name`, or lists all of them."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"Did you mean `{close[0]}`?" if close else f"Known: {', '.join(known)}."
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """Base of all settings: checks itself, reads TOML, turns into plain values."""
-
-    def __post_init__(self) -> None:
-        hints = typing.get_type_hints(type(self))
-        for field in dataclasses.fields(self):
-            value = _converted(field.name, getattr(self, field.name), hints[field.name])
-            _check_limits(field, value)
-            object.__setattr__(self, field.name, value)
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any], source: str = "the settings") -> Self:
-        """Settings from a mapping; an unknown key is refused with the nearest known one.
-
-        Args:
-            values: Mapping of setting names to values.
-            source: String. Where the values come from, for the error message.
-
-        Raises:
-            ConfigError: For an unknown key, a wrong type or a value out of range.
-        """
-        known = [field.name for field in dataclasses.fields(cls)]
-        for key in values:
-            if key not in known:
-                raise ConfigError(
-                    f"Expected only known settings in {source}. Received: `{key}`. "
-                    f"{nearest(key, known)}"
-                )
-        missing = [
-            field.name
-            for field in dataclasses.fields(cls)
-            if field.default is dataclasses.MISSING and field.name not in values
-        ]
-        if missing:
-            option = missing[0].replace("_", "-")
-            raise ConfigError(
-                f"Expected `{missing[0]}` to be given. Received nothing. Add --{option} to the "
-                f"command or `{missing[0]}` to the TOML table."
-            )
-        return cls(**values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The settings as plain JSON values; `from_mapping(to_dict())` gives them back."""
-        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
-
-    def command_line(self, verb: str) -> str:
-        """The command that gives these settings; only those unlike the defaults are spelled out.
-
-        Where data and results lie, `quiet` and `overwrite` are left out: they change no result.
-        """
-        defaults = {field.name: _plain(field.default) for field in dataclasses.fields(self)}
-        left_out = ("data_dir", "output_dir", "quiet", "overwrite")
-        parts = [f"python -m tfkd {verb}"]
-        for name, value in self.to_dict().items():
-            if value == defaults[name] or name in left_out:
-                continue
-            option = name.replace("_", "-")
-            if isinstance(value, bool):
-                parts.append(f"--{option}" if value else f"--no-{option}")
-            elif isinstance(value, list):
-                parts += [f"--{option.removesuffix('s')} {shlex.quote(str(i))}" for i in value]
-            else:
-                parts.append(f"--{option} {shlex.quote(str(value))}")
-        return " ".join(parts)
-
-    def replace(self, **changes: Any) -> Self:
-        """A copy with some settings changed, checked again."""
-        return dataclasses.replace(self, **changes)
-
-
-def read_toml(path: Path, verb: str) -> dict[str, Any]:
-    """The verb's table of a TOML file, or an empty mapping when the file has none.
-
-    Raises:
-        ConfigError: The file is missing, is not TOML, or holds settings outside a verb's table.
-    """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"Expected a TOML file. Received: {path}, which does not exist."
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise ConfigError(f"Expected a TOML file. Received: {path}: {error}.") from error
-    for name, table in content.items():
-        if name not in VERBS:
-            raise ConfigError(
-                f"Expected tables named after verbs in {path}. Received: `{name}`. "
-                f"{nearest(name, list(VERBS))}"
-            )
-        if not isinstance(table, dict):
-            raise ConfigError(f"Expected `{name}` in {path} to be a table. Write it as [{name}].")
-    return content.get(verb, {})
-
-
-def _converted(name: str, value: Any, hint: Any) -> Any:
-    """The value as the field's type: int to float, str to Path, list to tuple; nothing else."""
-    if typing.get_origin(hint) in (types.UnionType, typing.Union):
-        if value is None:
-            return None
-        hint = next(kind for kind in typing.get_args(hint) if kind is not type(None))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if hint is Path and isinstance(value, str):
-        return Path(value)
-    if typing.get_origin(hint) is tuple:
-        items = [value] if isinstance(value, str) else value
-        if isinstance(items, (list, tuple)):
-            kind = typing.get_args(hint)[0]
-            return tuple(_converted(name, item, kind) for item in items)
-    if typing.get_origin(hint) is None and isinstance(value, hint):
-        if not (hint in (int, float) and isinstance(value, bool)):
-            return value
-    expected = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
-    raise ConfigError(
-        f"Expected `{name}` to be {expected.get(hint, str(hint))}. Received: {name}={value!r}."
-    )
-
-
-def _check_limits(field: dataclasses.Field, value: Any) -> None:
-    minimum, maximum = field.metadata.get("minimum"), field.metadata.get("maximum")
-    choices = field.metadata.get("choices")
-    if value is None:
-        return
-    if isinstance(value, float) and value != value:
-        raise ConfigError(f"Expected `{field.name}` to be a number. Received: {field.name}=nan.")
-    if (minimum is not None and value < minimum) or (maximum is not None and value > maximum):
-        low = "-inf" if minimum is None else minimum
-        high = "inf" if maximum is None else maximum
-        raise ConfigError(
-            f"Expected `{field.name}` in [{low}, {high}]. Received: {field.name}={value}."
-        )
-    for item in value if isinstance(value, tuple) else (value,):
-        if choices and item not in choices:
-            raise ConfigError(
-                f"Expected `{field.name}` to be one of {', '.join(choices)}. "
-                f"Received: {field.name}={item!r}. {nearest(str(item), choices)}"
-            )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Path):
-        return str(value)
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -345,3 +174,28 @@ VERBS: dict[str, type[Config]] = {
     "benchmark": BenchmarkConfig,
     "predict": PredictConfig,
 }
+
+
+def read_toml(path: Path, verb: str) -> dict[str, Any]:
+    """The verb's table of a TOML file, or an empty mapping when the file has none.
+
+    Raises:
+        ConfigError: The file is missing, is not TOML, or holds settings outside a verb's table.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"Expected a TOML file. Received: {path}, which does not exist."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise ConfigError(f"Expected a TOML file. Received: {path}: {error}.") from error
+    for name, table in content.items():
+        if name not in VERBS:
+            raise ConfigError(
+                f"Expected tables named after verbs in {path}. Received: `{name}`. "
+                f"{nearest(name, list(VERBS))}"
+            )
+        if not isinstance(table, dict):
+            raise ConfigError(f"Expected `{name}` in {path} to be a table. Write it as [{name}].")
+    return content.get(verb, {})

@@ -14,7 +14,8 @@ from typing import Any
 
 import click
 
-from tfkd.config import VERBS, Config, read_toml
+from tfkd.config import VERBS, read_toml
+from tfkd.settings import Config
 
 POSITIONAL = ("run", "runs")
 CLICK_TYPES = {

@@ -7,10 +7,10 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from tfkd.compression.recipes import RECIPES
-from tfkd.config import nearest
 from tfkd.data.catalog import CATALOG as DATASETS
 from tfkd.errors import ConfigError
 from tfkd.models.catalog import CATALOG as MODELS
+from tfkd.settings import nearest
 
 Row = dict[str, Any]
 
