@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfkd import artifacts
+from tfkd.compression.litert import LiteRTModel
 from tfkd.config import TrainingConfig
 from tfkd.data.batching import Batches
 from tfkd.data.tokens import Tokens
@@ -16,7 +17,10 @@ from tfkd.distillation.tensorboard import RunLog
 from tfkd.distillation.training import Plan, Validation, train
 from tfkd.evaluation import metrics
 from tfkd.models.classifier import TextClassifier
+from tfkd.progress import Progress
 from tfkd.workflows.preparation import Material
+
+ROWS_PER_REPORT = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +103,17 @@ def test_figures(
     return metrics.evaluate(
         classifier.task, logits, np.asarray(tokens.labels), classifier.label_names, teacher_logits
     )
+
+
+def file_logits(model: LiteRTModel, tokens: Tokens, progress: Progress) -> np.ndarray:
+    """A LiteRT file's logits of all rows: float32, shape `[num_rows, num_outputs]`."""
+    logits = np.zeros((len(tokens), model.num_outputs), np.float32)
+    with progress.task(f"score {model.path.name}", len(tokens)) as task:
+        for start in range(0, len(tokens), ROWS_PER_REPORT):
+            rows = np.arange(start, min(start + ROWS_PER_REPORT, len(tokens)))
+            logits[rows] = model.predict_encoded(tokens.arrays(rows))
+            task.advance(len(rows))
+    return logits
 
 
 def _validation(classifier: TextClassifier, material: Material) -> Validation:

@@ -21,6 +21,7 @@ from tfkd.evaluation.process import KERAS_LOADER, LITERT_LOADER
 from tfkd.evaluation.timing import TimedModel, time_models
 from tfkd.models.classifier import batch_texts
 from tfkd.progress import Progress
+from tfkd.workflows.preparation import finished
 
 MEMORY_TEXTS = 5
 
@@ -150,12 +151,7 @@ def model_files(run: RunFolder, teacher: Path | None = None) -> list[ModelFile]:
         ArtifactError: The run is not finished.
     """
     if teacher is None:
-        if not run.is_finished:
-            raise ArtifactError(
-                f"Expected a finished run. Received: {run.path}, which has no metrics.json yet. "
-                "Start its command again; it goes on where it stopped."
-            )
-        noted = artifacts.read_json(run.metrics).get("teacher_folder")
+        noted = artifacts.read_json(finished(run).metrics).get("teacher_folder")
         teacher = Path(noted) if noted else None
     name = run.path.name
     files = [ModelFile(f"{name}/{run.model.name}", run.model, "keras")]

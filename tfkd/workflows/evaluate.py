@@ -9,13 +9,12 @@ from tfkd.config import EvaluateConfig
 from tfkd.data import sources
 from tfkd.data.checks import check
 from tfkd.data.examples import Dataset
-from tfkd.errors import ArtifactError
 from tfkd.evaluation import report
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import check_classes
 from tfkd.progress import Progress
 from tfkd.workflows.arms import test_figures
-from tfkd.workflows.preparation import CACHE, Material
+from tfkd.workflows.preparation import CACHE, Material, finished, own_dataset
 
 ARMS = ("student", "control", "model")
 
@@ -56,13 +55,8 @@ def evaluate(config: EvaluateConfig, progress: Progress | None = None) -> Evalua
         ModelError: The data set has other classes than the run.
     """
     progress = progress or Progress()
-    run = RunFolder(config.run)
+    run = finished(RunFolder(config.run))
     settings = run.read_config()
-    if not run.is_finished:
-        raise ArtifactError(
-            f"Expected a finished run. Received: {run.path}, which has no metrics.json yet. "
-            "Start its command again; it goes on where it stopped."
-        )
     file = artifacts.report_file(config.output_dir, "evaluation.json")
     dataset = _dataset(config, settings)
     summaries = check(dataset, [config.split])
@@ -83,10 +77,7 @@ def _dataset(config: EvaluateConfig, settings: dict[str, Any]) -> Dataset:
     """The run's own splits unless another data set is asked for."""
     if config.dataset is not None:
         return sources.load(config.dataset, config.data_dir, seed=settings["seed"])
-    return sources.load(
-        settings["dataset"], config.data_dir, settings["validation_fraction"], settings["seed"],
-        settings["max_train_rows"],
-    )  # fmt: skip
+    return own_dataset(settings, config.data_dir)
 
 
 def _row(

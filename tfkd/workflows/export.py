@@ -8,11 +8,11 @@ from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.compression import parity
 from tfkd.config import ExportConfig
-from tfkd.data import sources
 from tfkd.errors import ArtifactError
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
 from tfkd.workflows.benchmark import first_texts
+from tfkd.workflows.preparation import own_dataset
 
 PARITY_TEXTS = 500
 
@@ -70,11 +70,8 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
                 "replace it, or give another --output-dir."
             )
     classifier = TextClassifier.load(run.model)
-    validation = sources.load(
-        settings["dataset"], config.data_dir, settings["validation_fraction"], settings["seed"],
-        settings["max_train_rows"],
-    ).splits["validation"]  # fmt: skip
-    texts = first_texts(validation, PARITY_TEXTS)
+    dataset = own_dataset(settings, config.data_dir)
+    texts = first_texts(dataset.splits["validation"], PARITY_TEXTS)
     return export_files(run.model, classifier, texts, config, folder, progress)
 
 

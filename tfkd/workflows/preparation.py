@@ -1,14 +1,17 @@
 """What every training verb does first: find the data, check every row, tokenize once."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from tfkd.artifacts import fingerprint
+from tfkd.artifacts import RunFolder, fingerprint
 from tfkd.config import DataConfig
 from tfkd.data import sources, tokens
 from tfkd.data.checks import SplitSummary, check
 from tfkd.data.examples import Dataset
 from tfkd.data.tokens import Tokens
+from tfkd.errors import ArtifactError
 from tfkd.models.tokenizers import Tokenizer
 from tfkd.progress import Progress
 
@@ -55,6 +58,29 @@ class Material:
                 for name, summary in self.summaries.items()
             },
         }
+
+
+def own_dataset(settings: Mapping[str, Any], data_dir: Path | None) -> Dataset:
+    """The data set of a run's `config.json`, split as it was for the run."""
+    return sources.load(
+        settings["dataset"], data_dir, settings["validation_fraction"], settings["seed"],
+        settings["max_train_rows"],
+    )  # fmt: skip
+
+
+def finished(run: RunFolder) -> RunFolder:
+    """The run, when it came to its end.
+
+    Raises:
+        ArtifactError: The folder is no run, or one that is not finished.
+    """
+    run.read_config()
+    if not run.is_finished:
+        raise ArtifactError(
+            f"Expected a finished run. Received: {run.path}, which has no metrics.json yet. "
+            "Start its command again; it goes on where it stopped."
+        )
+    return run
 
 
 def prepare(config: DataConfig, runs: Path, progress: Progress) -> Material:

@@ -15,7 +15,7 @@ from tfkd.distillation.tensorboard import RunLog
 from tfkd.evaluation import metrics, report
 from tfkd.evaluation.verdict import Comparison, compare, compare_scores
 from tfkd.models.classifier import TextClassifier
-from tfkd.workflows.arms import training_record
+from tfkd.workflows.arms import file_logits, training_record
 from tfkd.workflows.export import ExportResult
 from tfkd.workflows.page import run_page
 from tfkd.workflows.preparation import Material
@@ -96,7 +96,8 @@ def finish(
     for name, arm in arms.items():
         logits[name] = arm.logits(material.tokens("test", arm.tokenizer))
     for recipe, path in exported.paths.items():
-        logits[recipe] = _file_logits(LiteRTModel(path), arms["student"], material)
+        tokens = material.tokens("test", arms["student"].tokenizer)
+        logits[recipe] = file_logits(LiteRTModel(path), tokens, material.progress)
     rows = _rows(config, material, teacher, arms, logits, costs)
     comparisons, sentences = _comparisons(material, teacher, logits, config)
     result = DistillResult(
@@ -122,19 +123,6 @@ def finish(
         },
     )
     return result
-
-
-def _file_logits(model: LiteRTModel, student: TextClassifier, material: Material) -> np.ndarray:
-    """A file's logits on the test split, from the student's own tokens."""
-    tokens = material.tokens("test", student.tokenizer)
-    logits = np.zeros((len(tokens), len(student.label_names)), np.float32)
-    with material.progress.task(f"test {model.path.name}", len(tokens)) as task:
-        for start in range(0, len(tokens), 256):
-            rows = np.arange(start, min(start + 256, len(tokens)))
-            arrays = tokens.arrays(rows)
-            logits[rows] = model.predict_encoded({n: arrays[n] for n in student.input_names})
-            task.advance(len(rows))
-    return logits
 
 
 def _rows(
