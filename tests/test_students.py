@@ -69,11 +69,11 @@ def test_order_of_words_counts(student):
 
 def test_cnn_parameter_count():
     table = VOCABULARY_SIZE * WIDTH
-    kernels = sum(size * WIDTH * UNITS + UNITS for size in (2, 3, 4))
-    head = 3 * UNITS * NUM_OUTPUTS + NUM_OUTPUTS
-    assert STUDENTS["cnn"]().count_params() == table + kernels + head
-    # The size a user gets: 8,000 words of 128, 128 detectors of each length, 4 classes.
-    assert build_cnn(8000, 4).count_params() == 8000 * 128 + 9 * 128 * 128 + 3 * 128 + 384 * 4 + 4
+    convolution = 3 * WIDTH * UNITS + UNITS
+    head = UNITS * NUM_OUTPUTS + NUM_OUTPUTS
+    assert STUDENTS["cnn"]().count_params() == table + convolution + head
+    # The size a user gets: 8,000 words of 128, 512 detectors of three tokens, 4 classes.
+    assert build_cnn(8000, 4).count_params() == 8000 * 128 + (3 * 128 * 512 + 512) + 512 * 4 + 4
 
 
 def test_bilstm_parameter_count():

@@ -1,19 +1,20 @@
-"""A convolutional student: n-gram detectors over a token table, the strongest answer of each kept.
+"""A convolutional student: detectors of three tokens in a row, the strongest answer of each kept.
 
-Kim, 2014 (https://arxiv.org/abs/1408.5882). It knows no order beyond its widest kernel;
-its figures beside BERT-tiny's are in the README.
+After Kim, 2014 (https://arxiv.org/abs/1408.5882), with one kernel size: on held-out rows of ag_news
+many detectors of three tokens were better than fewer of two, three and four. It knows no order
+beyond its kernel; its figures beside BERT-tiny's are in the README.
 """
 
 import keras
 
 from tfkd.models.pooling import pool
 
-KERNEL_SIZES = (2, 3, 4)
+KERNEL_SIZE = 3
 
 
 def build_cnn(
-    vocabulary_size: int, num_outputs: int, width: int = 128, filters: int = 128,
-    dropout: float = 0.3,
+    vocabulary_size: int, num_outputs: int, width: int = 128, filters: int = 512,
+    table_dropout: float = 0.1, dropout: float = 0.3,
 ) -> keras.Model:  # fmt: skip
     """The untrained model.
 
@@ -21,8 +22,9 @@ def build_cnn(
         vocabulary_size: Integer. Rows of the token table.
         num_outputs: Integer. Width of the logits.
         width: Integer. Columns of the token table.
-        filters: Integer. Detectors of each kernel size.
-        dropout: Float. Share of inputs dropped before the convolutions and before the logits.
+        filters: Integer. Detectors.
+        table_dropout: Float. Share of inputs dropped before the convolution.
+        dropout: Float. Share of inputs dropped before the logits.
 
     Returns:
         Functional model: `token_ids`, `padding_mask` (int32 `[batch, length]`) to logits.
@@ -32,14 +34,11 @@ def build_cnn(
     vectors = keras.layers.Embedding(vocabulary_size, width, name="token_embedding")(token_ids)
     # A kernel at the end of a text must see zeros, not the table's row of the padding token.
     vectors = vectors * keras.ops.expand_dims(keras.ops.cast(padding_mask, "float32"), -1)
-    vectors = keras.layers.Dropout(dropout)(vectors)
-    found = [
-        keras.layers.Conv1D(
-            filters, size, padding="same", activation="relu", name=f"ngrams_{size}"
-        )(vectors)
-        for size in KERNEL_SIZES
-    ]
-    pooled = pool(keras.layers.Concatenate()(found), padding_mask, "max")
+    vectors = keras.layers.Dropout(table_dropout)(vectors)
+    found = keras.layers.Conv1D(
+        filters, KERNEL_SIZE, padding="same", activation="relu", name="trigrams"
+    )(vectors)
+    pooled = pool(found, padding_mask, "max")
     logits = keras.layers.Dense(num_outputs, dtype="float32", name="logits")(
         keras.layers.Dropout(dropout)(pooled)
     )
