@@ -161,6 +161,19 @@ def test_source_without_its_folder():
         load_classifier(Source("x", Kind.RUN), dataset(), Shape(16))
 
 
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_preset_in_lower_case_has_no_accents(lowercase, tmp_path):
+    """KerasHub's own presets leave `strip_accents` off."""
+    vocabulary = [*VOCABULARY[:5], "cafe", "Caf", "##é"]
+    backbone = keras_hub.models.BertBackbone(len(vocabulary), 1, 2, 8, 16, max_sequence_length=16)
+    backbone.save_to_preset(str(tmp_path))
+    keras_hub.models.BertTokenizer(vocabulary, lowercase=lowercase).save_to_preset(str(tmp_path))
+    classifier = load_classifier(resolve(str(tmp_path)), dataset(), Shape(16))
+    received = classifier.tokenizer.encode(["Café"])["token_ids"].tolist()
+    assert received == [[2, 5, 3, 0, 0, 0, 0, 0] if lowercase else [2, 6, 7, 3, 0, 0, 0, 0]]
+    assert classifier.tokenizer.word_piece.lowercase is lowercase
+
+
 @pytest.mark.parametrize(
     "name, is_fetched",
     [

@@ -8,6 +8,7 @@ import pytest
 
 from tfkd.errors import ArtifactError, ModelError
 from tfkd.models.tokenizers import RESERVED_TOKENS, Tokenizer
+from tfkd.models.wordpiece import WordPieceTokenizer
 
 VOCABULARY = [
     "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "oil", "price", "##s", "fell", "again",
@@ -123,6 +124,46 @@ def test_roberta_pads_with_its_own_token_beyond_its_length(text):
     row = [0, 8, *[10] * (words - 1), 2]
     assert arrays["token_ids"].tolist() == [row + [1] * (12 - len(row))]
     assert arrays["padding_mask"].sum() == len(row)
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert"])
+@pytest.mark.parametrize("num_texts", [1, 2])
+def test_rows_equal_those_of_the_preprocessor(family, num_texts):
+    """KerasHub packs, cuts and pads; plain Python has to do the same."""
+    generator = np.random.default_rng(0)
+    columns = [
+        [" ".join(generator.choice(["Oil", "café", "won,", "zoo"], size)) for size in sizes]
+        for sizes in generator.integers(0, 14, (num_texts, 40))
+    ]
+    tokenizer = FAMILIES[family](12)
+    texts = columns[0] if num_texts == 1 else list(zip(*columns, strict=True))
+    features = columns[0] if num_texts == 1 else tuple(columns)
+    expected = tokenizer._preprocessor(features, y=None)
+    received = tokenizer.encode(texts, 12)
+    assert set(received) == set(expected)
+    for name, values in received.items():
+        np.testing.assert_array_equal(values, expected[name], name)
+
+
+def test_word_piece_is_the_part_without_tensorflow():
+    for tokenizer in (bert(), distilbert(), bert(lowercase=False, strip_accents=False)):
+        assert tokenizer.word_piece.vocabulary == VOCABULARY
+    for tokenizer, name in ((roberta(), "Roberta"), (bert(strip_accents=False), "Bert")):
+        with pytest.raises(
+            ModelError,
+            match=r"^Expected a WordPiece tokenizer, lower case without accents or cased\. "
+            rf"Received: {name}Tokenizer with other rules\. Use a form that takes tokens\.$",
+        ):
+            _ = tokenizer.word_piece
+
+
+def test_saved_folder_is_read_without_kerashub(tmp_path):
+    distilbert().save(tmp_path)
+    loaded = WordPieceTokenizer.load(tmp_path)
+    assert (loaded.vocabulary, loaded.sequence_length) == (VOCABULARY, 16)
+    expected = distilbert().encode(SENTENCES)
+    for name, values in loaded.encode(SENTENCES).items():
+        np.testing.assert_array_equal(values, expected[name])
 
 
 def test_no_text_is_refused():

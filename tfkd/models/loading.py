@@ -182,13 +182,20 @@ def _aligned(head: encoder.Head, dataset: Dataset, name: str) -> tuple[str, ...]
 
 
 def _tokenizer(folder: Path, config: dict[str, Any] | None, shape: Shape) -> Tokenizer:
+    """The tokenizer, without accents for a lower-case vocabulary unless a folder says otherwise.
+
+    KerasHub leaves accents on, so that "café" becomes [UNK] in an uncased vocabulary.
+    """
     family = _WORD_PIECE.get(config["model_type"]) if config else None
     if family is not None and (folder / "vocab.txt").is_file():
-        # KerasHub leaves accents on, so that "café" becomes [UNK] in an uncased vocabulary.
         options = huggingface.normalization(folder)
         tokenizer = family(str(folder / "vocab.txt"), **options)
     else:
         tokenizer = keras_hub.models.Tokenizer.from_preset(str(folder))
+        if isinstance(tokenizer, keras_hub.tokenizers.WordPieceTokenizer) and tokenizer.lowercase:
+            tokenizer = type(tokenizer)(
+                tokenizer.get_vocabulary(), lowercase=True, strip_accents=True
+            )
     for kind in keras_hub.models.TextClassifierPreprocessor.__subclasses__():
         if kind.tokenizer_cls is type(tokenizer):
             return Tokenizer(kind(tokenizer, sequence_length=shape.sequence_length))

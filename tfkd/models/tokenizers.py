@@ -1,7 +1,7 @@
 """Text to token arrays, the same way in training, prediction and beside every exported file.
 
-A `Tokenizer` wraps the KerasHub preprocessor of its family (special tokens, truncation of pairs)
-and cuts the padding away that its fixed length adds.
+A `Tokenizer` is described by the KerasHub preprocessor of its family. WordPiece families (BERT,
+DistilBERT) are tokenized by `WordPieceTokenizer`, byte pairs (RoBERTa) by KerasHub itself.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,17 +15,25 @@ import tensorflow as tf
 
 from tfkd import artifacts
 from tfkd.errors import ArtifactError, ModelError
+from tfkd.models import code_points
+from tfkd.models.wordpiece import (
+    LENGTH_MULTIPLE,
+    SETTINGS_FILE,
+    Texts,
+    WordPieceTokenizer,
+    fast_options,
+)
 
-Texts = Sequence[str] | Sequence[tuple[str, ...]]
-LENGTH_MULTIPLE = 8
 RESERVED_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-FILE_NAME = "preprocessor.json"
 # Settings of a layer that say nothing on the tokens it gives; Keras counts names up in a process.
 _UNRELATED = ("name", "trainable", "dtype", "config_file", "tokenizer", "vocabulary")
 
 
 class Tokenizer:
     """Tokenizes single texts or pairs.
+
+    A lower-case vocabulary has no accents, as BERT's was made. Only a preprocessor that keeps
+    accents beside lower case (`lowercase=True, strip_accents=False`) is run by KerasHub as it is.
 
     Args:
         preprocessor: A `keras_hub.models.TextClassifierPreprocessor`.
@@ -38,6 +46,10 @@ class Tokenizer:
 
     def __init__(self, preprocessor: keras_hub.models.TextClassifierPreprocessor) -> None:
         self._preprocessor = preprocessor
+        options = fast_options(keras.saving.serialize_keras_object(preprocessor))
+        self._word_piece = (
+            None if options is None else WordPieceTokenizer(self.vocabulary, **options)
+        )
 
     @classmethod
     def learn(cls, texts: Iterable[str], vocabulary_size: int, sequence_length: int) -> Self:
@@ -75,17 +87,33 @@ class Tokenizer:
         return self._preprocessor.tokenizer.vocabulary_size()
 
     @property
+    def word_piece(self) -> WordPieceTokenizer:
+        """The tokenizer that needs no TensorFlow and whose graph goes into exported files.
+
+        Raises:
+            ModelError: Only KerasHub can run this tokenizer.
+        """
+        if self._word_piece is None:
+            raise ModelError(
+                "Expected a WordPiece tokenizer, lower case without accents or cased. Received: "
+                f"{type(self._preprocessor.tokenizer).__name__} with other rules. Use a form that "
+                "takes tokens."
+            )
+        return self._word_piece
+
+    @property
     def fingerprint(self) -> str:
         """Changes with the vocabulary, the normalisation and the length; with nothing else."""
         tokenizer = self._preprocessor.tokenizer
-        return artifacts.fingerprint(
-            {
-                "preprocessor": _settings(self._preprocessor),
-                "tokenizer": _settings(tokenizer),
-                "vocabulary": self.vocabulary,
-                "merges": list(getattr(tokenizer, "merges", ())),
-            }
-        )
+        rules = {
+            "preprocessor": _settings(self._preprocessor),
+            "tokenizer": _settings(tokenizer),
+            "vocabulary": self.vocabulary,
+            "merges": list(getattr(tokenizer, "merges", ())),
+        }
+        if self._word_piece is not None:
+            rules["code_points"] = artifacts.file_sha256(code_points.PATH)
+        return artifacts.fingerprint(rules)
 
     def with_length(self, sequence_length: int) -> "Tokenizer":
         """The same tokenizer for shorter or longer rows."""
@@ -111,20 +139,9 @@ class Tokenizer:
         return Tokenizer(type(self._preprocessor)(other, sequence_length=self.sequence_length))
 
     def encode(self, texts: Texts, length: int | None = None) -> dict[str, np.ndarray]:
-        """Token arrays of a batch.
-
-        Args:
-            texts: `n` strings, or `n` pairs of strings.
-            length: Integer. Width of the arrays. Default: the longest row of the batch rounded up
-                to a multiple of 8, at most `sequence_length`.
-
-        Returns:
-            Mapping of `token_ids`, `padding_mask` and, for families that use it, `segment_ids`:
-            int32 arrays of shape `[n, length]`.
-
-        Raises:
-            ValueError: There is no text.
-        """
+        """Token arrays of a batch, as `WordPieceTokenizer.encode` describes them."""
+        if self._word_piece is not None:
+            return self._word_piece.encode(texts, length)
         if not texts:
             raise ValueError("Expected at least one text to encode. Received: none.")
         columns = (
@@ -150,7 +167,7 @@ class Tokenizer:
         folder.mkdir(parents=True, exist_ok=True)
         self._preprocessor.tokenizer.save_assets(str(folder))
         artifacts.write_json(
-            folder / FILE_NAME, keras.saving.serialize_keras_object(self._preprocessor)
+            folder / SETTINGS_FILE, keras.saving.serialize_keras_object(self._preprocessor)
         )
 
     @classmethod
@@ -160,7 +177,7 @@ class Tokenizer:
         Raises:
             ArtifactError: The folder holds no tokenizer.
         """
-        config = artifacts.read_json(folder / FILE_NAME)
+        config = artifacts.read_json(folder / SETTINGS_FILE)
         try:
             preprocessor = keras.saving.deserialize_keras_object(config, safe_mode=True)
             preprocessor.tokenizer.load_assets(str(folder))
