@@ -1,0 +1,96 @@
+"""The SavedModel that the LiteRT converter reads: one batch-1 signature for each text length.
+
+BERT-family students go the lean way (`tfkd.compression.graph`); every other model is traced as
+Keras runs it, and the route says why.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+LEAN, PLAIN = "lean", "plain"
+SIGNATURE_PREFIX = "tokens_"
+
+
+@dataclasses.dataclass(frozen=True)
+class Route:
+    """How a model became a SavedModel.
+
+    Attributes:
+        name: "lean", or "plain" for the graph that Keras itself runs.
+        reason: Why it is plain, as an end of a sentence; empty for lean.
+    """
+
+    name: str
+    reason: str = ""
+
+
+def write_saved_model(
+    classifier: Any,
+    lengths: Sequence[int],
+    folder: Path | str,
+    mask_bias: float = -100.0,
+    whole_last_layer: bool = False,
+    output: str = "logits",
+) -> Route:
+    """Writes the model of a classifier with the signatures `tokens_<length>`.
+
+    A signature takes the model's own inputs as int32 `[1, length]` and gives `output`, float32
+    `[1, num_outputs]`.
+
+    Args:
+        classifier: `TextClassifier`.
+        lengths: Integers. Tokens of a text, padding included; one signature each.
+        folder: Path. Where the SavedModel goes.
+        mask_bias: Float. See `LeanGraph`; the plain route has Keras' own.
+        whole_last_layer: Boolean. See `LeanGraph`; the plain route always computes it whole.
+        output: String. "logits", or "scores": probabilities, for regression the score itself.
+
+    Returns:
+        The `Route` taken.
+
+    Example:
+
+    ```python
+    write_saved_model(student, (32, 64, 128), folder)  # Route(name="lean", reason="")
+    ```
+    """
+    import tensorflow as tf
+
+    from tfkd.compression import graph
+
+    reason = graph.why_not_lean(classifier.model)
+    if reason is not None:
+        _write_plain(classifier, lengths, folder, output)
+        return Route(PLAIN, reason)
+    lean = graph.LeanGraph(
+        classifier.model, classifier.num_texts, mask_bias, classifier.task, whole_last_layer,
+        num_positions=max(lengths),
+    )  # fmt: skip
+    signatures = {
+        f"{SIGNATURE_PREFIX}{length}": lean.endpoint(length, output) for length in lengths
+    }
+    tf.saved_model.save(lean, str(folder), signatures)
+    return Route(LEAN)
+
+
+def _write_plain(classifier: Any, lengths: Sequence[int], folder: Path | str, output: str) -> None:
+    """The graph that Keras runs, at static shapes."""
+    import keras
+    import tensorflow as tf
+
+    from tfkd.compression.graph import SCORES
+
+    def answer(inputs: dict[str, Any]) -> dict[str, Any]:
+        logits = classifier.model(inputs, training=False)
+        return {output: logits if output == "logits" else SCORES[classifier.task](logits)}
+
+    archive = keras.export.ExportArchive()
+    archive.track(classifier.model)
+    for length in lengths:
+        specs = {
+            name: tf.TensorSpec([1, length], tf.int32, name=name) for name in classifier.input_names
+        }
+        archive.add_endpoint(f"{SIGNATURE_PREFIX}{length}", answer, input_signature=[specs])
+    archive.write_out(str(folder), verbose=False)
