@@ -26,6 +26,17 @@ def test_defaults_of_a_data_set_outside_the_catalogue(tmp_path):
     assert default_model("ag_news", "student") == "bert_tiny_en_uncased"
 
 
+@pytest.mark.parametrize("cut", [{"vocabulary_size": 8000}, {"min_count": 2}])
+def test_only_a_size_word_has_its_vocabulary_cut(cut, tmp_path):
+    choose(DistillConfig(dataset="demo", student="cnn", **cut))
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "model.safetensors").touch()
+    config = DistillConfig(dataset="demo", student=str(tmp_path), **cut)
+    message = f"^Expected a student by size word, .* Received: {tmp_path}, which brings its own"
+    with pytest.raises(ConfigError, match=message):
+        choose(config)
+
+
 def test_slug(tmp_path):
     (tmp_path / "reviews").mkdir()
     (tmp_path / "mail.csv.gz").touch()

@@ -121,6 +121,31 @@ def test_wider_table_is_reduced():
     np.testing.assert_array_equal(table_of(student), reduce_table(table_of(teacher), 8))
 
 
+@pytest.mark.parametrize("width", [8, 16])
+def test_smaller_vocabulary_starts_from_its_rows_of_the_whole_table(width):
+    """Each token starts as it would beside all others."""
+    rows = np.array([0, 1, 2, 5, 7, 30, WORDS - 1])
+    teacher, student, whole = bert(width=width), bert(words=len(rows), seed=1), MODELS["cnn"]()
+    assert start_table(whole, teacher) is True
+    assert start_table(student, teacher, rows) is True
+    np.testing.assert_array_equal(table_of(student), table_of(whole)[rows])
+
+
+def test_all_rows_are_the_whole_table():
+    teacher, one, other = bert(width=16), MODELS["cnn"](), MODELS["cnn"]()
+    assert start_table(one, teacher) is True
+    assert start_table(other, teacher, np.arange(WORDS)) is True
+    np.testing.assert_array_equal(table_of(one), table_of(other))
+
+
+@pytest.mark.parametrize("num_rows", [WORDS - 1, WORDS + 1])
+def test_rows_that_do_not_fit_leave_the_student_alone(num_rows):
+    student = MODELS["cnn"]()
+    before = table_of(student)
+    assert start_table(student, bert(words=WORDS + 1), np.arange(num_rows)) is False
+    np.testing.assert_array_equal(table_of(student), before)
+
+
 @pytest.mark.parametrize("teacher", [{"words": WORDS + 1}, {"width": 4}], ids=["words", "width"])
 def test_table_that_does_not_fit_leaves_the_student_alone(teacher):
     student = MODELS["cnn"]()

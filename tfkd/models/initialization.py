@@ -1,7 +1,7 @@
 """A student's start from its teacher: the token table by PCA, and layers where widths agree.
 
-Both need the same vocabulary. A fresh table learns little from the rare words of a small data set;
-the teacher's has seen them.
+The student's tokens must be among the teacher's. A fresh table learns little from the rare words
+of a small data set; the teacher's has seen them.
 """
 
 import keras
@@ -39,16 +39,25 @@ def reduce_table(table: np.ndarray, width: int) -> np.ndarray:
     return (reduced * (TABLE_STANDARD_DEVIATION / reduced.std())).astype(np.float32)
 
 
-def start_table(student: keras.Model, teacher: keras.Model) -> bool:
-    """Starts the student's token table from the teacher's. False when the tables do not fit."""
+def start_table(student: keras.Model, teacher: keras.Model, rows: np.ndarray | None = None) -> bool:
+    """Starts the student's token table from the teacher's. False when the tables do not fit.
+
+    Args:
+        student: `keras.Model` whose table is set.
+        teacher: `keras.Model` whose table is read.
+        rows: Integers, shape `[student_vocabulary_size]`. The teacher's rows of the student's
+            tokens. Default: both have the same vocabulary.
+    """
     source, target = token_table(teacher), token_table(student)
     if source is None or target is None:
         return False
-    rows, width = target.embeddings.shape
-    if source.embeddings.shape[0] != rows or source.embeddings.shape[1] < width:
-        return False
     table = np.asarray(source.embeddings)
-    target.embeddings.assign(table if table.shape[1] == width else reduce_table(table, width))
+    num_tokens, width = target.embeddings.shape
+    if num_tokens != (len(table) if rows is None else len(rows)) or table.shape[1] < width:
+        return False
+    # Reduced before it is cut: a token starts the same, whatever other tokens stay.
+    reduced = table if table.shape[1] == width else reduce_table(table, width)
+    target.embeddings.assign(reduced if rows is None else reduced[rows])
     return True
 
 

@@ -5,10 +5,10 @@ A typo or a hub that cannot be reached is said in a second or two, not after eig
 
 from pathlib import Path
 
-from tfkd.config import TrainingConfig
+from tfkd.config import DistillConfig, TrainingConfig
 from tfkd.data import catalog, sources
 from tfkd.errors import ConfigError
-from tfkd.models.checkpoints import Source, resolve
+from tfkd.models.checkpoints import Kind, Source, resolve
 
 # Setting that names a model, and the catalogue's default for it.
 ROLES = {"model": "teacher", "student": "student", "teacher": "teacher"}
@@ -31,13 +31,27 @@ def choose(config: TrainingConfig) -> dict[str, Source]:
     """The models of a training verb by the setting that names them.
 
     Raises:
+        ConfigError: The student's vocabulary is to be cut, and it brings its own.
         ModelError: A model is unknown or cannot be had.
     """
     roles = {setting: role for setting, role in ROLES.items() if hasattr(config, setting)}
-    return {
+    found = {
         setting: resolve(getattr(config, setting) or default_model(config.dataset, role))
         for setting, role in roles.items()
     }
+    if isinstance(config, DistillConfig):
+        _check_vocabulary(config, found["student"])
+    return found
+
+
+def _check_vocabulary(config: DistillConfig, student: Source) -> None:
+    is_cut = config.vocabulary_size is not None or config.min_count is not None
+    if is_cut and student.kind is not Kind.SIZE:
+        raise ConfigError(
+            "Expected a student by size word, such as bert_tiny, to cut the vocabulary of. "
+            f"Received: {student.name}, which brings its own. Leave out --vocabulary-size and "
+            "--min-count."
+        )
 
 
 def slug(dataset: str) -> str:
