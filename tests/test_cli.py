@@ -14,11 +14,13 @@ from rich.table import Table
 
 import tfkd
 from tfkd.cli import verbs
-from tfkd.config import VERBS, DistillConfig, ExportConfig
+from tfkd.config import FORMAT_NAMES, RECIPE_NAMES, VERBS, DistillConfig, ExportConfig
 from tfkd.errors import DatasetError
 from tfkd.options import parameters, resolve
 
-ALL_VERBS = ["finetune", "distill", "evaluate", "export", "benchmark", "predict", "list"]
+ALL_VERBS = [
+    "finetune", "distill", "evaluate", "quantize", "export", "benchmark", "predict", "list",
+]  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,7 +185,7 @@ def test_runs_are_positional_and_many():
             ["fly"],
             2,
             "Expected a verb. Received: `fly`. "
-            "Known: finetune, distill, evaluate, export, benchmark, predict, list.",
+            "Known: finetune, distill, evaluate, quantize, export, benchmark, predict, list.",
         ),
         (
             ["distill", "--temprature", "3"],
@@ -206,8 +208,8 @@ def test_runs_are_positional_and_many():
         (
             ["export", "run", "--recipe", "dynamic_int"],
             1,
-            "Expected `recipes` to be one of float32, dynamic_int8. "
-            "Received: recipes='dynamic_int'. Did you mean `dynamic_int8`?",
+            "Expected `recipes` to be one of float32, float16, dynamic_int8, static_int8, int16x8, "
+            "int4_tables, int4. Received: recipes='dynamic_int'. Did you mean `dynamic_int8`?",
         ),
         (
             ["distill", "--config", "no.toml"],
@@ -217,7 +219,8 @@ def test_runs_are_positional_and_many():
         (
             ["list", "recipe"],
             1,
-            "Expected datasets, models or recipes. Received: `recipe`. Did you mean `recipes`?",
+            "Expected datasets, models, recipes or formats. Received: `recipe`. Did you mean "
+            "`recipes`?",
         ),
         (
             ["predict", "no_such_run", "text"],
@@ -291,9 +294,10 @@ def test_list_shows_names_as_tables_and_as_json():
     assert {"bert_tiny", "bert_base", "bilstm", "cnn"} <= {row["name"] for row in rows}
     assert all(row["name"] in table.stdout for row in rows)
     everything = json.loads(run("list", "--json").stdout)
-    assert list(everything) == ["datasets", "models", "recipes"]
+    assert list(everything) == ["datasets", "models", "recipes", "formats"]
     assert {"demo", "ag_news", "emotion"} <= {row["name"] for row in everything["datasets"]}
-    assert [row["name"] for row in everything["recipes"]] == ["float32", "dynamic_int8"]
+    assert [row["name"] for row in everything["recipes"]] == list(RECIPE_NAMES)
+    assert [row["name"] for row in everything["formats"]] == list(FORMAT_NAMES[1:])
 
 
 def test_help_takes_less_than_half_a_second():

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tfkd.config import (
-    RECIPE_NAMES,
     VERBS,
     BenchmarkConfig,
     DistillConfig,
@@ -17,6 +16,7 @@ from tfkd.config import (
     ExportConfig,
     FinetuneConfig,
     PredictConfig,
+    QuantizeConfig,
     read_toml,
 )
 from tfkd.errors import ConfigError
@@ -26,6 +26,7 @@ SAMPLES = {
     "finetune": FinetuneConfig(dataset="demo", model="bert_mini", learning_rate=1e-3),
     "distill": DistillConfig(dataset="demo", temperature=4.0, output_dir=Path("out")),
     "evaluate": EvaluateConfig(run=Path("run"), dataset="demo", split="train"),
+    "quantize": QuantizeConfig(run=Path("run"), recipes=("all",), max_mb=3, max_drop=0.5),
     "export": ExportConfig(run=Path("run"), lengths=(16, 32), recipes=("float32",)),
     "benchmark": BenchmarkConfig(runs=(Path("a"), Path("b")), threads=2),
     "predict": PredictConfig(run=Path("run"), recipe="dynamic_int8"),
@@ -66,9 +67,9 @@ def exactly(text: str) -> str:
             "Received: schedule='cosin'. Did you mean `cosine`?",
         ),
         (
-            {"recipes": ("float32", "int8")},
-            "Expected `recipes` to be one of float32, dynamic_int8. Received: recipes='int8'. "
-            "Did you mean `dynamic_int8`?",
+            {"recipes": ("float32", "dynamc_int8")},
+            "Expected `recipes` to be one of float32, float16, dynamic_int8, static_int8, int16x8, "
+            "int4_tables, int4. Received: recipes='dynamc_int8'. Did you mean `dynamic_int8`?",
         ),
     ],
 )
@@ -133,7 +134,7 @@ def test_defaults():
     config = DistillConfig(dataset="demo")
     assert (config.temperature, config.student_loss_weight) == (2.0, 0.3)
     assert config.control is True
-    assert config.recipes == RECIPE_NAMES
+    assert config.recipes == ("float32", "dynamic_int8")
 
 
 def test_replace_checks_again_and_leaves_the_original():

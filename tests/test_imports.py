@@ -32,7 +32,17 @@ OWNERS = {
     "click": ["cli.py", "options.py"],
     "tensorflow_datasets": ["data/sources.py", "data/builders.py"],
     "keras_hub": ["models/"],
-    "ai_edge_litert": ["compression/litert.py"],
+    "ai_edge_litert": [
+        "compression/litert.py",
+        "compression/clients.py",
+        "compression/flatbuffer.py",
+        "compression/operators.py",
+        "compression/quantizer.py",
+        "compression/metadata.py",
+    ],
+    "ai_edge_quantizer": ["compression/quantizer.py"],
+    "flatbuffers": ["compression/metadata.py", "compression/flatbuffer.py"],
+    "tensorflow_text": ["models/text_graph.py", "compression/clients.py"],
     "tensorflow_model_optimization": ["compression/mirror.py", "compression/qat.py"],
     "tf_keras": ["compression/mirror.py", "compression/qat.py"],
 }

@@ -1,20 +1,28 @@
+import dataclasses
 import json
+import shutil
 
 import keras
 import numpy as np
 import pytest
 
 from tfkd import artifacts
-from tfkd.compression import recipes
+from tfkd.compression import flatbuffer, recipes
+from tfkd.compression.calibration import Calibration
 from tfkd.compression.litert import LiteRTModel
-from tfkd.compression.parity import check_parity, export
+from tfkd.compression.parity import check_file, check_parity, export, is_kept
 from tfkd.compression.recipes import Recipe
-from tfkd.errors import ConversionError
+from tfkd.errors import ArtifactError, ConversionError
+from tfkd.models.bilstm import build_bilstm
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.tokenizers import Tokenizer
 
-RECIPE = Recipe("test", "For tests.", "Never.", False, 0.75, 0.5, 0.25)
+RECIPE = Recipe(
+    name="test", summary="For tests.", when_to_use="Never.", minimum_agreement=0.75,
+    maximum_logit_difference=0.5, maximum_score_difference=0.25,
+)  # fmt: skip
 LOGITS = np.array([[2.0, 1.0, 0.0], [0.0, 3.0, -1.0], [-1.0, 0.0, 1.0], [5.0, 0.0, 0.0]])
+BOTH = ("float32", "dynamic_int8")
 WORDS = "a the river bank harbour bridge boat rises falls under over again night rain".split()
 
 
@@ -130,11 +138,13 @@ def gated(tmp_path_factory):
     """An export whose int8 file is asked for more than int8 can give: the gate must part them."""
     folder = tmp_path_factory.mktemp("run") / "student"
     classifier = saved_classifier(folder, scale=3.0)
-    strict = recipes.Recipe("dynamic_int8", "", "", True, 0.98, 1e-4, 1e-4)
+    strict = dataclasses.replace(
+        recipes.find("dynamic_int8"), maximum_logit_difference=1e-4, maximum_score_difference=1e-4
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(recipes.RECIPES, "dynamic_int8", strict)
         with pytest.raises(ConversionError, match="dynamic_int8") as refusal:
-            export(folder, classifier, random_texts(40), lengths=(16, 48))
+            export(folder, classifier, random_texts(40), BOTH, lengths=(16, 48))
     return folder, classifier, str(refusal.value)
 
 
@@ -195,4 +205,72 @@ def test_a_model_with_nan_weights_is_refused_and_an_older_file_stays(tmp_path):
 
 def test_nothing_to_compare_on_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"^Expected at least one text to compare on\."):
-        export(tmp_path, None, [])
+        export(tmp_path, None, [], BOTH)
+
+
+def test_a_kept_file_passes_again(gated):
+    folder, classifier, _ = gated
+    report = check_file(folder / "float32.tflite", "float32", classifier, random_texts(20))
+    assert (report.passed, report.num_texts) == (True, 20)
+    assert is_kept(folder, "float32") and not is_kept(folder, "dynamic_int8")
+
+
+def corrupted(file, folder):
+    """A copy of a file with the two halves of its largest weight changed over."""
+    content = bytearray(file.read_bytes())
+    model = flatbuffer.read(bytes(content))
+    weight = max((bytes(b.data) for b in model.buffers if b.data is not None), key=len)
+    start = bytes(content).index(weight)
+    half = len(weight) // 2
+    content[start : start + len(weight)] = weight[half:] + weight[:half]
+    path = folder / file.name
+    path.write_bytes(content)
+    return path
+
+
+def test_a_file_with_a_corrupted_weight_is_refused(gated, tmp_path):
+    folder, classifier, _ = gated
+    path = corrupted(folder / "float32.tflite", tmp_path)
+    assert LiteRTModel(path, classifier.tokenizer).predict(["rain"]).shape == (1, 4)
+    with pytest.raises(
+        ConversionError,
+        match=r"^Expected from float32\.tflite agreement of at least 0\.999 and logits within "
+        r"0\.001 of the Keras model's\. Received: ",
+    ):
+        check_file(path, "float32", classifier, random_texts(20))
+
+
+def test_a_single_changed_bit_makes_a_file_another(gated, tmp_path):
+    folder, _, _ = gated
+    copy = shutil.copytree(folder, tmp_path / "student")
+    assert is_kept(copy, "float32")
+    file = copy / "float32.tflite"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    assert not is_kept(copy, "float32")
+
+
+def test_a_missing_file_is_named(gated, tmp_path):
+    _, classifier, _ = gated
+    with pytest.raises(ArtifactError, match=r"^Expected the LiteRT file .+int4\.tflite\. It does"):
+        check_file(tmp_path / "int4.tflite", "int4", classifier, random_texts(1))
+
+
+def test_a_converter_that_gives_up_leaves_no_file_and_one_line(tmp_path):
+    """No calibrator follows an LSTM's loop; when one does, `static_int8` may say so."""
+    tokenizer = Tokenizer.learn(WORDS, 60, 8)
+    model = build_bilstm(60, 2, width=4, units=4)
+    classifier = TextClassifier(model, tokenizer, "single_label", ("a", "b"))
+    classifier.save(tmp_path / "student")
+    calibration = Calibration(classifier.encode(random_texts(2)), seed=0)
+    with pytest.raises(
+        ConversionError,
+        match=r"^Expected LiteRT files of .+student\. The converter \w+( with SIG[A-Z]+)? while "
+        r"writing static_int8\.tflite: .+\. Leave that recipe or layer out\.$",
+    ):
+        export(
+            tmp_path / "student", classifier, random_texts(4), ["static_int8"],
+            output_folder=tmp_path / "files", calibration=calibration,
+        )  # fmt: skip
+    assert list((tmp_path / "files").iterdir()) == []

@@ -3,15 +3,16 @@ import dataclasses
 import pytest
 
 from tfkd.compression import recipes
+from tfkd.compression.recipes import RECIPES
 from tfkd.config import RECIPE_NAMES
 from tfkd.errors import ConfigError
 
 
 def test_the_catalog_holds_the_names_that_settings_accept():
-    assert tuple(recipes.RECIPES) == RECIPE_NAMES
+    assert tuple(RECIPES) == RECIPE_NAMES
 
 
-@pytest.mark.parametrize("name", RECIPE_NAMES)
+@pytest.mark.parametrize("name", RECIPES)
 def test_entries_are_complete_and_named_after_their_key(name):
     recipe = recipes.find(name)
     assert recipe.name == name
@@ -20,11 +21,44 @@ def test_entries_are_complete_and_named_after_their_key(name):
     assert recipe.maximum_logit_difference > 0 and recipe.maximum_score_difference > 0
 
 
-def test_only_the_int8_recipe_quantizes_and_it_may_differ_more():
-    float32, int8 = recipes.find("float32"), recipes.find("dynamic_int8")
-    assert (float32.quantizes_weights, int8.quantizes_weights) == (False, True)
-    assert float32.maximum_logit_difference < int8.maximum_logit_difference
-    assert float32.minimum_agreement > int8.minimum_agreement
+def test_what_is_stored_how():
+    assert {
+        recipe.name: (recipe.weights, recipe.tables, recipe.activations)
+        for recipe in RECIPES.values()
+    } == {
+        "float32": ("float32", "float32", "float32"),
+        "float16": ("float16", "float16", "float32"),
+        "dynamic_int8": ("int8", "int8", "float32"),
+        "static_int8": ("int8", "int8", "int8"),
+        "int16x8": ("int8", "int8", "int16"),
+        "int4_tables": ("int8", "int4", "float32"),
+        "int4": ("int4", "int4", "float32"),
+    }
+
+
+def test_integer_activations_need_calibration():
+    assert [recipe.name for recipe in RECIPES.values() if recipe.needs_calibration] == [
+        "static_int8",
+        "int16x8",
+    ]
+
+
+def test_int4_and_fixed_ranges_need_the_edge_extra():
+    assert [recipe.name for recipe in RECIPES.values() if recipe.extra == "edge"] == [
+        "static_int8",
+        "int16x8",
+        "int4_tables",
+        "int4",
+    ]
+
+
+def test_fewer_bits_may_differ_more():
+    fewer = ["float32", "float16", "dynamic_int8", "int4_tables", "int4"]
+    for many, few in zip(fewer, fewer[1:], strict=False):
+        more, less = recipes.find(many), recipes.find(few)
+        assert more.maximum_logit_difference < less.maximum_logit_difference
+        assert more.maximum_score_difference < less.maximum_score_difference
+        assert more.minimum_agreement > less.minimum_agreement
 
 
 def test_an_entry_cannot_be_changed():
@@ -35,12 +69,13 @@ def test_an_entry_cannot_be_changed():
 def test_a_misspelled_recipe_is_answered_with_the_nearest_name():
     with pytest.raises(
         ConfigError,
-        match=r"^Expected `recipe` to be one of float32, dynamic_int8\. Received: "
-        r"recipe='dynamic_int4'\. Did you mean `dynamic_int8`\?$",
+        match=r"^Expected `recipe` to be one of float32, float16, dynamic_int8, static_int8, "
+        r"int16x8, int4_tables, int4\. Received: recipe='dynamic_int4'\. Did you mean "
+        r"`dynamic_int8`\?$",
     ):
         recipes.find("dynamic_int4")
 
 
 def test_a_recipe_like_no_other_is_answered_with_the_list():
-    with pytest.raises(ConfigError, match=r"Known: float32, dynamic_int8\.$"):
+    with pytest.raises(ConfigError, match=r"Known: float32, float16, .+, int4\.$"):
         recipes.find("zip")

@@ -12,7 +12,12 @@ from typing import Any
 from tfkd.errors import ConfigError
 from tfkd.settings import Config, nearest, setting
 
-RECIPE_NAMES = ("float32", "dynamic_int8")
+RECIPE_NAMES = (
+    "float32", "float16", "dynamic_int8", "static_int8", "int16x8", "int4_tables", "int4",
+)  # fmt: skip
+DEFAULT_RECIPES = ("float32", "dynamic_int8")
+TOKENS = "tokens"
+FORMAT_NAMES = (TOKENS, "edge", "text-tflite", "saved-model")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -111,12 +116,20 @@ class DistillConfig(TrainingConfig):
         "layers of equal width (layers), random, or the most that fits (auto).",
         choices=("auto", "table", "layers", "random"),
     )
+    vocabulary_size: int | None = setting(
+        None, "Cut the student's vocabulary to at most this many tokens before it is trained.", 1
+    )
+    min_count: int | None = setting(
+        None, "Drop tokens that occur less often in the training text from its vocabulary.", 1
+    )
     temperature: float = setting(2.0, "Softens teacher and student; 1 = not at all.", 1.0, 100.0)
     student_loss_weight: float = setting(
         0.3, "Weight of the label loss; the rest goes to the teacher.", 0.0, 1.0
     )
     control: bool = setting(True, "Also train the equal student without the teacher.")
-    recipes: tuple[str, ...] = setting(RECIPE_NAMES, "LiteRT files to write.", choices=RECIPE_NAMES)
+    recipes: tuple[str, ...] = setting(
+        DEFAULT_RECIPES, "LiteRT files to write.", choices=RECIPE_NAMES
+    )
     epochs: int = setting(4, "Passes over the training rows.", 1)
     batch_size: int = setting(64, "Training examples a step.", 1)
 
@@ -139,9 +152,46 @@ class ExportConfig(Config):
     run: Path = setting(dataclasses.MISSING, "Folder written by distill or finetune.")
     data_dir: Path | None = setting(None, "Folder that holds the run's data set.")
     output_dir: Path | None = setting(None, "Where the files go. Default: the run's folder.")
-    recipes: tuple[str, ...] = setting(RECIPE_NAMES, "Files to write.", choices=RECIPE_NAMES)
-    lengths: tuple[int, ...] = setting((), "Signature lengths in tokens. Default: 32, 64, 128.")
+    format: str = setting(
+        TOKENS,
+        "LiteRT files that take tokens (tokens); with vocabulary and labels inside for MediaPipe "
+        "(edge); with the tokenizer in the graph (text-tflite); a SavedModel that takes text.",
+        choices=FORMAT_NAMES,
+    )
+    recipes: tuple[str, ...] = setting(
+        (),
+        "Files to write. Default: float32 and dynamic_int8, or the format's own.",
+        choices=RECIPE_NAMES,
+    )
+    lengths: tuple[int, ...] = setting(
+        (),
+        "Lengths in tokens. Default: 32, 64, 128 up to the student's own; for other formats that "
+        "one alone.",
+    )
     overwrite: bool = setting(False, "Replace files that are there.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class QuantizeConfig(Config):
+    """Settings of `tfkd quantize`: recipes side by side, and the one that fits a budget."""
+
+    run: Path = setting(dataclasses.MISSING, "Folder written by distill or finetune.")
+    data_dir: Path | None = setting(None, "Folder that holds the run's data set.")
+    recipes: tuple[str, ...] = setting(
+        (), "Files to write and compare. Default: all.", choices=(*RECIPE_NAMES, "all")
+    )
+    calibration_rows: int = setting(
+        200, "Training rows that recipes with calibration see, chosen by the run's seed.", 1
+    )
+    max_mb: float | None = setting(None, "Largest file allowed, in megabytes of 10^6 bytes.", 0.0)
+    max_ms: float | None = setting(
+        None, "Longest median time of one text allowed, tokenization included.", 0.0
+    )
+    max_drop: float | None = setting(
+        None, "Largest loss against the float student allowed on held-out rows, in points.", 0.0
+    )
+    overwrite: bool = setting(False, "Write files anew that are there and still fit the model.")
+    quiet: bool = setting(False, "No progress; only the result.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -170,6 +220,7 @@ VERBS: dict[str, type[Config]] = {
     "finetune": FinetuneConfig,
     "distill": DistillConfig,
     "evaluate": EvaluateConfig,
+    "quantize": QuantizeConfig,
     "export": ExportConfig,
     "benchmark": BenchmarkConfig,
     "predict": PredictConfig,

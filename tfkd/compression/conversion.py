@@ -17,16 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from tfkd import artifacts
+from tfkd.compression import quantizer
 from tfkd.compression import recipes as catalog
+from tfkd.compression.calibration import Calibration
+from tfkd.compression.saved_model import write_saved_model
 from tfkd.errors import ArtifactError, ConfigError, ConversionError
 
 DEFAULT_LENGTHS = (32, 64, 128)
 SHORTEST_LENGTH = 4
 TIMEOUT_SECONDS = 900.0
-SIGNATURE_PREFIX = "tokens_"
 _STAGE = "tfkd-stage: "
 _EXCEPTION = re.compile(r"^[\w.]*(Error|Exception|Interrupt|Exit)\b")
-_CHATTER = re.compile(r"^([IWEF]\d{4} |WARNING:|INFO:|To enable the following|\s)")
+_CHATTER = re.compile(r"^([IWEF]\d{4} |WARNING:|INFO:|To enable the following|\s|.*Warning:)")
 
 
 def signature_lengths(sequence_length: int, lengths: Sequence[int] = ()) -> tuple[int, ...]:
@@ -64,6 +66,7 @@ def convert(
     lengths: Sequence[int],
     output_folder: Path,
     timeout_seconds: float = TIMEOUT_SECONDS,
+    calibration: Calibration | None = None,
 ) -> dict[str, Path]:
     """Writes one LiteRT file for each recipe. The files are not checked: see `parity.export`.
 
@@ -76,6 +79,7 @@ def convert(
         lengths: Integers. Signature lengths; empty for the defaults of `signature_lengths`.
         output_folder: Path. Where `<recipe>.tflite` goes, whole or not at all.
         timeout_seconds: Float. After this long the child is killed.
+        calibration: `Calibration`, for recipes that need it.
 
     Returns:
         Mapping of recipe names to files.
@@ -83,7 +87,9 @@ def convert(
     Raises:
         ArtifactError: The folder holds no model.
         ConfigError: A recipe is unknown or a length does not fit the model.
-        ConversionError: The converter failed, crashed or took too long.
+        ConversionError: The converter failed, crashed or took too long, or a recipe's extra
+            package is not installed.
+        ValueError: A recipe needs calibration data and there is none.
 
     Example:
 
@@ -91,22 +97,28 @@ def convert(
     convert(Path("saved_models/demo/student"), ["float32"], (), Path("files"))
     ```
     """
-    chosen = [catalog.find(name).name for name in recipes]
+    for name in recipes:
+        quantizer.check_ready(catalog.find(name), calibration)
     description = artifacts.read_json(model_folder / "classifier.json")
     if not (model_folder / "model.keras").is_file():
         raise ArtifactError(
             f"Expected model.keras in {model_folder}. It does not exist. Give a folder written by "
             "`tfkd finetune` or `tfkd distill`."
         )
-    job = {
+    job: dict[str, Any] = {
         "model_folder": str(model_folder.resolve()),
-        "recipes": chosen,
+        "recipes": list(recipes),
         "lengths": signature_lengths(description["sequence_length"], lengths),
         "output_folder": str(output_folder.resolve()),
+        "calibration": None,
     }
-    command = [sys.executable, "-m", "tfkd.compression.conversion", json.dumps(job)]
-    run_child(command, f"LiteRT files of {model_folder}", timeout_seconds)
-    return {name: output_folder / f"{name}.tflite" for name in chosen}
+    with tempfile.TemporaryDirectory() as folder:
+        if calibration is not None:
+            job["calibration"] = str(Path(folder) / "calibration.npz")
+            calibration.save(Path(job["calibration"]))
+        command = [sys.executable, "-m", "tfkd.compression.conversion", json.dumps(job)]
+        run_child(command, f"LiteRT files of {model_folder}", timeout_seconds)
+    return {name: output_folder / f"{name}.tflite" for name in recipes}
 
 
 def run_child(command: Sequence[str], purpose: str, timeout_seconds: float) -> None:
@@ -181,6 +193,7 @@ def write_files(
     recipes: Sequence[str],
     lengths: Sequence[int],
     output_folder: Path,
+    calibration: Calibration | None = None,
     announce: Callable[[str], None] = lambda stage: None,
 ) -> dict[str, Path]:
     """The child's work, and `convert` without its safety: a crash ends the caller's process.
@@ -190,6 +203,7 @@ def write_files(
         recipes: Strings. Names of recipes.
         lengths: Integers. Signature lengths, at least one.
         output_folder: Path. Where `<recipe>.tflite` goes, whole or not at all.
+        calibration: `Calibration`, for recipes that need it.
         announce: Function. Told what is done next, so that a crash can be placed.
 
     Returns:
@@ -202,53 +216,32 @@ def write_files(
 
     announce("loading the model")
     classifier = TextClassifier.load(model_folder)
+    if calibration is not None:
+        calibration = calibration.of_inputs(classifier.input_names)
     files = {name: output_folder / f"{name}.tflite" for name in recipes}
     with tempfile.TemporaryDirectory() as folder:
-        announce("tracing the model")
-        _write_saved_model(classifier.model, classifier.input_names, lengths, folder)
+        traced: dict[float, str] = {}
         for name, file in files.items():
+            recipe = catalog.find(name)
+            bias = quantizer.mask_bias(recipe)
+            if bias not in traced:
+                announce("tracing the model")
+                traced[bias] = str(Path(folder) / str(len(traced)))
+                write_saved_model(classifier, lengths, traced[bias], bias)
             announce(f"writing {file.name}")
-            content = _litert_bytes(folder, catalog.find(name), lengths)
+            content = quantizer.litert_bytes(traced[bias], recipe, lengths, calibration)
             with artifacts.atomic_file(file) as part:
                 part.write_bytes(content)
     return files
 
 
-def _write_saved_model(
-    model: Any, input_names: Sequence[str], lengths: Sequence[int], folder: str
-) -> None:
-    """A SavedModel with a batch-1 endpoint for each length."""
-    import keras
-    import tensorflow as tf
-
-    def logits(inputs: dict[str, Any]) -> dict[str, Any]:
-        return {"logits": model(inputs, training=False)}
-
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    for length in lengths:
-        specs = {name: tf.TensorSpec([1, length], tf.int32, name=name) for name in input_names}
-        archive.add_endpoint(f"{SIGNATURE_PREFIX}{length}", logits, input_signature=[specs])
-    archive.write_out(folder, verbose=False)
-
-
-def _litert_bytes(folder: str, recipe: catalog.Recipe, lengths: Sequence[int]) -> bytes:
-    """The LiteRT file of a SavedModel."""
-    import tensorflow as tf
-
-    # Not `from_concrete_functions`: it drops Keras 3 weights without a word and gives NaN.
-    converter = tf.lite.TFLiteConverter.from_saved_model(
-        folder, signature_keys=[f"{SIGNATURE_PREFIX}{length}" for length in lengths]
-    )
-    if recipe.quantizes_weights:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    return converter.convert()
-
-
 def _main(job: dict[str, Any]) -> None:
+    calibration = None
+    if job["calibration"] is not None:
+        calibration = Calibration.load(Path(job["calibration"]))
     write_files(
         Path(job["model_folder"]), job["recipes"], job["lengths"], Path(job["output_folder"]),
-        announce=_announce,
+        calibration, _announce,
     )  # fmt: skip
 
 

@@ -21,8 +21,6 @@ FAMILIES = ("BertBackbone", "DistilBertBackbone", "RobertaBackbone", "XLMRoberta
 MASK_BIAS = -100.0
 _HEAD_LAYERS = ("pooling", "pooler", "head_dropout", "logits")
 _POOLINGS = {FirstToken: "cls", MeanPooling: "mean", MaxPooling: "max"}
-# Below any activation.
-_MASKED = -1e4
 SCORES: dict[str, Callable[..., Any]] = {
     SINGLE_LABEL: tf.nn.softmax,
     MULTI_LABEL: tf.sigmoid,
@@ -282,8 +280,9 @@ def _pooled(vectors: tf.Tensor, is_real: tf.Tensor, pooling: str) -> tf.Tensor:
     if pooling == "mean":
         total = tf.reduce_sum(is_real, axis=1, keepdims=True)
         return tf.matmul(is_real, vectors) / tf.maximum(total, 1.0)
-    hidden = (1.0 - is_real) * _MASKED
-    return tf.reduce_max(vectors + tf.transpose(hidden), axis=0, keepdims=True)
+    smallest = tf.reduce_min(vectors, axis=0, keepdims=True)
+    weights = tf.transpose(is_real)
+    return tf.reduce_max(vectors * weights + smallest * (1.0 - weights), axis=0, keepdims=True)
 
 
 def _head(model: keras.Model, backbone: Any) -> tuple[str, list[_Dense]]:

@@ -1,22 +1,22 @@
 """A LiteRT file that answers the same calls as the Keras student it was made from.
 
 The file holds one batch-1 signature for each text length; a text goes through the shortest one
-that holds it. Needs only ai-edge-litert and numpy until a text has to be tokenized.
+that holds it. Needs no TensorFlow: only ai-edge-litert and numpy, for texts too when the student
+has a WordPiece vocabulary.
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from ai_edge_litert.interpreter import Interpreter
 
-from tfkd.compression.conversion import SIGNATURE_PREFIX
+from tfkd.compression.saved_model import SIGNATURE_PREFIX
 from tfkd.errors import ArtifactError
+from tfkd.models.wordpiece import Texts, WordPieceTokenizer
 from tfkd.quiet import native_stderr_hidden
 
-Texts = Sequence[str] | Sequence[tuple[str, ...]]
 ENCODING_BATCH_SIZE = 64
 
 
@@ -27,7 +27,8 @@ class LiteRTModel:
 
     Args:
         path: Path. The `.tflite` file.
-        tokenizer: `Tokenizer`. Default: read from `tokenizer/` beside the file, when first needed.
+        tokenizer: `WordPieceTokenizer` or `Tokenizer`. Default: read from `tokenizer/` beside the
+            file, when first needed.
         threads: Integer. Threads of one prediction.
 
     Raises:
@@ -71,7 +72,9 @@ class LiteRTModel:
 
     @property
     def tokenizer(self) -> Any:
-        """The student's `Tokenizer`, never longer than the file's longest signature.
+        """The student's tokenizer, never longer than the file's longest signature.
+
+        Without TensorFlow for a WordPiece vocabulary.
 
         Raises:
             ArtifactError: No tokenizer was given and there is none beside the file.
@@ -79,10 +82,7 @@ class LiteRTModel:
         if self._tokenizer is None:
             tokenizer = self._given_tokenizer
             if tokenizer is None:
-                # Imported here so that encoded texts can be scored without TensorFlow.
-                from tfkd.models.tokenizers import Tokenizer
-
-                tokenizer = Tokenizer.load(self.path.parent / "tokenizer")
+                tokenizer = _read_tokenizer(self.path.parent / "tokenizer")
             if tokenizer.sequence_length > self.lengths[-1]:
                 tokenizer = tokenizer.with_length(self.lengths[-1])
             self._tokenizer = tokenizer
@@ -135,26 +135,6 @@ class LiteRTModel:
             logits[row] = self._runners[chosen](**inputs)["logits"][0]
         return logits
 
-    def operators(self) -> Counter[str]:
-        """How often each operator occurs in one signature, with the types of its inputs.
-
-        Bodies of loops (an LSTM's `WHILE`) are not counted.
-
-        Example:
-
-        >>> model.operators()["FULLY_CONNECTED(float32, int8)"]
-        14
-        """
-        interpreter = Interpreter(
-            str(self.path),
-            # The default would show whole parts of the graph as one DELEGATE.
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        )
-        return Counter(
-            f"{details['op_name']}({', '.join(_type_names(details['operand_types']))})"
-            for details in interpreter._get_ops_details()
-        )
-
     @staticmethod
     def _check_sizes(sizes: np.ndarray, longest: int) -> None:
         for row in np.flatnonzero(sizes > longest)[:1]:
@@ -162,6 +142,16 @@ class LiteRTModel:
                 f"Expected rows of at most {longest} tokens. Received: row {row} with "
                 f"{sizes[row]}. Cutting it here would lose its last special token: use `encode`."
             )
+
+
+def _read_tokenizer(folder: Path) -> Any:
+    tokenizer = WordPieceTokenizer.load_if_fast(folder)
+    if tokenizer is None:
+        # Byte pairs need KerasHub, which takes seconds to import.
+        from tfkd.models.tokenizers import Tokenizer
+
+        return Tokenizer.load(folder)
+    return tokenizer
 
 
 def _opened(path: Path, threads: int) -> Interpreter:
@@ -194,8 +184,3 @@ def _fitted(row: np.ndarray, length: int) -> np.ndarray:
     kept = min(length, len(row))
     fitted[0, :kept] = row[:kept]
     return fitted
-
-
-def _type_names(types: Sequence[Any]) -> list[str]:
-    """Names of numpy types; an operator's optional input that is absent has none."""
-    return [np.dtype(kind).name for kind in types if kind is not None]

@@ -10,24 +10,24 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from tfkd import artifacts
+from tfkd.compression import operators
 from tfkd.compression import recipes as catalog
-from tfkd.compression.conversion import TIMEOUT_SECONDS, convert
+from tfkd.compression.calibration import Calibration
+from tfkd.compression.comparison import ParityReport, check_parity, largest_difference
+from tfkd.compression.conversion import convert
 from tfkd.compression.litert import LiteRTModel, Texts
 from tfkd.compression.recipes import Recipe
-from tfkd.config import RECIPE_NAMES
-from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL, TASKS
+from tfkd.data.examples import SINGLE_LABEL
 from tfkd.errors import ConversionError
 
 NUM_ROWS_PER_LENGTH = 32
 NUM_FULL_ROWS = 8
 SCORING_BATCH_SIZE = 64
-# A constant score has no spread to measure a difference by; this is float32's own noise.
-_SMALLEST_ALLOWED_DIFFERENCE = 1e-5
 
 
 class Reference(Protocol):
@@ -43,63 +43,12 @@ class Reference(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class ParityReport:
-    """How near a file is to the Keras model it was made from.
-
-    Attributes:
-        recipe: Name of the recipe.
-        task: One of `tfkd.data.examples.TASKS`.
-        num_texts: Texts compared.
-        agreement: Share of texts with the same largest logit (single_label), share of label
-            decisions at probability 0.5 that are the same (multi_label), None for regression.
-        largest_logit_difference: Largest absolute difference of any logit; infinite where a logit
-            is not finite.
-        has_nan: Whether file or Keras model gave NaN or an infinite logit.
-        minimum_agreement: What the recipe asks, None for regression.
-        allowed_logit_difference: What the recipe allows.
-        size_bytes: Bytes of the file, 0 when only logits were compared.
-        difference_by_length: Signature length to the largest difference of its own rows, which are
-            padded and full ones.
-    """
-
-    recipe: str
-    task: str
-    num_texts: int
-    agreement: float | None
-    largest_logit_difference: float
-    has_nan: bool
-    minimum_agreement: float | None
-    allowed_logit_difference: float
-    size_bytes: int = 0
-    difference_by_length: Mapping[int, float] = dataclasses.field(default_factory=dict)
-
-    @property
-    def worst_difference(self) -> float:
-        """The largest difference of all, those of the signatures' own rows included."""
-        return max([self.largest_logit_difference, *self.difference_by_length.values()])
-
-    @property
-    def passed(self) -> bool:
-        """Whether the file may be kept."""
-        return (
-            not self.has_nan
-            and self.worst_difference <= self.allowed_logit_difference
-            and (self.agreement is None or self.agreement >= (self.minimum_agreement or 0.0))
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """The figures as JSON values."""
-        by_length = {str(length): value for length, value in self.difference_by_length.items()}
-        values = dataclasses.asdict(self)
-        return {**values, "difference_by_length": by_length, "passed": self.passed}
-
-
-@dataclasses.dataclass(frozen=True)
 class ExportedFile:
     """A LiteRT file that passed, and its figures."""
 
     path: Path
     report: ParityReport
+    operators: operators.OperatorReport
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,65 +60,20 @@ class _Probe:
     logits: np.ndarray
 
 
-def check_parity(
-    reference_logits: np.ndarray, logits: np.ndarray, recipe: Recipe, task: str = SINGLE_LABEL
-) -> ParityReport:
-    """Compares a file's logits with the Keras model's.
-
-    Args:
-        reference_logits: Float array of shape `[n, num_outputs]`, the Keras model's.
-        logits: Float array, same shape, the file's.
-        recipe: `Recipe`. Whose limits hold.
-        task: String. One of `tfkd.data.examples.TASKS`.
-
-    Returns:
-        A `ParityReport`; `passed` says whether the limits hold.
-
-    Raises:
-        ValueError: There are no texts, the shapes differ or the task is unknown.
-
-    Example:
-
-    >>> check_parity(logits, logits, find("float32")).passed
-    True
-    """
-    if task not in TASKS:
-        raise ValueError(f"Expected `task` in {TASKS}. Received: task={task!r}")
-    if reference_logits.shape != logits.shape or logits.ndim != 2 or not len(logits):
-        raise ValueError(
-            "Expected two arrays of one shape [n, num_outputs], n at least 1. Received: "
-            f"{reference_logits.shape} and {logits.shape}"
-        )
-    allowed = recipe.maximum_logit_difference
-    if task == REGRESSION:
-        with np.errstate(invalid="ignore"):
-            spread = float(np.std(reference_logits.astype(np.float64)))
-        allowed = max(_SMALLEST_ALLOWED_DIFFERENCE, recipe.maximum_score_difference * spread)
-    return ParityReport(
-        recipe=recipe.name,
-        task=task,
-        num_texts=len(logits),
-        agreement=_agreement(reference_logits, logits, task),
-        largest_logit_difference=_largest_difference(reference_logits, logits),
-        has_nan=not (np.isfinite(reference_logits).all() and np.isfinite(logits).all()),
-        minimum_agreement=None if task == REGRESSION else recipe.minimum_agreement,
-        allowed_logit_difference=allowed,
-    )
-
-
 def export(
     model_folder: Path,
     reference: Reference,
     texts: Texts,
-    recipes: Sequence[str] = RECIPE_NAMES,
+    recipes: Sequence[str],
     lengths: Sequence[int] = (),
     output_folder: Path | None = None,
-    timeout_seconds: float = TIMEOUT_SECONDS,
+    calibration: Calibration | None = None,
 ) -> dict[str, ExportedFile]:
     """Converts a model, compares every file with it and keeps the files that pass.
 
-    `<recipe>.json` beside `<recipe>.tflite` holds the report, the file's SHA-256, the model's and
-    the versions. Every signature is run by itself on padded and on full rows as well.
+    `<recipe>.json` beside `<recipe>.tflite` holds the report, the operators, how it was calibrated,
+    the file's SHA-256, the model's and the versions. Every signature is run by itself on padded and
+    on full rows as well.
 
     Args:
         model_folder: Path. Folder that `TextClassifier.save` wrote.
@@ -179,7 +83,7 @@ def export(
         recipes: Strings. Names of recipes.
         lengths: Integers. Signature lengths; empty for the defaults of `signature_lengths`.
         output_folder: Path. Where the files go. Default: `model_folder`.
-        timeout_seconds: Float. After this long the conversion is stopped.
+        calibration: `Calibration`, for recipes that need it.
 
     Returns:
         Mapping of recipe names to `ExportedFile`.
@@ -194,7 +98,7 @@ def export(
 
     ```python
     student = TextClassifier.load(folder)
-    files = export(folder, student, held_out_texts)
+    files = export(folder, student, held_out_texts, ["dynamic_int8"])
     files["dynamic_int8"].report.agreement  # 0.998
     ```
     """
@@ -206,20 +110,72 @@ def export(
     exported, failures = {}, []
     # Inside the output folder, so that a file moves there in one step.
     with tempfile.TemporaryDirectory(prefix=".part-", dir=output_folder) as part:
-        files = convert(model_folder, recipes, lengths, Path(part), timeout_seconds)
+        files = convert(model_folder, recipes, lengths, Path(part), calibration=calibration)
         probes: list[_Probe] = []
         for name, file in files.items():
-            model = LiteRTModel(file)
+            model, recipe = LiteRTModel(file), catalog.find(name)
             probes = probes or _probes(reference, texts, model.lengths)
-            report = _compared(model, probes, catalog.find(name), task)
+            report = _compared(model, probes, recipe, task)
             if report.passed:
-                path = _kept(file, report, model_folder, output_folder)
-                exported[name] = ExportedFile(path, report)
+                checked = ExportedFile(file, report, operators.describe(file))
+                used = calibration if recipe.needs_calibration else None
+                exported[name] = _kept(checked, used, model_folder, output_folder)
             else:
                 failures.append(_failure(report))
     if failures:
         raise ConversionError(" ".join(failures))
     return exported
+
+
+def check_file(
+    path: Path, recipe: str, reference: Reference, texts: Texts, task: str = SINGLE_LABEL
+) -> ParityReport:
+    """Sends a file that is there already through the gate again.
+
+    Args:
+        path: Path. A `.tflite` file of `export`.
+        recipe: String. Name of the recipe it was made by.
+        reference: `TextClassifier` it was made from.
+        texts: Strings or pairs of strings the model was not trained on.
+        task: String. One of `tfkd.data.examples.TASKS`.
+
+    Returns:
+        The `ParityReport` of a file that passes.
+
+    Raises:
+        ArtifactError: The file is missing or cannot be read.
+        ConversionError: The file does not answer as its recipe asks.
+
+    Example:
+
+    ```python
+    check_file(folder / "dynamic_int8.tflite", "dynamic_int8", student, held_out_texts)
+    ```
+    """
+    model = LiteRTModel(path)
+    probes = _probes(reference, texts, model.lengths)
+    report = _compared(model, probes, catalog.find(recipe), task)
+    if not report.passed:
+        raise ConversionError(_failure(report))
+    return report
+
+
+def is_kept(folder: Path, recipe: str) -> bool:
+    """Whether a folder holds a file of a recipe as it passed, made from the model beside it.
+
+    Args:
+        folder: Path. Model folder.
+        recipe: String. Name of the recipe.
+    """
+    path, model = folder / f"{recipe}.tflite", folder / "model.keras"
+    if not (path.is_file() and path.with_suffix(".json").is_file() and model.is_file()):
+        return False
+    record = artifacts.read_json(path.with_suffix(".json"))
+    return bool(
+        record.get("passed")
+        and record.get("sha256") == artifacts.file_sha256(path)
+        and record.get("model_sha256") == artifacts.file_sha256(model)
+    )
 
 
 def _probes(reference: Reference, texts: Texts, lengths: Sequence[int]) -> list[_Probe]:
@@ -259,7 +215,7 @@ def _compared(
     answers = [model.predict_encoded(probe.arrays, probe.length) for probe in probes]
     report = check_parity(probes[0].logits, answers[0], recipe, task)
     differences = {
-        probe.length: _largest_difference(probe.logits, logits)
+        probe.length: largest_difference(probe.logits, logits)
         for probe, logits in zip(probes[1:], answers[1:], strict=True)
         if probe.length is not None
     }
@@ -268,22 +224,26 @@ def _compared(
     )
 
 
-def _kept(file: Path, report: ParityReport, model_folder: Path, output_folder: Path) -> Path:
-    """Moves a file that passed to its place; the report comes last and so marks it complete."""
-    path = output_folder / file.name
-    report_path = path.with_suffix(".json")
-    report_path.unlink(missing_ok=True)
-    os.replace(file, path)
+def _kept(
+    checked: ExportedFile, calibration: Calibration | None, model_folder: Path, output_folder: Path
+) -> ExportedFile:
+    """Moves a file that passed to its place; the record comes last and so marks it complete."""
+    path = output_folder / checked.path.name
+    record_path = path.with_suffix(".json")
+    record_path.unlink(missing_ok=True)
+    os.replace(checked.path, path)
     artifacts.write_json(
-        report_path,
+        record_path,
         {
-            **report.to_dict(),
+            **checked.report.to_dict(),
+            "operators": checked.operators.to_dict(),
+            "calibration": calibration.to_dict() if calibration else None,
             "sha256": artifacts.file_sha256(path),
             "model_sha256": artifacts.file_sha256(model_folder / "model.keras"),
             "versions": artifacts.versions(),
         },
     )
-    return path
+    return dataclasses.replace(checked, path=path)
 
 
 def _failure(report: ParityReport) -> str:
@@ -304,17 +264,3 @@ def _failure(report: ParityReport) -> str:
         f"Expected from {name} {expected}. Received: {received} on {report.num_texts} texts. The "
         "file was not kept. Leave this recipe out."
     )
-
-
-def _agreement(reference_logits: np.ndarray, logits: np.ndarray, task: str) -> float | None:
-    if task == SINGLE_LABEL:
-        return float(np.mean(reference_logits.argmax(axis=1) == logits.argmax(axis=1)))
-    if task == MULTI_LABEL:
-        return float(np.mean((reference_logits > 0) == (logits > 0)))
-    return None
-
-
-def _largest_difference(reference_logits: np.ndarray, logits: np.ndarray) -> float:
-    with np.errstate(invalid="ignore"):  # inf - inf is told by `has_nan`, not by a warning
-        difference = np.abs(reference_logits.astype(np.float64) - logits)
-    return float(np.max(np.where(np.isfinite(difference), difference, np.inf)))

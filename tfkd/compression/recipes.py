@@ -1,7 +1,8 @@
 """Recipes: the ways a trained student becomes a LiteRT file, declared and not programmed.
 
-Each entry says what the file holds, when to take it, and how far it may be from the Keras model.
-The limits belong to the recipe because they follow from its arithmetic.
+Each entry says how weights, tables and activations are stored, when to take it, and how far its
+file may be from the Keras model. The limits belong to the recipe because they follow from its
+arithmetic; `tfkd.compression.quantizer` carries it out.
 """
 
 import dataclasses
@@ -9,8 +10,11 @@ import dataclasses
 from tfkd.config import nearest
 from tfkd.errors import ConfigError
 
+FLOAT32, FLOAT16, INT16, INT8, INT4 = "float32", "float16", "int16", "int8", "int4"
+EDGE = "edge"
 
-@dataclasses.dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
     """One way to write a LiteRT file, and what its parity gate asks of it.
 
@@ -18,8 +22,11 @@ class Recipe:
         name: As in `tfkd.config.RECIPE_NAMES`; also the file's name.
         summary: What the file holds.
         when_to_use: Advice for `tfkd list recipes`.
-        quantizes_weights: Whether weights are stored as int8. Activations are quantized while the
-            file runs, so no calibration data is needed.
+        weights: How kernels of products are stored.
+        tables: How token tables are stored.
+        activations: What flows between operators. Anything but "float32" needs calibration data,
+            from which each activation gets a fixed range.
+        extra: Extra of tfkd that brings the quantizer; "" where TensorFlow's own does it.
         minimum_agreement: Smallest share of texts (single_label: same largest logit; multi_label:
             label decisions at probability 0.5) on which file and Keras model must agree.
         maximum_logit_difference: Largest difference of any logit of a classifier.
@@ -30,12 +37,22 @@ class Recipe:
     name: str
     summary: str
     when_to_use: str
-    quantizes_weights: bool
+    weights: str = FLOAT32
+    tables: str = FLOAT32
+    activations: str = FLOAT32
+    extra: str = ""
     minimum_agreement: float
     maximum_logit_difference: float
     maximum_score_difference: float
 
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether texts of the training split must be run to find ranges."""
+        return self.activations != FLOAT32
 
+
+# The figures behind the limits: largest measured on BERT-tiny, BERT-mini, MiniLM, CNN and BiLSTM
+# that answer rightly, beside what a broken file gives (0.85 and 7.9 or worse).
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -43,21 +60,86 @@ RECIPES = {
             name="float32",
             summary="The Keras model's own weights and arithmetic.",
             when_to_use="As the reference, or where the last digit of a logit counts.",
-            quantizes_weights=False,
             minimum_agreement=0.999,
             # Order of summation only: below 1e-5 on every model measured.
             maximum_logit_difference=1e-3,
             maximum_score_difference=1e-3,
         ),
         Recipe(
+            name="float16",
+            summary="float16 weights, float32 arithmetic; half of float32's bytes.",
+            when_to_use="For float32's answers in half its bytes; no faster on a CPU.",
+            weights=FLOAT16,
+            tables=FLOAT16,
+            minimum_agreement=0.998,
+            # 11 bits of a weight: 0.004.
+            maximum_logit_difference=0.03,
+            maximum_score_difference=0.01,
+        ),
+        Recipe(
             name="dynamic_int8",
             summary="int8 weights, float32 logits; about a quarter of float32's bytes.",
-            when_to_use="By default: the smallest and fastest file, at most one label in 50 moves.",
-            quantizes_weights=True,
-            # Measured: 0.984 to 0.998 and 0.02 to 0.34; a broken file gives 0.85 and 7.9.
+            when_to_use="By default: the fastest file on a CPU, at most one label in 50 moves.",
+            weights=INT8,
+            tables=INT8,
+            # 0.984 and 0.34.
             minimum_agreement=0.98,
             maximum_logit_difference=1.0,
             maximum_score_difference=0.25,
+        ),
+        Recipe(
+            name="static_int8",
+            summary="int8 weights and int8 activations with ranges fixed by calibration.",
+            when_to_use="For chips that only compute in integers. On a CPU a BERT is two to four "
+            "times slower than dynamic_int8 and less exact; a BiLSTM cannot be converted.",
+            weights=INT8,
+            tables=INT8,
+            activations=INT8,
+            extra=EDGE,
+            # 0.998 and 1.15; MiniLM's 0.85 and 4.1 is to be refused.
+            minimum_agreement=0.97,
+            maximum_logit_difference=2.5,
+            maximum_score_difference=0.4,
+        ),
+        Recipe(
+            name="int16x8",
+            summary="int8 weights and int16 activations with ranges fixed by calibration.",
+            when_to_use="For chips with 16-bit activations: nearly float32's answers. A CPU has no "
+            "fast kernels for it: tens of times slower than dynamic_int8.",
+            weights=INT8,
+            tables=INT8,
+            activations=INT16,
+            extra=EDGE,
+            # 0.999 and 0.26.
+            minimum_agreement=0.98,
+            maximum_logit_difference=1.0,
+            maximum_score_difference=0.25,
+        ),
+        Recipe(
+            name="int4_tables",
+            summary="int4 token tables in blocks of 32, int8 weights, float32 logits.",
+            when_to_use="For the least bytes at nearly dynamic_int8's speed: the table is most of "
+            "a small model.",
+            weights=INT8,
+            tables=INT4,
+            extra=EDGE,
+            # 0.986 and 0.55.
+            minimum_agreement=0.975,
+            maximum_logit_difference=1.5,
+            maximum_score_difference=0.3,
+        ),
+        Recipe(
+            name="int4",
+            summary="int4 token tables and int4 weights in blocks of 32, float32 logits.",
+            when_to_use="For larger encoders, where layers weigh as much as the table; "
+            "somewhat slower than dynamic_int8.",
+            weights=INT4,
+            tables=INT4,
+            extra=EDGE,
+            # 0.964 and 1.26.
+            minimum_agreement=0.95,
+            maximum_logit_difference=2.0,
+            maximum_score_difference=0.4,
         ),
     )
 }

@@ -6,8 +6,6 @@ import keras
 from keras import ops
 
 NAMES = ("cls", "mean", "max")
-# Below any activation, and small enough for float16 files.
-_MASKED = -1e4
 
 
 class _Pooling(keras.layers.Layer):
@@ -50,7 +48,9 @@ class MaxPooling(_Pooling):
     def call(self, vectors: Any, padding_mask: Any) -> Any:
         """Takes the maximum where `padding_mask` (`[batch, length]`) is 1."""
         is_real = ops.expand_dims(ops.cast(padding_mask, "bool"), -1)
-        return ops.max(ops.where(is_real, vectors, _MASKED), axis=1)
+        # Not a constant far below: fixed int8 ranges would hold nothing else.
+        smallest = ops.stop_gradient(ops.min(vectors, axis=1, keepdims=True))
+        return ops.max(ops.where(is_real, vectors, smallest), axis=1)
 
 
 _LAYERS: dict[str, type[keras.layers.Layer]] = {

@@ -87,6 +87,11 @@ class Tokenizer:
         return self._preprocessor.tokenizer.vocabulary_size()
 
     @property
+    def preprocessor(self) -> keras_hub.models.TextClassifierPreprocessor:
+        """The KerasHub preprocessor that describes the tokenizer."""
+        return self._preprocessor
+
+    @property
     def word_piece(self) -> WordPieceTokenizer:
         """The tokenizer that needs no TensorFlow and whose graph goes into exported files.
 

@@ -84,7 +84,7 @@ class WordPieceTokenizer:
             self._indices[token] for token in SPECIAL_TOKENS
         )
         self._longest_token = max(map(len, self.vocabulary))
-        self._pieces = functools.lru_cache(REMEMBERED_WORDS)(self._split)
+        self._pieces = functools.lru_cache(REMEMBERED_WORDS)(self._cut)
 
     @property
     def vocabulary_size(self) -> int:
@@ -115,11 +115,11 @@ class WordPieceTokenizer:
         """
         if not texts:
             raise ValueError("Expected at least one text to encode. Received: none.")
+        if len(texts) == 1:
+            return self._one(*self._row(texts[0]), length)
         rows, boundaries = zip(*map(self._row, texts), strict=True)
         sizes = np.array([len(row) for row in rows])
-        if length is None:
-            longest = int(sizes.max())
-            length = min(-(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE, self.sequence_length)
+        length = self._width(int(sizes.max())) if length is None else length
         token_ids = np.full((len(rows), length), self.padding_id, np.int32)
         for target, row in zip(token_ids, rows, strict=True):
             target[: len(row)] = row[:length]
@@ -130,6 +130,23 @@ class WordPieceTokenizer:
             second = padding_mask & (columns >= np.array(boundaries)[:, None])
             arrays["segment_ids"] = second.astype(np.int32)
         return arrays
+
+    def _one(self, row: list[int], boundary: int, length: int | None) -> dict[str, np.ndarray]:
+        """The arrays of a batch of one, without the arithmetic on columns: a third of the time."""
+        length = self._width(len(row)) if length is None else length
+        size = min(len(row), length)
+        arrays = {"token_ids": np.full((1, length), self.padding_id, np.int32)}
+        arrays["token_ids"][0, :size] = row[:size]
+        arrays["padding_mask"] = np.zeros((1, length), np.int32)
+        arrays["padding_mask"][0, :size] = 1
+        if self.has_segments:
+            arrays["segment_ids"] = np.zeros((1, length), np.int32)
+            arrays["segment_ids"][0, boundary:size] = 1
+        return arrays
+
+    def _width(self, longest: int) -> int:
+        """The columns of a batch."""
+        return min(-(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE, self.sequence_length)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -187,6 +204,11 @@ class WordPieceTokenizer:
         return list(
             itertools.islice(itertools.chain.from_iterable(map(self._pieces, words)), limit)
         )
+
+    def _cut(self, written: str) -> tuple[int, ...]:
+        """Tokens of what stands between two blanks."""
+        words = written.translate(code_points(self.lowercase)).split()
+        return tuple(index for word in words for index in self._split(word))
 
     def _split(self, word: str) -> tuple[int, ...]:
         """Longest tokens first; a word that does not come out is unknown as a whole."""

@@ -10,14 +10,17 @@ from tfkd.models import catalog, initialization
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, load_classifier
+from tfkd.models.vocabulary import Trim, trim
 from tfkd.progress import Progress
 from tfkd.workflows.arms import Objective, plan, train_arm
 from tfkd.workflows.benchmark import first_texts, measure_costs, model_files
 from tfkd.workflows.choices import choose, slug
-from tfkd.workflows.export import PARITY_TEXTS, ExportResult, export_files
+from tfkd.workflows.export import PARITY_TEXTS, ExportResult, calibration, export_files
 from tfkd.workflows.preparation import RUNS, Material, prepare
 from tfkd.workflows.summary import DistillResult, finish
 from tfkd.workflows.teacher import Teacher, prepare_teacher
+
+COMPARED_TEXTS = 2000
 
 
 def distill(config: DistillConfig, progress: Progress | None = None) -> DistillResult:
@@ -49,15 +52,40 @@ def distill(config: DistillConfig, progress: Progress | None = None) -> DistillR
     material = prepare(config, run.path.parent, progress)
     run.start("distill", config.to_dict(), config.overwrite)
     teacher = prepare_teacher(config, sources["teacher"], material, run)
-    arms = _train_arms(config, sources["student"], teacher, material, run)
+    smaller = smaller_vocabulary(config, sources["student"], teacher.classifier, material, run)
+    arms = _train_arms(config, sources["student"], teacher, material, run, smaller)
     exported = _export(config, arms["student"], material, run)
     costs = _costs(material, run, teacher)
     return finish(config, material, run, teacher, arms, exported, costs)
 
 
+def smaller_vocabulary(
+    config: DistillConfig, source: Source, teacher: TextClassifier, material: Material,
+    run: RunFolder,
+) -> Trim | None:  # fmt: skip
+    """The student's smaller vocabulary, if one is asked for; its report goes into the run folder.
+
+    Raises:
+        ConfigError: The size is too small for the tokens that must stay.
+        ModelError: The teacher's tokenizer is no WordPiece tokenizer.
+    """
+    if config.vocabulary_size is None and config.min_count is None:
+        return None
+    tokenizer = teacher.tokenizer.with_length(config.sequence_length)
+    found = trim(
+        tokenizer, material.tokens("train", tokenizer),
+        first_texts(material.dataset.splits["validation"], COMPARED_TEXTS),
+        catalog.CATALOG[source.name].hidden_dim, config.vocabulary_size, config.min_count or 1,
+    )  # fmt: skip
+    artifacts.write_json(run.path / "vocabulary.json", found.report.to_dict())
+    material.progress.say(found.report.sentence())
+    return found
+
+
 def new_student(
-    config: DistillConfig, source: Source, teacher: TextClassifier, material: Material
-) -> TextClassifier:
+    config: DistillConfig, source: Source, teacher: TextClassifier, material: Material,
+    smaller: Trim | None = None,
+) -> TextClassifier:  # fmt: skip
     """The untrained student; the same seed gives the same weights, for control and student alike.
 
     Args:
@@ -65,19 +93,22 @@ def new_student(
         source: `Source` of the student.
         teacher: `TextClassifier` to start from and to take the tokenizer of.
         material: `Material`.
+        smaller: The student's smaller vocabulary. Default: the teacher's.
     """
     shape = Shape(config.sequence_length, config.pooling, config.seed)
-    student = load_classifier(source, material.dataset, shape, teacher.tokenizer)
+    tokenizer = smaller.tokenizer if smaller else teacher.tokenizer
+    student = load_classifier(source, material.dataset, shape, tokenizer)
     if source.kind is Kind.SIZE and config.initialization != "random":
-        initialization.start_table(student.model, teacher.model)
+        initialization.start_table(student.model, teacher.model, smaller.rows if smaller else None)
         if config.initialization in ("auto", "layers"):
             initialization.start_layers(student.model, teacher.model)
     return student
 
 
 def _train_arms(
-    config: DistillConfig, source: Source, teacher: Teacher, material: Material, run: RunFolder
-) -> dict[str, TextClassifier]:
+    config: DistillConfig, source: Source, teacher: Teacher, material: Material, run: RunFolder,
+    smaller: Trim | None,
+) -> dict[str, TextClassifier]:  # fmt: skip
     """Student and control: same initial weights, batches, steps and schedule."""
     rate = config.learning_rate or catalog.default_learning_rate(source.name)
     budget = plan(config, rate)
@@ -86,7 +117,7 @@ def _train_arms(
         del weights["control"]
     return {
         name: train_arm(
-            name, new_student(config, source, teacher.classifier, material),
+            name, new_student(config, source, teacher.classifier, material, smaller),
             Objective(teacher.train_logits, config.temperature, weight), budget, material, run,
         )
         for name, weight in weights.items()
@@ -102,8 +133,9 @@ def _export(
         reports = {name: artifacts.read_json(p.with_suffix(".json")) for name, p in paths.items()}
         return ExportResult(paths, reports)
     texts = first_texts(material.dataset.splits["validation"], PARITY_TEXTS)
+    rows = calibration(config.recipes, student, material, config.seed)
     settings = ExportConfig(run=run.path, recipes=config.recipes)
-    return export_files(run.model, student, texts, settings, run.model, material.progress)
+    return export_files(run.model, student, texts, settings, rows, material.progress)
 
 
 def _costs(material: Material, run: RunFolder, teacher: Teacher) -> dict[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What can be asked for by name: data sets, models and recipes, read from their catalogs."""
+"""What can be asked for by name: data sets, models, recipes and formats, from their catalogs."""
 
 import dataclasses
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.table import Table
 
+from tfkd.compression.formats import FORMATS
 from tfkd.compression.recipes import RECIPES
 from tfkd.data.catalog import CATALOG as DATASETS
 from tfkd.errors import ConfigError
@@ -20,7 +21,8 @@ class Listing:
     """Named things by kind.
 
     Attributes:
-        kinds: Kind (datasets, models, recipes) to its rows; all rows of a kind have the same keys.
+        kinds: Kind (datasets, models, recipes, formats) to its rows; all rows of a kind have the
+            same keys.
     """
 
     kinds: dict[str, list[Row]]
@@ -38,20 +40,22 @@ def listing(kind: str | None = None) -> Listing:
     """Lists one kind of things, or all.
 
     Args:
-        kind: String or None. "datasets", "models" or "recipes".
+        kind: String or None. "datasets", "models", "recipes" or "formats".
 
     Raises:
         ConfigError: There is no such kind.
 
     Example:
 
-    >>> [row["name"] for row in listing("recipes").kinds["recipes"]]
-    ['float32', 'dynamic_int8']
+    >>> [row["name"] for row in listing("recipes").kinds["recipes"]][:3]
+    ['float32', 'float16', 'dynamic_int8']
     """
-    known = {"datasets": _datasets, "models": _models, "recipes": _recipes}
+    known = {
+        "datasets": _datasets, "models": _models, "recipes": _recipes, "formats": _formats,
+    }  # fmt: skip
     if kind is not None and kind not in known:
         raise ConfigError(
-            f"Expected datasets, models or recipes. Received: `{kind}`. "
+            f"Expected datasets, models, recipes or formats. Received: `{kind}`. "
             f"{nearest(kind, list(known))}"
         )
     return Listing({name: make() for name, make in known.items() if kind in (None, name)})
@@ -86,8 +90,20 @@ def _models() -> list[Row]:
 
 def _recipes() -> list[Row]:
     return [
-        {"name": recipe.name, "description": recipe.summary, "when_to_use": recipe.when_to_use}
+        {
+            "name": recipe.name,
+            "calibration": "yes" if recipe.needs_calibration else "no",
+            "description": recipe.summary,
+            "when_to_use": recipe.when_to_use,
+        }
         for recipe in RECIPES.values()
+    ]
+
+
+def _formats() -> list[Row]:
+    return [
+        {"name": form.name, "description": form.summary, "when_to_use": form.when_to_use}
+        for form in FORMATS.values()
     ]
 
 

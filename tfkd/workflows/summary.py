@@ -34,6 +34,7 @@ FILES = {
     "control/": "the equal student trained without the teacher",
     "training/*.json": "budget and history of each arm",
     "logs/": "TensorBoard",
+    "vocabulary.json": "what a smaller vocabulary changed, if one was asked for",
     "metrics.json": "all figures, versions, seed and data fingerprints",
     "config.json": "the resolved settings",
 }

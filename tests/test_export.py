@@ -1,0 +1,90 @@
+"""Files for other programs from the demo's run, and a student whose vocabulary was cut first."""
+
+import re
+
+import numpy as np
+import pytest
+
+from tfkd import artifacts
+from tfkd.artifacts import RunFolder
+from tfkd.compression import formats
+from tfkd.compression.metadata import read_metadata
+from tfkd.config import FORMAT_NAMES, ExportConfig
+from tfkd.errors import ArtifactError, ConfigError
+from tfkd.models.checkpoints import resolve
+from tfkd.models.classifier import TextClassifier
+from tfkd.models.initialization import token_table
+from tfkd.progress import Progress
+from tfkd.workflows.distill import new_student, smaller_vocabulary
+from tfkd.workflows.export import calibration, export
+from tfkd.workflows.preparation import prepare
+
+
+@pytest.fixture(scope="module")
+def material(demo_config, demo_result):
+    """The run's data, from its own cache."""
+    return prepare(demo_config, demo_result.path.parent, Progress(quiet=True))
+
+
+def test_formats_of_the_settings_are_those_that_can_be_written():
+    assert FORMAT_NAMES == ("tokens", *formats.FORMATS)
+
+
+def test_edge_file_holds_the_vocabulary_and_the_labels(demo_result, tmp_path):
+    config = ExportConfig(run=demo_result.path, output_dir=tmp_path, format="edge", lengths=(32,))
+    result = export(config, Progress(quiet=True))
+    path = tmp_path / "edge-dynamic_int8.tflite"
+    assert result.paths == {"edge-dynamic_int8": path}
+    student = demo_result.student
+    inside = read_metadata(path)
+    assert inside.label_names == student.label_names
+    assert list(inside.vocabulary) == student.tokenizer.vocabulary
+    record = artifacts.read_json(path.with_suffix(".json"))
+    assert (record["format"], record["length"], record["passed"]) == ("edge", 32, True)
+    assert record["size_bytes"] == path.stat().st_size
+    with pytest.raises(ArtifactError, match=re.escape(f"Expected no file {path}. It exists.")):
+        export(config, Progress(quiet=True))
+
+
+def test_a_package_has_one_length(demo_result, tmp_path):
+    config = ExportConfig(
+        run=demo_result.path, output_dir=tmp_path, format="edge", lengths=(16, 32)
+    )
+    message = "^Expected one --length for format edge. Received: 16, 32.$"
+    with pytest.raises(ConfigError, match=message):
+        export(config, Progress(quiet=True))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_calibration_rows_are_training_rows_that_the_seed_chooses(demo_result, material):
+    student = demo_result.student
+    assert calibration(("float32", "dynamic_int8"), student, material, 3) is None
+    found = calibration(("float32", "static_int8"), student, material, 3, num_rows=50)
+    assert found.to_dict() == {"split": "train", "num_texts": 50, "seed": 3}
+    tokens = material.tokens("train", student.tokenizer)
+    rows = np.sort(np.random.default_rng(3).choice(len(tokens), 50, replace=False))
+    np.testing.assert_array_equal(found.arrays["token_ids"], tokens.arrays(rows)["token_ids"])
+
+
+def test_cut_vocabulary_keeps_what_a_token_starts_as(demo_config, demo_result, material, tmp_path):
+    config = demo_config.replace(vocabulary_size=800)
+    teacher = TextClassifier.load(demo_result.path.parent / "demo-cnn-finetuned" / "model")
+    source, run = resolve("bert_tiny"), RunFolder(tmp_path)
+    smaller = smaller_vocabulary(config, source, teacher, material, run)
+    assert smaller.tokenizer.vocabulary_size == 800 < teacher.tokenizer.vocabulary_size
+    report = artifacts.read_json(tmp_path / "vocabulary.json")
+    assert (report["tokens_after"], report["num_texts"]) == (800, 1000)
+    cut = new_student(config, source, teacher, material, smaller)
+    whole = new_student(demo_config, source, teacher, material)
+    assert cut.tokenizer.vocabulary == [whole.tokenizer.vocabulary[i] for i in smaller.rows]
+    np.testing.assert_array_equal(
+        np.asarray(token_table(cut.model).embeddings),
+        np.asarray(token_table(whole.model).embeddings)[smaller.rows],
+    )
+
+
+def test_whole_vocabulary_is_left_alone(demo_config, demo_result, material, tmp_path):
+    teacher = demo_result.student
+    run = RunFolder(tmp_path)
+    assert smaller_vocabulary(demo_config, resolve("cnn"), teacher, material, run) is None
+    assert list(tmp_path.iterdir()) == []

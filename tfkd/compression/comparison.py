@@ -1,0 +1,126 @@
+"""How near a file's logits are to the Keras model's: the figures of the parity gate."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tfkd.compression.recipes import Recipe
+from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL, TASKS
+
+# A constant score has no spread to measure a difference by; this is float32's own noise.
+_SMALLEST_ALLOWED_DIFFERENCE = 1e-5
+
+
+@dataclasses.dataclass(frozen=True)
+class ParityReport:
+    """How near a file is to the Keras model it was made from.
+
+    Attributes:
+        recipe: Name of the recipe.
+        task: One of `tfkd.data.examples.TASKS`.
+        num_texts: Texts compared.
+        agreement: Share of texts with the same largest logit (single_label), share of label
+            decisions at probability 0.5 that are the same (multi_label), None for regression.
+        largest_logit_difference: Largest absolute difference of any logit; infinite where a logit
+            is not finite.
+        has_nan: Whether file or Keras model gave NaN or an infinite logit.
+        minimum_agreement: What the recipe asks, None for regression.
+        allowed_logit_difference: What the recipe allows.
+        size_bytes: Bytes of the file, 0 when only logits were compared.
+        difference_by_length: Signature length to the largest difference of its own rows, which are
+            padded and full ones.
+    """
+
+    recipe: str
+    task: str
+    num_texts: int
+    agreement: float | None
+    largest_logit_difference: float
+    has_nan: bool
+    minimum_agreement: float | None
+    allowed_logit_difference: float
+    size_bytes: int = 0
+    difference_by_length: Mapping[int, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def worst_difference(self) -> float:
+        """The largest difference of all, those of the signatures' own rows included."""
+        return max([self.largest_logit_difference, *self.difference_by_length.values()])
+
+    @property
+    def passed(self) -> bool:
+        """Whether the file may be kept."""
+        return (
+            not self.has_nan
+            and self.worst_difference <= self.allowed_logit_difference
+            and (self.agreement is None or self.agreement >= (self.minimum_agreement or 0.0))
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as JSON values."""
+        by_length = {str(length): value for length, value in self.difference_by_length.items()}
+        values = dataclasses.asdict(self)
+        return {**values, "difference_by_length": by_length, "passed": self.passed}
+
+
+def check_parity(
+    reference_logits: np.ndarray, logits: np.ndarray, recipe: Recipe, task: str = SINGLE_LABEL
+) -> ParityReport:
+    """Compares a file's logits with the Keras model's.
+
+    Args:
+        reference_logits: Float array of shape `[n, num_outputs]`, the Keras model's.
+        logits: Float array, same shape, the file's.
+        recipe: `Recipe`. Whose limits hold.
+        task: String. One of `tfkd.data.examples.TASKS`.
+
+    Returns:
+        A `ParityReport`; `passed` says whether the limits hold.
+
+    Raises:
+        ValueError: There are no texts, the shapes differ or the task is unknown.
+
+    Example:
+
+    >>> check_parity(logits, logits, find("float32")).passed
+    True
+    """
+    if task not in TASKS:
+        raise ValueError(f"Expected `task` in {TASKS}. Received: task={task!r}")
+    if reference_logits.shape != logits.shape or logits.ndim != 2 or not len(logits):
+        raise ValueError(
+            "Expected two arrays of one shape [n, num_outputs], n at least 1. Received: "
+            f"{reference_logits.shape} and {logits.shape}"
+        )
+    allowed = recipe.maximum_logit_difference
+    if task == REGRESSION:
+        with np.errstate(invalid="ignore"):
+            spread = float(np.std(reference_logits.astype(np.float64)))
+        allowed = max(_SMALLEST_ALLOWED_DIFFERENCE, recipe.maximum_score_difference * spread)
+    return ParityReport(
+        recipe=recipe.name,
+        task=task,
+        num_texts=len(logits),
+        agreement=_agreement(reference_logits, logits, task),
+        largest_logit_difference=largest_difference(reference_logits, logits),
+        has_nan=not (np.isfinite(reference_logits).all() and np.isfinite(logits).all()),
+        minimum_agreement=None if task == REGRESSION else recipe.minimum_agreement,
+        allowed_logit_difference=allowed,
+    )
+
+
+def _agreement(reference_logits: np.ndarray, logits: np.ndarray, task: str) -> float | None:
+    if task == SINGLE_LABEL:
+        return float(np.mean(reference_logits.argmax(axis=1) == logits.argmax(axis=1)))
+    if task == MULTI_LABEL:
+        return float(np.mean((reference_logits > 0) == (logits > 0)))
+    return None
+
+
+def largest_difference(reference_logits: np.ndarray, logits: np.ndarray) -> float:
+    """Largest absolute difference of two arrays of one shape; infinite where one is not finite."""
+    with np.errstate(invalid="ignore"):  # inf - inf is told by `has_nan`, not by a warning
+        difference = np.abs(reference_logits.astype(np.float64) - logits)
+    return float(np.max(np.where(np.isfinite(difference), difference, np.inf)))

@@ -1,0 +1,79 @@
+"""The formats a student can be packaged in, declared and not programmed.
+
+`tfkd.compression.package` writes them.
+"""
+
+import dataclasses
+
+from tfkd.compression.recipes import RECIPES
+from tfkd.config import nearest
+from tfkd.errors import ConfigError
+
+EDGE, TEXT_TFLITE, SAVED_MODEL = "edge", "text-tflite", "saved-model"
+# The signature of a text-tflite file.
+TEXT_SIGNATURE = "classify_text"
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """One way to ship a student.
+
+    Attributes:
+        name: As `tfkd export --format` takes it.
+        summary: What it is.
+        when_to_use: Which client it is for.
+        recipes: Names of the recipes it can be written by, the default first.
+    """
+
+    name: str
+    summary: str
+    when_to_use: str
+    recipes: tuple[str, ...]
+
+
+FORMATS = {
+    form.name: form
+    for form in (
+        Format(
+            name=EDGE,
+            summary="A .tflite file of tokens to scores, with vocabulary and labels inside.",
+            when_to_use="On phones and in browsers: MediaPipe's TextClassifier runs it as it is. "
+            "It tokenizes plain English as in training, but keeps accents and knows fewer kinds of "
+            "blanks, so other scripts are better served by text-tflite.",
+            recipes=("dynamic_int8", *(name for name in RECIPES if name != "dynamic_int8")),
+        ),
+        Format(
+            name=TEXT_TFLITE,
+            summary="A .tflite file of text to scores, with the tokenizer in its graph.",
+            when_to_use="In programs that link tf_text's operators into LiteRT. Tokenizes as in "
+            "training; with BERT's vocabulary 1.8 MB larger than edge.",
+            recipes=("dynamic_int8", "float32", "float16", "int4_tables", "int4"),
+        ),
+        Format(
+            name=SAVED_MODEL,
+            summary="A SavedModel of texts to scores and labels, float32.",
+            when_to_use="On servers: TensorFlow Serving's predict and classify, or "
+            "`tf.saved_model.load` after `import tensorflow_text`.",
+            recipes=("float32",),
+        ),
+    )
+}
+
+
+def find(name: str) -> Format:
+    """The format of a name.
+
+    Raises:
+        ConfigError: The name is unknown; the message offers the nearest one.
+
+    Example:
+
+    >>> find("edge").recipes[0]
+    'dynamic_int8'
+    """
+    if name not in FORMATS:
+        raise ConfigError(
+            f"Expected `format` to be one of {', '.join(FORMATS)}. Received: format={name!r}. "
+            f"{nearest(name, list(FORMATS))}"
+        )
+    return FORMATS[name]

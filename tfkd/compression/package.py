@@ -1,0 +1,298 @@
+"""Packages: a student as one thing that takes text, for programs that know nothing of tfkd.
+
+Three formats, each for another kind of client. A package is written in a child process, asked as
+its clients ask it, compared with the Keras student on held-out texts, and kept only if it passes;
+`<name>.json` beside it holds the figures.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, log_softmax, logit
+
+from tfkd import artifacts
+from tfkd.compression import clients, conversion, formats, quantizer, recipes
+from tfkd.compression.calibration import Calibration
+from tfkd.compression.comparison import ParityReport, check_parity
+from tfkd.compression.formats import EDGE, SAVED_MODEL, TEXT_TFLITE
+from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from tfkd.errors import ConfigError, ConversionError, ModelError
+
+# Static recipes give scores in steps of 1/256: of smaller ones the logarithm says nothing.
+_SMALLEST_SCORE = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """What is to be written, and where.
+
+    Attributes:
+        format: Name in `tfkd.compression.formats.FORMATS`.
+        path: The file, `.tflite`, or for saved-model the folder.
+        recipe: Name of a recipe. Default: the format's first.
+        length: Tokens of a text, padding included. Default: the student's own.
+        calibration: `Calibration`, for recipes that need it.
+    """
+
+    format: str
+    path: Path
+    recipe: str = ""
+    length: int = 0
+    calibration: Calibration | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Package:
+    """A package that passed. `report.recipe` names its recipe; differences are of log-scores."""
+
+    path: Path
+    format: str
+    length: int
+    report: ParityReport
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as JSON values."""
+        return {"format": self.format, "length": self.length, **self.report.to_dict()}
+
+
+def export_package(
+    order: Order,
+    model_folder: Path,
+    classifier: Any,
+    texts: Sequence[str],
+    timeout_seconds: float = conversion.TIMEOUT_SECONDS,
+) -> Package:
+    """Writes a package, compares it with its student and keeps it if it passes.
+
+    Limits are the recipe's. What is compared is the logarithm of the scores (multi_label: their
+    log-odds; regression: the score itself), in which quantization shows as it does in logits. A
+    text-tflite package must give every text the student's own tokens as well.
+
+    Args:
+        order: `Order`.
+        model_folder: Path. Folder that `TextClassifier.save` wrote.
+        classifier: `TextClassifier` loaded from that folder.
+        texts: Strings the model was not trained on. A few hundred.
+        timeout_seconds: Float. After this long the conversion is stopped.
+
+    Returns:
+        The `Package`, its figures beside it as `<name>.json`.
+
+    Raises:
+        ConfigError: The format or recipe is unknown, or the length does not fit the student.
+        ModelError: The student has no such package.
+        ConversionError: The conversion failed, or the package did not pass; nothing is kept.
+
+    Example:
+
+    ```python
+    order = Order("edge", Path("saved_models/demo/student/edge.tflite"))
+    package = export_package(order, folder, TextClassifier.load(folder), held_out_texts)
+    ```
+    """
+    if not texts:
+        raise ValueError("Expected at least one text to compare on. Received: none")
+    order = _completed(order, classifier)
+    _check_student(order.format, classifier)
+    order.path.parent.mkdir(parents=True, exist_ok=True)
+    # Beside its place, so that the package moves there in one step.
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=order.path.parent) as part:
+        made = Path(part) / order.path.name
+        _run_child(order, model_folder, made, timeout_seconds)
+        package = check_package(dataclasses.replace(order, path=made), classifier, texts)
+        return _kept(package, order, model_folder)
+
+
+def check_package(order: Order, classifier: Any, texts: Sequence[str]) -> Package:
+    """Sends a package that is there already through its gate.
+
+    Args:
+        order: `Order` it was written by.
+        classifier: `TextClassifier` it was made from.
+        texts: Strings the model was not trained on.
+
+    Returns:
+        The `Package`, if it passes.
+
+    Raises:
+        ConversionError: The package does not answer as its recipe asks.
+
+    Example:
+
+    >>> check_package(Order("edge", path), student, held_out_texts).report.agreement
+    0.998
+    """
+    order = _completed(order, classifier)
+    report = _compared(order, classifier, texts)
+    if not report.passed:
+        raise ConversionError(_failure(order.path.name, report))
+    return Package(order.path, order.format, order.length, report)
+
+
+def _completed(order: Order, classifier: Any) -> Order:
+    """The order with its defaults filled in."""
+    form = formats.find(order.format)
+    recipe = recipes.find(order.recipe or form.recipes[0])
+    if recipe.name not in form.recipes:
+        raise ConfigError(
+            f"Expected `recipe` of format {form.name} to be one of {', '.join(form.recipes)}. "
+            f"Received: recipe={recipe.name!r}. Leave it out for {form.recipes[0]}."
+        )
+    longest = classifier.tokenizer.sequence_length
+    length = order.length or longest
+    if form.name == SAVED_MODEL and length != longest:
+        raise ConfigError(
+            f"Expected `length` of format {form.name} to be the student's own, {longest}: it takes "
+            f"texts of any length up to that. Received: length={length}. Leave it out."
+        )
+    conversion.signature_lengths(longest, (length,))
+    quantizer.check_ready(recipe, order.calibration)
+    return dataclasses.replace(order, recipe=recipe.name, length=length)
+
+
+def _check_student(format_name: str, classifier: Any) -> None:
+    """Refuses what a format cannot hold, before anything slow."""
+    if classifier.num_texts != 1:
+        raise ModelError(
+            "Expected a student of single texts for a format that takes text. Received: one of "
+            "pairs. Use the files of `tfkd export` that take tokens."
+        )
+    if format_name == SAVED_MODEL:
+        return
+    try:
+        is_lowercase = classifier.tokenizer.word_piece.lowercase
+    except ModelError as error:
+        raise ModelError(
+            f"Expected a WordPiece tokenizer for format {format_name}: no operator runs another "
+            "one beside a .tflite. Received: a tokenizer that only KerasHub runs. Use --format "
+            f"{SAVED_MODEL}."
+        ) from error
+    if format_name == EDGE and classifier.task == REGRESSION:
+        raise ModelError(
+            f"Expected a classifier for format {EDGE}: its scores belong to labels. Received: a "
+            f"student for regression. Use --format {TEXT_TFLITE} or {SAVED_MODEL}."
+        )
+    if format_name == EDGE and not is_lowercase:
+        raise ModelError(
+            f"Expected a lower-case vocabulary for format {EDGE}: MediaPipe makes every text lower "
+            f"case. Received: a cased one. Use --format {TEXT_TFLITE}."
+        )
+
+
+def _run_child(order: Order, model_folder: Path, target: Path, timeout_seconds: float) -> None:
+    job = {
+        "format": order.format,
+        "recipe": order.recipe,
+        "length": order.length,
+        "model_folder": str(model_folder.resolve()),
+        "target": str(target.resolve()),
+        "calibration": None,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        if order.calibration is not None:
+            job["calibration"] = str(Path(folder) / "calibration.npz")
+            order.calibration.save(Path(folder) / "calibration.npz")
+        command = [sys.executable, "-m", "tfkd.compression.package_writer", json.dumps(job)]
+        purpose = f"{order.path.name}, format {order.format}, of {model_folder}"
+        conversion.run_child(command, purpose, timeout_seconds)
+
+
+def _compared(order: Order, classifier: Any, texts: Sequence[str]) -> ParityReport:
+    """The report of a package, asked as its clients ask it."""
+    tokenizer = classifier.tokenizer.with_length(order.length)
+    student = dataclasses.replace(classifier, tokenizer=tokenizer)
+    if order.format == EDGE:
+        scores = clients.edge_scores(order.path, student.encode(texts, order.length))
+    elif order.format == TEXT_TFLITE:
+        scores, token_ids = clients.text_scores(order.path, texts)
+        _check_tokens(order, token_ids, student.encode(texts, order.length)["token_ids"])
+    else:
+        scores = clients.served_scores(order.path, texts)
+    task = classifier.task
+    expected = _comparable(_scores(student.predict(texts), task), task)
+    report = check_parity(expected, _comparable(scores, task), recipes.find(order.recipe), task)
+    return dataclasses.replace(report, size_bytes=_size_bytes(order.path))
+
+
+def _check_tokens(order: Order, token_ids: np.ndarray, expected: np.ndarray) -> None:
+    num_different = int((token_ids != expected).any(axis=1).sum())
+    if num_different:
+        raise ConversionError(
+            f"Expected from {order.path.name} the student's own tokens. Received: other tokens for "
+            f"{num_different} of {len(expected)} texts. The package was not kept. Use "
+            f"--format {EDGE}."
+        )
+
+
+def _scores(logits: np.ndarray, task: str) -> np.ndarray:
+    """What a package gives for the Keras model's logits."""
+    if task == SINGLE_LABEL:
+        return np.exp(log_softmax(logits, axis=1))
+    return expit(logits) if task == MULTI_LABEL else logits
+
+
+def _comparable(scores: np.ndarray, task: str) -> np.ndarray:
+    """Scores on the scale of logits, where a recipe's limits hold."""
+    if task == SINGLE_LABEL:
+        return np.log(np.maximum(scores, _SMALLEST_SCORE))
+    if task == MULTI_LABEL:
+        return logit(np.clip(scores, _SMALLEST_SCORE, 1 - _SMALLEST_SCORE))
+    return scores
+
+
+def _failure(name: str, report: ParityReport) -> str:
+    """What a refused package showed beside what its recipe asks."""
+    if report.has_nan:
+        return (
+            f"Expected finite scores from {name}. Received: NaN or infinite ones. The package "
+            "was not kept. Train the model again with a lower --learning-rate."
+        )
+    expected = f"log-scores within {report.allowed_logit_difference:.3g} of the Keras model's"
+    received = f"largest difference {report.worst_difference:.3g}"
+    if report.agreement is not None:
+        expected = f"agreement of at least {report.minimum_agreement} and {expected}"
+        received = f"agreement {report.agreement:.4f} and {received}"
+    return (
+        f"Expected from {name} {expected}. Received: {received} on {report.num_texts} texts. The "
+        "package was not kept. Use another recipe."
+    )
+
+
+def _kept(package: Package, order: Order, model_folder: Path) -> Package:
+    """Moves a package to its place; the record comes last and so marks it complete."""
+    path, calibration = order.path, order.calibration
+    record = path.with_name(f"{path.stem}.json")
+    record.unlink(missing_ok=True)
+    if path.is_dir():
+        shutil.rmtree(path)
+    os.replace(package.path, path)
+    artifacts.write_json(
+        record,
+        {
+            **package.to_dict(),
+            "calibration": calibration.to_dict() if calibration else None,
+            "sha256": {
+                file.relative_to(path.parent).as_posix(): artifacts.file_sha256(file)
+                for file in _files(path)
+            },
+            "model_sha256": artifacts.file_sha256(model_folder / "model.keras"),
+            "versions": artifacts.versions(),
+        },
+    )
+    return dataclasses.replace(package, path=path)
+
+
+def _files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+
+
+def _size_bytes(path: Path) -> int:
+    return sum(file.stat().st_size for file in _files(path))

@@ -1,0 +1,56 @@
+"""The child process that writes a package: converters can end the process they run in.
+
+Started by `tfkd.compression.package` with one JSON object as its argument.
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tfkd.compression import quantizer, recipes, text_models
+from tfkd.compression.calibration import Calibration
+from tfkd.compression.formats import EDGE, SAVED_MODEL
+from tfkd.compression.metadata import with_metadata
+from tfkd.compression.saved_model import write_saved_model
+from tfkd.models.classifier import TextClassifier
+
+
+def write(job: dict[str, Any]) -> None:
+    """Writes one package, unchecked.
+
+    Args:
+        job: Mapping of `format`, `recipe`, `length`, `model_folder`, `target` and `calibration`,
+            the last one a path or None.
+    """
+    classifier = TextClassifier.load(job["model_folder"])
+    target = Path(job["target"])
+    if job["format"] == SAVED_MODEL:
+        text_models.write_text_saved_model(classifier, target)
+        return
+    write_bytes = _edge_bytes if job["format"] == EDGE else _text_bytes
+    target.write_bytes(write_bytes(job, classifier))
+
+
+def _edge_bytes(job: dict[str, Any], classifier: TextClassifier) -> bytes:
+    recipe, lengths = recipes.find(job["recipe"]), [job["length"]]
+    calibration = None
+    if job["calibration"] is not None:
+        calibration = Calibration.load(Path(job["calibration"])).of_inputs(classifier.input_names)
+    with tempfile.TemporaryDirectory() as folder:
+        bias = quantizer.mask_bias(recipe)
+        write_saved_model(classifier, lengths, folder, bias, output="scores")
+        content = quantizer.litert_bytes(folder, recipe, lengths, calibration)
+    return with_metadata(content, classifier.label_names, classifier.tokenizer.vocabulary)
+
+
+def _text_bytes(job: dict[str, Any], classifier: TextClassifier) -> bytes:
+    recipe = recipes.find(job["recipe"])
+    with tempfile.TemporaryDirectory() as folder:
+        text_models.write_single_text_model(classifier, job["length"], folder)
+        return quantizer.litert_bytes(folder, recipe, (), takes_text=True)
+
+
+if __name__ == "__main__":
+    write(json.loads(sys.argv[1]))

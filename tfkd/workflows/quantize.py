@@ -1,0 +1,260 @@
+"""`tfkd quantize`: recipes side by side on one student, and the file that fits a budget."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from tfkd import artifacts
+from tfkd.artifacts import RunFolder
+from tfkd.compression import operators, parity
+from tfkd.compression.litert import LiteRTModel
+from tfkd.config import RECIPE_NAMES, QuantizeConfig
+from tfkd.data.checks import check
+from tfkd.errors import ConversionError
+from tfkd.evaluation.budget import Budget, Candidate, choose, frontier, slower_than_float
+from tfkd.evaluation.latency import Latency
+from tfkd.evaluation.process import LITERT_LOADER
+from tfkd.evaluation.timing import TimedModel, time_models
+from tfkd.models.classifier import TextClassifier
+from tfkd.progress import Progress
+from tfkd.workflows.arms import file_logits, test_figures
+from tfkd.workflows.benchmark import first_texts
+from tfkd.workflows.export import PARITY_TEXTS, calibration
+from tfkd.workflows.preparation import CACHE, Material, finished, own_dataset
+
+REPORT = "quantization.json"
+TIMED_TEXTS, TIMED_ROUNDS = 200, 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantized:
+    """One file and all its figures.
+
+    Attributes:
+        recipe: Name of the recipe.
+        path: The file.
+        parity: Its parity report.
+        operators: What runs as integers, what as floats, and how much XNNPACK takes over.
+        metrics: Metrics on the test split, agreement with the float student among them.
+        drop: What the headline metric loses against the float student on the validation split, as
+            a fraction.
+        latency: `Latency` of one text on one thread.
+    """
+
+    recipe: str
+    path: Path
+    parity: dict[str, Any]
+    operators: operators.OperatorReport
+    metrics: dict[str, Any]
+    drop: float
+    latency: Latency
+
+    @property
+    def candidate(self) -> Candidate:
+        """What the budget asks."""
+        return Candidate(self.recipe, self.parity["size_bytes"], self.latency.p50_ms, self.drop)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        values = {**dataclasses.asdict(self), "path": str(self.path)}
+        return {**values, "operators": self.operators.to_dict()}
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantizeResult:
+    """What the recipes brought.
+
+    Attributes:
+        path: The run folder.
+        files: Those that passed their gate, in the order of the recipes.
+        refused: Recipe to why there is no file of it.
+        metric: Headline metric of the data set.
+        float_metrics: The Keras student's metrics on the test split.
+        budget: `Budget` that was asked for.
+        chosen: The recipe to take, or None.
+        sentences: The choice and what else must be said.
+    """
+
+    path: Path
+    files: tuple[Quantized, ...]
+    refused: dict[str, str]
+    metric: str
+    float_metrics: dict[str, Any]
+    budget: Budget
+    chosen: str | None
+    sentences: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        files = [file.to_dict() for file in self.files]
+        return {
+            **dataclasses.asdict(self), "path": str(self.path), "files": files,
+            "sentences": list(self.sentences), "versions": artifacts.versions(),
+        }  # fmt: skip
+
+    def render(self) -> list[Any]:
+        """What the command line shows."""
+        return [_table(self), _NOTE, *(_refusals(self.refused)), *self.sentences]
+
+
+_NOTE = (
+    "MB: 10^6 bytes of the file. Agreement, metric: test split. Drop: points lost on held-out rows "
+    "against the float student. p50, p95, p99: one text, one thread, warm, tokenization included, "
+    "interleaved; model: the same without tokenization."
+)
+
+
+def quantize(config: QuantizeConfig, progress: Progress | None = None) -> QuantizeResult:
+    """Writes a run's student by several recipes, measures each file, and picks by a budget.
+
+    Files that are there and were made from the same model are measured, not written again.
+
+    Args:
+        config: `QuantizeConfig`.
+        progress: Where to show it.
+
+    Returns:
+        `QuantizeResult`, also written to `quantization.json` in the run folder.
+
+    Raises:
+        ArtifactError: The folder is no finished run.
+        ConversionError: No file of a recipe that was asked for by name could be made.
+
+    Example:
+
+    ```python
+    result = tfkd.quantize(tfkd.QuantizeConfig(run="saved_models/demo", max_mb=3))
+    result.chosen  # "int4_tables"
+    ```
+    """
+    progress = progress or Progress(config.quiet)
+    run = finished(RunFolder(config.run))
+    settings = run.read_config()
+    dataset = own_dataset(settings, config.data_dir)
+    material = Material(dataset, check(dataset), run.path.parent / CACHE, progress)
+    student = TextClassifier.load(run.model)
+    refused = _write(config, student, material, run)
+    written = [name for name in names(config) if name not in refused]
+    measured = _measure(written, student, material, run)
+    result = _result(config, run, measured, refused, student, material)
+    artifacts.write_json(run.path / REPORT, result.to_dict())
+    return result
+
+
+def names(config: QuantizeConfig) -> tuple[str, ...]:
+    """The recipes asked for; none or "all" means every one."""
+    every = not config.recipes or "all" in config.recipes
+    return RECIPE_NAMES if every else tuple(dict.fromkeys(config.recipes))
+
+
+def _write(
+    config: QuantizeConfig, student: TextClassifier, material: Material, run: RunFolder
+) -> dict[str, str]:
+    """Writes the files that are missing; why some recipes gave none."""
+    refused = {}
+    seed = run.read_config()["seed"]
+    texts = first_texts(material.dataset.splits["validation"], PARITY_TEXTS)
+    chosen = names(config)
+    with material.progress.task("write files", len(chosen)) as task:
+        for name in chosen:
+            if config.overwrite or not parity.is_kept(run.model, name):
+                try:
+                    rows = calibration((name,), student, material, seed, config.calibration_rows)
+                    parity.export(run.model, student, texts, [name], calibration=rows)
+                except ConversionError as error:
+                    if config.recipes and "all" not in config.recipes:
+                        raise
+                    refused[name] = str(error)
+            task.advance(1, name)
+    return refused
+
+
+def _measure(
+    names: list[str], student: TextClassifier, material: Material, run: RunFolder
+) -> list[Quantized]:
+    """Quality on both held-out splits, latency interleaved, operators."""
+    metric = material.dataset.metric
+    tokens = {split: material.tokens(split, student.tokenizer) for split in ("validation", "test")}
+    reference = {split: student.logits(rows) for split, rows in tokens.items()}
+    floats = test_figures(reference["validation"], tokens["validation"], student)
+    paths = {name: run.model / f"{name}.tflite" for name in names}
+    texts = first_texts(material.dataset.splits["test"], TIMED_TEXTS)
+    material.progress.say(f"time {len(paths)} files on {len(texts)} texts")
+    timed = {name: TimedModel(LITERT_LOADER, path) for name, path in paths.items()}
+    latencies = time_models(timed, texts, TIMED_ROUNDS)
+    measured = []
+    for name, path in paths.items():
+        model = LiteRTModel(path)
+        figures = {
+            split: test_figures(
+                file_logits(model, rows, material.progress), rows, student, reference[split]
+            )
+            for split, rows in tokens.items()
+        }
+        measured.append(
+            Quantized(
+                recipe=name,
+                path=path,
+                parity=artifacts.read_json(path.with_suffix(".json")),
+                operators=operators.describe(path),
+                metrics=figures["test"],
+                drop=floats[metric] - figures["validation"][metric],
+                latency=latencies[name],
+            )
+        )
+    return measured
+
+
+def _result(
+    config: QuantizeConfig, run: RunFolder, measured: list[Quantized], refused: dict[str, str],
+    student: TextClassifier, material: Material,
+) -> QuantizeResult:  # fmt: skip
+    """The figures with the choice and what must be said beside them."""
+    tokens = material.tokens("test", student.tokenizer)
+    candidates = [file.candidate for file in measured]
+    budget = Budget(config.max_mb, config.max_ms, config.max_drop)
+    sentences = slower_than_float(candidates)
+    best = ", ".join(one.name for one in frontier(candidates))
+    sentences.append(f"Beaten by no other in bytes, time and accuracy: {best}.")
+    chosen = None
+    if budget.is_given:
+        found, why = choose(candidates, budget)
+        chosen = found.name if found else None
+        sentences += why
+    return QuantizeResult(
+        path=run.path,
+        files=tuple(measured),
+        refused=refused,
+        metric=material.dataset.metric,
+        float_metrics=test_figures(student.logits(tokens), tokens, student),
+        budget=budget,
+        chosen=chosen,
+        sentences=tuple(sentences),
+    )
+
+
+def _refusals(refused: dict[str, str]) -> list[str]:
+    return [f"No file by {name}: {reason}" for name, reason in refused.items()]
+
+
+def _table(result: QuantizeResult) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("Recipe", no_wrap=True)
+    for title in ("MB", result.metric, "Drop", "Agreement", "Logit diff.", "p50, ms", "p95", "p99",
+                  "Model"):  # fmt: skip
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("Operators")
+    for file in result.files:
+        latency, agreement = file.latency, file.metrics.get("agreement")
+        table.add_row(
+            file.recipe, f"{file.parity['size_bytes'] / 1e6:.2f}",
+            f"{file.metrics[result.metric]:.4f}", f"{100 * file.drop:.2f}",
+            "-" if agreement is None else f"{agreement:.4f}",
+            f"{file.parity['largest_logit_difference']:.2g}",
+            f"{latency.p50_ms:.2f}", f"{latency.p95_ms:.2f}", f"{latency.p99_ms:.2f}",
+            f"{latency.encoded_p50_ms:.3f}", file.operators.sentence,
+        )  # fmt: skip
+    return table
