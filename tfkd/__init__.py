@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         ExportConfig,
         FinetuneConfig,
         PredictConfig,
+        QuantizeConfig,
     )
     from tfkd.distillation.distiller import Distiller
     from tfkd.models.classifier import TextClassifier
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tfkd.workflows.export import export
     from tfkd.workflows.finetune import finetune
     from tfkd.workflows.predict import predict
+    from tfkd.workflows.quantize import quantize
 
 # A plain literal: setuptools reads it without importing the package.
 __version__ = "0.1.0"
@@ -40,6 +42,7 @@ __all__ = [
     "FinetuneConfig",
     "LiteRTModel",
     "PredictConfig",
+    "QuantizeConfig",
     "TextClassifier",
     "__version__",
     "benchmark",
@@ -48,6 +51,7 @@ __all__ = [
     "export",
     "finetune",
     "predict",
+    "quantize",
 ]
 
 _HOMES = {
@@ -59,6 +63,7 @@ _HOMES = {
     "FinetuneConfig": "tfkd.config",
     "LiteRTModel": "tfkd.compression.litert",
     "PredictConfig": "tfkd.config",
+    "QuantizeConfig": "tfkd.config",
     "TextClassifier": "tfkd.models.classifier",
     "benchmark": "tfkd.workflows.benchmark",
     "distill": "tfkd.workflows.distill",
@@ -66,6 +71,7 @@ _HOMES = {
     "export": "tfkd.workflows.export",
     "finetune": "tfkd.workflows.finetune",
     "predict": "tfkd.workflows.predict",
+    "quantize": "tfkd.workflows.quantize",
 }
 
 

@@ -23,6 +23,7 @@ from tfkd.config import (
     ExportConfig,
     FinetuneConfig,
     PredictConfig,
+    QuantizeConfig,
     TrainingConfig,
 )
 from tfkd.errors import DatasetError, TfkdError
@@ -167,12 +168,26 @@ def evaluate(config: EvaluateConfig, progress: "Progress") -> Result:
     return evaluate(config, progress)
 
 
+@verb("quantize", "tfkd quantize saved_models/demo --max-mb 3 --max-drop 0.5")
+def quantize(config: QuantizeConfig, progress: "Progress") -> Result:
+    """Compare quantization recipes on a run's model.
+
+    RUN is a finished folder of `tfkd distill` or `tfkd finetune`. Each recipe gives a LiteRT file
+    that is run beside the Keras model, scored on the test split and timed. With a budget the
+    smallest file that keeps to it is named.
+    """
+    from tfkd.workflows.quantize import quantize
+
+    return quantize(config, progress)
+
+
 @verb("export", "tfkd export saved_models/demo --recipe dynamic_int8 --length 64")
 def export(config: ExportConfig, progress: "Progress") -> Result:
-    """Write a run's model as LiteRT files.
+    """Write a run's model for other programs.
 
-    RUN is a finished folder of `tfkd distill` or `tfkd finetune`. Every file is run on held-out
-    texts beside the Keras model; one that answers differently is not kept.
+    RUN is a finished folder of `tfkd distill` or `tfkd finetune`. `tfkd list formats` tells what
+    each format is for. Every file is run on held-out texts beside the Keras model; one that answers
+    differently is not kept.
     """
     from tfkd.workflows.export import export
 
@@ -243,9 +258,9 @@ def _opened(source: Path | None) -> contextlib.AbstractContextManager[IO[bytes]]
 
 
 @verbs.command("list", params=[json_option()], epilog=example("tfkd list models"))
-@click.argument("kind", required=False, metavar="[datasets|models|recipes]")
+@click.argument("kind", required=False, metavar="[datasets|models|recipes|formats]")
 def list_names(kind: str | None, as_json: bool) -> None:
-    """List datasets, models and recipes by name."""
+    """List datasets, models, recipes and formats by name."""
     from tfkd.workflows.listing import listing
 
     show(listing(kind), as_json)
