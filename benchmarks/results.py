@@ -3,12 +3,15 @@ r"""Collects the figures of finished runs into results/, and writes README.md's 
     python benchmarks/results.py collect --dataset ag_news \
         saved_models/ag_news-bert_tiny saved_models/ag_news-bilstm saved_models/ag_news-cnn
     python benchmarks/results.py readme --dataset ag_news
+    python benchmarks/results.py edge saved_models/ag_news-bert_tiny saved_models/ag_news-cnn-16000
 
 `collect` times the files of all runs in one process, so that their ratios hold, takes the other
-figures from each run's metrics.json and adds the rows of `benchmarks/rivals.py`.
+figures from each run's metrics.json and adds the rows of `benchmarks/rivals.py`. `edge`
+keeps what `tfkd quantize` and `tfkd export` measured and writes docs/edge.md's tables from it.
 """
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,10 @@ from tfkd.config import BenchmarkConfig
 from tfkd.evaluation.report import Row, markdown_table, table_note
 from tfkd.quiet import quiet_libraries
 from tfkd.workflows.benchmark import benchmark
+from tfkd.workflows.quantize import NOTE, REPORT, TITLES, table_cells
 
 ROOT = Path(__file__).resolve().parents[1]
+PACKAGE_TITLES = ("Package", "Recipe", "MB", "Agreement", "Log-score diff.", "Held-out texts")
 START, END = "<!-- results -->", "<!-- end of results -->"
 
 
@@ -34,14 +39,64 @@ def main() -> None:
             options.add_argument("--data-dir", type=Path)
             options.add_argument("--texts", type=int, default=200)
             options.add_argument("--rounds", type=int, default=5)
+    verbs.add_parser("edge").add_argument("runs", nargs="+", type=Path)
     arguments = parser.parse_args()
     quiet_libraries()
+    if arguments.verb == "edge":
+        write_edge(arguments.runs)
+        return
     path = ROOT / "results" / f"{arguments.dataset}.json"
     if arguments.verb == "collect":
         write_json(path, collect(arguments))
     else:
         readme = ROOT / "README.md"
         write_text(readme, with_table(readme.read_text(encoding="utf-8"), read_json(path)))
+
+
+def write_edge(runs: Sequence[Path]) -> None:
+    """Figures of `tfkd quantize` and `export` into results/, and their tables into docs/edge.md."""
+    for run in runs:
+        records = [read_json(path) for path in sorted((run / "student").glob("*.json"))]
+        packages = [record for record in records if "format" in record]
+        write_json(edge_file(run.name), {**read_json(run / REPORT), "packages": packages})
+    page = ROOT / "docs" / "edge.md"
+    results = {run.name: read_json(edge_file(run.name)) for run in runs}
+    write_text(page, with_edge(page.read_text(encoding="utf-8"), results))
+
+
+def edge_file(name: str) -> Path:
+    """Where the figures of a run lie."""
+    return ROOT / "results" / f"{name}-edge.json"
+
+
+def with_edge(text: str, results: Mapping[str, dict[str, Any]]) -> str:
+    """The page with the tables of the runs between the marks."""
+    parts = []
+    for name, result in results.items():
+        sentences = "\n".join(f"- {sentence}" for sentence in result["sentences"])
+        files = markdown([list(TITLES), *table_cells(result)])
+        parts += [f"**{name}**, `{result['command']}`", files, sentences]
+        packages = [
+            [item["format"], item["recipe"], f"{item['size_bytes'] / 1e6:.2f}",
+             f"{item['agreement']:.4f}", f"{item['largest_logit_difference']:.2g}",
+             str(item["num_texts"])]
+            for item in result["packages"]
+        ]  # fmt: skip
+        if packages:
+            parts.append(markdown([list(PACKAGE_TITLES), *packages]))
+    return between_marks(text, "\n\n".join([*parts, NOTE]))
+
+
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """A table; the first line is its heading."""
+    rows = [lines[0], ["---"] * len(lines[0]), *lines[1:]]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+
+def between_marks(text: str, content: str) -> str:
+    """The text with other content between the marks."""
+    before, rest = text.split(START)
+    return f"{before}{START}\n{content}\n{END}{rest.split(END)[1]}"
 
 
 def collect(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -87,9 +142,7 @@ def rival_row(values: dict[str, Any]) -> dict[str, Any]:
 
 def with_table(text: str, results: dict[str, Any]) -> str:
     """The README with the part between the marks made anew."""
-    before, rest = text.split(START)
-    _, after = rest.split(END)
-    return before + START + "\n" + table(results) + END + after
+    return between_marks(text, table(results).rstrip("\n"))
 
 
 def table(results: dict[str, Any]) -> str:

@@ -15,9 +15,8 @@ from typing import Any
 import click
 
 from tfkd.config import VERBS, read_toml
-from tfkd.settings import Config
+from tfkd.settings import POSITIONAL, Config
 
-POSITIONAL = ("run", "runs")
 CLICK_TYPES = {
     str: click.STRING,
     int: click.INT,

@@ -14,6 +14,9 @@ from typing import Any, Self
 
 from tfkd.errors import ConfigError
 
+# Arguments of the command line, not options.
+POSITIONAL = ("run", "runs")
+
 
 def setting(
     default: Any,
@@ -93,7 +96,9 @@ class Config:
             if value == defaults[name] or name in left_out:
                 continue
             option = name.replace("_", "-")
-            if isinstance(value, bool):
+            if name in POSITIONAL:
+                parts += map(shlex.quote, [value] if isinstance(value, str) else value)
+            elif isinstance(value, bool):
                 parts.append(f"--{option}" if value else f"--no-{option}")
             elif isinstance(value, list):
                 parts += [f"--{option.removesuffix('s')} {shlex.quote(str(i))}" for i in value]

@@ -76,6 +76,9 @@ class QuantizeResult:
         budget: `Budget` that was asked for.
         chosen: The recipe to take, or None.
         sentences: The choice and what else must be said.
+        data: `Material.describe()`.
+        seed: Seed of the run, which also chose the calibration rows.
+        command: What makes it again.
     """
 
     path: Path
@@ -86,6 +89,9 @@ class QuantizeResult:
     budget: Budget
     chosen: str | None
     sentences: tuple[str, ...]
+    data: dict[str, Any]
+    seed: int
+    command: str
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -97,11 +103,24 @@ class QuantizeResult:
 
     def render(self) -> list[Any]:
         """What the command line shows."""
-        return [_table(self), _NOTE, *(_refusals(self.refused)), *self.sentences]
+        table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+        for title in TITLES:
+            is_text = title in ("Recipe", "Operators")
+            table.add_column(
+                title, justify="left" if is_text else "right", no_wrap=title != "Operators"
+            )
+        for cells in table_cells(self.to_dict()):
+            table.add_row(*cells)
+        refusals = [f"No file by {name}: {reason}" for name, reason in self.refused.items()]
+        return [table, NOTE, *refusals, *self.sentences]
 
 
-_NOTE = (
-    "MB: 10^6 bytes of the file. Agreement, metric: test split. Drop: points lost on held-out rows "
+TITLES = (
+    "Recipe", "MB", "Metric", "Drop", "Agreement", "Logit diff.", "p50, ms", "p95", "p99", "Model",
+    "Operators",
+)  # fmt: skip
+NOTE = (
+    "MB: 10^6 bytes of the file. Metric, agreement: test split. Drop: points lost on held-out rows "
     "against the float student. p50, p95, p99: one text, one thread, warm, tokenization included, "
     "interleaved; model: the same without tokenization."
 )
@@ -233,28 +252,27 @@ def _result(
         budget=budget,
         chosen=chosen,
         sentences=tuple(sentences),
+        data=material.describe(),
+        seed=run.read_config()["seed"],
+        command=config.command_line("quantize"),
     )
 
 
-def _refusals(refused: dict[str, str]) -> list[str]:
-    return [f"No file by {name}: {reason}" for name, reason in refused.items()]
+def table_cells(result: dict[str, Any]) -> list[list[str]]:
+    """The cells under `TITLES`, one list a file.
 
-
-def _table(result: QuantizeResult) -> Table:
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("Recipe", no_wrap=True)
-    for title in ("MB", result.metric, "Drop", "Agreement", "Logit diff.", "p50, ms", "p95", "p99",
-                  "Model"):  # fmt: skip
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("Operators")
-    for file in result.files:
-        latency, agreement = file.latency, file.metrics.get("agreement")
-        table.add_row(
-            file.recipe, f"{file.parity['size_bytes'] / 1e6:.2f}",
-            f"{file.metrics[result.metric]:.4f}", f"{100 * file.drop:.2f}",
+    Args:
+        result: `QuantizeResult.to_dict()`, as `quantization.json` holds it.
+    """
+    rows = []
+    for file in result["files"]:
+        latency, agreement = file["latency"], file["metrics"].get("agreement")
+        rows.append([
+            file["recipe"], f"{file['parity']['size_bytes'] / 1e6:.2f}",
+            f"{file['metrics'][result['metric']]:.4f}", f"{100 * file['drop']:.2f}",
             "-" if agreement is None else f"{agreement:.4f}",
-            f"{file.parity['largest_logit_difference']:.2g}",
-            f"{latency.p50_ms:.2f}", f"{latency.p95_ms:.2f}", f"{latency.p99_ms:.2f}",
-            f"{latency.encoded_p50_ms:.3f}", file.operators.sentence,
-        )  # fmt: skip
-    return table
+            f"{file['parity']['largest_logit_difference']:.2g}",
+            f"{latency['p50_ms']:.2f}", f"{latency['p95_ms']:.2f}", f"{latency['p99_ms']:.2f}",
+            f"{latency['encoded_p50_ms']:.3f}", file["operators"]["sentence"],
+        ])  # fmt: skip
+    return rows
