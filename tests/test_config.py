@@ -199,3 +199,9 @@ def test_broken_toml_names_the_file(tmp_path, content):
 def test_folder_in_place_of_toml_names_the_folder(tmp_path):
     with pytest.raises(ConfigError, match=r"^Expected a TOML file\. .*Is a directory"):
         read_toml(tmp_path, "distill")
+
+
+def test_command_gives_a_run_as_an_argument():
+    config = QuantizeConfig(run=Path("saved_models/my run"), recipes=("int4",), max_mb=3)
+    expected = "python -m tfkd quantize 'saved_models/my run' --recipe int4 --max-mb 3.0"
+    assert config.command_line("quantize") == expected

@@ -26,6 +26,16 @@ def test_table_in_the_readme_is_that_of_the_results(results_program):
     assert results_program.with_table(text, read_json(RESULTS)) == text
 
 
+def test_tables_of_the_edge_page_are_those_of_the_results(results_program):
+    text = (ROOT / "docs" / "edge.md").read_text(encoding="utf-8")
+    names = ("ag_news-bert_tiny", "ag_news-cnn-16000")
+    results = {name: read_json(results_program.edge_file(name)) for name in names}
+    assert results_program.with_edge(text, results) == text
+    for result in results.values():
+        assert all(file["parity"]["passed"] for file in result["files"])
+        assert result["data"]["splits"]["test"]["num_rows"] == 7600
+
+
 def test_results_name_rows_versions_seed_and_command():
     results = read_json(RESULTS)
     rows = [Row.from_dict(values) for values in results["rows"]]
