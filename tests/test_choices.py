@@ -2,13 +2,16 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from tfkd.config import DistillConfig, FinetuneConfig
+from tfkd.artifacts import RunFolder
+from tfkd.config import DistillConfig, FinetuneConfig, read_toml
 from tfkd.errors import ConfigError, DatasetError, ModelError
-from tfkd.models.checkpoints import Kind
+from tfkd.models.checkpoints import Kind, resolve
 from tfkd.workflows.choices import check_names, choose, default_model, slug
+from tfkd.workflows.teacher import finetune_config
 
 
 def test_models_left_open_are_the_data_sets_own():
@@ -64,3 +67,28 @@ def test_no_heavy_import_is_needed():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_another_seed_shares_the_split_and_the_teacher():
+    first, other = (DistillConfig(dataset="demo", seed=seed) for seed in (0, 5))
+    assert (other.split_seed, other.teacher_seed) == (0, 0)
+    made = [
+        finetune_config(config, resolve("bert_mini"), RunFolder(Path("runs/demo")))
+        for config in (first, other)
+    ]
+    assert made[0] == made[1]
+    assert made[0].seed == 0
+    told = finetune_config(
+        first.replace(split_seed=3, teacher_seed=4), resolve("bert_mini"), RunFolder(Path("runs/x"))
+    )
+    assert (told.split_seed, told.seed) == (3, 4)
+
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_of_the_project_holds_settings_that_exist(path):
+    config = DistillConfig.from_mapping(read_toml(path, "distill"), str(path))
+    assert path.stem.startswith(config.dataset)
+    assert f"python -m tfkd distill --config configs/{path.name}" in path.read_text("utf-8")

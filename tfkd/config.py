@@ -37,7 +37,10 @@ class DataConfig(Config):
     max_train_rows: int | None = setting(
         None, "Use only the first rows of train; for trying things out.", 1
     )
-    seed: int = setting(0, "Seed of every random choice.", 0)
+    split_seed: int = setting(
+        0, "Seed of the rows held out of train, and of the demo's texts.", 0
+    )
+    seed: int = setting(0, "Seed of every other random choice.", 0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,6 +104,7 @@ class DistillConfig(TrainingConfig):
         "float32", "Arithmetic of the teacher's fine-tuning.", choices=("float32", "bfloat16")
     )
     teacher_sequence_length: int = setting(128, "Longest text for the teacher.", 4, 4096)
+    teacher_seed: int = setting(0, "Seed of the teacher's fine-tuning; --seed is the student's.", 0)
     student: str | None = setting(
         None, "Preset, folder, handle, or size word. Default: the data set's."
     )

@@ -76,7 +76,7 @@ def evaluate(config: EvaluateConfig, progress: Progress | None = None) -> Evalua
 def _dataset(config: EvaluateConfig, settings: dict[str, Any]) -> Dataset:
     """The run's own splits unless another data set is asked for."""
     if config.dataset is not None:
-        return sources.load(config.dataset, config.data_dir, seed=settings["seed"])
+        return sources.load(config.dataset, config.data_dir, seed=settings["split_seed"])
     return own_dataset(settings, config.data_dir)
 
 

@@ -63,8 +63,8 @@ class Material:
 def own_dataset(settings: Mapping[str, Any], data_dir: Path | None) -> Dataset:
     """The data set of a run's `config.json`, split as it was for the run."""
     return sources.load(
-        settings["dataset"], data_dir, settings["validation_fraction"], settings["seed"],
-        settings["max_train_rows"],
+        settings["dataset"], data_dir, settings["validation_fraction"],
+        settings["split_seed"], settings["max_train_rows"],
     )  # fmt: skip
 
 
@@ -90,7 +90,7 @@ def prepare(config: DataConfig, runs: Path, progress: Progress) -> Material:
         DatasetError: The data set cannot be had, or a row is bad.
     """
     dataset = sources.load(
-        config.dataset, config.data_dir, config.validation_fraction, config.seed,
+        config.dataset, config.data_dir, config.validation_fraction, config.split_seed,
         config.max_train_rows,
     )  # fmt: skip
     progress.say(f"read and check {dataset.name}")

@@ -59,7 +59,9 @@ def _folder(config: DistillConfig, source: Source, material: Material, run: RunF
     if source.is_ready:
         folder = run.path / "teacher"
         if not (folder / "classifier.json").is_file():
-            shape = Shape(config.teacher_sequence_length, config.teacher_pooling, config.seed)
+            shape = Shape(
+                config.teacher_sequence_length, config.teacher_pooling, config.teacher_seed
+            )
             load_classifier(source, material.dataset, shape).save(folder)
         return folder
     settings = finetune_config(config, source, run)
@@ -82,10 +84,12 @@ def finetune_config(config: DistillConfig, source: Source, run: RunFolder) -> Fi
     Only the `teacher_*` settings and the data decide: students trained otherwise share a teacher.
     """
     shared = (
-        "dataset", "data_dir", "validation_fraction", "max_train_rows", "seed", "quiet",
-        "backup_seconds",
+        "dataset", "data_dir", "validation_fraction", "max_train_rows", "split_seed",
+        "quiet", "backup_seconds",
     )  # fmt: skip
-    own = ("epochs", "batch_size", "learning_rate", "pooling", "sequence_length", "precision")
+    own = (
+        "epochs", "batch_size", "learning_rate", "pooling", "sequence_length", "precision", "seed",
+    )  # fmt: skip
     return FinetuneConfig(
         model=source.name,
         output_dir=run.path.parent / f"{slug(config.dataset)}-{source.slug}-finetuned",
