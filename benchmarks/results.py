@@ -4,16 +4,20 @@ r"""Collects the figures of finished runs into results/, and writes README.md's 
         saved_models/ag_news-bert_tiny saved_models/ag_news-bilstm saved_models/ag_news-cnn
     python benchmarks/results.py readme --dataset ag_news
     python benchmarks/results.py edge saved_models/ag_news-bert_tiny saved_models/ag_news-cnn-16000
+    python benchmarks/results.py pages
 
 `collect` times the files of all runs in one process, so that their ratios hold, takes the other
 figures from each run's metrics.json and adds the rows of `benchmarks/rivals.py`. `edge`
-keeps what `tfkd quantize` and `tfkd export` measured and writes docs/edge.md's tables from it.
+keeps what `tfkd quantize` and `tfkd export` measured and writes docs/edge.md's tables from it;
+`pages` writes the tables of `peers.py` and `vocabulary.py` there.
 """
 
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import peers
 
 from tfkd.artifacts import read_json, versions, write_json, write_text
 from tfkd.config import BenchmarkConfig
@@ -24,7 +28,10 @@ from tfkd.workflows.quantize import NOTE, REPORT, TITLES, table_cells
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE_TITLES = ("Package", "Recipe", "MB", "Agreement", "Log-score diff.", "Held-out texts")
-START, END = "<!-- results -->", "<!-- end of results -->"
+VOCABULARY_TITLES = (
+    "Setting", "Tokens", "Float32 table, MB", "Training tokens lost", "Texts tokenized as before",
+    "Length",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -40,10 +47,15 @@ def main() -> None:
             options.add_argument("--texts", type=int, default=200)
             options.add_argument("--rounds", type=int, default=5)
     verbs.add_parser("edge").add_argument("runs", nargs="+", type=Path)
+    verbs.add_parser("pages")
     arguments = parser.parse_args()
     quiet_libraries()
     if arguments.verb == "edge":
         write_edge(arguments.runs)
+        return
+    if arguments.verb == "pages":
+        page = ROOT / "docs" / "edge.md"
+        write_text(page, with_pages(page.read_text(encoding="utf-8")))
         return
     path = ROOT / "results" / f"{arguments.dataset}.json"
     if arguments.verb == "collect":
@@ -87,16 +99,43 @@ def with_edge(text: str, results: Mapping[str, dict[str, Any]]) -> str:
     return between_marks(text, "\n\n".join([*parts, NOTE]))
 
 
+def with_pages(text: str) -> str:
+    """The page with the tables of other runtimes and of smaller vocabularies."""
+    tables = {
+        "peers": peers.markdown(read_json(ROOT / "results" / "peers.json")),
+        "vocabulary": vocabulary_table(read_json(ROOT / "results" / "ag_news_vocabulary.json")),
+    }
+    for name, content in tables.items():
+        text = between_marks(text, content, name)
+    return text
+
+
+def vocabulary_table(results: dict[str, Any]) -> str:
+    """What `vocabulary.py` found, a line for each setting."""
+    rows = results["rows"]
+    whole = rows[0]["tokens_before"], rows[0]["table_bytes_before"] / 1e6
+    lines = [["whole", f"{whole[0]:,}", f"{whole[1]:.1f}", "0", "1", "1"]]
+    for row in rows:
+        name = "vocabulary_size" if "vocabulary_size" in row else "min_count"
+        lines.append([
+            f"`--{name.replace('_', '-')} {row[name]}`", f"{row['tokens_after']:,}",
+            f"{row['table_bytes_after'] / 1e6:.1f}", f"{100 * row['lost_share']:.1f} %",
+            f"{row['same_share']:.3f}", f"x {row['length_ratio']:.3f}",
+        ])  # fmt: skip
+    return markdown([VOCABULARY_TITLES, *lines])
+
+
 def markdown(lines: Sequence[Sequence[str]]) -> str:
     """A table; the first line is its heading."""
     rows = [lines[0], ["---"] * len(lines[0]), *lines[1:]]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 
-def between_marks(text: str, content: str) -> str:
-    """The text with other content between the marks."""
-    before, rest = text.split(START)
-    return f"{before}{START}\n{content}\n{END}{rest.split(END)[1]}"
+def between_marks(text: str, content: str, name: str = "results") -> str:
+    """The text with other content between the marks of a name."""
+    start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    before, rest = text.split(start)
+    return f"{before}{start}\n{content}\n{end}{rest.split(end)[1]}"
 
 
 def collect(arguments: argparse.Namespace) -> dict[str, Any]:

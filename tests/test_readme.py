@@ -1,6 +1,7 @@
 """The figures in README.md are those under results/, and the programs that print them work."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ RESULTS = ROOT / "results" / "ag_news.json"
 
 @pytest.fixture(scope="module")
 def results_program():
+    sys.path.insert(0, str(ROOT / "benchmarks"))
     spec = importlib.util.spec_from_file_location("results", ROOT / "benchmarks" / "results.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -34,6 +36,11 @@ def test_tables_of_the_edge_page_are_those_of_the_results(results_program):
     for result in results.values():
         assert all(file["parity"]["passed"] for file in result["files"])
         assert result["data"]["splits"]["test"]["num_rows"] == 7600
+
+
+def test_other_tables_of_the_edge_page_are_those_of_their_programs(results_program):
+    text = (ROOT / "docs" / "edge.md").read_text(encoding="utf-8")
+    assert results_program.with_pages(text) == text
 
 
 def test_results_name_rows_versions_seed_and_command():
