@@ -54,6 +54,17 @@ def test_size_word_takes_the_given_vocabulary_at_its_own_length(name, tokenizer)
     assert tables == [(len(VOCABULARY), 128)]
 
 
+def test_a_small_cnn_has_the_sizes_of_its_entry(tokenizer):
+    model = load_classifier(resolve("cnn_small"), dataset(), Shape(12), tokenizer).model
+    assert [w.shape for w in model.weights] == [
+        (len(VOCABULARY), 64),
+        (3, 64, 256),
+        (256,),
+        (256, 3),
+        (3,),
+    ]
+
+
 @pytest.mark.parametrize("name", ["cnn", "bert_tiny"])
 def test_seed_decides_the_weights(name, tokenizer):
     """Student and control start equal by it."""

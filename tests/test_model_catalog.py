@@ -14,9 +14,9 @@ SIZES = {
 
 
 def test_words():
-    assert list(CATALOG) == [*SIZES, "bilstm", "cnn"]
+    assert list(CATALOG) == [*SIZES, "bilstm", "cnn", "cnn_small"]
     assert [entry.name for entry in CATALOG.values()] == list(CATALOG)
-    assert [entry.kind for entry in CATALOG.values()] == ["bert"] * 5 + ["bilstm", "cnn"]
+    assert [entry.kind for entry in CATALOG.values()] == ["bert"] * 5 + ["bilstm", "cnn", "cnn"]
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -27,9 +27,12 @@ def test_bert_sizes(name):
     assert entry.description == f"BERT with {layers} layers of {width}, from scratch"
 
 
-@pytest.mark.parametrize("name", ["bilstm", "cnn"])
-def test_models_without_attention(name):
-    assert (CATALOG[name].hidden_dim, CATALOG[name].num_heads) == (128, 0)
+@pytest.mark.parametrize(
+    ("name", "width", "filters"), [("bilstm", 128, 0), ("cnn", 128, 512), ("cnn_small", 64, 256)]
+)
+def test_models_without_attention(name, width, filters):
+    entry = CATALOG[name]
+    assert (entry.hidden_dim, entry.num_heads, entry.filters) == (width, 0, filters)
 
 
 def test_learning_rates_fall_with_the_size():

@@ -21,6 +21,7 @@ class ModelEntry:
         num_layers: Transformer layers, or recurrent layers.
         hidden_dim: Width of a token vector.
         num_heads: Attention heads; 0 where there is no attention.
+        filters: Detectors of a CNN; 0 for all others.
     """
 
     name: str
@@ -30,6 +31,7 @@ class ModelEntry:
     num_layers: int = 1
     hidden_dim: int = 128
     num_heads: int = 0
+    filters: int = 0
 
 
 def _bert(name: str, layers: int, width: int, learning_rate: float) -> ModelEntry:
@@ -48,9 +50,15 @@ CATALOG: dict[str, ModelEntry] = {
         _bert("bert_medium", 8, 512, 2e-4),
         _bert("bert_base", 12, 768, 1e-4),
         ModelEntry("bilstm", "bilstm", "Bidirectional LSTM over a token table, max pooling", 2e-3),
-        ModelEntry("cnn", "cnn", "1-D convolutions over a token table, max pooling", 1e-3),
+        ModelEntry(
+            "cnn", "cnn", "1-D convolutions over a token table, max pooling", 1e-3, filters=512
+        ),
+        ModelEntry(
+            "cnn_small", "cnn", "The same with half the detectors and half the width", 1e-3,
+            hidden_dim=64, filters=256,
+        ),
     )
-}
+}  # fmt: skip
 
 
 def default_learning_rate(name: str) -> float:

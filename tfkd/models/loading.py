@@ -1,7 +1,7 @@
 """Builds the classifier a `Source` stands for, with its tokenizer, ready to train or to ask."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +108,11 @@ def _folder(source: Source) -> Path:
 def _from_scratch(
     entry: catalog.ModelEntry, tokenizer: Tokenizer, dataset: Dataset, shape: Shape
 ) -> keras.Model:
-    builders: dict[str, Callable[..., keras.Model]] = {"cnn": build_cnn, "bilstm": build_bilstm}
-    if entry.kind in builders:
-        return builders[entry.kind](tokenizer.vocabulary_size, dataset.num_outputs)
+    sizes = tokenizer.vocabulary_size, dataset.num_outputs
+    if entry.kind == "bilstm":
+        return build_bilstm(*sizes, width=entry.hidden_dim)
+    if entry.kind == "cnn":
+        return build_cnn(*sizes, width=entry.hidden_dim, filters=entry.filters)
     _check_length(entry.name, encoder.MAX_POSITIONS, shape)
     backbone = encoder.bert_from_scratch(entry, tokenizer.vocabulary_size)
     pooling = "cls" if shape.pooling == "auto" else shape.pooling
