@@ -209,7 +209,8 @@ def test_runs_are_positional_and_many():
             ["export", "run", "--recipe", "dynamic_int"],
             1,
             "Expected `recipes` to be one of float32, float16, dynamic_int8, static_int8, int16x8, "
-            "int4_tables, int4. Received: recipes='dynamic_int'. Did you mean `dynamic_int8`?",
+            "int4_tables, int4, qat_int8, qat_int4_tables. Received: recipes='dynamic_int'. "
+            "Did you mean `dynamic_int8`?",
         ),
         (
             ["distill", "--config", "no.toml"],

@@ -69,7 +69,12 @@ def exactly(text: str) -> str:
         (
             {"recipes": ("float32", "dynamc_int8")},
             "Expected `recipes` to be one of float32, float16, dynamic_int8, static_int8, int16x8, "
-            "int4_tables, int4. Received: recipes='dynamc_int8'. Did you mean `dynamic_int8`?",
+            "int4_tables, int4, qat_int8, qat_int4_tables. Received: recipes='dynamc_int8'. "
+            "Did you mean `dynamic_int8`?",
+        ),
+        (
+            {"qat_frozen_fraction": 1.0},
+            "Expected `qat_frozen_fraction` in [0.0, 0.9]. Received: qat_frozen_fraction=1.0.",
         ),
     ],
 )

@@ -9,6 +9,7 @@ import keras_hub
 import numpy as np
 import pytest
 
+from tfkd import artifacts
 from tfkd.compression import operators
 from tfkd.compression.conversion import (
     _reason,
@@ -75,16 +76,20 @@ def converted(request, tmp_path_factory):
     return classifier, files
 
 
-def test_files_are_named_after_their_recipes_and_nothing_else_is_left(converted):
-    _, files = converted
+def test_files_are_named_after_their_recipes_with_the_route_beside_them(converted):
+    classifier, files = converted
     assert {name: path.name for name, path in files.items()} == {
         "float32": "float32.tflite",
         "dynamic_int8": "dynamic_int8.tflite",
     }
-    assert sorted(path.name for path in files["float32"].parent.iterdir()) == [
-        "dynamic_int8.tflite",
-        "float32.tflite",
-    ]
+    folder = files["float32"].parent
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "dynamic_int8.json", "dynamic_int8.tflite", "float32.json", "float32.tflite",
+    ]  # fmt: skip
+    route = artifacts.read_json(folder / "float32.json")
+    name = classifier.model.name
+    assert route["name"] == ("plain" if name in ("bilstm", "cnn") else "lean")
+    assert route["reason"].startswith(f"{name} holds no encoder of ") == (route["name"] == "plain")
 
 
 def test_each_length_has_a_signature_with_the_inputs_of_the_student(converted):
@@ -168,6 +173,9 @@ def empty_model_folder(tmp_path):
 def test_an_unknown_recipe_fails_before_the_child_starts(empty_model_folder):
     with pytest.raises(ConfigError, match=r"Did you mean `float32`\?$"):
         convert(empty_model_folder, ["float23"], (), empty_model_folder)
+    message = "^Expected recipes that need no training. Received: qat_int8. Train the student for"
+    with pytest.raises(ConfigError, match=message):
+        convert(empty_model_folder, ["qat_int8"], (), empty_model_folder)
 
 
 def test_a_folder_without_a_model_fails_before_the_child_starts(empty_model_folder):

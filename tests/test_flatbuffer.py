@@ -99,6 +99,13 @@ def test_small_tables_and_columns_stay_gathers(content, rewritten):
     np.testing.assert_array_equal(answer(rewritten, "others", IDS), answer(content, "others", IDS))
 
 
+def test_small_tables_are_looked_up_when_asked_for(content):
+    every = flatbuffer.with_lookups(content, smallest_size=1)
+    assert names(every, "others").count("EMBEDDING_LOOKUP") == 1
+    assert names(every, "others").count("GATHER") == 1
+    np.testing.assert_array_equal(answer(every, "others", IDS), answer(content, "others", IDS))
+
+
 def test_rewriting_again_changes_nothing(rewritten):
     assert flatbuffer.with_lookups(rewritten) == rewritten
 

@@ -43,8 +43,8 @@ OWNERS = {
     "ai_edge_quantizer": ["compression/quantizer.py"],
     "flatbuffers": ["compression/metadata.py", "compression/flatbuffer.py"],
     "tensorflow_text": ["models/text_graph.py", "compression/clients.py"],
-    "tensorflow_model_optimization": ["compression/mirror.py", "compression/qat.py"],
-    "tf_keras": ["compression/mirror.py", "compression/qat.py"],
+    "tensorflow_model_optimization": ["compression/qat/"],
+    "tf_keras": ["compression/qat/"],
 }
 MODULES = sorted(ROOT.rglob("*.py"))
 NAMES = [path.relative_to(ROOT).as_posix() for path in MODULES]

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tfkd.compression import operators
 from tfkd.compression.flatbuffer import Operator, Tensor
-from tfkd.compression.operators import OperatorGroup, OperatorReport
+from tfkd.compression.operators import IntegerProof, OperatorGroup, OperatorReport
 from tfkd.errors import ArtifactError
 
 FLOATS = Tensor("floats", (1, 8), "float32", False, False)
@@ -129,3 +129,91 @@ def test_a_file_that_cannot_be_run_is_refused(tmp_path):
     path.write_bytes(b"not a model")
     with pytest.raises(ArtifactError, match=r"^Expected a LiteRT file\. Received: 11 bytes that"):
         operators.describe(path)
+
+
+def round_to(values, limit):
+    return tf.quantization.fake_quant_with_min_max_args(values, -limit, limit, narrow_range=True)
+
+
+class Trained(tf.Module):
+    """A lookup and two products as training under quantization leaves them, but for one place."""
+
+    def __init__(self, left_out=""):
+        super().__init__()
+        random = np.random.default_rng(0)
+        self.table = tf.Variable(random.standard_normal((60, 32)).astype("float32"))
+        kernel = random.standard_normal((32, 32)).astype("float32") / 6
+        steps = np.abs(kernel).max(axis=0) / 127
+        self.kernel = tf.Variable(np.round(kernel / steps) * steps)
+        self.left_out = left_out
+
+    def rounded(self, place, values, limit):
+        return values if place == self.left_out else round_to(values, limit)
+
+    def vectors(self, token_ids):
+        rows = tf.gather(self.rounded("table", self.table, 4.0), token_ids)
+        if self.left_out == "one range for the table":
+            rows = round_to(rows, 3.0)
+        return tf.reshape(tf.sin(rows), [4, 32])
+
+    @tf.function(input_signature=[tf.TensorSpec([1, 4], tf.int32, name="token_ids")])
+    def call(self, token_ids):
+        vectors = self.rounded("input", self.vectors(token_ids), 1.0)
+        hidden = tf.nn.relu(tf.matmul(vectors, self.kernel))
+        logits = tf.matmul(self.rounded("hidden", hidden, 6.0), self.kernel)
+        return {"logits": self.rounded("logits", logits, 6.0)}
+
+    @tf.function(input_signature=[tf.TensorSpec([1, 4], tf.int32, name="token_ids")])
+    def loop(self, token_ids):
+        _, states = tf.while_loop(
+            lambda step, state: step < 4,
+            lambda step, state: (step + 1, tf.tanh(tf.matmul(state, self.kernel))),
+            (0, self.vectors(token_ids)),
+        )
+        return {"logits": round_to(tf.matmul(round_to(states, 1.0), self.kernel), 6.0)}
+
+
+def proof(folder, left_out="", function="call"):
+    module = Trained(left_out)
+    tf.saved_model.save(module, str(folder / "saved"), {"run": getattr(module, function)})
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / "saved"), ["run"])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    path = folder / "file.tflite"
+    path.write_bytes(converter.convert())
+    return operators.integer_proof(path)
+
+
+def test_a_file_of_integer_products_and_lookups_is_proved(tmp_path):
+    found = proof(tmp_path)
+    assert found == IntegerProof(products=2, lookups=1, loops=0, exceptions=())
+    assert found.to_dict() == {"products": 2, "lookups": 1, "loops": 0, "exceptions": []}
+    other = operators.integer_proof(tmp_path / "file.tflite", tables="int4")
+    assert other.exceptions == ("1 GATHER integer int8",)
+
+
+@pytest.mark.parametrize(("place", "count"), [("input", 1), ("hidden", 2), ("logits", 1)])
+def test_a_product_that_falls_back_to_float_is_seen(tmp_path, place, count):
+    exceptions = proof(tmp_path, left_out=place).exceptions
+    assert exceptions == (f"{count} FULLY_CONNECTED float float32",)
+
+
+def test_a_table_in_float_is_seen(tmp_path):
+    assert proof(tmp_path, left_out="table").exceptions == ("1 GATHER float float32",)
+
+
+def test_a_table_that_is_converted_for_each_text_is_seen(tmp_path):
+    found = proof(tmp_path, left_out="one range for the table")
+    assert found.exceptions == ("1 QUANTIZE conversion int8", "no table lookup")
+
+
+def test_a_float_product_inside_a_loop_is_seen(tmp_path):
+    found = proof(tmp_path, function="loop")
+    assert (found.products, found.lookups, found.loops) == (2, 1, 1)
+    assert found.exceptions == ("1 FULLY_CONNECTED float float32",)
+
+
+def test_a_file_without_tables_proves_nothing(tmp_path):
+    path = written(tmp_path, optimizations=[tf.lite.Optimize.DEFAULT])
+    assert operators.integer_proof(path).exceptions == (
+        "2 FULLY_CONNECTED hybrid int8", "no table lookup",
+    )  # fmt: skip

@@ -33,6 +33,8 @@ def test_what_is_stored_how():
         "int16x8": ("int8", "int8", "int16"),
         "int4_tables": ("int8", "int4", "float32"),
         "int4": ("int4", "int4", "float32"),
+        "qat_int8": ("int8", "int8", "int8"),
+        "qat_int4_tables": ("int8", "int4", "int8"),
     }
 
 
@@ -49,7 +51,17 @@ def test_int4_and_fixed_ranges_need_the_edge_extra():
         "int16x8",
         "int4_tables",
         "int4",
+        "qat_int4_tables",
     ]
+
+
+def test_trained_recipes_are_held_to_the_model_that_was_trained():
+    trained = [recipe for recipe in RECIPES.values() if recipe.trained]
+    assert [recipe.name for recipe in trained] == ["qat_int8", "qat_int4_tables"]
+    for recipe in trained:
+        # What rounding costs is in that model already.
+        assert recipe.minimum_agreement == 0.98
+        assert not recipe.needs_calibration
 
 
 def test_fewer_bits_may_differ_more():
@@ -70,12 +82,12 @@ def test_a_misspelled_recipe_is_answered_with_the_nearest_name():
     with pytest.raises(
         ConfigError,
         match=r"^Expected `recipe` to be one of float32, float16, dynamic_int8, static_int8, "
-        r"int16x8, int4_tables, int4\. Received: recipe='dynamic_int4'\. Did you mean "
-        r"`dynamic_int8`\?$",
+        r"int16x8, int4_tables, int4, qat_int8, qat_int4_tables\. Received: "
+        r"recipe='dynamic_int4'\. Did you mean `dynamic_int8`\?$",
     ):
         recipes.find("dynamic_int4")
 
 
 def test_a_recipe_like_no_other_is_answered_with_the_list():
-    with pytest.raises(ConfigError, match=r"Known: float32, float16, .+, int4\.$"):
+    with pytest.raises(ConfigError, match=r"Known: float32, float16, .+, qat_int4_tables\.$"):
         recipes.find("zip")

@@ -230,7 +230,8 @@ def test_benchmark_times_all_files_in_turn(demo_result):
         for name in ("teacher", "student", "student/float32", "student/dynamic_int8")
     ]
     for cost in result.costs:
-        assert 0 < cost.latency.encoded_p50_ms < cost.latency.p99_ms
+        assert cost.latency.encoded_p50_ms > 0
+        assert 0 < cost.latency.p50_ms <= cost.latency.p99_ms
         assert cost.latency.num_calls == 8
         assert cost.size_bytes == artifacts.Path(cost.path).stat().st_size
         assert cost.peak_memory_bytes > 50e6

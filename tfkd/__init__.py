@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tfkd.compression.litert import LiteRTModel
+    from tfkd.compression.qat.model import QuantizationAware, quantization_aware
     from tfkd.config import (
         BenchmarkConfig,
         DistillConfig,
@@ -42,6 +43,7 @@ __all__ = [
     "FinetuneConfig",
     "LiteRTModel",
     "PredictConfig",
+    "QuantizationAware",
     "QuantizeConfig",
     "TextClassifier",
     "__version__",
@@ -51,6 +53,7 @@ __all__ = [
     "export",
     "finetune",
     "predict",
+    "quantization_aware",
     "quantize",
 ]
 
@@ -63,6 +66,7 @@ _HOMES = {
     "FinetuneConfig": "tfkd.config",
     "LiteRTModel": "tfkd.compression.litert",
     "PredictConfig": "tfkd.config",
+    "QuantizationAware": "tfkd.compression.qat.model",
     "QuantizeConfig": "tfkd.config",
     "TextClassifier": "tfkd.models.classifier",
     "benchmark": "tfkd.workflows.benchmark",
@@ -71,6 +75,7 @@ _HOMES = {
     "export": "tfkd.workflows.export",
     "finetune": "tfkd.workflows.finetune",
     "predict": "tfkd.workflows.predict",
+    "quantization_aware": "tfkd.compression.qat.model",
     "quantize": "tfkd.workflows.quantize",
 }
 

@@ -4,6 +4,7 @@ saved_models/<run>/
 config.json      the resolved settings, and which verb wrote the folder
 student/         a model folder (finetune: model/); control/ beside it
 model.keras  classifier.json  labels.txt  tokenizer/  <recipe>.tflite  <recipe>.json
+qat/             variables and history of recipes that train
 logs/            TensorBoard, one folder an arm
 metrics.json     figures, versions, seed, data fingerprint; written last: it marks a run done
 README.md        the table and the command
@@ -26,7 +27,7 @@ from tfkd.errors import ArtifactError
 
 PACKAGES = (
     "tensorflow", "keras", "keras-hub", "tensorflow-datasets", "tensorflow-text",
-    "ai-edge-litert", "numpy",
+    "tensorflow-model-optimization", "tf_keras", "ai-edge-litert", "numpy",
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from tfkd.settings import Config, nearest, setting
 
 RECIPE_NAMES = (
     "float32", "float16", "dynamic_int8", "static_int8", "int16x8", "int4_tables", "int4",
+    "qat_int8", "qat_int4_tables",
 )  # fmt: skip
 DEFAULT_RECIPES = ("float32", "dynamic_int8")
 TOKENS = "tokens"
@@ -37,9 +38,7 @@ class DataConfig(Config):
     max_train_rows: int | None = setting(
         None, "Use only the first rows of train; for trying things out.", 1
     )
-    split_seed: int = setting(
-        0, "Seed of the rows held out of train, and of the demo's texts.", 0
-    )
+    split_seed: int = setting(0, "Seed of the rows held out of train, and of the demo's texts.", 0)
     seed: int = setting(0, "Seed of every other random choice.", 0)
 
 
@@ -71,6 +70,24 @@ class TrainingConfig(DataConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class AwareConfig(Config):
+    """How the recipes that train do it; the rest is as the run trained its student."""
+
+    qat_epochs: int = setting(
+        1, "Passes over the training rows for each recipe that trains (qat_int8 ...).", 1
+    )
+    qat_learning_rate: float | None = setting(
+        None, "Their peak learning rate. Default: a tenth of the student's.", 1e-8, 1.0
+    )
+    qat_frozen_fraction: float = setting(
+        0.2, "Share of their last steps in which the ranges of activations stay.", 0.0, 0.9
+    )
+    integer_softmax: bool = setting(
+        False, "In recipes that train, attention scores are integers too: for chips without floats."
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class FinetuneConfig(TrainingConfig):
     """Settings of `tfkd finetune`: a classifier trained on labels, mostly to be a teacher."""
 
@@ -84,7 +101,7 @@ class FinetuneConfig(TrainingConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DistillConfig(TrainingConfig):
+class DistillConfig(AwareConfig, TrainingConfig):
     """Settings of `tfkd distill`: a student, its control, its files and the table."""
 
     teacher: str | None = setting(
@@ -132,7 +149,7 @@ class DistillConfig(TrainingConfig):
     )
     control: bool = setting(True, "Also train the equal student without the teacher.")
     recipes: tuple[str, ...] = setting(
-        DEFAULT_RECIPES, "LiteRT files to write.", choices=RECIPE_NAMES
+        DEFAULT_RECIPES, "LiteRT files to write; those of qat_* train first.", choices=RECIPE_NAMES
     )
     epochs: int = setting(4, "Passes over the training rows.", 1)
     batch_size: int = setting(64, "Training examples a step.", 1)
@@ -176,13 +193,15 @@ class ExportConfig(Config):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class QuantizeConfig(Config):
+class QuantizeConfig(AwareConfig):
     """Settings of `tfkd quantize`: recipes side by side, and the one that fits a budget."""
 
     run: Path = setting(dataclasses.MISSING, "Folder written by distill or finetune.")
     data_dir: Path | None = setting(None, "Folder that holds the run's data set.")
     recipes: tuple[str, ...] = setting(
-        (), "Files to write and compare. Default: all.", choices=(*RECIPE_NAMES, "all")
+        (),
+        "Files to write and compare; those of qat_* train first. Default: all.",
+        choices=(*RECIPE_NAMES, "all"),
     )
     calibration_rows: int = setting(
         200, "Training rows that recipes with calibration see, chosen by the run's seed.", 1

@@ -1,11 +1,19 @@
-"""How near a file's logits are to the Keras model's: the figures of the parity gate."""
+"""How near a file's logits are to the Keras model's: the figures of the parity gate.
+
+Whatever passes is kept in one way and whatever fails is refused in one way, be it a file of tokens
+or a package that takes text.
+"""
 
 import dataclasses
+import os
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tfkd import artifacts
 from tfkd.compression.recipes import Recipe
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL, TASKS
 
@@ -124,3 +132,69 @@ def largest_difference(reference_logits: np.ndarray, logits: np.ndarray) -> floa
     with np.errstate(invalid="ignore"):  # inf - inf is told by `has_nan`, not by a warning
         difference = np.abs(reference_logits.astype(np.float64) - logits)
     return float(np.max(np.where(np.isfinite(difference), difference, np.inf)))
+
+
+def refusal(
+    report: ParityReport,
+    name: str,
+    thing: str = "file",
+    values: str = "logits",
+    advice: str = "Leave this recipe out.",
+) -> str:
+    """What something that did not pass showed beside what its recipe asks, as an error message.
+
+    Args:
+        report: `ParityReport` that did not pass.
+        name: String. The file's or folder's name.
+        thing: String. What it is: "file" or "package".
+        values: String. What was compared: "logits" or "log-scores".
+        advice: String. What the user can do, unless the model itself is broken.
+    """
+    if report.has_nan:
+        return (
+            f"Expected finite {values} from {name}. Received: NaN or infinite ones from the "
+            f"{thing} or its Keras model. The {thing} was not kept. Train the model again with a "
+            "lower --learning-rate."
+        )
+    expected = f"{values} within {report.allowed_logit_difference:.3g} of the Keras model's"
+    received = f"largest difference {report.worst_difference:.3g}"
+    if report.agreement is not None:
+        expected = f"agreement of at least {report.minimum_agreement} and {expected}"
+        received = f"agreement {report.agreement:.4f} and {received}"
+    return (
+        f"Expected from {name} {expected}. Received: {received} on {report.num_texts} texts. The "
+        f"{thing} was not kept. {advice}"
+    )
+
+
+def keep(made: Path, path: Path, figures: Mapping[str, Any], model_folder: Path) -> None:
+    """Moves what passed to its place; the record comes last and so marks it complete.
+
+    Args:
+        made: Path. The file or folder, on the same disk as its place.
+        path: Path. Its place; what was there before is replaced.
+        figures: Mapping of JSON values. Go into `<name>.json` beside it, with the SHA-256 of the
+            file (folder: of each of its files), the model's and the versions.
+        model_folder: Path. Folder of the model it was made from.
+    """
+    record = path.with_suffix(".json")
+    record.unlink(missing_ok=True)
+    if path.is_dir():
+        shutil.rmtree(path)
+    os.replace(made, path)
+    artifacts.write_json(
+        record,
+        {
+            **figures,
+            "sha256": _sha256(path),
+            "model_sha256": artifacts.file_sha256(model_folder / "model.keras"),
+            "versions": artifacts.versions(),
+        },
+    )
+
+
+def _sha256(path: Path) -> str | dict[str, str]:
+    if path.is_file():
+        return artifacts.file_sha256(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return {file.relative_to(path).as_posix(): artifacts.file_sha256(file) for file in files}

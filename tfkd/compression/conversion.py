@@ -5,6 +5,7 @@ caller's. One file holds one signature for each text length, batch 1, all over t
 static shapes let LiteRT hand whole parts of the graph to its fast kernels.
 """
 
+import dataclasses
 import json
 import os
 import re
@@ -20,7 +21,7 @@ from tfkd import artifacts
 from tfkd.compression import quantizer
 from tfkd.compression import recipes as catalog
 from tfkd.compression.calibration import Calibration
-from tfkd.compression.saved_model import write_saved_model
+from tfkd.compression.saved_model import Route, write_saved_model
 from tfkd.errors import ArtifactError, ConfigError, ConversionError
 
 DEFAULT_LENGTHS = (32, 64, 128)
@@ -70,6 +71,8 @@ def convert(
 ) -> dict[str, Path]:
     """Writes one LiteRT file for each recipe. The files are not checked: see `parity.export`.
 
+    The `.json` beside a file holds its `Route`: name and reason.
+
     A signature `tokens_<length>` takes the model's own inputs as int32 `[1, length]` and gives
     `logits`, float32 `[1, num_outputs]`.
 
@@ -98,7 +101,13 @@ def convert(
     ```
     """
     for name in recipes:
-        quantizer.check_ready(catalog.find(name), calibration)
+        recipe = catalog.find(name)
+        if recipe.trained:
+            raise ConfigError(
+                f"Expected recipes that need no training. Received: {name}. Train the student for "
+                "it with `tfkd quantize` or `tfkd.quantization_aware`."
+            )
+        quantizer.check_ready(recipe, calibration)
     description = artifacts.read_json(model_folder / "classifier.json")
     if not (model_folder / "model.keras").is_file():
         raise ArtifactError(
@@ -183,7 +192,8 @@ def _reason(stderr: str) -> str:
     return reason.removeprefix("tfkd.errors.").strip().rstrip(".")[:300]
 
 
-def _announce(stage: str) -> None:
+def announce_stage(stage: str) -> None:
+    """Tells the parent what this child does next, so that a crash can be placed."""
     sys.stdout.write(f"{_STAGE}{stage}\n")
     sys.stdout.flush()
 
@@ -221,17 +231,19 @@ def write_files(
     files = {name: output_folder / f"{name}.tflite" for name in recipes}
     with tempfile.TemporaryDirectory() as folder:
         traced: dict[float, str] = {}
+        routes: dict[float, Route] = {}
         for name, file in files.items():
             recipe = catalog.find(name)
             bias = quantizer.mask_bias(recipe)
             if bias not in traced:
                 announce("tracing the model")
                 traced[bias] = str(Path(folder) / str(len(traced)))
-                write_saved_model(classifier, lengths, traced[bias], bias)
+                routes[bias] = write_saved_model(classifier, lengths, traced[bias], bias)
             announce(f"writing {file.name}")
             content = quantizer.litert_bytes(traced[bias], recipe, lengths, calibration)
             with artifacts.atomic_file(file) as part:
                 part.write_bytes(content)
+            artifacts.write_json(file.with_suffix(".json"), dataclasses.asdict(routes[bias]))
     return files
 
 
@@ -241,7 +253,7 @@ def _main(job: dict[str, Any]) -> None:
         calibration = Calibration.load(Path(job["calibration"]))
     write_files(
         Path(job["model_folder"]), job["recipes"], job["lengths"], Path(job["output_folder"]),
-        calibration, _announce,
+        calibration, announce_stage,
     )  # fmt: skip
 
 

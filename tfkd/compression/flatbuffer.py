@@ -88,7 +88,7 @@ def compact(content: bytes) -> bytes:
     return write(read(content))
 
 
-def with_lookups(content: bytes) -> bytes:
+def with_lookups(content: bytes, smallest_size: int = SMALLEST_TABLE_SIZE) -> bytes:
     """The same file, with EMBEDDING_LOOKUP where a GATHER reads rows of a constant table.
 
     ai-edge-quantizer has int4 for the one and leaves the other in float32. A lookup takes ids of
@@ -96,6 +96,7 @@ def with_lookups(content: bytes) -> bytes:
 
     Args:
         content: Bytes of a LiteRT file with float32 tables.
+        smallest_size: Integer. Numbers a table must hold to be rewritten.
 
     Returns:
         Bytes of a file with the same answers.
@@ -109,7 +110,7 @@ def with_lookups(content: bytes) -> bytes:
     for graph in model.subgraphs:
         rewritten = []
         for operator in graph.operators:
-            is_lookup = _reads_table_rows(model, graph, operator)
+            is_lookup = _reads_table_rows(model, graph, operator, smallest_size)
             rewritten += _lookup(model, graph, operator) if is_lookup else [operator]
         graph.operators = rewritten
     return write(model)
@@ -212,7 +213,7 @@ def _operator_name(code: Any) -> str:
     return _names("BuiltinOperator")[max(code.builtinCode, code.deprecatedBuiltinCode)]
 
 
-def _reads_table_rows(model: Any, graph: Any, operator: Any) -> bool:
+def _reads_table_rows(model: Any, graph: Any, operator: Any, smallest_size: int) -> bool:
     """Whether an operator is a GATHER of whole rows of a float32 table by int32 ids."""
     if _operator_name(model.operatorCodes[operator.opcodeIndex]) != "GATHER":
         return False
@@ -221,7 +222,7 @@ def _reads_table_rows(model: Any, graph: Any, operator: Any) -> bool:
     return (
         table.is_constant
         and (table.type, ids.type, len(table.shape)) == ("float32", "int32", 2)
-        and math.prod(table.shape) >= SMALLEST_TABLE_SIZE
+        and math.prod(table.shape) >= smallest_size
         and (options is None or (options.axis, options.batchDims) == (0, 0))
     )
 

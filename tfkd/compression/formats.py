@@ -40,7 +40,14 @@ FORMATS = {
             when_to_use="On phones and in browsers: MediaPipe's TextClassifier runs it as it is. "
             "It tokenizes plain English as in training, but keeps accents and knows fewer kinds of "
             "blanks, so other scripts are better served by text-tflite.",
-            recipes=("dynamic_int8", *(name for name in RECIPES if name != "dynamic_int8")),
+            recipes=(
+                "dynamic_int8",
+                *(
+                    name
+                    for name, one in RECIPES.items()
+                    if not one.trained and name != "dynamic_int8"
+                ),
+            ),
         ),
         Format(
             name=TEXT_TFLITE,

@@ -41,7 +41,7 @@ def why_not_lean(model: keras.Model) -> str | None:
     >>> why_not_lean(build_cnn(2000, 4))
     'cnn holds no encoder of BertBackbone, DistilBertBackbone, RobertaBackbone, ...'
     """
-    backbone = _backbone(model)
+    backbone = find_backbone(model)
     if backbone is None:
         return f"{model.name} holds no encoder of {', '.join(FAMILIES)}"
     for layer in model.layers:
@@ -93,13 +93,14 @@ class LeanGraph(tf.Module):
         reason = why_not_lean(model)
         if reason is not None:
             raise ValueError(f"Expected a model that has a lean graph. Received: {reason}")
-        backbone = _backbone(model)
+        backbone = find_backbone(model)
         self.input_names = tuple(model.input)
         self._mask_bias = mask_bias
         self._score = SCORES[task]
         self._embedding = _Embedding(backbone, num_texts, num_positions)
         self._layers = [_Layer(layer) for layer in backbone.transformer_layers]
-        self._pooling, self._head = _head(model, backbone)
+        self._pooling, head = find_head(model)
+        self._head = [_Dense(layer) for layer in head]
         self._reads_first_row = self._pooling == "cls" and not whole_last_layer
 
     def endpoint(self, length: int, output: str = "logits") -> Endpoint:
@@ -285,16 +286,15 @@ def _pooled(vectors: tf.Tensor, is_real: tf.Tensor, pooling: str) -> tf.Tensor:
     return tf.reduce_max(vectors * weights + smallest * (1.0 - weights), axis=0, keepdims=True)
 
 
-def _head(model: keras.Model, backbone: Any) -> tuple[str, list[_Dense]]:
-    """The pooling's name, and the dense layers from the pooled row to the logits."""
+def find_head(model: keras.Model) -> tuple[str, list[Any]]:
+    """The pooling's name, and the Keras layers from the pooled row to the logits."""
     layers = {layer.name: layer for layer in model.layers}
     pooling = _POOLINGS[type(layers["pooling"])] if "pooling" in layers else "cls"
-    dense = [] if "pooling" in layers else [backbone.pooled_dense]
-    dense += [layers[name] for name in ("pooler", "logits") if name in layers]
-    return pooling, [_Dense(layer) for layer in dense]
+    dense = [] if "pooling" in layers else [find_backbone(model).pooled_dense]
+    return pooling, dense + [layers[name] for name in ("pooler", "logits") if name in layers]
 
 
-def _backbone(model: keras.Model) -> Any:
+def find_backbone(model: keras.Model) -> Any:
     """The KerasHub encoder inside a classifier, or None."""
     for layer in model.layers:
         if type(layer).__name__ in FAMILIES:

@@ -49,7 +49,7 @@ class LiteRTModel:
         self.path = Path(path)
         self._given_tokenizer = tokenizer
         self._tokenizer: Any = None
-        self._interpreter = _opened(self.path, threads)
+        self._interpreter = open_interpreter(self.path, threads)
         self._runners = {
             int(name.removeprefix(SIGNATURE_PREFIX)): self._interpreter.get_signature_runner(name)
             for name in self._interpreter.get_signature_list()
@@ -154,7 +154,16 @@ def _read_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def _opened(path: Path, threads: int) -> Interpreter:
+def open_interpreter(path: Path, threads: int = 1) -> Interpreter:
+    """LiteRT's own object for a file, ready to run.
+
+    Args:
+        path: Path. A `.tflite` file.
+        threads: Integer. Threads of one prediction.
+
+    Raises:
+        ArtifactError: The file is missing or is not a LiteRT file.
+    """
     if not path.is_file():
         raise ArtifactError(
             f"Expected the LiteRT file {path}. It does not exist. Write it with `tfkd export`."

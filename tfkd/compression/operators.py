@@ -12,8 +12,7 @@ from typing import Any
 
 from tfkd.compression import flatbuffer
 from tfkd.compression.flatbuffer import Operator
-from tfkd.errors import ArtifactError
-from tfkd.quiet import native_stderr_hidden
+from tfkd.compression.litert import open_interpreter
 
 INTEGER, HYBRID, FLOAT, CONVERSION, INDEX = "integer", "hybrid", "float", "conversion", "index"
 PRODUCTS = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "BATCH_MATMUL")
@@ -107,6 +106,28 @@ class OperatorReport:
             yield f"{_plural(count, noun)} {kind}{integer}"
 
 
+@dataclasses.dataclass(frozen=True)
+class IntegerProof:
+    """What of a file computes in integers, over all its signatures and the bodies of its loops.
+
+    Attributes:
+        products: Operators that multiply with a kernel or two activations with each other.
+        lookups: Operators that read rows of a table.
+        loops: WHILE operators. Products inside are asked like all others; states may be float.
+        exceptions: Products and lookups that are not integer, and constants that are converted at
+            run time: "1 FULLY_CONNECTED hybrid int8". Empty where the file holds its promise.
+    """
+
+    products: int
+    lookups: int
+    loops: int
+    exceptions: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as JSON values."""
+        return {**dataclasses.asdict(self), "exceptions": list(self.exceptions)}
+
+
 def describe(path: Path) -> OperatorReport:
     """Reads a file and lets LiteRT divide it.
 
@@ -135,6 +156,50 @@ def describe(path: Path) -> OperatorReport:
         delegated[key] += index in inside
     groups = [OperatorGroup(*key, count, delegated[key]) for key, count in counts.most_common()]
     return OperatorReport(tuple(groups), partitions)
+
+
+def integer_proof(path: Path, tables: str = "int8") -> IntegerProof:
+    """Whether a file does what "quantized during training" promises, read off its operators.
+
+    Every product has integers on both sides and every lookup reads a table of the type asked for,
+    in every signature. Nor is a constant converted at run time: two ranges for one table make the
+    converter put it on the second one again for each text.
+
+    Args:
+        path: Path. A `.tflite` file.
+        tables: String. "int8", or "int4" for lookups that give floats.
+
+    Returns:
+        `IntegerProof`; `exceptions` is empty if it holds.
+
+    Raises:
+        ArtifactError: The file is no LiteRT file.
+
+    Example:
+
+    >>> integer_proof(folder / "dynamic_int8.tflite").exceptions
+    ("14 FULLY_CONNECTED hybrid int8", "4 BATCH_MATMUL float", "1 GATHER float float32")
+    """
+    model = flatbuffer.read(path.read_bytes())
+    counts = Counter(
+        (operator.name, arithmetic(operator), weight_type(operator))
+        for signature in flatbuffer.signatures(model)
+        for operator in flatbuffer.operators(model, signature)
+    )
+    products = [kind for kind in counts if kind[0] in PRODUCTS]
+    lookups = [kind for kind in counts if kind[0] in LOOKUPS and kind[2]]
+    wrong = [kind for kind in products if kind[1] != INTEGER]
+    wrong += [kind for kind in lookups if kind[2] != tables]
+    wrong += [kind for kind in counts if kind[0] in _CONVERSIONS and kind[2]]
+    exceptions = [" ".join(filter(None, [str(counts[kind]), *kind])) for kind in wrong]
+    exceptions += [] if products else ["no product"]
+    exceptions += [] if lookups else ["no table lookup"]
+    return IntegerProof(
+        products=sum(counts[kind] for kind in products),
+        lookups=sum(counts[kind] for kind in lookups),
+        loops=sum(count for kind, count in counts.items() if kind[0] == "WHILE"),
+        exceptions=tuple(exceptions),
+    )
 
 
 def arithmetic(operator: Operator) -> str:
@@ -176,19 +241,8 @@ def _as_stored(operators: Sequence[Operator]) -> list[Operator]:
 
 def _delegated(path: Path, num_operators: int) -> tuple[set[int], int]:
     """Which operators of the first subgraph XNNPACK runs, and in how many parts."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    try:
-        with native_stderr_hidden():
-            interpreter = Interpreter(str(path), num_threads=1)
-            interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise ArtifactError(
-            f"Expected a LiteRT file. Received: {path}, which cannot be read: {error}. Write it "
-            "again with `tfkd export --overwrite`."
-        ) from error
     # No public call lists operators (LiteRT 2.3.0); delegates stand behind those of the file.
-    nodes = interpreter._get_ops_details()
+    nodes = open_interpreter(path)._get_ops_details()
     makers = {
         int(tensor): index
         for index, node in enumerate(nodes[:num_operators])

@@ -7,8 +7,6 @@ its clients ask it, compared with the Keras student on held-out texts, and kept 
 
 import dataclasses
 import json
-import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -18,10 +16,9 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, log_softmax, logit
 
-from tfkd import artifacts
 from tfkd.compression import clients, conversion, formats, quantizer, recipes
 from tfkd.compression.calibration import Calibration
-from tfkd.compression.comparison import ParityReport, check_parity
+from tfkd.compression.comparison import ParityReport, check_parity, keep, refusal
 from tfkd.compression.formats import EDGE, SAVED_MODEL, TEXT_TFLITE
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from tfkd.errors import ConfigError, ConversionError, ModelError
@@ -108,7 +105,10 @@ def export_package(
         made = Path(part) / order.path.name
         _run_child(order, model_folder, made, timeout_seconds)
         package = check_package(dataclasses.replace(order, path=made), classifier, texts)
-        return _kept(package, order, model_folder)
+        calibration = order.calibration.to_dict() if order.calibration else None
+        figures = {**package.to_dict(), "calibration": calibration}
+        keep(made, order.path, figures, model_folder)
+    return dataclasses.replace(package, path=order.path)
 
 
 def check_package(order: Order, classifier: Any, texts: Sequence[str]) -> Package:
@@ -133,7 +133,9 @@ def check_package(order: Order, classifier: Any, texts: Sequence[str]) -> Packag
     order = _completed(order, classifier)
     report = _compared(order, classifier, texts)
     if not report.passed:
-        raise ConversionError(_failure(order.path.name, report))
+        raise ConversionError(
+            refusal(report, order.path.name, "package", "log-scores", "Use another recipe.")
+        )
     return Package(order.path, order.format, order.length, report)
 
 
@@ -248,51 +250,6 @@ def _comparable(scores: np.ndarray, task: str) -> np.ndarray:
     return scores
 
 
-def _failure(name: str, report: ParityReport) -> str:
-    """What a refused package showed beside what its recipe asks."""
-    if report.has_nan:
-        return (
-            f"Expected finite scores from {name}. Received: NaN or infinite ones. The package "
-            "was not kept. Train the model again with a lower --learning-rate."
-        )
-    expected = f"log-scores within {report.allowed_logit_difference:.3g} of the Keras model's"
-    received = f"largest difference {report.worst_difference:.3g}"
-    if report.agreement is not None:
-        expected = f"agreement of at least {report.minimum_agreement} and {expected}"
-        received = f"agreement {report.agreement:.4f} and {received}"
-    return (
-        f"Expected from {name} {expected}. Received: {received} on {report.num_texts} texts. The "
-        "package was not kept. Use another recipe."
-    )
-
-
-def _kept(package: Package, order: Order, model_folder: Path) -> Package:
-    """Moves a package to its place; the record comes last and so marks it complete."""
-    path, calibration = order.path, order.calibration
-    record = path.with_name(f"{path.stem}.json")
-    record.unlink(missing_ok=True)
-    if path.is_dir():
-        shutil.rmtree(path)
-    os.replace(package.path, path)
-    artifacts.write_json(
-        record,
-        {
-            **package.to_dict(),
-            "calibration": calibration.to_dict() if calibration else None,
-            "sha256": {
-                file.relative_to(path.parent).as_posix(): artifacts.file_sha256(file)
-                for file in _files(path)
-            },
-            "model_sha256": artifacts.file_sha256(model_folder / "model.keras"),
-            "versions": artifacts.versions(),
-        },
-    )
-    return dataclasses.replace(package, path=path)
-
-
-def _files(path: Path) -> list[Path]:
-    return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-
-
 def _size_bytes(path: Path) -> int:
-    return sum(file.stat().st_size for file in _files(path))
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file())

@@ -6,7 +6,6 @@ fails is deleted: what lies in a model folder has been compared.
 """
 
 import dataclasses
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,13 @@ from tfkd import artifacts
 from tfkd.compression import operators
 from tfkd.compression import recipes as catalog
 from tfkd.compression.calibration import Calibration
-from tfkd.compression.comparison import ParityReport, check_parity, largest_difference
+from tfkd.compression.comparison import (
+    ParityReport,
+    check_parity,
+    keep,
+    largest_difference,
+    refusal,
+)
 from tfkd.compression.conversion import convert
 from tfkd.compression.litert import LiteRTModel, Texts
 from tfkd.compression.recipes import Recipe
@@ -72,8 +77,8 @@ def export(
     """Converts a model, compares every file with it and keeps the files that pass.
 
     `<recipe>.json` beside `<recipe>.tflite` holds the report, the operators, how it was calibrated,
-    the file's SHA-256, the model's and the versions. Every signature is run by itself on padded and
-    on full rows as well.
+    the route of the graph (lean, or plain and why), the file's SHA-256, the model's and the
+    versions. Every signature is run by itself on padded and on full rows as well.
 
     Args:
         model_folder: Path. Folder that `TextClassifier.save` wrote.
@@ -117,11 +122,18 @@ def export(
             probes = probes or _probes(reference, texts, model.lengths)
             report = _compared(model, probes, recipe, task)
             if report.passed:
-                checked = ExportedFile(file, report, operators.describe(file))
-                used = calibration if recipe.needs_calibration else None
-                exported[name] = _kept(checked, used, model_folder, output_folder)
+                used = calibration if recipe.needs_calibration and calibration else None
+                found = operators.describe(file)
+                figures = {
+                    **report.to_dict(),
+                    "operators": found.to_dict(),
+                    "calibration": used.to_dict() if used else None,
+                    "route": artifacts.read_json(file.with_suffix(".json")),
+                }
+                keep(file, output_folder / file.name, figures, model_folder)
+                exported[name] = ExportedFile(output_folder / file.name, report, found)
             else:
-                failures.append(_failure(report))
+                failures.append(refusal(report, file.name))
     if failures:
         raise ConversionError(" ".join(failures))
     return exported
@@ -156,7 +168,7 @@ def check_file(
     probes = _probes(reference, texts, model.lengths)
     report = _compared(model, probes, catalog.find(recipe), task)
     if not report.passed:
-        raise ConversionError(_failure(report))
+        raise ConversionError(refusal(report, path.name))
     return report
 
 
@@ -221,46 +233,4 @@ def _compared(
     }
     return dataclasses.replace(
         report, size_bytes=model.size_bytes, difference_by_length=differences
-    )
-
-
-def _kept(
-    checked: ExportedFile, calibration: Calibration | None, model_folder: Path, output_folder: Path
-) -> ExportedFile:
-    """Moves a file that passed to its place; the record comes last and so marks it complete."""
-    path = output_folder / checked.path.name
-    record_path = path.with_suffix(".json")
-    record_path.unlink(missing_ok=True)
-    os.replace(checked.path, path)
-    artifacts.write_json(
-        record_path,
-        {
-            **checked.report.to_dict(),
-            "operators": checked.operators.to_dict(),
-            "calibration": calibration.to_dict() if calibration else None,
-            "sha256": artifacts.file_sha256(path),
-            "model_sha256": artifacts.file_sha256(model_folder / "model.keras"),
-            "versions": artifacts.versions(),
-        },
-    )
-    return dataclasses.replace(checked, path=path)
-
-
-def _failure(report: ParityReport) -> str:
-    """What a refused file showed beside what its recipe asks."""
-    name = f"{report.recipe}.tflite"
-    if report.has_nan:
-        return (
-            f"Expected finite logits from {name}. Received: NaN or infinite ones from the file or "
-            "its Keras model. The file was not kept. Train the model again with a lower "
-            "--learning-rate."
-        )
-    expected = f"logits within {report.allowed_logit_difference:.3g} of the Keras model's"
-    received = f"largest difference {report.worst_difference:.3g}"
-    if report.agreement is not None:
-        expected = f"agreement of at least {report.minimum_agreement} and {expected}"
-        received = f"agreement {report.agreement:.4f} and {received}"
-    return (
-        f"Expected from {name} {expected}. Received: {received} on {report.num_texts} texts. The "
-        "file was not kept. Leave this recipe out."
     )

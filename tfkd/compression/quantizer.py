@@ -7,6 +7,7 @@ child: see `conversion`.
 """
 
 import importlib.util
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -95,6 +96,37 @@ def litert_bytes(
     return content if takes_text else flatbuffer.compact(content)
 
 
+def trained_bytes(folder: str, recipe: Recipe, lengths: Sequence[int]) -> bytes:
+    """The LiteRT file of a SavedModel whose graph says how everything but 4-bit tables is rounded.
+
+    Args:
+        folder: String. SavedModel with fake-quantization operators, rounded kernels and a signature
+            `tokens_<length>` for each length.
+        recipe: `Recipe` that it was trained for.
+        lengths: Integers. Which signatures the file gets, over the same weights.
+
+    Returns:
+        Bytes of the file.
+
+    Raises:
+        ConversionError: The extra package is not installed.
+
+    Example:
+
+    ```python
+    content = trained_bytes(folder, find("qat_int8"), (32, 64))
+    ```
+    """
+    import tensorflow as tf
+
+    check_ready(recipe, None)
+    converter = _converter(folder, lengths, takes_text=False)
+    # Without it the operators run in float, each between a rounding and its undoing.
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    content = converter.convert()
+    return _with_int4_tables(content) if recipe.tables == INT4 else flatbuffer.compact(content)
+
+
 def _converter(folder: str, lengths: Sequence[int], takes_text: bool) -> Any:
     import tensorflow as tf
 
@@ -122,6 +154,23 @@ def _edge_bytes(
     else:
         _add_dynamic(steps, recipe, content)
     result = Quantizer(bytearray(content), steps.get_quantization_recipe()).quantize(ranges)
+    return flatbuffer.compact(bytes(result.quantized_model))
+
+
+def _with_int4_tables(content: bytes) -> bytes:
+    """A file with its float32 tables in blocks of int4; what is integer already stays as it is."""
+    from ai_edge_quantizer.qtyping import QuantGranularity, TFLOperationName
+    from ai_edge_quantizer.quantizer import Quantizer
+    from ai_edge_quantizer.recipe_manager import RecipeManager
+
+    content = flatbuffer.with_lookups(content, smallest_size=1)
+    steps = RecipeManager()
+    steps.add_dynamic_config(
+        ".*", TFLOperationName.EMBEDDING_LOOKUP, _BITS[INT4], QuantGranularity.BLOCKWISE_32
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Input model is already partially quantized")
+        result = Quantizer(bytearray(content), steps.get_quantization_recipe()).quantize(None)
     return flatbuffer.compact(bytes(result.quantized_model))
 
 

@@ -80,7 +80,7 @@ class Backup:
 
 def save_variables(path: Path, variables: Sequence[keras.Variable], note: Any = None) -> None:
     """Writes the values of variables, in order, with a JSON note."""
-    arrays: dict[str, Any] = {f"variable_{i}": np.asarray(v.value) for i, v in enumerate(variables)}
+    arrays: dict[str, Any] = {f"variable_{i}": np.asarray(v) for i, v in enumerate(variables)}
     with atomic_file(path) as part, part.open("wb") as stream:
         np.savez(stream, note=np.frombuffer(json.dumps(note).encode(), np.uint8), **arrays)
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfkd.distillation.losses import label_loss, teacher_loss
+from tfkd.models.classifier import set_precision
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
@@ -152,6 +153,14 @@ class Distiller(keras.Model):
             *self._trackers.values(),
             *(m for m in super().metrics if m.name not in self._trackers),
         ]
+
+    def set_precision(self, policy: str) -> None:
+        """Lets the student compute in another precision; its weights stay float32.
+
+        Args:
+            policy: String. "float32" or "mixed_bfloat16".
+        """
+        set_precision(self.student, policy)
 
     def get_config(self) -> dict[str, Any]:
         """What `from_config` needs; student and teacher are saved with it."""

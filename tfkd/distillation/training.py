@@ -18,7 +18,6 @@ from tfkd.data.batching import Batches
 from tfkd.distillation.backup import Backup, Position, load_variables, save_variables
 from tfkd.distillation.distiller import Distiller
 from tfkd.distillation.schedule import WarmupSchedule
-from tfkd.models.classifier import set_precision
 from tfkd.progress import Progress, Task
 
 LOG_STEPS = 20
@@ -92,7 +91,7 @@ def train(
     position = backup.restore()
     steps = batches.steps_per_epoch
     first_step = position.epoch * steps + position.step
-    set_precision(distiller.student, POLICIES[plan.precision])
+    distiller.set_precision(POLICIES[plan.precision])
     with (
         progress[0].task(f"train {progress[1]}", plan.epochs * steps, first_step) as task,
         contextlib.closing(open_log(first_step)) as log,
@@ -108,7 +107,7 @@ def train(
                 )  # fmt: skip
             _finish_epoch(distiller, validation, position, folder, monitor)
             backup.save(position)
-    set_precision(distiller.student, POLICIES["float32"])
+    distiller.set_precision(POLICIES["float32"])
     load_variables(folder / "best.npz", distiller.student.variables)
     return position
 

@@ -72,9 +72,8 @@ def train_arm(
         material.tokens("train", classifier.tokenizer), classifier.input_names, plan.batch_size,
         plan.seed, objective.teacher_logits,
     )  # fmt: skip
-    validation = _validation(classifier, material)
     position = train(
-        distiller, batches, plan, validation, work,
+        distiller, batches, plan, validation(classifier, material), work,
         lambda step: RunLog(run.logs / name, step), (material.progress, name),
     )  # fmt: skip
     artifacts.write_json(
@@ -116,7 +115,8 @@ def file_logits(model: LiteRTModel, tokens: Tokens, progress: Progress) -> np.nd
     return logits
 
 
-def _validation(classifier: TextClassifier, material: Material) -> Validation:
+def validation(classifier: TextClassifier, material: Material) -> Validation:
+    """How an epoch of a classifier under training is judged: by the data set's own metric."""
     tokens = material.tokens("validation", classifier.tokenizer)
 
     def measure() -> dict[str, float]:

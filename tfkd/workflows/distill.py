@@ -5,6 +5,7 @@ from typing import Any
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
+from tfkd.compression import parity, recipes
 from tfkd.config import BenchmarkConfig, DistillConfig, ExportConfig
 from tfkd.models import catalog, initialization
 from tfkd.models.checkpoints import Kind, Source
@@ -13,6 +14,7 @@ from tfkd.models.loading import Shape, load_classifier
 from tfkd.models.vocabulary import Trim, trim
 from tfkd.progress import Progress
 from tfkd.workflows.arms import Objective, plan, train_arm
+from tfkd.workflows.aware import AwareTraining
 from tfkd.workflows.benchmark import first_texts, measure_costs, model_files
 from tfkd.workflows.choices import choose, slug
 from tfkd.workflows.export import PARITY_TEXTS, ExportResult, calibration, export_files
@@ -54,7 +56,7 @@ def distill(config: DistillConfig, progress: Progress | None = None) -> DistillR
     teacher = prepare_teacher(config, sources["teacher"], material, run)
     smaller = smaller_vocabulary(config, sources["student"], teacher.classifier, material, run)
     arms = _train_arms(config, sources["student"], teacher, material, run, smaller)
-    exported = _export(config, arms["student"], material, run)
+    exported = _export(config, arms["student"], teacher, material, run)
     costs = _costs(material, run, teacher)
     return finish(config, material, run, teacher, arms, exported, costs)
 
@@ -125,17 +127,28 @@ def _train_arms(
 
 
 def _export(
-    config: DistillConfig, student: TextClassifier, material: Material, run: RunFolder
-) -> ExportResult:
+    config: DistillConfig, student: TextClassifier, teacher: Teacher, material: Material,
+    run: RunFolder,
+) -> ExportResult:  # fmt: skip
     """The student's LiteRT files, or their reports when an earlier session wrote them."""
-    paths = {recipe: run.model / f"{recipe}.tflite" for recipe in config.recipes}
-    if all(path.is_file() and path.with_suffix(".json").is_file() for path in paths.values()):
-        reports = {name: artifacts.read_json(p.with_suffix(".json")) for name, p in paths.items()}
-        return ExportResult(paths, reports)
     texts = first_texts(material.dataset.splits["validation"], PARITY_TEXTS)
-    rows = calibration(config.recipes, student, material, config.seed)
-    settings = ExportConfig(run=run.path, recipes=config.recipes)
-    return export_files(run.model, student, texts, settings, rows, material.progress)
+    aware = AwareTraining(run, student, material, config, lambda: teacher.train_logits)
+    trained = [name for name in config.recipes if recipes.find(name).trained]
+    missing = [
+        name
+        for name in config.recipes
+        if name not in trained and not parity.is_kept(run.model, name)
+    ]
+    if missing:
+        rows = calibration(missing, student, material, config.seed)
+        settings = ExportConfig(run=run.path, recipes=tuple(missing))
+        export_files(run.model, student, texts, settings, rows, material.progress)
+    for name in trained:
+        if not aware.is_kept(name):
+            aware.write(name, texts)
+    paths = {name: run.model / f"{name}.tflite" for name in config.recipes}
+    reports = {name: artifacts.read_json(p.with_suffix(".json")) for name, p in paths.items()}
+    return ExportResult(paths, reports)
 
 
 def _costs(material: Material, run: RunFolder, teacher: Teacher) -> dict[str, dict[str, Any]]:

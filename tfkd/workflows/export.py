@@ -140,6 +140,12 @@ def calibration(
 def _targets(config: ExportConfig, folder: Path) -> dict[str, Path]:
     """The file of each recipe."""
     if config.format == TOKENS:
+        for name in config.recipes:
+            if recipes.find(name).trained:
+                raise ConfigError(
+                    f"Expected recipes that need no training. Received: {name}. Write it with "
+                    f"`tfkd quantize {config.run} --recipe {name}`."
+                )
         return {name: folder / f"{name}.tflite" for name in config.recipes or DEFAULT_RECIPES}
     form = formats.find(config.format)
     if len(config.lengths) > 1:

@@ -93,6 +93,7 @@ def _recipes() -> list[Row]:
         {
             "name": recipe.name,
             "calibration": "yes" if recipe.needs_calibration else "no",
+            "training": "yes" if recipe.trained else "no",
             "description": recipe.summary,
             "when_to_use": recipe.when_to_use,
         }

@@ -10,10 +10,11 @@ from rich.table import Table
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.compression import operators, parity
+from tfkd.compression import recipes as catalog
 from tfkd.compression.litert import LiteRTModel
 from tfkd.config import RECIPE_NAMES, QuantizeConfig
 from tfkd.data.checks import check
-from tfkd.errors import ConversionError
+from tfkd.errors import ConversionError, ModelError
 from tfkd.evaluation.budget import Budget, Candidate, choose, frontier, slower_than_float
 from tfkd.evaluation.latency import Latency
 from tfkd.evaluation.process import LITERT_LOADER
@@ -21,9 +22,11 @@ from tfkd.evaluation.timing import TimedModel, time_models
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
 from tfkd.workflows.arms import file_logits, test_figures
+from tfkd.workflows.aware import AwareTraining
 from tfkd.workflows.benchmark import first_texts
 from tfkd.workflows.export import PARITY_TEXTS, calibration
 from tfkd.workflows.preparation import CACHE, Material, finished, own_dataset
+from tfkd.workflows.teacher import train_logits
 
 REPORT = "quantization.json"
 TIMED_TEXTS, TIMED_ROUNDS = 200, 5
@@ -129,7 +132,9 @@ NOTE = (
 def quantize(config: QuantizeConfig, progress: Progress | None = None) -> QuantizeResult:
     """Writes a run's student by several recipes, measures each file, and picks by a budget.
 
-    Files that are there and were made from the same model are measured, not written again.
+    Files that are there and were made from the same model are measured, not written again. Recipes
+    that train (`qat_int8`, `qat_int4_tables`) take about as long as so many epochs of the student;
+    what they learned by the same settings is kept in `<run>/qat` and not learned again.
 
     Args:
         config: `QuantizeConfig`.
@@ -141,6 +146,7 @@ def quantize(config: QuantizeConfig, progress: Progress | None = None) -> Quanti
     Raises:
         ArtifactError: The folder is no finished run.
         ConversionError: No file of a recipe that was asked for by name could be made.
+        ModelError: A recipe that trains was asked for by name, and does not know such a student.
 
     Example:
 
@@ -176,17 +182,22 @@ def _write(
     refused = {}
     seed = run.read_config()["seed"]
     texts = first_texts(material.dataset.splits["validation"], PARITY_TEXTS)
+    aware = AwareTraining(run, student, material, config, lambda: train_logits(run, material))
     chosen = names(config)
     with material.progress.task("write files", len(chosen)) as task:
         for name in chosen:
-            if config.overwrite or not parity.is_kept(run.model, name):
-                try:
+            is_trained = catalog.find(name).trained
+            is_kept = aware.is_kept(name) if is_trained else parity.is_kept(run.model, name)
+            try:
+                if is_trained and (config.overwrite or not is_kept):
+                    aware.write(name, texts)
+                elif config.overwrite or not is_kept:
                     rows = calibration((name,), student, material, seed, config.calibration_rows)
                     parity.export(run.model, student, texts, [name], calibration=rows)
-                except ConversionError as error:
-                    if config.recipes and "all" not in config.recipes:
-                        raise
-                    refused[name] = str(error)
+            except (ConversionError, ModelError) as error:
+                if config.recipes and "all" not in config.recipes:
+                    raise
+                refused[name] = str(error)
             task.advance(1, name)
     return refused
 
@@ -238,6 +249,7 @@ def _result(
     sentences = slower_than_float(candidates)
     best = ", ".join(one.name for one in frontier(candidates))
     sentences.append(f"Beaten by no other in bytes, time and accuracy: {best}.")
+    sentences += [_proof(file) for file in measured if catalog.find(file.recipe).trained]
     chosen = None
     if budget.is_given:
         found, why = choose(candidates, budget)
@@ -255,6 +267,18 @@ def _result(
         data=material.describe(),
         seed=run.read_config()["seed"],
         command=config.command_line("quantize"),
+    )
+
+
+def _proof(file: Quantized) -> str:
+    """What the operators of a file prove about how it was made."""
+    proof = file.parity["integer_proof"]
+    counted = [(proof["products"], "product"), (proof["lookups"], "table lookup")]
+    told = " and ".join(f"{count} {noun}{'s' * (count != 1)}" for count, noun in counted)
+    rest = "; gates and states of its loops are float" if proof["loops"] else ""
+    return (
+        f"{file.recipe} is quantized during training: {told} over all lengths, all integer{rest}. "
+        "Its logit diff. is to the model that was trained."
     )
 
 

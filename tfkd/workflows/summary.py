@@ -35,6 +35,7 @@ FILES = {
     "training/*.json": "budget and history of each arm",
     "logs/": "TensorBoard",
     "vocabulary.json": "what a smaller vocabulary changed, if one was asked for",
+    "qat/": "variables and history of recipes that train, if one was asked for",
     "metrics.json": "all figures, versions, seed and data fingerprints",
     "config.json": "the resolved settings",
 }

@@ -52,6 +52,31 @@ def prepare_teacher(
     return Teacher(classifier, folder, logits["train"], logits["test"])
 
 
+def train_logits(run: RunFolder, material: Material) -> np.ndarray | None:
+    """What the teacher of a finished run says to the training rows, from the cache or asked again.
+
+    Args:
+        run: `RunFolder` of `tfkd distill` or `tfkd finetune`.
+        material: `Material` of the run's own data set.
+
+    Returns:
+        float32 `[num_train_rows, num_outputs]`, or None for a run without a teacher.
+
+    Raises:
+        ArtifactError: The teacher's folder is gone.
+    """
+    noted = artifacts.read_json(run.metrics).get("teacher_folder")
+    if noted is None:
+        return None
+    folder = Path(noted)
+    if not (folder / "classifier.json").is_file():
+        raise ArtifactError(
+            f"Expected the teacher of {run.path} in {folder}. It is not there. Start the command "
+            "where the run was made, or make the run again."
+        )
+    return _logits(TextClassifier.load(folder), folder, "train", material)
+
+
 def _folder(config: DistillConfig, source: Source, material: Material, run: RunFolder) -> Path:
     """The model folder of a ready teacher, or of one fine-tuned now or before."""
     if source.kind is Kind.RUN and source.folder is not None:

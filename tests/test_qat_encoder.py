@@ -1,0 +1,207 @@
+"""The encoder's twin is the student for every family, and its file is integer in one piece."""
+
+import dataclasses
+
+import keras
+import keras_hub
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfkd.compression import operators
+from tfkd.compression.litert import LiteRTModel
+from tfkd.compression.qat import encoder, export, mirror
+from tfkd.compression.qat.scheme import Placement, Scheme
+from tfkd.errors import ModelError
+from tfkd.models.catalog import CATALOG
+from tfkd.models.classifier import TextClassifier
+from tfkd.models.encoder import bert_from_scratch, build_encoder_classifier
+from tfkd.models.head import Head
+from tfkd.models.tokenizers import Tokenizer
+
+SIZES = [name for name, entry in CATALOG.items() if entry.kind == "bert"]
+FAMILIES = {
+    "bert": keras_hub.models.BertBackbone,
+    "distil_bert": keras_hub.models.DistilBertBackbone,
+    "roberta": keras_hub.models.RobertaBackbone,
+}
+VOCABULARY_SIZE, LENGTH, NUM_OUTPUTS = 60, 8, 3
+WORDS = "oil prices fell again bridge river rain night".split()
+SIZES_OF_ROWS = np.array([[LENGTH], [5], [2], [LENGTH]])
+MASK = (np.arange(LENGTH) < SIZES_OF_ROWS).astype(np.int32)
+ROWS = {
+    "token_ids": np.random.default_rng(1).integers(0, 60, MASK.shape, dtype=np.int32),
+    "padding_mask": MASK,
+    "segment_ids": np.zeros_like(MASK),
+}
+PAIRS = {**ROWS, "segment_ids": ((np.arange(LENGTH) >= SIZES_OF_ROWS // 2) * MASK).astype(np.int32)}
+
+
+def student(pooling="cls", head=None, family="bert", num_texts=1, backbone=None):
+    """A small student with weights that hide nothing."""
+    keras.utils.set_random_seed(0)
+    backbone = backbone or FAMILIES[family](
+        vocabulary_size=VOCABULARY_SIZE, num_layers=2, num_heads=2, hidden_dim=32,
+        intermediate_dim=64, max_sequence_length=16,
+    )  # fmt: skip
+    model = build_encoder_classifier(backbone, NUM_OUTPUTS, pooling, head=head)
+    random = np.random.default_rng(0)
+    for weight in model.weights:
+        size = 0.2 if len(weight.shape) == 1 else max(weight.shape) ** -0.5
+        weight.assign(weight + size * random.standard_normal(weight.shape).astype(np.float32))
+    tokenizer = Tokenizer.learn(WORDS, VOCABULARY_SIZE, LENGTH)
+    return TextClassifier(model, tokenizer, "single_label", ("a", "b", "c"), num_texts)
+
+
+def pooler(activation):
+    arrays = np.zeros([32, 24], np.float32), np.zeros(24, np.float32)
+    logits = np.zeros([24, NUM_OUTPUTS], np.float32), np.zeros(NUM_OUTPUTS, np.float32)
+    return Head(arrays, activation, logits, ("a", "b", "c"))
+
+
+def of(classifier, arrays=ROWS):
+    return {name: arrays[name] for name in classifier.input_names}
+
+
+def assert_equal(classifier, arrays=ROWS):
+    """Without `mirror.build`, whose own comparison compiles the student each time."""
+    twin = encoder.build(encoder.shape_of(classifier), Placement())
+    mirror.copy_to(twin, classifier)
+    expected = np.asarray(classifier.model(of(classifier, arrays), training=False))
+    assert np.ptp(expected) > 0.5  # else all would be equal
+    np.testing.assert_allclose(twin(of(classifier, arrays)), expected, rtol=0, atol=1e-5)
+    return twin
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_size_is_the_student(size):
+    """With its heads, but narrow; layers beyond the second repeat it."""
+    entry = CATALOG[size]
+    entry = dataclasses.replace(entry, num_layers=2, hidden_dim=8 * entry.num_heads)
+    assert_equal(student(backbone=bert_from_scratch(entry, VOCABULARY_SIZE)))
+
+
+@pytest.mark.parametrize(
+    ("family", "pooling", "head"),
+    [
+        ("bert", "mean", None),
+        ("distil_bert", "cls", pooler("relu")),
+        ("distil_bert", "max", None),
+        ("roberta", "cls", pooler("tanh")),
+    ],
+)
+def test_every_family_pooling_and_head_is_the_student(family, pooling, head):
+    assert_equal(student(pooling, head, family))
+
+
+def test_pairs_are_told_apart_and_their_segments_go_back():
+    classifier = student(num_texts=2)
+    twin = assert_equal(classifier, PAIRS)
+    assert np.abs(twin(of(classifier, PAIRS)) - twin(of(classifier))).max() > 0.01
+    twin.get_layer("segment_shift").difference.assign(np.linspace(-1, 1, 32))
+    twin.get_layer("layer_1_narrow").kernel.assign_add(np.full([64, 32], 0.01))
+    mirror.copy_from(twin, classifier)
+    logits = np.asarray(classifier.model(of(classifier, PAIRS), training=False))
+    np.testing.assert_allclose(twin(of(classifier, PAIRS)), logits, rtol=0, atol=1e-5)
+
+
+def test_weights_that_nobody_trained_come_back_as_they_were():
+    classifier = student()
+    before = [np.asarray(weight) for weight in classifier.model.weights]
+    mirror.copy_from(assert_equal(classifier), classifier)
+    for weight, kept in zip(classifier.model.weights, before, strict=True):
+        np.testing.assert_allclose(weight, kept, rtol=0, atol=1e-6)
+
+
+def test_an_activation_that_is_not_gelu_is_refused():
+    classifier = student()
+    for layer in classifier.model.layers:
+        if layer.name.startswith("bert_backbone"):
+            layer.transformer_layers[
+                0
+            ]._feedforward_intermediate_dense.activation = keras.activations.relu
+    message = (
+        "^Expected an encoder that can be trained under .* has the activation relu, not gelu. "
+    )
+    with pytest.raises(ModelError, match=message):
+        encoder.shape_of(classifier)
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return student()
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["float_softmax", "integer_softmax"])
+def scheme(request):
+    return Scheme(integer_softmax=request.param)
+
+
+@pytest.fixture(scope="module")
+def trained(classifier, scheme):
+    """A twin with ranges."""
+    twin = mirror.build(classifier, scheme)
+    twin(of(classifier), training=True)
+    return twin
+
+
+@pytest.fixture(scope="module")
+def path(classifier, scheme, trained, tmp_path_factory):
+    """Its file."""
+    folder = tmp_path_factory.mktemp("encoder")
+    classifier.save(folder / "student")
+    export.save_variables(folder / "variables.npz", trained)
+    export.write_file(
+        {
+            "model_folder": str(folder / "student"),
+            "variables": str(folder / "variables.npz"),
+            "scheme": dataclasses.asdict(scheme),
+            "recipe": "qat_int8",
+            "lengths": [LENGTH],
+            "target": str(folder / "qat_int8.tflite"),
+        }
+    )
+    return folder / "qat_int8.tflite"
+
+
+def test_training_twin_is_near_the_student(classifier, trained):
+    logits = classifier.predict_encoded(of(classifier))
+    difference = np.abs(trained(of(classifier), training=False).numpy() - logits).max()
+    assert 0 < difference < 0.1 * np.ptp(logits)
+
+
+def test_gradients_reach_every_weight(classifier, trained):
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(trained(of(classifier), training=True)[:, 0])
+    gradients = tape.gradient(loss, trained.trainable_variables)
+    silent = [
+        variable.name
+        for variable, gradient in zip(trained.trainable_variables, gradients, strict=True)
+        if gradient is None or not np.any(gradient)
+    ]
+    # A key's bias adds the same to all scores of a row.
+    keys = [trained.get_layer(f"quant_layer_{index}_key") for index in range(2)]
+    assert set(silent) <= {key.trainable_weights[1].name for key in keys}
+
+
+def test_file_gives_the_numbers_of_the_trained_twin(classifier, trained, path):
+    expected = trained(of(classifier), training=False).numpy()
+    logits = LiteRTModel(path, classifier.tokenizer).predict_encoded(of(classifier), LENGTH)
+    steps = np.abs(logits - expected) / np.ptp(expected) * 255
+    # Sums in another order round a tie the other way, which random weights make more of.
+    assert np.median(steps) < 0.5
+    assert steps.max() < 16
+
+
+def test_file_is_integer_where_it_counts(scheme, path):
+    groups = operators.describe(path).groups
+    assert operators.integer_proof(path, "int8").exceptions == ()
+    found = {(group.name, group.arithmetic) for group in groups}
+    assert ("SOFTMAX", "integer" if scheme.integer_softmax else "float") in found
+    assert ("GELU", "float") in found
+    assert ("BATCH_MATMUL", "integer") in found
+
+
+def test_fast_kernels_take_the_file_in_one_piece(scheme, path):
+    """Integer softmax and GELU are none of them, which is why both are float by default."""
+    assert operators.describe(path).is_whole is not scheme.integer_softmax

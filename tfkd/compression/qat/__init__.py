@@ -1,0 +1,1 @@
+"""Quantization-aware training: a tf_keras twin of a student, trained and written as integers."""

@@ -1,0 +1,136 @@
+"""The CNN student as a tf_keras twin that becomes integers from the table to the logits.
+
+The convolution is one product over windows: the rows of neighbours side by side. A window over
+padding is replaced by the text's first, which cannot change the largest answer, so that nothing has
+to be masked once numbers are multiplied.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfkd.compression.qat.legacy import tf_keras
+from tfkd.compression.qat.lookup import Masked, look_up, token_inputs
+from tfkd.compression.qat.scheme import Placement
+from tfkd.models.classifier import TextClassifier
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """The sizes of a CNN student.
+
+    Attributes:
+        vocabulary_size: Rows of the token table.
+        width: Columns of the table.
+        window: Tokens a detector sees.
+        filters: Detectors.
+        num_outputs: Width of the logits.
+    """
+
+    vocabulary_size: int
+    width: int
+    window: int
+    filters: int
+    num_outputs: int
+
+
+class Windows(tf_keras.layers.Layer):
+    """Rows of neighbours side by side: float32 `[batch, length, size * width]`.
+
+    Takes `[vectors, padding_mask]`, float32 `[batch, length, width]` and int32 `[batch, length]`.
+    Beyond the text a window sees zeros, as a kernel of Keras does with padding "same".
+
+    Args:
+        size: Integer. Tokens in a window.
+    """
+
+    def __init__(self, size: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.size = size
+
+    def call(self, inputs: Any) -> Any:
+        """Reads the first window again for each position that is padding."""
+        vectors, padding_mask = inputs
+        before = (self.size - 1) // 2
+        length = tf.shape(vectors)[1]
+        positions = tf.range(length)
+        # Row 0 is the zeros.
+        rows = tf.pad(vectors, [[0, 0], [1, 0], [0, 0]])
+        numbers = tf.pad((positions + 1) * padding_mask, [[0, 0], [before, self.size - 1 - before]])
+        neighbours = tf.expand_dims(positions * padding_mask, -1) + tf.range(self.size)
+        read = tf.gather(numbers, neighbours, batch_dims=1)
+        windows = tf.gather(rows, read, batch_dims=1)
+        return tf.reshape(windows, [-1, length, self.size * vectors.shape[2]])
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return {**super().get_config(), "size": self.size}
+
+
+class Strongest(tf_keras.layers.Layer):
+    """The largest answer of each detector: `[batch, length, filters]` to `[batch, filters]`."""
+
+    def call(self, inputs: Any) -> Any:
+        """Takes the maximum over positions."""
+        return tf.reduce_max(inputs, axis=1)
+
+
+CUSTOM_LAYERS = (Masked, Windows, Strongest)
+
+
+def shape_of(classifier: TextClassifier) -> Shape | None:
+    """The sizes of a student that `tfkd.models.cnn.build_cnn` made; None for any other."""
+    layers = {layer.name: layer for layer in classifier.model.layers}
+    if not isinstance(layers.get("trigrams"), keras.layers.Conv1D):
+        return None
+    window, width, filters = layers["trigrams"].kernel.shape
+    return Shape(
+        vocabulary_size=layers["token_embedding"].input_dim,
+        width=width,
+        window=window,
+        filters=filters,
+        num_outputs=layers["logits"].units,
+    )
+
+
+def build(shape: Shape, place: Placement) -> tf_keras.Model:
+    """The twin, untrained.
+
+    Args:
+        shape: `Shape`.
+        place: `Placement` of its layers.
+
+    Returns:
+        Functional model: `token_ids`, `padding_mask` (int32 `[batch, length]`, padding at the end)
+        to float32 logits `[batch, num_outputs]`.
+    """
+    inputs = token_inputs()
+    vectors = look_up(inputs, shape.vocabulary_size, shape.width, place)
+    windows = Windows(shape.window, name="windows")([vectors, inputs["padding_mask"]])
+    detectors = tf_keras.layers.Dense(shape.filters, activation="relu", name="trigrams")
+    found = place(detectors, ["kernel"], "range")(windows)
+    strongest = Strongest(name="pooling")(found)
+    logits = tf_keras.layers.Dense(shape.num_outputs, name="logits")
+    return tf_keras.Model(inputs, place(logits, ["kernel"], "range")(strongest), name="cnn")
+
+
+def read(model: keras.Model) -> dict[str, list[np.ndarray]]:
+    """The student's weights as the twin's: layer names to arrays."""
+    weights = {
+        name: [keras.ops.convert_to_numpy(weight) for weight in model.get_layer(name).weights]
+        for name in ("token_embedding", "trigrams", "logits")
+    }
+    kernel, bias = weights["trigrams"]
+    return {**weights, "trigrams": [kernel.reshape(-1, len(bias)), bias]}
+
+
+def write(model: keras.Model, weights: Mapping[str, list[np.ndarray]]) -> None:
+    """Puts the twin's weights into the student."""
+    for name, arrays in weights.items():
+        own = model.get_layer(name).weights
+        for weight, array in zip(own, arrays, strict=True):
+            weight.assign(array.reshape(weight.shape))

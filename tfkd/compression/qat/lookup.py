@@ -1,0 +1,46 @@
+"""The first step of a twin whose table rows go straight into an integer product."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfkd.compression.qat.legacy import tf_keras
+from tfkd.compression.qat.scheme import Placement
+
+
+class Masked(tf_keras.layers.Layer):
+    """Table rows with zeros in the place of padding.
+
+    A table of four bits gives float rows, which are rounded for the product behind it. Without an
+    operator between the two the converter would round the table itself.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Multiplies float32 `[batch, length, width]` by int32 `[batch, length]`."""
+        rows, padding_mask = inputs
+        return rows * tf.expand_dims(tf.cast(padding_mask, rows.dtype), -1)
+
+
+def token_inputs() -> dict[str, Any]:
+    """`token_ids` and `padding_mask`, int32 `[batch, length]`."""
+    names = ("token_ids", "padding_mask")
+    return {name: tf_keras.Input((None,), dtype="int32", name=name) for name in names}
+
+
+def look_up(inputs: dict[str, Any], num_rows: int, width: int, place: Placement) -> Any:
+    """Rows of the twin's token table.
+
+    Args:
+        inputs: Mapping of `token_inputs`.
+        num_rows: Integer. Rows of the table.
+        width: Integer. Columns of the table.
+        place: `Placement` of the twin's layers.
+
+    Returns:
+        float32 `[batch, length, width]`; what stands for padding is for nobody to read.
+    """
+    table = tf_keras.layers.Embedding(num_rows, width, name="token_embedding")
+    rows = place(table, ["embeddings"])(inputs["token_ids"])
+    if place.scheme is None or place.scheme.table_bits == 8:
+        return rows
+    return place(Masked(name="vectors"), (), "range")([rows, inputs["padding_mask"]])
