@@ -19,7 +19,8 @@ from tfkd.errors import DatasetError
 from tfkd.options import parameters, resolve
 
 ALL_VERBS = [
-    "finetune", "distill", "evaluate", "quantize", "export", "benchmark", "predict", "list",
+    "finetune", "distill", "evaluate", "quantize", "export", "benchmark", "predict", "serve",
+    "list",
 ]  # fmt: skip
 
 
@@ -185,7 +186,8 @@ def test_runs_are_positional_and_many():
             ["fly"],
             2,
             "Expected a verb. Received: `fly`. "
-            "Known: finetune, distill, evaluate, quantize, export, benchmark, predict, list.",
+            "Known: finetune, distill, evaluate, quantize, export, benchmark, predict, serve, "
+            "list.",
         ),
         (
             ["distill", "--temprature", "3"],

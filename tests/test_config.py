@@ -17,6 +17,7 @@ from tfkd.config import (
     FinetuneConfig,
     PredictConfig,
     QuantizeConfig,
+    ServeConfig,
     read_toml,
 )
 from tfkd.errors import ConfigError
@@ -30,6 +31,7 @@ SAMPLES = {
     "export": ExportConfig(run=Path("run"), lengths=(16, 32), recipes=("float32",)),
     "benchmark": BenchmarkConfig(runs=(Path("a"), Path("b")), threads=2),
     "predict": PredictConfig(run=Path("run"), recipe="dynamic_int8"),
+    "serve": ServeConfig(run=Path("run"), name="news", port=0, batch_wait_ms=2),
 }
 
 

@@ -77,7 +77,8 @@ def test_dependencies_have_lower_bounds_and_no_pins(setup):
 
 def test_every_imported_package_is_asked_for(setup):
     declared = lines(setup["options"]["install_requires"])
-    declared += lines(setup["options.extras_require"]["edge"])
+    for extra in ("edge", "serve"):
+        declared += lines(setup["options.extras_require"][extra])
     required = {line.split(">=")[0] for line in declared}
     required = {name.replace("-", "_") for name in required} | set(BROUGHT_ALONG)
     for path in MODULES:

@@ -20,6 +20,7 @@ LAYERS = [
     ["models"],
     ["distillation"],
     ["compression", "evaluation"],
+    ["serving"],
     ["workflows"],
     ["options"],
     ["cli"],
@@ -45,6 +46,8 @@ OWNERS = {
     "tensorflow_text": ["models/text_graph.py", "compression/clients.py"],
     "tensorflow_model_optimization": ["compression/qat/"],
     "tf_keras": ["compression/qat/"],
+    "starlette": ["serving/"],
+    "uvicorn": ["serving/server.py"],
 }
 MODULES = sorted(ROOT.rglob("*.py"))
 NAMES = [path.relative_to(ROOT).as_posix() for path in MODULES]

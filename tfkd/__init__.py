@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         FinetuneConfig,
         PredictConfig,
         QuantizeConfig,
+        ServeConfig,
     )
     from tfkd.distillation.distiller import Distiller
     from tfkd.models.classifier import TextClassifier
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from tfkd.workflows.finetune import finetune
     from tfkd.workflows.predict import predict
     from tfkd.workflows.quantize import quantize
+    from tfkd.workflows.serve import serve
 
 # A plain literal: setuptools reads it without importing the package.
 __version__ = "0.1.0"
@@ -45,6 +47,7 @@ __all__ = [
     "PredictConfig",
     "QuantizationAware",
     "QuantizeConfig",
+    "ServeConfig",
     "TextClassifier",
     "__version__",
     "benchmark",
@@ -55,6 +58,7 @@ __all__ = [
     "predict",
     "quantization_aware",
     "quantize",
+    "serve",
 ]
 
 _HOMES = {
@@ -68,6 +72,7 @@ _HOMES = {
     "PredictConfig": "tfkd.config",
     "QuantizationAware": "tfkd.compression.qat.model",
     "QuantizeConfig": "tfkd.config",
+    "ServeConfig": "tfkd.config",
     "TextClassifier": "tfkd.models.classifier",
     "benchmark": "tfkd.workflows.benchmark",
     "distill": "tfkd.workflows.distill",
@@ -77,6 +82,7 @@ _HOMES = {
     "predict": "tfkd.workflows.predict",
     "quantization_aware": "tfkd.compression.qat.model",
     "quantize": "tfkd.workflows.quantize",
+    "serve": "tfkd.workflows.serve",
 }
 
 

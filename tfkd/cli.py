@@ -24,6 +24,7 @@ from tfkd.config import (
     FinetuneConfig,
     PredictConfig,
     QuantizeConfig,
+    ServeConfig,
     TrainingConfig,
 )
 from tfkd.errors import DatasetError, TfkdError
@@ -96,7 +97,9 @@ def example(line: str) -> str:
     return f"\b\nExample:\n  {line}"
 
 
-def verb(name: str, line: str) -> Callable[[Callable[..., Result]], click.Command]:
+def verb(
+    name: str, line: str, needs_tensorflow: bool = True
+) -> Callable[[Callable[..., Result]], click.Command]:
     """A decorator that turns `function(config, progress) -> Result` into the verb's command."""
 
     def decorate(function: Callable[..., Result]) -> click.Command:
@@ -108,7 +111,8 @@ def verb(name: str, line: str) -> Callable[[Callable[..., Result]], click.Comman
                 from tfkd.workflows.choices import check_names
 
                 check_names(config)
-            import_tensorflow()
+            if needs_tensorflow:
+                import_tensorflow()
             result = function(config, Progress(quiet=getattr(config, "quiet", False)))
             show(result, as_json)
 
@@ -255,6 +259,19 @@ def _opened(source: Path | None) -> contextlib.AbstractContextManager[IO[bytes]]
         raise DatasetError(
             f"Expected a file with one text a line. Received: {source}: {error.strerror}."
         ) from error
+
+
+@verb("serve", "tfkd serve saved_models/demo --port 8501", needs_tensorflow=False)
+def serve(config: ServeConfig, progress: "Progress") -> Result:
+    """Answer texts over HTTP.
+
+    RUN is a finished folder of `tfkd distill` or `tfkd finetune`. Its LiteRT file answers the
+    requests of TensorFlow Serving's REST contract, in a process without TensorFlow. SIGTERM or
+    Ctrl-C ends it after the requests it has taken are answered.
+    """
+    from tfkd.workflows.serve import serve
+
+    return serve(config, progress)
 
 
 @verbs.command("list", params=[json_option()], epilog=example("tfkd list models"))

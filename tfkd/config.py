@@ -239,6 +239,27 @@ class PredictConfig(Config):
     )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ServeConfig(Config):
+    """Settings of `tfkd serve`: a run's LiteRT file behind HTTP."""
+
+    run: Path = setting(dataclasses.MISSING, "Folder written by distill or finetune.")
+    recipe: str = setting("dynamic_int8", "LiteRT file to ask.", choices=RECIPE_NAMES)
+    name: str | None = setting(None, "The model's name in addresses. Default: the run's.")
+    host: str = setting("127.0.0.1", "Address to listen on; 0.0.0.0 is open to other machines.")
+    port: int = setting(8501, "Port to listen on; 0 takes a free one.", 0, 65535)
+    workers: int = setting(1, "Threads that predict, each with a model of its own.", 1, 256)
+    batch_size: int = setting(32, "Texts a model gets at once.", 1, 4096)
+    batch_wait_ms: float = setting(
+        0.0, "How long a batch that is not full waits for more texts.", 0.0, 10_000.0
+    )
+    queue_texts: int = setting(1024, "Texts that may wait; then the answer is 429.", 1)
+    max_texts: int = setting(128, "Texts of one request.", 1)
+    max_text_characters: int = setting(20_000, "Characters of one text.", 1)
+    max_body_bytes: int = setting(1_000_000, "Bytes of one request.", 1)
+    timeout_seconds: float = setting(10.0, "Longest time of one request.", 0.001, 3600.0)
+
+
 VERBS: dict[str, type[Config]] = {
     "finetune": FinetuneConfig,
     "distill": DistillConfig,
@@ -247,6 +268,7 @@ VERBS: dict[str, type[Config]] = {
     "export": ExportConfig,
     "benchmark": BenchmarkConfig,
     "predict": PredictConfig,
+    "serve": ServeConfig,
 }
 
 

@@ -1,0 +1,296 @@
+"""The routes over a stand-in model: addresses, statuses, exact errors."""
+
+import asyncio
+import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from tfkd.data.examples import REGRESSION, SINGLE_LABEL
+from tfkd.serving.app import build_app
+from tfkd.serving.batcher import Batcher, QueueLimits
+from tfkd.serving.contract import RequestLimits, ServedModel
+
+MODEL = ServedModel("news", SINGLE_LABEL, ("weather", "sport"))
+PREDICT = "/v1/models/news:predict"
+CLASSIFY = "/v1/models/news:classify"
+LIMITS = RequestLimits(body_bytes=1000, texts=4, text_characters=100, timeout_seconds=5.0)
+SECONDS = 10.0
+
+
+class Words:
+    """Three to one for what is written; waits at "wait", breaks at "break"."""
+
+    def __init__(self):
+        self.gate = threading.Event()
+        self.asked = threading.Semaphore(0)
+
+    def predict(self, texts):
+        self.asked.release()
+        if "wait" in texts:
+            assert self.gate.wait(SECONDS)
+        if "break" in texts:
+            raise RuntimeError("tensor 7 has no buffer")
+        odds = {"rain": [math.log(3), 0.0], "goal": [0.0, math.log(3)], "void": [math.nan, 0.0]}
+        return np.array([odds.get(text, [0.0, 0.0]) for text in texts], np.float32)
+
+
+class Served:
+    """An application in this process, and what is inside."""
+
+    def __init__(self, limits=LIMITS, queue=None, raises=False):
+        self.words = Words()
+        self.batcher = Batcher([self.words], queue or QueueLimits(batch_size=1))
+        self.app = build_app(MODEL, self.batcher, limits)
+        self.client = TestClient(self.app, raise_server_exceptions=raises)
+
+    def __enter__(self):
+        self.client.__enter__()
+        return self
+
+    def __exit__(self, *error):
+        self.words.gate.set()
+        self.client.__exit__(*error)
+
+    def predict(self, *texts):
+        return self.client.post(PREDICT, json={"instances": list(texts)})
+
+
+@pytest.fixture
+def served():
+    with Served() as found:
+        yield found
+
+
+def test_predictions_come_by_rows_or_columns(served):
+    answer = served.predict("rain", "goal")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    rain, goal = answer.json()["predictions"]
+    assert (rain["label"], goal["label"]) == ("weather", "sport")
+    assert rain["scores"] == pytest.approx([0.75, 0.25], abs=1e-6)
+    answer = served.client.post(PREDICT, json={"inputs": {"text": ["rain", "goal"]}})
+    assert answer.json() == {
+        "outputs": {
+            "scores": [rain["scores"], goal["scores"]],
+            "label": ["weather", "sport"],
+        }
+    }
+
+
+def test_classification_has_labels_and_scores(served):
+    answer = served.client.post(CLASSIFY, json={"examples": [{"text": "goal"}]})
+    ((weather, sport),) = answer.json()["results"]
+    assert (weather[0], sport[0]) == ("weather", "sport")
+    assert [weather[1], sport[1]] == pytest.approx([0.25, 0.75], abs=1e-6)
+
+
+@pytest.mark.parametrize("path", ["/v1/models/news", "/v1/models/news/versions/1"])
+def test_status(served, path):
+    assert served.client.get(path).json() == {
+        "model_version_status": [
+            {
+                "version": "1",
+                "state": "AVAILABLE",
+                "status": {"error_code": "OK", "error_message": ""},
+            }
+        ]
+    }
+
+
+@pytest.mark.parametrize("path", ["/v1/models/news", "/v1/models/news/versions/1"])
+def test_metadata(served, path):
+    value = served.client.get(f"{path}/metadata").json()
+    assert value["model_spec"] == {"name": "news", "signature_name": "", "version": "1"}
+    assert list(value["metadata"]["signature_def"]["signature_def"]) == [
+        "serving_default", "predict", "classify",
+    ]  # fmt: skip
+
+
+def test_version_may_stand_in_the_address(served):
+    path = "/v1/models/news/versions/1:predict"
+    answer = served.client.post(path, json={"instances": ["rain"]})
+    assert answer.json() == served.predict("rain").json()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/models/views:predict",
+        "/v1/models/news/versions/2:predict",
+        "/v1/models/views:classify",
+    ],
+)
+def test_another_model_is_not_found(served, path):
+    answer = served.client.post(path, json={"instances": ["rain"]})
+    assert (answer.status_code, answer.json()) == (
+        404, {"error": "Expected model news, version 1. Received another name or version."},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 404),
+        ("GET", "/v1/models", 404),
+        ("POST", "/v1/models/news:regress", 405),
+        ("GET", "/v1/models/news/labels/stable", 404),
+        ("POST", "/v1/models/news", 405),
+        ("DELETE", "/v1/models/news:predict", 405),
+    ],
+)
+def test_no_such_address(served, method, path, status):
+    answer = served.client.request(method, path)
+    assert (answer.status_code, answer.json()) == (
+        status, {"error": f"Malformed request: {method} {path}"},
+    )  # fmt: skip
+
+
+def test_what_does_not_fit_the_contract_is_400(served):
+    answer = served.client.post(PREDICT, content=b"rain")
+    assert (answer.status_code, answer.json()) == (
+        400,
+        {"error": "Expected a JSON object. Received: Expecting value: line 1 column 1 (char 0)."},
+    )
+
+
+def test_too_many_and_too_long_texts_are_400(served):
+    answer = served.predict(*["rain"] * 5)
+    assert (answer.status_code, answer.json()) == (
+        400, {"error": "Expected from 1 to 4 texts in instances. Received: 5."},
+    )  # fmt: skip
+    answer = served.predict("rain", "r" * 101)
+    message = "Expected texts of at most 100 characters. Received: instances[1] with 101."
+    assert (answer.status_code, answer.json()) == (400, {"error": message})
+
+
+def test_too_many_bytes_are_413_with_and_without_a_length(served):
+    padding = b" " * (LIMITS.body_bytes - len(b'{"instances": ["rain"]}'))
+    body = b'{"instances": ["rain"]}' + padding
+    assert served.client.post(PREDICT, content=body).status_code == 200
+    for content in (body + b" ", iter([body, b" "])):
+        answer = served.client.post(PREDICT, content=content)
+        assert (answer.status_code, answer.json()) == (
+            413, {"error": "Expected a body of at most 1000 bytes. Received more."},
+        )  # fmt: skip
+        assert answer.headers["connection"] == "close"
+
+
+def test_full_queue_is_429_with_a_time_and_what_was_taken_is_answered():
+    queue = QueueLimits(batch_size=1, queue_texts=2)
+    with Served(queue=queue) as served, ThreadPoolExecutor(2) as threads:
+        taken = [threads.submit(served.predict, "wait", "rain")]
+        assert served.words.asked.acquire(timeout=SECONDS)
+        taken.append(threads.submit(served.predict, "goal", "rain"))
+        while served.batcher._num_waiting < 2:
+            threading.Event().wait(0.001)
+        answer = served.predict("goal")
+        assert (answer.status_code, answer.json()) == (
+            429, {"error": "The queue is full. Try again in 1 s."},
+        )  # fmt: skip
+        assert answer.headers["retry-after"] == "1"
+        served.words.gate.set()
+        first, second = (one.result(SECONDS) for one in taken)
+        assert [row["label"] for row in first.json()["predictions"]] == ["weather", "weather"]
+        assert [row["label"] for row in second.json()["predictions"]] == ["sport", "weather"]
+        assert served.batcher.num_answered == 2
+
+
+@pytest.mark.parametrize("text", ["break", "void"])
+def test_a_failure_inside_is_500_and_the_next_request_is_answered(served, text):
+    for path, value in (
+        (PREDICT, {"instances": [text]}),
+        (CLASSIFY, {"examples": [{"text": text}]}),
+    ):
+        answer = served.client.post(path, json=value)
+        assert (answer.status_code, answer.json()) == (
+            500, {"error": "The model failed on this request."},
+        )  # fmt: skip
+    assert served.predict("rain").json()["predictions"][0]["label"] == "weather"
+
+
+def test_a_failure_reaches_the_servers_log():
+    with (
+        Served(raises=True) as served,
+        pytest.raises(RuntimeError, match="^tensor 7 has no buffer$"),
+    ):
+        served.predict("break")
+
+
+def test_an_answer_that_takes_too_long_is_504():
+    with Served(limits=RequestLimits(timeout_seconds=0.05)) as served:
+        answer = served.predict("wait")
+        assert (answer.status_code, answer.json()) == (
+            504, {"error": "Expected an answer within 0.05 s. There is none."},
+        )  # fmt: skip
+        served.words.gate.set()
+
+
+async def asked(app, messages):
+    """Status of a `:predict` request whose body comes as these messages and then not at all."""
+    sent, received = [], iter(messages)
+
+    async def receive():
+        for message in received:
+            return message
+        return await asyncio.Event().wait()
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": PREDICT, "headers": [], "query_string": b""}
+    await app(scope, receive, send)
+    return sent[0]["status"], sent[1]["body"]
+
+
+def test_a_body_that_does_not_come_is_408():
+    app = build_app(MODEL, Batcher([Words()], QueueLimits()), RequestLimits(timeout_seconds=0.05))
+    part = {"type": "http.request", "body": b'{"inst', "more_body": True}
+    assert asyncio.run(asked(app, [part])) == (
+        408, b'{"error": "Expected the whole body within 0.05 s."}',
+    )  # fmt: skip
+
+
+def test_a_connection_that_ends_inside_the_body_is_no_failure():
+    app = build_app(MODEL, Batcher([Words()], QueueLimits()), LIMITS)
+    part = {"type": "http.request", "body": b'{"inst', "more_body": True}
+    assert asyncio.run(asked(app, [part, {"type": "http.disconnect"}])) == (
+        400, b'{"error": "Expected a whole body. The connection ended before."}',
+    )  # fmt: skip
+
+
+def test_health_and_readiness(served):
+    assert served.client.get("/healthz").json() == {"status": "alive"}
+    assert served.client.get("/readyz").json() == {"status": "ready"}
+
+
+def test_a_stopping_server_is_alive_not_ready_and_takes_nothing(served):
+    served.batcher.refuse()
+    refused = (503, {"error": "The server is stopping and takes no more requests."})
+    for answer in (served.predict("rain"), served.client.get("/readyz")):
+        assert (answer.status_code, answer.json()) == refused
+        assert answer.headers["connection"] == "close"
+    assert served.client.get("/healthz").status_code == 200
+    (state,) = served.client.get("/v1/models/news").json()["model_version_status"]
+    assert state["state"] == "UNLOADING"
+
+
+def test_pairs_and_scores():
+    model = ServedModel("pairs", REGRESSION, ("score",), num_texts=2)
+
+    class Lengths:
+        def predict(self, texts):
+            return np.array([[len(a) - len(b)] for a, b in texts], np.float32)
+
+    batcher = Batcher([Lengths()], QueueLimits())
+    with TestClient(build_app(model, batcher, LIMITS)) as client:
+        value = {"instances": [["rain", "a"], {"text": ["", "goal"]}]}
+        answer = client.post("/v1/models/pairs:predict", json=value)
+        assert answer.json() == {"predictions": [[3.0], [-4.0]]}
+        answer = client.post("/v1/models/pairs:classify", json={"examples": [{"text": "a"}]})
+        assert (answer.status_code, answer.json()) == (
+            400, {"error": "Expected :predict for a model without classes. Received :classify."},
+        )  # fmt: skip

@@ -1,0 +1,233 @@
+"""TensorFlow Serving's contract as functions: bodies to texts, logits to answers, refusals."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from tfkd.serving import contract
+from tfkd.serving.contract import Refusal, RequestLimits, ServedModel
+
+LABELS = ("weather", "sport")
+SINGLE = ServedModel("news", SINGLE_LABEL, LABELS)
+MULTI = ServedModel("news", MULTI_LABEL, LABELS)
+PAIRS = ServedModel("pairs", REGRESSION, ("score",), num_texts=2)
+LIMITS = RequestLimits(texts=3, text_characters=5)
+# Logits of ln 3 and 0: three to one.
+LOGITS = np.array([[math.log(3), 0.0], [0.0, math.log(3)]], np.float32)
+
+
+def body(value):
+    return json.dumps(value).encode()
+
+
+@pytest.mark.parametrize(
+    ("request_value", "texts", "by_columns"),
+    [
+        ({"instances": ["rain", "goal"]}, ["rain", "goal"], False),
+        ({"instances": [{"text": "rain"}, "goal"]}, ["rain", "goal"], False),
+        ({"inputs": ["rain", "goal"]}, ["rain", "goal"], True),
+        ({"inputs": {"text": ["rain"]}}, ["rain"], True),
+        ({"instances": ["rain"], "signature_name": "predict"}, ["rain"], False),
+        ({"inputs": ["rain"], "signature_name": "serving_default"}, ["rain"], True),
+        ({"instances": ["", "\ud800", "ü漢"]}, ["", "\ud800", "ü漢"], False),
+    ],
+)
+def test_texts_of_a_predict_request(request_value, texts, by_columns):
+    found = contract.predict_request(body(request_value), SINGLE, LIMITS)
+    assert found == (texts, by_columns)
+
+
+@pytest.mark.parametrize(
+    ("request_value", "by_columns"),
+    [
+        ({"instances": [["rain", "goal"], {"text": ["a", "b"]}]}, False),
+        ({"inputs": [["rain", "goal"], ["a", "b"]]}, True),
+        ({"inputs": {"text": [["rain", "goal"], ["a", "b"]]}}, True),
+    ],
+)
+def test_pairs_of_a_predict_request(request_value, by_columns):
+    found = contract.predict_request(body(request_value), PAIRS, LIMITS)
+    assert found == ([("rain", "goal"), ("a", "b")], by_columns)
+
+
+def test_texts_of_a_classify_request():
+    value = {"signature_name": "classify", "examples": [{"text": "rain"}, {"text": "goal"}]}
+    assert contract.classify_request(body(value), SINGLE, LIMITS) == ["rain", "goal"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "message"),
+    [
+        (b"", "Expected a JSON object. Received: Expecting value: line 1 column 1 (char 0)."),
+        (
+            b'{"instances": ["caf\xe9"]}',
+            "Expected a JSON object. Received: 'utf-8' codec can't decode byte 0xe9 in position "
+            "19: invalid continuation byte.",
+        ),
+        (b"[1]", "Expected an object with instances or inputs. Received: a list."),
+        (b"{}", "Expected one of instances or inputs. Received: neither."),
+        (
+            b'{"instances": ["a"], "inputs": ["a"]}',
+            "Expected one of instances or inputs. Received: instances, inputs.",
+        ),
+        (
+            b'{"texts": ["a"]}',
+            "Expected instances or inputs and signature_name. Received: 'texts'.",
+        ),
+        (
+            b'{"inputs": ["a"], "signature_name": "classify"}',
+            "Expected signature_name serving_default or predict. Received another.",
+        ),
+        (
+            b'{"inputs": ["a"], "signature_name": []}',
+            "Expected signature_name serving_default or predict. Received another.",
+        ),
+        (b'{"instances": "a"}', "Expected instances to be a list. Received: a string."),
+        (b'{"inputs": null}', "Expected inputs to be a list. Received: null."),
+        (b'{"inputs": {"text": "a"}}', "Expected inputs to be a list. Received: a string."),
+        (
+            b'{"inputs": {"words": ["a"]}}',
+            'Expected inputs to be {"text": ...}. Received: other keys.',
+        ),
+        (
+            b'{"instances": ["a", {"text": "a", "id": 1}]}',
+            'Expected instances[1] to be {"text": ...}. Received: other keys.',
+        ),
+        (b'{"instances": []}', "Expected from 1 to 3 texts in instances. Received: 0."),
+        (
+            b'{"instances": ["a", "b", "c", "d"]}',
+            "Expected from 1 to 3 texts in instances. Received: 4.",
+        ),
+        (b'{"instances": ["a", 1.5]}', "Expected text in instances[1]. Received: a number."),
+        (b'{"instances": [["a"]]}', "Expected text in instances[0]. Received: a list."),
+        (b'{"inputs": ["a", true]}', "Expected text in inputs[1]. Received: true or false."),
+        (
+            b'{"instances": ["abcde", "abcdef"]}',
+            "Expected texts of at most 5 characters. Received: instances[1] with 6.",
+        ),
+    ],
+)
+def test_a_predict_request_that_does_not_fit_is_refused(sent, message):
+    with pytest.raises(Refusal, match="^Expected") as caught:
+        contract.predict_request(sent, SINGLE, LIMITS)
+    assert (caught.value.status, str(caught.value)) == (400, message)
+
+
+def test_a_body_nested_too_deep_is_refused():
+    with pytest.raises(Refusal, match="Expected a JSON object. Received: maximum recursion depth"):
+        contract.predict_request(b"[" * 100_000, SINGLE, LIMITS)
+
+
+def test_a_number_too_long_is_refused():
+    with pytest.raises(Refusal, match="Expected a JSON object. Received: Exceeds the limit"):
+        contract.predict_request(b'{"instances": [' + b"1" * 5000 + b"]}", SINGLE, LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("rain", "Expected instances[0] to be a list of 2 texts. Received: a string."),
+        (["rain"], "Expected instances[0] to be a list of 2 texts. Received: 1."),
+        (["rain", None], "Expected text in instances[0]. Received: null."),
+        (["rain", "abcdef"], "Expected texts of at most 5 characters. Received: instances[0] with"),
+    ],
+)
+def test_what_is_no_pair_is_refused(value, message):
+    with pytest.raises(Refusal, match="^Expected") as caught:
+        contract.predict_request(body({"instances": [value]}), PAIRS, LIMITS)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (["rain"], 'Expected examples[0] to be {"text": ...}. Received: a string.'),
+        ([{"words": "rain"}], 'Expected examples[0] to be {"text": ...}. Received: other keys.'),
+        ({"text": "rain"}, "Expected examples to be a list. Received: an object."),
+    ],
+)
+def test_a_classify_request_that_does_not_fit_is_refused(value, message):
+    with pytest.raises(Refusal, match="^Expected") as caught:
+        contract.classify_request(body({"examples": value}), SINGLE, LIMITS)
+    assert (caught.value.status, str(caught.value)) == (400, message)
+
+
+def test_a_model_without_classes_does_not_classify():
+    message = r"^Expected :predict for a model without classes\. Received :classify\.$"
+    with pytest.raises(Refusal, match=message):
+        contract.classify_request(b"{}", PAIRS, LIMITS)
+
+
+def test_scores_are_those_of_the_task():
+    np.testing.assert_allclose(
+        contract.scores_of(LOGITS, SINGLE_LABEL), [[0.75, 0.25], [0.25, 0.75]], atol=1e-7
+    )
+    np.testing.assert_allclose(
+        contract.scores_of(LOGITS, MULTI_LABEL), [[0.75, 0.5], [0.5, 0.75]], atol=1e-7
+    )
+    np.testing.assert_array_equal(contract.scores_of(LOGITS, REGRESSION), LOGITS)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("task", [SINGLE_LABEL, MULTI_LABEL, REGRESSION])
+def test_what_is_no_number_is_no_answer(value, task):
+    logits = np.array([[1.0, 2.0], [value, 0.0]], np.float32)
+    with pytest.raises(
+        FloatingPointError, match=r"^Expected finite logits\. Received: NaN or infinity\.$"
+    ):
+        contract.scores_of(logits, task)
+
+
+SCORES = np.array([[0.75, 0.25], [0.25, 0.75]], np.float32)
+
+
+def test_predictions_by_rows_and_by_columns():
+    rows = contract.predict_answer(SCORES, SINGLE, by_columns=False)
+    assert rows == {
+        "predictions": [
+            {"scores": [0.75, 0.25], "label": "weather"},
+            {"scores": [0.25, 0.75], "label": "sport"},
+        ]
+    }
+    columns = contract.predict_answer(SCORES, SINGLE, by_columns=True)
+    assert columns == {
+        "outputs": {"scores": [[0.75, 0.25], [0.25, 0.75]], "label": ["weather", "sport"]}
+    }
+
+
+@pytest.mark.parametrize("model", [MULTI, PAIRS])
+def test_one_output_has_no_name(model):
+    assert contract.predict_answer(SCORES, model, by_columns=False) == {
+        "predictions": [[0.75, 0.25], [0.25, 0.75]]
+    }
+    assert contract.predict_answer(SCORES, model, by_columns=True) == {
+        "outputs": [[0.75, 0.25], [0.25, 0.75]]
+    }
+
+
+def test_classification_has_every_label():
+    answer = json.loads(json.dumps(contract.classify_answer(SCORES, SINGLE)))
+    assert answer == {
+        "results": [[["weather", 0.75], ["sport", 0.25]], [["weather", 0.25], ["sport", 0.75]]]
+    }
+
+
+def test_metadata_names_the_signatures_of_the_task():
+    def signatures(model):
+        value = contract.metadata(model)
+        assert value["model_spec"] == {"name": model.name, "signature_name": "", "version": "1"}
+        return value["metadata"]["signature_def"]["signature_def"]
+
+    def shape(tensor):
+        return [dim["size"] for dim in tensor["tensor_shape"]["dim"]]
+
+    assert list(signatures(SINGLE)) == ["serving_default", "predict", "classify"]
+    assert list(signatures(SINGLE)["predict"]["outputs"]) == ["scores", "label"]
+    assert list(signatures(MULTI)["predict"]["outputs"]) == ["scores"]
+    assert list(signatures(PAIRS)) == ["serving_default", "predict"]
+    assert shape(signatures(SINGLE)["predict"]["inputs"]["text"]) == ["-1"]
+    assert shape(signatures(PAIRS)["predict"]["inputs"]["text"]) == ["-1", "2"]
+    assert shape(signatures(SINGLE)["classify"]["outputs"]["scores"]) == ["-1", "2"]

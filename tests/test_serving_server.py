@@ -1,0 +1,267 @@
+"""A real file and a real process: the file's own answers over HTTP, and an end that loses none."""
+
+import asyncio
+import http.client
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import softmax
+
+from tfkd.artifacts import RunFolder
+from tfkd.compression.conversion import write_files
+from tfkd.compression.litert import LiteRTModel
+from tfkd.config import ServeConfig
+from tfkd.errors import ArtifactError, ConfigError
+from tfkd.models.classifier import TextClassifier
+from tfkd.models.tokenizers import Tokenizer
+from tfkd.serving import contract
+from tfkd.serving.batcher import Batcher, QueueLimits
+from tfkd.workflows import serve as workflow
+
+WORDS = "rain goal vote team river boat bridge night harbour old slow clear".split()
+LABELS = ("weather", "sport", "politics")
+SECONDS = 30.0
+
+
+def small_classifier():
+    """The mean of random vectors, so that every word and its number counts."""
+    keras.utils.set_random_seed(3)
+    tokenizer = Tokenizer.learn(WORDS * 5, 100, 32)
+    inputs = {
+        name: keras.Input((None,), dtype="int32", name=name)
+        for name in ("token_ids", "padding_mask")
+    }
+    vectors = keras.layers.Embedding(tokenizer.vocabulary_size, 16, "normal")(inputs["token_ids"])
+    is_real = keras.ops.expand_dims(keras.ops.cast(inputs["padding_mask"], "float32"), -1)
+    logits = keras.layers.Dense(3, kernel_initializer=keras.initializers.RandomNormal(0, 9))(
+        keras.ops.sum(vectors * is_real, axis=1)
+    )
+    return TextClassifier(keras.Model(inputs, logits), tokenizer, "single_label", LABELS)
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return small_classifier()
+
+
+@pytest.fixture(scope="module")
+def run(classifier, tmp_path_factory):
+    folder = RunFolder(tmp_path_factory.mktemp("runs") / "harbour")
+    folder.start("finetune", {"dataset": "demo"}, overwrite=False)
+    classifier.save(folder.model)
+    write_files(folder.model, ["dynamic_int8"], (16, 32), folder.model)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def path(run):
+    return run.model / "dynamic_int8.tflite"
+
+
+texts_of_a_request = st.lists(
+    st.lists(st.sampled_from(WORDS), max_size=25).map(" ".join), min_size=1, max_size=5
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    requests=st.lists(texts_of_a_request, min_size=1, max_size=12),
+    batch_size=st.integers(1, 8),
+    pauses=st.lists(st.booleans(), min_size=12, max_size=12),
+)
+def test_answers_are_the_models_own_in_any_interleaving(path, requests, batch_size, pauses):
+    models = [LiteRTModel(path), LiteRTModel(path)]
+
+    async def serve():
+        batcher = Batcher(models, QueueLimits(batch_size=batch_size))
+        async with batcher.running():
+            tasks = []
+            for texts, pause in zip(requests, pauses, strict=False):
+                tasks.append(asyncio.create_task(batcher.predict(texts)))
+                if pause:
+                    await asyncio.sleep(0.0005)
+            return await asyncio.gather(*tasks)
+
+    alone = LiteRTModel(path)
+    for texts, logits in zip(requests, asyncio.run(serve()), strict=True):
+        np.testing.assert_array_equal(logits, alone.predict(texts))
+
+
+@contextmanager
+def process(run, *options):
+    """`tfkd serve` as a user starts it, and its port."""
+    command = [sys.executable, "-m", "tfkd", "serve", str(run.path), "--port", "0", *options]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+
+    def heed_interrupts():
+        # A shell starts what runs in the background with SIGINT ignored, and children inherit it.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(command, preexec_fn=heed_interrupts, **pipes) as child:
+        try:
+            line = child.stderr.readline()
+            found = re.fullmatch(
+                r"Serving http://127\.0\.0\.1:(\d+)/v1/models/harbour from dynamic_int8\.tflite\. "
+                r"Ctrl-C stops\.\n",
+                line,
+            )
+            assert found, line + child.stderr.read()
+            yield child, int(found[1])
+        finally:
+            child.kill()
+
+
+@contextmanager
+def connections(port):
+    """Two connections; the first is accepted already."""
+    with (
+        closing(http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)) as first,
+        closing(http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)) as second,
+    ):
+        assert asked(first, "GET", "/readyz") == (200, {"status": "ready"})
+        yield first, second
+
+
+def asked(connection, method, path, value=None):
+    body = None if value is None else json.dumps(value)
+    connection.request(method, path, body)
+    answer = connection.getresponse()
+    return answer.status, json.loads(answer.read())
+
+
+def is_open(port):
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
+
+
+def send(connection, other, texts):
+    """Sends a request and returns when the server has read it."""
+    connection.request("POST", "/v1/models/harbour:predict", json.dumps({"instances": texts}))
+    # Who answers these two has read the request above: it came before.
+    for _ in range(2):
+        assert asked(other, "GET", "/healthz") == (200, {"status": "alive"})
+
+
+def test_a_process_answers_and_at_its_end_loses_nothing(run, path):
+    texts = ["rain river", "goal team goal", "vote"]
+    options = ("--batch-wait-ms", "700")
+    with process(run, *options) as (child, port), connections(port) as (waiting, other):
+        maps = Path(f"/proc/{child.pid}/maps").read_text(encoding="utf-8")
+        assert "ai_edge_litert" in maps
+        assert "/tensorflow/" not in maps
+        send(waiting, other, texts)
+        started = time.monotonic()
+        child.send_signal(signal.SIGTERM)
+        answer = waiting.getresponse()
+        content = json.loads(answer.read())
+        stdout, stderr = child.communicate(timeout=SECONDS)
+    assert answer.status == 200
+    scores = softmax(LiteRTModel(path).predict(texts), axis=1)
+    assert [row["label"] for row in content["predictions"]] == [
+        LABELS[index] for index in scores.argmax(axis=1)
+    ]
+    served = [row["scores"] for row in content["predictions"]]
+    np.testing.assert_allclose(served, scores, rtol=0, atol=1e-6)
+    assert (child.returncode, stdout, stderr) == (0, "Stopped. Requests answered: 1.\n", "")
+    assert time.monotonic() - started < SECONDS
+    assert not is_open(port)
+
+
+def test_metadata_is_that_of_the_exported_saved_model(classifier, tmp_path):
+    from tfkd.compression.text_models import write_text_saved_model
+
+    write_text_saved_model(classifier, tmp_path)
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(tmp_path))
+    model = contract.ServedModel("harbour", "single_label", LABELS)
+    claimed = contract.metadata(model)["metadata"]["signature_def"]["signature_def"]
+    assert set(claimed) == set(loaded.signatures)
+    for name, function in loaded.signatures.items():
+        inputs = function.structured_input_signature[1]
+        for part, specs in (("inputs", inputs), ("outputs", function.structured_outputs)):
+            assert set(claimed[name][part]) == set(specs)
+            for key, spec in specs.items():
+                tensor = claimed[name][part][key]
+                assert tensor["dtype"] == f"DT_{spec.dtype.name.upper().replace('32', '')}"
+                dims = [int(dim["size"]) for dim in tensor["tensor_shape"]["dim"]]
+                assert len(dims) == len(spec.shape)
+                # TensorFlow does not follow the number of labels through a gather.
+                assert all(a in (-1, b) or b is None for a, b in zip(dims, spec.shape, strict=True))
+
+
+def config(run, **values):
+    return ServeConfig(run=run.path, port=0, **values)
+
+
+def test_a_taken_port_is_one_line(run):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        message = (
+            f"Expected a free address to listen on. Received: 127.0.0.1, port {port}: Address "
+            "already in use. Give another --host or --port; port 0 takes any free one."
+        )
+        with pytest.raises(ConfigError, match=f"^{re.escape(message)}"):
+            workflow.serve(config(run).replace(port=port))
+
+
+def test_a_missing_extra_is_one_line(run, monkeypatch):
+    monkeypatch.setattr(workflow, "PACKAGES", ("starlette", "no_such_server"))
+    message = (
+        "Expected starlette and no_such_server for `tfkd serve`. Received: no no_such_server. "
+        "Install them with `pip install 'tfkd[serve]'`."
+    )
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+        workflow.serve(config(run))
+
+
+def test_a_missing_file_is_one_line(run):
+    message = (
+        f"Expected the LiteRT file {run.model / 'float16.tflite'}. It does not exist. Write it "
+        "with `tfkd export`."
+    )
+    with pytest.raises(ArtifactError, match=f"^{re.escape(message)}$"):
+        workflow.serve(config(run, recipe="float16"))
+
+
+def test_a_name_that_is_no_address_is_refused(run):
+    message = (
+        "Expected a name of letters, digits and any of . _ - for the model's address. "
+        "Received: 'my model'. Give another with --name."
+    )
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+        workflow.serve(config(run, name="my model"))
+
+
+def test_a_queue_smaller_than_a_request_is_refused(run):
+    message = (
+        "Expected `queue_texts` of at least `max_texts`, 128, so that every request finds a "
+        "place. Received: queue_texts=100."
+    )
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+        workflow.serve(config(run, queue_texts=100))
+
+
+def test_the_second_interrupt_does_not_wait(run):
+    options = ("--batch-wait-ms", "10000", "--timeout-seconds", "60")
+    with process(run, *options) as (child, port), connections(port) as (waiting, other):
+        send(waiting, other, ["rain"])
+        child.send_signal(signal.SIGINT)
+        while is_open(port):
+            time.sleep(0.01)
+        child.send_signal(signal.SIGINT)
+        stdout, stderr = child.communicate(timeout=SECONDS)
+    assert (child.returncode, stdout) == (130, "")
+    assert stderr.endswith("\nInterrupted.\n")

@@ -1,0 +1,1 @@
+"""A student behind HTTP: TensorFlow Serving's REST contract, answered from the LiteRT file."""

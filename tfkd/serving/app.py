@@ -1,0 +1,182 @@
+"""The routes: TensorFlow Serving's addresses, and two for those who watch over the server.
+
+| request | answer |
+| --- | --- |
+| `GET /v1/models/NAME` | status |
+| `GET /v1/models/NAME/metadata` | signatures |
+| `POST /v1/models/NAME:predict` | labels and scores |
+| `POST /v1/models/NAME:classify` | every label with its score |
+| `GET /healthz` | 200 as long as the process answers |
+| `GET /readyz` | 200 when it takes requests, else 503 |
+
+`/versions/1` may stand after NAME. What is not answered is `{"error": "..."}` with its status.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import numpy as np
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tfkd.evaluation.predictor import Texts
+from tfkd.serving import contract
+from tfkd.serving.batcher import Batcher, QueueFullError, StoppingError
+from tfkd.serving.contract import Refusal, RequestLimits, ServedModel
+
+MODEL_PATHS = ("/v1/models/{name}", "/v1/models/{name}/versions/{version}")
+# With a refusal of what was not read: nobody waits for the rest of it.
+CLOSE = {"Connection": "close"}
+
+
+def build_app(model: ServedModel, batcher: Batcher, limits: RequestLimits) -> Starlette:
+    """The ASGI application; its lifespan runs the batcher.
+
+    Args:
+        model: `ServedModel`.
+        batcher: `Batcher` over that model.
+        limits: `RequestLimits`.
+
+    Example:
+
+    ```python
+    app = build_app(ServedModel("demo", "single_label", labels), batcher, RequestLimits())
+    with starlette.testclient.TestClient(app) as client:
+        client.post("/v1/models/demo:predict", json={"instances": ["Oil prices fell again."]})
+    ```
+    """
+    service = _Service(model, batcher, limits)
+    routes = [Route("/healthz", _alive), Route("/readyz", service.ready)]
+    for path in MODEL_PATHS:
+        routes += [
+            Route(f"{path}:predict", service.predict, methods=["POST"]),
+            Route(f"{path}:classify", service.classify, methods=["POST"]),
+            Route(f"{path}/metadata", service.metadata),
+            Route(path, service.status),
+        ]
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with batcher.running():
+            yield
+
+    handlers: dict[Any, Any] = {
+        Refusal: _refused,
+        QueueFullError: _full,
+        StoppingError: _stopping,
+        HTTPException: _not_routed,
+        Exception: _failed,
+    }
+    return Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
+
+
+class _Service:
+    def __init__(self, model: ServedModel, batcher: Batcher, limits: RequestLimits) -> None:
+        self._model = model
+        self._batcher = batcher
+        self._limits = limits
+
+    async def predict(self, request: Request) -> Response:
+        self._check(request)
+        body = await self._body(request)
+        texts, by_columns = contract.predict_request(body, self._model, self._limits)
+        scores = await self._scores(texts)
+        return _json(contract.predict_answer(scores, self._model, by_columns))
+
+    async def classify(self, request: Request) -> Response:
+        self._check(request)
+        texts = contract.classify_request(await self._body(request), self._model, self._limits)
+        return _json(contract.classify_answer(await self._scores(texts), self._model))
+
+    async def status(self, request: Request) -> Response:
+        self._check(request)
+        return _json(contract.status(self._batcher.is_stopping))
+
+    async def metadata(self, request: Request) -> Response:
+        self._check(request)
+        return _json(contract.metadata(self._model))
+
+    async def ready(self, request: Request) -> Response:
+        if self._batcher.is_stopping:
+            raise StoppingError
+        return _json({"status": "ready"})
+
+    def _check(self, request: Request) -> None:
+        version = request.path_params.get("version", contract.VERSION)
+        contract.check_model(self._model, request.path_params["name"], version)
+
+    async def _body(self, request: Request) -> bytes:
+        """The body, never more of it than is allowed."""
+        if self._batcher.is_stopping:
+            raise StoppingError
+        body = bytearray()
+        seconds = self._limits.timeout_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                async for chunk in request.stream():
+                    body += chunk
+                    self._check_size(len(body))
+        except TimeoutError as error:
+            raise Refusal(408, f"Expected the whole body within {seconds:g} s.") from error
+        except ClientDisconnect as error:
+            raise Refusal(400, "Expected a whole body. The connection ended before.") from error
+        return bytes(body)
+
+    def _check_size(self, size_bytes: int) -> None:
+        if size_bytes > self._limits.body_bytes:
+            raise Refusal(
+                413, f"Expected a body of at most {self._limits.body_bytes} bytes. Received more."
+            )
+
+    async def _scores(self, texts: Texts) -> np.ndarray:
+        seconds = self._limits.timeout_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                logits = await self._batcher.predict(texts)
+        except TimeoutError as error:
+            raise Refusal(
+                504, f"Expected an answer within {seconds:g} s. There is none."
+            ) from error
+        return contract.scores_of(logits, self._model.task)
+
+
+async def _alive(request: Request) -> Response:
+    return _json({"status": "alive"})
+
+
+async def _refused(request: Request, error: Refusal) -> Response:
+    return _error(str(error), error.status, CLOSE if error.status in (408, 413) else {})
+
+
+async def _full(request: Request, error: QueueFullError) -> Response:
+    return _error(str(error), 429, {"Retry-After": str(error.retry_seconds)})
+
+
+async def _stopping(request: Request, error: StoppingError) -> Response:
+    return _error(str(error), 503, CLOSE)
+
+
+async def _not_routed(request: Request, error: HTTPException) -> Response:
+    message = f"Malformed request: {request.method} {request.url.path}"
+    return _error(message, error.status_code, error.headers or {})
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """What went wrong is for the server's log, not for the sender."""
+    return _error("The model failed on this request.", 500, {})
+
+
+def _error(message: str, status: int, headers: Mapping[str, str]) -> Response:
+    return _json({"error": message}, status, headers)
+
+
+def _json(
+    content: dict[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    return Response(json.dumps(content), status, headers, "application/json")

@@ -1,0 +1,205 @@
+"""A bounded queue between many requests and few models: what waits together is answered together.
+
+Only the models work in threads, one thread and one call at a time each. The queue lives on the
+event loop, so nothing is locked, and a request that is given up leaves it at once.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from tfkd.evaluation.predictor import Predictor, Texts
+
+
+class QueueFullError(Exception):
+    """The queue has no place for a request's texts.
+
+    Args:
+        retry_seconds: Integer, at least 1. When there will probably be one.
+    """
+
+    def __init__(self, retry_seconds: int) -> None:
+        super().__init__(f"The queue is full. Try again in {retry_seconds} s.")
+        self.retry_seconds = retry_seconds
+
+
+class StoppingError(Exception):
+    """The server takes no more requests."""
+
+    def __init__(self) -> None:
+        super().__init__("The server is stopping and takes no more requests.")
+
+
+@dataclasses.dataclass(frozen=True)
+class QueueLimits:
+    """How many texts wait, and how many are answered together.
+
+    Attributes:
+        batch_size: Texts a model gets at once. A request is never divided: one with more texts is a
+            batch of its own.
+        batch_wait_seconds: How long a batch that is not full waits for more texts.
+        queue_texts: Texts that may wait; those a model has taken do not count.
+    """
+
+    batch_size: int = 32
+    batch_wait_seconds: float = 0.0
+    queue_texts: int = 1024
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Request:
+    texts: Texts
+    logits: asyncio.Future[np.ndarray]
+
+
+class Batcher:
+    """Answers requests in the order of their arrival, several in one call of a model.
+
+    Args:
+        predictors: `Predictor`s of the same weights. Each makes one call at a time.
+        limits: `QueueLimits`.
+
+    Example:
+
+    ```python
+    batcher = Batcher([LiteRTModel(path)], QueueLimits())
+    async with batcher.running():
+        logits = await batcher.predict(["Oil prices fell again."])  # float32, [1, num_outputs]
+    ```
+    """
+
+    def __init__(self, predictors: Sequence[Predictor], limits: QueueLimits) -> None:
+        self._predictors = predictors
+        self._limits = limits
+        self._waiting: deque[_Request] = deque()
+        self._num_waiting = 0
+        self._arrived = asyncio.Event()
+        self._seconds_a_text = 0.0
+        self.is_stopping = False
+        self.num_answered = 0
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Answers requests inside the block; at its end first those that still wait."""
+        with ThreadPoolExecutor(len(self._predictors), "tfkd-model") as threads:
+            workers = [
+                asyncio.create_task(self._work(predictor, threads))
+                for predictor in self._predictors
+            ]
+            try:
+                yield
+            finally:
+                self.refuse()
+                self._arrived.set()
+                await asyncio.gather(*workers)
+
+    def refuse(self) -> None:
+        """Takes no request from now on. May be called by a signal's handler."""
+        self.is_stopping = True
+
+    async def predict(self, texts: Texts) -> np.ndarray:
+        """Logits of a request's texts: float32, shape `[num_texts, num_outputs]`.
+
+        A caller that is cancelled takes its texts out of the queue.
+
+        Args:
+            texts: Strings, or pairs of strings.
+
+        Raises:
+            QueueFullError: Too many texts wait. Nothing of the request is kept.
+            StoppingError: The server is stopping.
+            Exception: What the model raised on these texts.
+        """
+        if self.is_stopping:
+            raise StoppingError
+        if self._num_waiting + len(texts) > self._limits.queue_texts:
+            raise QueueFullError(self._retry_seconds())
+        request = _Request(texts, asyncio.get_running_loop().create_future())
+        self._waiting.append(request)
+        self._num_waiting += len(texts)
+        self._arrived.set()
+        try:
+            return await request.logits
+        except asyncio.CancelledError:
+            if request in self._waiting:
+                self._waiting.remove(request)
+                self._num_waiting -= len(texts)
+            raise
+
+    def _retry_seconds(self) -> int:
+        """Until all that waits is answered, at the pace of the last batch."""
+        seconds = self._num_waiting * self._seconds_a_text / len(self._predictors)
+        return max(1, math.ceil(seconds))
+
+    async def _work(self, predictor: Predictor, threads: ThreadPoolExecutor) -> None:
+        while await self._something_waits():
+            await self._fill()
+            # Another model may have taken all of it meanwhile.
+            if batch := self._take():
+                await self._answer(batch, predictor, threads)
+
+    async def _something_waits(self) -> bool:
+        """Whether there is work; False when there will be none any more."""
+        while not self._waiting:
+            if self.is_stopping:
+                return False
+            await self._arrival()
+        return True
+
+    async def _fill(self) -> None:
+        """Gives a batch that is not full its time; even none lets what is ready now come in."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.batch_wait_seconds):
+                while self._num_waiting < self._limits.batch_size and not self.is_stopping:
+                    await self._arrival()
+
+    async def _arrival(self) -> None:
+        self._arrived.clear()
+        await self._arrived.wait()
+
+    def _take(self) -> list[_Request]:
+        """The longest waiting requests, as many as a batch holds."""
+        batch: list[_Request] = []
+        num_texts = 0
+        while self._waiting:
+            size = len(self._waiting[0].texts)
+            if batch and num_texts + size > self._limits.batch_size:
+                break
+            batch.append(self._waiting.popleft())
+            num_texts += size
+        self._num_waiting -= num_texts
+        return batch
+
+    async def _answer(
+        self, batch: Sequence[_Request], predictor: Predictor, threads: ThreadPoolExecutor
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        texts: Any = [text for request in batch for text in request.texts]
+        started = loop.time()
+        call = loop.run_in_executor(threads, predictor.predict, texts)
+        await asyncio.wait([call])
+        self._seconds_a_text = (loop.time() - started) / len(texts)
+        error = call.exception()
+        if error is not None and len(batch) > 1:
+            # One request must not cost its neighbours their answers.
+            for request in batch:
+                await self._answer([request], predictor, threads)
+            return
+        start = 0
+        for request in batch:
+            stop = start + len(request.texts)
+            # A request that was given up is done already.
+            if not request.logits.done():
+                if error is not None:
+                    request.logits.set_exception(error)
+                else:
+                    request.logits.set_result(call.result()[start:stop])
+                    self.num_answered += 1
+            start = stop

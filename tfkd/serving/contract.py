@@ -1,0 +1,319 @@
+"""TensorFlow Serving's REST contract for one model of texts: what is asked, what is answered.
+
+Pure functions from JSON to texts and from logits to JSON; no server in sight. A request that does
+not fit is refused with the status and the sentence its sender gets. Answers have the outputs of
+`tfkd export --format saved-model`, so a client cannot tell the two servers apart.
+
+Reference: https://www.tensorflow.org/tfx/serving/api_rest
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, softmax
+
+from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from tfkd.evaluation.predictor import Texts
+
+VERSION = "1"
+# The name of the one input, and of the feature of an example.
+TEXT = "text"
+PREDICT_SIGNATURES = ("serving_default", "predict")
+CLASSIFY_SIGNATURES = ("serving_default", "classify")
+_KINDS = {
+    dict: "an object", list: "a list", str: "a string", int: "a number", float: "a number",
+    bool: "true or false", type(None): "null",
+}  # fmt: skip
+_SCORES = {
+    SINGLE_LABEL: lambda logits: softmax(logits, axis=-1),
+    MULTI_LABEL: expit,
+    REGRESSION: lambda logits: logits,
+}
+
+
+class Refusal(Exception):
+    """A request that gets no answer.
+
+    Args:
+        status: Integer. HTTP status: 400 for what does not fit the contract, too long texts among
+            it, 404 for another model, 413 for too many bytes, 408 and 504 for too slow ones.
+        message: String. One sentence or two for the sender.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclasses.dataclass(frozen=True)
+class ServedModel:
+    """What the contract needs to know of a model.
+
+    Attributes:
+        name: Its name in addresses.
+        task: One of `tfkd.data.examples.TASKS`.
+        label_names: Names in index order; one for regression.
+        num_texts: 1, or 2 for pairs.
+    """
+
+    name: str
+    task: str
+    label_names: tuple[str, ...]
+    num_texts: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class RequestLimits:
+    """What one request may hold, and how long it may take.
+
+    Attributes:
+        body_bytes: Bytes of the body.
+        texts: Texts, or pairs of texts.
+        text_characters: Characters of one text.
+        timeout_seconds: Until the body is there, and again until it is answered.
+    """
+
+    body_bytes: int = 1_000_000
+    texts: int = 128
+    text_characters: int = 20_000
+    timeout_seconds: float = 10.0
+
+
+def check_model(model: ServedModel, name: str, version: str) -> None:
+    """Refuses requests for another model or version.
+
+    Args:
+        model: `ServedModel`.
+        name: String. The name asked for.
+        version: String. The version asked for.
+
+    Raises:
+        Refusal: 404.
+    """
+    if (name, version) != (model.name, VERSION):
+        raise Refusal(
+            404,
+            f"Expected model {model.name}, version {VERSION}. Received another name or version.",
+        )
+
+
+def predict_request(body: bytes, model: ServedModel, limits: RequestLimits) -> tuple[Texts, bool]:
+    """Texts of the body of a `:predict` request, and whether the answer goes by columns.
+
+    Args:
+        body: Bytes. `{"instances": [...]}` with one text, or `{"text": ...}`, a row; or
+            `{"inputs": [...]}` or `{"inputs": {"text": [...]}}`, by columns. A pair is a list of
+            two strings.
+        model: `ServedModel`.
+        limits: `RequestLimits`.
+
+    Returns:
+        Strings or pairs of strings, and a boolean.
+
+    Raises:
+        Refusal: 400.
+
+    Example:
+
+    >>> predict_request(b'{"instances": ["Oil prices fell."]}', model, RequestLimits())
+    (['Oil prices fell.'], False)
+    """
+    request = _request(body, ("instances", "inputs"), PREDICT_SIGNATURES)
+    if "inputs" in request:
+        values = request["inputs"]
+        if isinstance(values, dict):
+            values = _named(values, "inputs")
+        return _texts(values, "inputs", model, limits), True
+    rows = request["instances"]
+    if isinstance(rows, list):
+        rows = [
+            _named(row, f"instances[{index}]") if isinstance(row, dict) else row
+            for index, row in enumerate(rows)
+        ]
+    return _texts(rows, "instances", model, limits), False
+
+
+def classify_request(body: bytes, model: ServedModel, limits: RequestLimits) -> Texts:
+    """Texts of the body of a `:classify` request.
+
+    Args:
+        body: Bytes. `{"examples": [{"text": ...}, ...]}`.
+        model: `ServedModel`.
+        limits: `RequestLimits`.
+
+    Raises:
+        Refusal: 400; also when the model has no classes.
+
+    Example:
+
+    >>> classify_request(b'{"examples": [{"text": "Oil prices fell."}]}', model, RequestLimits())
+    ['Oil prices fell.']
+    """
+    if model.task == REGRESSION:
+        raise Refusal(400, "Expected :predict for a model without classes. Received :classify.")
+    rows = _request(body, ("examples",), CLASSIFY_SIGNATURES)["examples"]
+    if isinstance(rows, list):
+        rows = [_named(row, f"examples[{index}]") for index, row in enumerate(rows)]
+    return _texts(rows, "examples", model, limits)
+
+
+def scores_of(logits: np.ndarray, task: str) -> np.ndarray:
+    """Probabilities, for regression the score itself: float32, shape `[n, num_outputs]`.
+
+    Args:
+        logits: Float32 array, shape `[n, num_outputs]`.
+        task: One of `tfkd.data.examples.TASKS`.
+
+    Raises:
+        FloatingPointError: A logit is no finite number, so there is no answer.
+    """
+    if not np.isfinite(logits).all():
+        raise FloatingPointError("Expected finite logits. Received: NaN or infinity.")
+    return _SCORES[task](logits)
+
+
+def predict_answer(scores: np.ndarray, model: ServedModel, by_columns: bool) -> dict[str, Any]:
+    """The answer to a `:predict` request.
+
+    Args:
+        scores: Float32 array, shape `[n, num_outputs]`.
+        model: `ServedModel`.
+        by_columns: Boolean. As the request was.
+
+    Returns:
+        `predictions`, or `outputs` by columns. For single_label each has `scores` and `label`; the
+        one output of other tasks has no name, as TensorFlow Serving gives it.
+    """
+    rows = scores.tolist()
+    if model.task != SINGLE_LABEL:
+        return {"outputs" if by_columns else "predictions": rows}
+    labels = [model.label_names[index] for index in scores.argmax(axis=1)]
+    if by_columns:
+        return {"outputs": {"scores": rows, "label": labels}}
+    pairs = zip(rows, labels, strict=True)
+    return {"predictions": [{"scores": row, "label": label} for row, label in pairs]}
+
+
+def classify_answer(scores: np.ndarray, model: ServedModel) -> dict[str, Any]:
+    """The answer to a `:classify` request: for each text every label with its score.
+
+    Args:
+        scores: Float32 array, shape `[n, num_outputs]`.
+        model: `ServedModel`.
+    """
+    rows = scores.tolist()
+    return {"results": [list(zip(model.label_names, row, strict=True)) for row in rows]}
+
+
+def status(is_stopping: bool) -> dict[str, Any]:
+    """The answer to a request for the model's status."""
+    state = {
+        "version": VERSION,
+        "state": "UNLOADING" if is_stopping else "AVAILABLE",
+        "status": {"error_code": "OK", "error_message": ""},
+    }
+    return {"model_version_status": [state]}
+
+
+def metadata(model: ServedModel) -> dict[str, Any]:
+    """The answer to a request for the model's metadata: its signatures."""
+    pair = () if model.num_texts == 1 else (model.num_texts,)
+    outputs = {"scores": _tensor("DT_FLOAT", "scores", -1, len(model.label_names))}
+    if model.task == SINGLE_LABEL:
+        outputs["label"] = _tensor("DT_STRING", "label", -1)
+    predict = {
+        "inputs": {TEXT: _tensor("DT_STRING", TEXT, -1, *pair)},
+        "outputs": outputs,
+        "method_name": "tensorflow/serving/predict",
+    }
+    signatures: dict[str, Any] = dict.fromkeys(PREDICT_SIGNATURES, predict)
+    if model.task != REGRESSION:
+        shape = (-1, len(model.label_names))
+        signatures["classify"] = {
+            "inputs": {"inputs": _tensor("DT_STRING", "inputs", -1)},
+            "outputs": {
+                "classes": _tensor("DT_STRING", "classes", *shape),
+                "scores": _tensor("DT_FLOAT", "scores", *shape),
+            },
+            "method_name": "tensorflow/serving/classify",
+        }
+    return {
+        "model_spec": {"name": model.name, "signature_name": "", "version": VERSION},
+        "metadata": {"signature_def": {"signature_def": signatures}},
+    }
+
+
+def _tensor(dtype: str, name: str, *shape: int) -> dict[str, Any]:
+    # Sizes are strings: so JSON has protocol buffers' 64-bit integers.
+    sizes = [{"size": str(size), "name": ""} for size in shape]
+    return {
+        "dtype": dtype,
+        "tensor_shape": {"dim": sizes, "unknown_rank": False},
+        "name": f"{name}:0",
+    }
+
+
+def _request(body: bytes, contents: tuple[str, ...], signatures: tuple[str, ...]) -> dict[str, Any]:
+    """The JSON object of a body, with exactly one of the keys in `contents`."""
+    try:
+        request = json.loads(body)
+    # A list in a list in a list, a few thousand times, ends the parser's recursion.
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, f"Expected a JSON object. Received: {error}.") from error
+    known = " or ".join(contents)
+    if not isinstance(request, dict):
+        raise Refusal(400, f"Expected an object with {known}. Received: {_kind(request)}.")
+    for key in request:
+        if key not in (*contents, "signature_name"):
+            raise Refusal(400, f"Expected {known} and signature_name. Received: {key[:100]!a}.")
+    if sum(key in request for key in contents) != 1:
+        received = ", ".join(request) or "neither"
+        raise Refusal(400, f"Expected one of {known}. Received: {received}.")
+    if request.get("signature_name", signatures[0]) not in signatures:
+        raise Refusal(400, f"Expected signature_name {' or '.join(signatures)}. Received another.")
+    return request
+
+
+def _named(value: Any, place: str) -> Any:
+    """The value of the one input."""
+    if not isinstance(value, Mapping) or list(value) != [TEXT]:
+        received = "other keys" if isinstance(value, Mapping) else _kind(value)
+        raise Refusal(400, f'Expected {place} to be {{"{TEXT}": ...}}. Received: {received}.')
+    return value[TEXT]
+
+
+def _texts(values: Any, place: str, model: ServedModel, limits: RequestLimits) -> Texts:
+    if not isinstance(values, list):
+        raise Refusal(400, f"Expected {place} to be a list. Received: {_kind(values)}.")
+    if not 1 <= len(values) <= limits.texts:
+        raise Refusal(
+            400, f"Expected from 1 to {limits.texts} texts in {place}. Received: {len(values)}."
+        )
+    for index, value in enumerate(values):
+        parts = [value] if model.num_texts == 1 else value
+        _check_text(parts, f"{place}[{index}]", model, limits)
+    return values if model.num_texts == 1 else [tuple(pair) for pair in values]
+
+
+def _check_text(parts: Any, place: str, model: ServedModel, limits: RequestLimits) -> None:
+    if not isinstance(parts, list) or len(parts) != model.num_texts:
+        received = f"{len(parts)}" if isinstance(parts, list) else _kind(parts)
+        raise Refusal(
+            400, f"Expected {place} to be a list of {model.num_texts} texts. Received: {received}."
+        )
+    for part in parts:
+        if not isinstance(part, str):
+            raise Refusal(400, f"Expected text in {place}. Received: {_kind(part)}.")
+        if len(part) > limits.text_characters:
+            raise Refusal(
+                400,
+                f"Expected texts of at most {limits.text_characters} characters. Received: "
+                f"{place} with {len(part)}.",
+            )
+
+
+def _kind(value: Any) -> str:
+    return _KINDS[type(value)]
