@@ -9,7 +9,7 @@ r"""Collects the figures of finished runs into results/, and writes README.md's 
 `collect` times the files of all runs in one process, so that their ratios hold, takes the other
 figures from each run's metrics.json and adds the rows of `benchmarks/rivals.py`. `edge`
 keeps what `tfkd quantize` and `tfkd export` measured and writes docs/edge.md's tables from it;
-`pages` writes the tables of `peers.py` and `vocabulary.py` there.
+`pages` writes the tables of `peers.py`, `vocabulary.py` and `quantization.py` into docs/.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import peers
+import quantization
 
 from tfkd.artifacts import read_json, versions, write_json, write_text
 from tfkd.config import BenchmarkConfig
@@ -54,8 +55,9 @@ def main() -> None:
         write_edge(arguments.runs)
         return
     if arguments.verb == "pages":
-        page = ROOT / "docs" / "edge.md"
-        write_text(page, with_pages(page.read_text(encoding="utf-8")))
+        for name, tables in pages().items():
+            page = ROOT / "docs" / name
+            write_text(page, with_tables(page.read_text(encoding="utf-8"), tables))
         return
     path = ROOT / "results" / f"{arguments.dataset}.json"
     if arguments.verb == "collect":
@@ -99,12 +101,22 @@ def with_edge(text: str, results: Mapping[str, dict[str, Any]]) -> str:
     return between_marks(text, "\n\n".join([*parts, NOTE]))
 
 
-def with_pages(text: str) -> str:
-    """The page with the tables of other runtimes and of smaller vocabularies."""
-    tables = {
-        "peers": peers.markdown(read_json(ROOT / "results" / "peers.json")),
-        "vocabulary": vocabulary_table(read_json(ROOT / "results" / "ag_news_vocabulary.json")),
+def pages() -> dict[str, dict[str, str]]:
+    """Pages of docs/ to their marks, and what belongs between them."""
+    found = {
+        name: read_json(ROOT / "results" / f"{name}.json") for name in ("peers", "quantization")
     }
+    return {
+        "edge.md": {
+            "peers": peers.markdown(found["peers"]),
+            "vocabulary": vocabulary_table(read_json(ROOT / "results" / "ag_news_vocabulary.json")),
+        },
+        "quantization.md": {"quantization": quantization.markdown(found["quantization"])},
+    }
+
+
+def with_tables(text: str, tables: Mapping[str, str]) -> str:
+    """The page with each table between its marks."""
     for name, content in tables.items():
         text = between_marks(text, content, name)
     return text

@@ -38,9 +38,10 @@ def test_tables_of_the_edge_page_are_those_of_the_results(results_program):
         assert result["data"]["splits"]["test"]["num_rows"] == 7600
 
 
-def test_other_tables_of_the_edge_page_are_those_of_their_programs(results_program):
-    text = (ROOT / "docs" / "edge.md").read_text(encoding="utf-8")
-    assert results_program.with_pages(text) == text
+def test_other_tables_of_the_docs_are_those_of_their_programs(results_program):
+    for name, tables in results_program.pages().items():
+        text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+        assert results_program.with_tables(text, tables) == text
 
 
 def test_results_name_rows_versions_seed_and_command():

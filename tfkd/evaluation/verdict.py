@@ -193,7 +193,8 @@ def _comparison(
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    difference = float(differences.mean())
+    # A sum's last digit is no difference.
+    difference = round(float(differences.mean()), 12)
     verdict = INCONCLUSIVE
     if p_value < 1 - confidence and difference != 0:
         verdict = BEATS if difference > 0 else NO_BEATS
