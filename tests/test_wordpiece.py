@@ -11,7 +11,8 @@ from hard_texts import HARD_TEXTS, character_vocabulary
 from tokenizers import BertWordPieceTokenizer
 
 from tfkd.errors import ArtifactError, ModelError
-from tfkd.models.wordpiece import MAX_WORD_BYTES, WordPieceTokenizer
+from tfkd.models import wordpiece
+from tfkd.models.wordpiece import MAX_WORD_BYTES, WordPieceTokenizer, fitting_length
 
 VOCABULARY = [
     "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "oil", "price", "##s", "fell", "again",
@@ -210,3 +211,24 @@ def test_litert_files_take_texts_without_tensorflow(tmp_path):
     first, second = 2 + 5 + 6 + 7 + 8 + 3, 2 + 22 + 22 + 3
     expected = [[float(total + more) for more in range(3)] for total in (first, second)]
     assert (ended.stdout, ended.stderr) == (f"{expected} []\n", "")
+
+
+@pytest.mark.parametrize(
+    ("longest", "length", "width"),
+    [(9, None, 16), (16, None, 16), (30, None, 24), (9, 12, 12), (9, (8, 16, 24), 16),
+     (8, (8, 16, 24), 8), (25, (8, 16, 24), 24)],
+)  # fmt: skip
+def test_width_is_what_was_asked_for_or_the_first_that_holds_the_longest_row(
+    longest, length, width
+):
+    assert fitting_length(longest, length, 24) == width
+
+
+def test_words_are_remembered_up_to_a_bound(monkeypatch):
+    monkeypatch.setattr(wordpiece, "REMEMBERED_WORDS", 3)
+    cut = []
+    words = wordpiece._Remembered(lambda word: cut.append(word) or (len(word),))
+    assert [words[word] for word in ("a", "bb", "a", "ccc")] == [(1,), (2,), (1,), (3,)]
+    assert cut == ["a", "bb", "ccc"]
+    assert words["dddd"] == (4,)
+    assert dict(words) == {"dddd": (4,)}

@@ -95,6 +95,11 @@ class LiteRTModel:
 
     def predict(self, texts: Texts) -> np.ndarray:
         """Logits of texts or pairs of texts: float32, shape `[n, num_outputs]`."""
+        if len(texts) == 1:
+            # As in service: nothing but what one text needs, half of what a batch costs beside it.
+            arrays = self.tokenizer.encode(texts, self.lengths)
+            inputs = {name: arrays[name] for name in self.input_names}
+            return self._runners[arrays["padding_mask"].shape[1]](**inputs)["logits"]
         logits = np.zeros((len(texts), self.num_outputs), np.float32)
         for start in range(0, len(texts), ENCODING_BATCH_SIZE):
             batch = texts[start : start + ENCODING_BATCH_SIZE]

@@ -17,11 +17,11 @@ from tfkd import artifacts
 from tfkd.errors import ArtifactError, ModelError
 from tfkd.models import code_points
 from tfkd.models.wordpiece import (
-    LENGTH_MULTIPLE,
     SETTINGS_FILE,
     Texts,
     WordPieceTokenizer,
     fast_options,
+    fitting_length,
 )
 
 RESERVED_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -143,7 +143,9 @@ class Tokenizer:
         )
         return Tokenizer(type(self._preprocessor)(other, sequence_length=self.sequence_length))
 
-    def encode(self, texts: Texts, length: int | None = None) -> dict[str, np.ndarray]:
+    def encode(
+        self, texts: Texts, length: int | Sequence[int] | None = None
+    ) -> dict[str, np.ndarray]:
         """Token arrays of a batch, as `WordPieceTokenizer.encode` describes them."""
         if self._word_piece is not None:
             return self._word_piece.encode(texts, length)
@@ -160,11 +162,10 @@ class Tokenizer:
             for name, values in self._preprocessor(features, y=None).items()
         }
         longest = int(arrays["padding_mask"].sum(axis=1).max())
-        if length is None:
-            length = min(-(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE, self.sequence_length)
+        width = fitting_length(longest, length, self.sequence_length)
         padding = {"token_ids": self._preprocessor.tokenizer.pad_token_id}
         return {
-            name: _resized(values, length, padding.get(name, 0)) for name, values in arrays.items()
+            name: _resized(values, width, padding.get(name, 0)) for name, values in arrays.items()
         }
 
     def save(self, folder: Path) -> None:
