@@ -1,11 +1,11 @@
-r"""How long the files of a BERT student take at 32, 64 and 128 tokens, beside float32's.
+r"""How long the files of students take at 32, 64 and 128 tokens, beside the first one's float32.
 
     python benchmarks/lengths.py --data-dir DIR --output results/quantization_lengths.json \
-        saved_models/ag_news-bert_tiny
+        saved_models/ag_news-bert_tiny saved_models/ag_news-cnn_small
     python benchmarks/lengths.py --render results/quantization_lengths.json
 
-The student gets 128 positions, whatever it was trained with: time does not depend on the weights.
-Files that train see a few batches for their ranges, no more. One thread, signatures called by
+Students get 128 positions, whatever they were trained with: time does not depend on the weights.
+Recipes that train see a few batches for their ranges, no more. One thread, signatures called by
 themselves, all files in turns in one process.
 """
 
@@ -38,7 +38,7 @@ NUM_BATCHES, BATCH_SIZE = 10, 32
 def main() -> None:
     """Writes the files into a temporary folder and times them, or shows what was found."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("run", nargs="?", type=Path, help="finished run of a BERT student")
+    parser.add_argument("runs", nargs="*", type=Path, help="finished runs on one data set")
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--output", type=Path, help="JSON file to write")
     parser.add_argument("--render", type=Path, help="show the table of such a file")
@@ -46,47 +46,50 @@ def main() -> None:
     if options.render is not None:
         print(markdown(read_json(options.render)))
         return
-    if options.run is None or options.output is None:
-        parser.error("give a run and --output, or --render FILE")
+    if not options.runs or options.output is None:
+        parser.error("give runs and --output, or --render FILE")
     quiet_libraries()
-    results = measure(RunFolder(options.run), options.data_dir)
+    results = measure([RunFolder(path) for path in options.runs], options.data_dir)
     write_json(options.output, results)
     print(markdown(results))
 
 
-def measure(run: RunFolder, data_dir: Path | None) -> dict[str, Any]:
+def measure(runs: Sequence[RunFolder], data_dir: Path | None) -> dict[str, Any]:
     """Median milliseconds of each file at each length."""
-    dataset = own_dataset(run.read_config(), data_dir)
+    dataset = own_dataset(runs[0].read_config(), data_dir)
     texts = first_texts(dataset.splits["test"], 10 * NUM_TEXTS)
-    trained = TextClassifier.load(run.model)
-    student = dataclasses.replace(
-        trained, tokenizer=trained.tokenizer.with_length(LENGTHS[-1]), _functions={}
-    )
     held_out = first_texts(dataset.splits["validation"], NUM_COMPARED)
     train = first_texts(dataset.splits["train"], NUM_BATCHES * BATCH_SIZE)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        files = write_files(student, Path(folder), train, held_out)
+        students = {run.path.name: longer(TextClassifier.load(run.model)) for run in runs}
+        files = {
+            (name, recipe): path
+            for name, student in students.items()
+            for recipe, path in write_files(student, Path(folder) / name, train, held_out).items()
+        }
+        first = students[runs[0].path.name]
         for length in LENGTHS:
-            filled = filled_texts(
-                texts, lambda word: count_tokens(student, word), length, NUM_TEXTS
-            )
-            arrays = [student.encode([text], length) for text in filled] * (NUM_ROUNDS + 1)
-            contenders = [contender(name, file, length) for name, file in files.items()]
-            seconds, _ = interleaved(contenders, arrays)
+            filled = filled_texts(texts, lambda word: count_tokens(first, word), length, NUM_TEXTS)
+            contenders = [
+                contender(recipe, path, students[name], length)
+                for (name, recipe), path in files.items()
+            ]
+            seconds, _ = interleaved(contenders, filled * (NUM_ROUNDS + 1))
             rows += [
                 {
-                    "recipe": one.name, "length": length, "size_bytes": one.size_bytes,
+                    "run": name, "recipe": recipe, "length": length, "size_bytes": one.size_bytes,
                     "p50_ms": 1000 * float(np.median(times[NUM_TEXTS - 1 :])),
                 }
-                for one, times in zip(contenders, seconds, strict=True)
+                for (name, recipe), one, times in zip(files, contenders, seconds, strict=True)
             ]  # fmt: skip
-    return {
-        "run": run.path.name,
-        "num_calls": NUM_TEXTS * NUM_ROUNDS,
-        "rows": rows,
-        "versions": versions(),
-    }
+    return {"num_calls": NUM_TEXTS * NUM_ROUNDS, "rows": rows, "versions": versions()}
+
+
+def longer(student: TextClassifier) -> TextClassifier:
+    """The student for texts of the longest length."""
+    tokenizer = student.tokenizer.with_length(LENGTHS[-1])
+    return dataclasses.replace(student, tokenizer=tokenizer, _functions={})
 
 
 def write_files(
@@ -108,12 +111,17 @@ def write_files(
     return files
 
 
-def contender(name: str, file: Path, length: int) -> Contender:
-    """A file asked by its signature for one length."""
+def contender(recipe: str, file: Path, student: TextClassifier, length: int) -> Contender:
+    """A file asked by its signature for one length; texts are tokenized before."""
     interpreter = Interpreter(str(file), num_threads=1)
     interpreter.allocate_tensors()
     runner = interpreter.get_signature_runner(f"{SIGNATURE_PREFIX}{length}")
-    return Contender(name, lambda arrays: runner(**arrays)["logits"], file.stat().st_size)
+    return Contender(
+        recipe,
+        lambda arrays: runner(**arrays)["logits"],
+        file.stat().st_size,
+        prepare=lambda text: student.encode([text], length),
+    )
 
 
 def count_tokens(student: TextClassifier, word: str) -> int:
@@ -122,21 +130,23 @@ def count_tokens(student: TextClassifier, word: str) -> int:
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """A line a recipe: bytes, and at each length milliseconds and the ratio to float32's."""
-    found = {(row["recipe"], row["length"]): row for row in results["rows"]}
-    lines = [["Recipe", "MB", *(f"{length} tokens" for length in LENGTHS)]]
+    """A line a file: bytes, and at each length milliseconds and the ratio to the first line's."""
+    found = {(row["run"], row["recipe"], row["length"]): row for row in results["rows"]}
+    names = list(dict.fromkeys((run, recipe) for run, recipe, _ in found))
+    lines = [["Student", "Recipe", "MB", *(f"{length} tokens" for length in LENGTHS)]]
     lines.append(["---"] * len(lines[0]))
-    for name in dict.fromkeys(recipe for recipe, _ in found):
-        cells = [
-            f"{found[name, length]['p50_ms']:.3f} ms "
-            f"({found[name, length]['p50_ms'] / found['float32', length]['p50_ms']:.2f})"
+    for name in names:
+        times = [
+            (found[*name, length]["p50_ms"], found[*names[0], length]["p50_ms"])
             for length in LENGTHS
         ]
-        lines.append([name, f"{found[name, LENGTHS[0]]['size_bytes'] / 1e6:.2f}", *cells])
+        size = found[*name, LENGTHS[0]]["size_bytes"]
+        cells = [f"{own:.3f} ms ({own / first:.2f})" for own, first in times]
+        lines.append([*name, f"{size / 1e6:.2f}", *cells])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return (
-        f"{table}\n\n{results['run']} with 128 positions, three signatures, the interpreter alone: "
-        f"median of {results['num_calls']} calls and, in brackets, its ratio to float32."
+        f"{table}\n\n128 positions, three signatures, the interpreter alone: median of "
+        f"{results['num_calls']} calls and, in brackets, its ratio to {' '.join(names[0])}."
     )
 
 
