@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import lengths
 import peers
 import quantization
 
@@ -103,15 +104,17 @@ def with_edge(text: str, results: Mapping[str, dict[str, Any]]) -> str:
 
 def pages() -> dict[str, dict[str, str]]:
     """Pages of docs/ to their marks, and what belongs between them."""
-    found = {
-        name: read_json(ROOT / "results" / f"{name}.json") for name in ("peers", "quantization")
-    }
+    names = ("peers", "quantization", "quantization_lengths")
+    found = {name: read_json(ROOT / "results" / f"{name}.json") for name in names}
     return {
         "edge.md": {
             "peers": peers.markdown(found["peers"]),
             "vocabulary": vocabulary_table(read_json(ROOT / "results" / "ag_news_vocabulary.json")),
         },
-        "quantization.md": {"quantization": quantization.markdown(found["quantization"])},
+        "quantization.md": {
+            "quantization": quantization.markdown(found["quantization"]),
+            "lengths": lengths.markdown(found["quantization_lengths"]),
+        },
     }
 
 
