@@ -21,11 +21,11 @@ from tfkd.progress import Progress
 from tfkd.workflows import aware as workflow
 from tfkd.workflows.arms import Objective, plan, train_arm
 from tfkd.workflows.aware import AwareTraining
-from tfkd.workflows.distill import _export
+from tfkd.workflows.distill import write_files
 from tfkd.workflows.export import export
 from tfkd.workflows.preparation import Material, prepare
 from tfkd.workflows.quantize import quantize
-from tfkd.workflows.teacher import Teacher, train_logits
+from tfkd.workflows.teacher import train_logits
 
 QUIET = Progress(quiet=True)
 ROOT = Path(tfkd.__file__).parent
@@ -167,8 +167,7 @@ def test_a_changed_file_or_training_is_not_taken(run, material, result, tmp_path
 def test_distill_takes_the_file_as_any_other(config, run, material, result):
     student = TextClassifier.load(run.model)
     settings = config.replace(recipes=("qat_int8",))
-    teacher = Teacher(student, run.model, np.zeros([0]), np.zeros([0]))
-    exported = _export(settings, student, teacher, material, run)
+    exported = write_files(settings, student, np.zeros([0]), material, run)
     assert exported.paths == {"qat_int8": run.model / "qat_int8.tflite"}
     assert exported.reports["qat_int8"]["integer_proof"]["exceptions"] == []
     assert "agreement 1.0000" in exported.render()[0] or "agreement 0.9" in exported.render()[0]

@@ -17,10 +17,11 @@ from tfkd.cli import verbs
 from tfkd.config import FORMAT_NAMES, RECIPE_NAMES, VERBS, DistillConfig, ExportConfig
 from tfkd.errors import DatasetError
 from tfkd.options import parameters, resolve
+from tfkd.settings import POSITIONAL
 
 ALL_VERBS = [
-    "finetune", "distill", "evaluate", "quantize", "export", "benchmark", "predict", "serve",
-    "list",
+    "finetune", "distill", "evaluate", "quantize", "export", "benchmark", "study", "report",
+    "predict", "serve", "list",
 ]  # fmt: skip
 
 
@@ -81,7 +82,7 @@ def test_help_of_a_verb_shows_every_setting_with_its_default(verb):
     output = " ".join(run(verb, "--help").output.replace("-\n", "-").split())
     assert "--config FILE.toml" in output
     for field in dataclasses.fields(VERBS[verb]):
-        if field.name in ("run", "runs"):
+        if field.name in POSITIONAL:
             assert f"[{field.name.upper()}]" in output
             continue
         name = field.name.replace("_", "-")
@@ -186,8 +187,8 @@ def test_runs_are_positional_and_many():
             ["fly"],
             2,
             "Expected a verb. Received: `fly`. "
-            "Known: finetune, distill, evaluate, quantize, export, benchmark, predict, serve, "
-            "list.",
+            "Known: finetune, distill, evaluate, quantize, export, benchmark, study, "
+            "report, predict, serve, list.",
         ),
         (
             ["distill", "--temprature", "3"],

@@ -17,7 +17,9 @@ from tfkd.config import (
     FinetuneConfig,
     PredictConfig,
     QuantizeConfig,
+    ReportConfig,
     ServeConfig,
+    StudyConfig,
     read_toml,
 )
 from tfkd.errors import ConfigError
@@ -30,6 +32,8 @@ SAMPLES = {
     "quantize": QuantizeConfig(run=Path("run"), recipes=("all",), max_mb=3, max_drop=0.5),
     "export": ExportConfig(run=Path("run"), lengths=(16, 32), recipes=("float32",)),
     "benchmark": BenchmarkConfig(runs=(Path("a"), Path("b")), threads=2),
+    "study": StudyConfig(study=Path("study.toml"), plan=True),
+    "report": ReportConfig(study=Path("folder"), output_dir=Path("out")),
     "predict": PredictConfig(run=Path("run"), recipe="dynamic_int8"),
     "serve": ServeConfig(run=Path("run"), name="news", port=0, batch_wait_ms=2),
 }

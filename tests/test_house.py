@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import tfkd
-from tfkd.config import VERBS, read_toml
+from tfkd.config import VERBS, StudyConfig, read_toml
+from tfkd.workflows.study_form import read_plan
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "tfkd").rglob("*.py"))
@@ -131,8 +132,11 @@ def test_test_file_is_readable(path):
 def test_config_file_is_valid_and_says_how_to_run_it(path):
     text = path.read_text(encoding="utf-8")
     head = "".join(line for line in text.splitlines(True) if line.startswith("#"))
-    assert f"--config configs/{path.name}" in head
     assert re.search(r"minute|hour|second", head), "say how long it takes"
+    if f"tfkd study configs/{path.name}" in head:
+        assert read_plan(StudyConfig(study=path)).arms
+        return
+    assert f"--config configs/{path.name}" in head
     tables = [verb for verb in VERBS if f"[{verb}]" in text]
     assert tables
     for verb in tables:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
         FinetuneConfig,
         PredictConfig,
         QuantizeConfig,
+        ReportConfig,
         ServeConfig,
+        StudyConfig,
     )
     from tfkd.distillation.distiller import Distiller
     from tfkd.models.classifier import TextClassifier
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
     from tfkd.workflows.finetune import finetune
     from tfkd.workflows.predict import predict
     from tfkd.workflows.quantize import quantize
+    from tfkd.workflows.report import report
     from tfkd.workflows.serve import serve
+    from tfkd.workflows.study import study
 
 # A plain literal: setuptools reads it without importing the package.
 __version__ = "0.1.0"
@@ -47,7 +51,9 @@ __all__ = [
     "PredictConfig",
     "QuantizationAware",
     "QuantizeConfig",
+    "ReportConfig",
     "ServeConfig",
+    "StudyConfig",
     "TextClassifier",
     "__version__",
     "benchmark",
@@ -58,7 +64,9 @@ __all__ = [
     "predict",
     "quantization_aware",
     "quantize",
+    "report",
     "serve",
+    "study",
 ]
 
 _HOMES = {
@@ -72,7 +80,9 @@ _HOMES = {
     "PredictConfig": "tfkd.config",
     "QuantizationAware": "tfkd.compression.qat.model",
     "QuantizeConfig": "tfkd.config",
+    "ReportConfig": "tfkd.config",
     "ServeConfig": "tfkd.config",
+    "StudyConfig": "tfkd.config",
     "TextClassifier": "tfkd.models.classifier",
     "benchmark": "tfkd.workflows.benchmark",
     "distill": "tfkd.workflows.distill",
@@ -82,7 +92,9 @@ _HOMES = {
     "predict": "tfkd.workflows.predict",
     "quantization_aware": "tfkd.compression.qat.model",
     "quantize": "tfkd.workflows.quantize",
+    "report": "tfkd.workflows.report",
     "serve": "tfkd.workflows.serve",
+    "study": "tfkd.workflows.study",
 }
 
 

@@ -24,7 +24,9 @@ from tfkd.config import (
     FinetuneConfig,
     PredictConfig,
     QuantizeConfig,
+    ReportConfig,
     ServeConfig,
+    StudyConfig,
     TrainingConfig,
 )
 from tfkd.errors import DatasetError, TfkdError
@@ -208,6 +210,38 @@ def benchmark(config: BenchmarkConfig, progress: "Progress") -> Result:
     from tfkd.workflows.benchmark import benchmark
 
     return benchmark(config, progress)
+
+
+@verb("study", "tfkd study configs/demo_study.toml --plan", needs_tensorflow=False)
+def study(config: StudyConfig, progress: "Progress") -> Result:
+    """Make arms x seeds x data sets and judge them.
+
+    STUDY is a TOML file: data sets, teachers, students, seeds, recipes. Every student gets its
+    equal-budget control. Each teacher and each arm of each seed is a run folder; started again
+    after an interruption only what is missing is made. Ends with one table a data set and a
+    verdict on each comparison: BEATS, NO BEATS or INCONCLUSIVE.
+    """
+    from tfkd.workflows.study_form import read_plan
+    from tfkd.workflows.study_steps import PlanResult
+
+    plan = read_plan(config)
+    if config.plan:
+        return PlanResult(plan)
+    import_tensorflow()
+    from tfkd.workflows.study import study
+
+    return study(config, progress)
+
+
+@verb("report", "tfkd report saved_models/demo_study", needs_tensorflow=False)
+def report(config: ReportConfig, progress: "Progress") -> Result:
+    """Show a study's table again.
+
+    STUDY is a folder of `tfkd study`. All figures are computed anew from the answers it kept.
+    """
+    from tfkd.workflows.report import report
+
+    return report(config, progress)
 
 
 @verbs.command(

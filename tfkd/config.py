@@ -230,6 +230,27 @@ class BenchmarkConfig(Config):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class StudyConfig(Config):
+    """Settings of `tfkd study`: arms x seeds x data sets; the TOML file says which."""
+
+    study: Path = setting(dataclasses.MISSING, "TOML file of the study, see docs/studies.md.")
+    data_dir: Path | None = setting(None, "Folder that holds the data sets.")
+    output_dir: Path | None = setting(
+        None, "The study's folder. Default: saved_models/<name of the TOML file>."
+    )
+    plan: bool = setting(False, "Only show what would be run and what is there already.")
+    quiet: bool = setting(False, "No progress; only the result.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReportConfig(Config):
+    """Settings of `tfkd report`: a study's table once more, from its folder alone."""
+
+    study: Path = setting(dataclasses.MISSING, "Folder written by study.")
+    output_dir: Path | None = setting(None, "Also write <study>.json and <study>.md there.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class PredictConfig(Config):
     """Settings of `tfkd predict`: label and probability of texts."""
 
@@ -267,6 +288,8 @@ VERBS: dict[str, type[Config]] = {
     "quantize": QuantizeConfig,
     "export": ExportConfig,
     "benchmark": BenchmarkConfig,
+    "study": StudyConfig,
+    "report": ReportConfig,
     "predict": PredictConfig,
     "serve": ServeConfig,
 }

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.compression import parity, recipes
@@ -56,7 +58,7 @@ def distill(config: DistillConfig, progress: Progress | None = None) -> DistillR
     teacher = prepare_teacher(config, sources["teacher"], material, run)
     smaller = smaller_vocabulary(config, sources["student"], teacher.classifier, material, run)
     arms = _train_arms(config, sources["student"], teacher, material, run, smaller)
-    exported = _export(config, arms["student"], teacher, material, run)
+    exported = write_files(config, arms["student"], teacher.train_logits, material, run)
     costs = _costs(material, run, teacher)
     return finish(config, material, run, teacher, arms, exported, costs)
 
@@ -126,13 +128,21 @@ def _train_arms(
     }  # fmt: skip
 
 
-def _export(
-    config: DistillConfig, student: TextClassifier, teacher: Teacher, material: Material,
+def write_files(
+    config: DistillConfig, student: TextClassifier, train_logits: np.ndarray, material: Material,
     run: RunFolder,
 ) -> ExportResult:  # fmt: skip
-    """The student's LiteRT files, or their reports when an earlier session wrote them."""
+    """The student's LiteRT files, or their reports when an earlier session wrote them.
+
+    Args:
+        config: `DistillConfig`: recipes, and how those that train do it.
+        student: `TextClassifier`, trained.
+        train_logits: float32 `[num_train_rows, num_outputs]`. For recipes that train.
+        material: `Material`.
+        run: `RunFolder` with the student.
+    """
     texts = first_texts(material.dataset.splits["validation"], PARITY_TEXTS)
-    aware = AwareTraining(run, student, material, config, lambda: teacher.train_logits)
+    aware = AwareTraining(run, student, material, config, lambda: train_logits)
     trained = [name for name in config.recipes if recipes.find(name).trained]
     missing = [
         name

@@ -13,6 +13,7 @@ from tfkd.errors import ArtifactError
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, check_classes, load_classifier
+from tfkd.progress import Progress
 from tfkd.workflows.choices import slug
 from tfkd.workflows.finetune import finetune
 from tfkd.workflows.preparation import Material
@@ -89,10 +90,22 @@ def _folder(config: DistillConfig, source: Source, material: Material, run: RunF
             )
             load_classifier(source, material.dataset, shape).save(folder)
         return folder
-    settings = finetune_config(config, source, run)
+    return finetuned(finetune_config(config, source, run), material.progress)
+
+
+def finetuned(settings: FinetuneConfig, progress: Progress) -> Path:
+    """The model folder of a teacher, fine-tuned now or by an earlier session.
+
+    Args:
+        settings: `FinetuneConfig`, with `model` and `output_dir`.
+        progress: Where to show it.
+
+    Raises:
+        ArtifactError: The folder holds a teacher made with other settings.
+    """
     made = RunFolder(settings.output_dir or Path())
     if not made.is_finished:
-        finetune(settings, material.progress)
+        finetune(settings, progress)
     found = made.difference("finetune", settings.to_dict())
     if found is not None:
         key, before, value = found

@@ -1,0 +1,90 @@
+"""Verdicts over seeds: both tests must reject, and how many seeds it takes."""
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_1samp
+
+from tfkd.evaluation.seeds import MOST_SEEDS, compare_seeds, seeds_needed
+from tfkd.evaluation.verdict import BEATS, INCONCLUSIVE, NO_BEATS, compare
+
+
+def answers(accuracies, num_rows=1000):
+    """Right-or-wrong rows of several seeds with these accuracies."""
+    return np.array([np.arange(num_rows) < round(value * num_rows) for value in accuracies])
+
+
+def compared(metrics_a, metrics_b, num_rows=1000):
+    return compare_seeds(
+        metrics_a, metrics_b, answers(metrics_a, num_rows), answers(metrics_b, num_rows)
+    )
+
+
+def test_steady_lead_on_many_rows_beats():
+    found = compared([0.92, 0.93, 0.925], [0.90, 0.905, 0.90])
+    assert found.verdict == BEATS
+    assert found.difference == pytest.approx(0.07 / 3)
+    other = ttest_1samp([0.02, 0.025, 0.025], 0)
+    assert found.p_value == pytest.approx(other.pvalue)
+    assert found.low == pytest.approx(other.confidence_interval().low)
+    assert found.high == pytest.approx(other.confidence_interval().high)
+    assert found.seeds_needed is None
+    assert len(found.within) == 3
+
+
+def test_steady_lag_is_no_beats():
+    found = compared([0.90, 0.905, 0.90], [0.92, 0.93, 0.925])
+    assert found.verdict == NO_BEATS
+    assert found.differences == pytest.approx((-0.02, -0.025, -0.025))
+
+
+def test_seeds_that_disagree_are_inconclusive_and_say_how_many_it_takes():
+    found = compared([0.93, 0.90, 0.94], [0.90, 0.91, 0.90])
+    assert found.rows.verdict == BEATS
+    assert found.verdict == INCONCLUSIVE
+    differences = np.array([0.03, -0.01, 0.04])
+    assert found.seeds_needed == seeds_needed(differences.mean(), differences.std(ddof=1))
+    assert f"About {found.seeds_needed} seeds would show it" in found.sentence("a", "b")
+
+
+def test_seeds_that_agree_on_too_few_rows_are_inconclusive():
+    found = compared([0.90, 0.95, 0.90], [0.85, 0.90, 0.85], num_rows=20)
+    assert found.p_value == 0.0
+    assert found.verdict == INCONCLUSIVE
+    assert found.sentence("a", "b").endswith("The seeds agree; the test rows are too few.")
+
+
+def test_equal_models_are_inconclusive():
+    found = compared([0.9, 0.91], [0.9, 0.91])
+    assert (found.p_value, found.difference, found.low, found.high) == (1.0, 0.0, 0.0, 0.0)
+    assert found.verdict == INCONCLUSIVE
+    assert found.seeds_needed is None
+
+
+def test_one_seed_is_its_rows_test_and_says_so():
+    found = compared([0.92], [0.90])
+    rows = compare(answers([0.92])[0], answers([0.90])[0])
+    assert (found.rows, found.verdict, found.p_value) == (rows, BEATS, None)
+    assert (found.low, found.high) == (rows.low, rows.high)
+    assert found.sentence("a", "b") == (
+        "a against b: BEATS, +2.00 points over 1 seed (95% interval +1.20 to +2.90, McNemar over "
+        "1,000 rows p=1.91e-06). One seed: another may say otherwise."
+    )
+
+
+@pytest.mark.parametrize(("effect", "count"), [(0.2, 199), (0.5, 34), (0.8, 15), (1.0, 10)])
+def test_seeds_needed_are_those_of_the_power_tables(effect, count):
+    """As G*Power 3.1 and statsmodels' TTestPower give them for level 0.05 and power 0.8."""
+    assert seeds_needed(effect, 1.0) == count
+    assert seeds_needed(-3 * effect, 3.0) == count
+
+
+def test_seeds_needed_has_an_end():
+    assert seeds_needed(1.0, 0.001) == 2
+    assert seeds_needed(0.01, 1.0) is None
+    assert MOST_SEEDS == 1000
+
+
+def test_seeds_that_do_not_pair_are_refused():
+    message = r"Expected scores \[num_seeds, num_rows\] of 1 seeds. Received: shapes \(2, 1000\)"
+    with pytest.raises(ValueError, match=message):
+        compare_seeds([0.9], [0.9], answers([0.9, 0.8]), answers([0.9, 0.8]))

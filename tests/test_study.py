@@ -1,0 +1,203 @@
+"""Studies on the demo set with tiny models: whole, interrupted, reported, added to."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from tfkd import artifacts
+from tfkd.config import ReportConfig, StudyConfig
+from tfkd.errors import ArtifactError
+from tfkd.progress import Progress
+from tfkd.workflows.report import report
+from tfkd.workflows.study import study
+
+FORM = """
+seeds = [0, 1]
+recipes = ["dynamic_int8"]
+timed_texts = 0
+[settings]
+max_train_rows = 400
+sequence_length = 24
+epochs = 2
+learning_rate = 0.01
+batch_size = 32
+[teachers.cnn]
+model = "cnn_small"
+epochs = 2
+learning_rate = 0.01
+sequence_length = 24
+[students.cnn_small]
+[datasets.demo]
+[[published]]
+dataset = "demo"
+arm = "cnn_small-cnn"
+value = 0.5
+source = "nobody, a number to test with"
+"""
+
+
+class Stopped(Exception):
+    """The session ended here."""
+
+
+class Stopping(Progress):
+    """Ends the session at the n-th thing said."""
+
+    def __init__(self, count):
+        super().__init__(quiet=True)
+        self.count = count
+
+    def say(self, text):
+        self.count -= 1
+        if self.count == 0:
+            raise Stopped(text)
+
+
+def config(folder, form=FORM, **changes):
+    path = folder / "tiny.toml"
+    path.write_text(form, encoding="utf-8")
+    return StudyConfig(study=path, output_dir=folder / "tiny", quiet=True, **changes)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A finished study, its folder and its result."""
+    folder = tmp_path_factory.mktemp("whole")
+    return folder / "tiny", study(config(folder))
+
+
+def row(result, arm, file="keras"):
+    rows = result.datasets["demo"]["rows"]
+    return next(item for item in rows if (item["arm"], item["file"]) == (arm, file))
+
+
+def test_table_has_teacher_control_student_and_file(whole):
+    _, result = whole
+    assert [(item["arm"], item["file"]) for item in result.datasets["demo"]["rows"]] == [
+        ("cnn", "keras"),
+        ("cnn_small-control", "keras"),
+        ("cnn_small-cnn", "keras"),
+        ("cnn_small-cnn", "dynamic_int8"),
+    ]
+    student = row(result, "cnn_small-cnn")
+    assert student["seeds"] == [0, 1]
+    assert student["mean"] == pytest.approx(np.mean(student["values"]))
+    assert student["values"][0] != student["values"][1]
+    assert row(result, "cnn_small-cnn", "dynamic_int8")["size_bytes"] < student["size_bytes"] / 2
+
+
+def test_every_arm_and_seed_is_a_run_of_its_own(whole):
+    path, result = whole
+    names = {item.name for item in path.iterdir()}
+    arms = {f"demo-cnn_small-{arm}-seed{seed}" for arm in ("cnn", "control") for seed in (0, 1)}
+    assert names == {*arms, "demo-cnn", "cache", "plan.json", "study.json", "README.md"}
+    for name in arms:
+        settings = artifacts.read_json(path / name / "config.json")
+        assert settings["verb"] == "distill"
+    assert artifacts.read_json(path / "study.json") == result.to_dict()
+    # One scoring pass for train and one for test, whatever the number of arms.
+    assert len(list((path / "cache" / "teacher_logits").iterdir())) == 2
+
+
+def test_control_has_the_students_budget(whole):
+    path, _ = whole
+    plans = [
+        artifacts.read_json(path / f"demo-cnn_small-{arm}-seed1" / "training" / "student.json")
+        for arm in ("cnn", "control")
+    ]
+    assert plans[0]["plan"] == plans[1]["plan"]
+    assert plans[0]["plan"]["seed"] == 1
+
+
+def test_questions_are_answered_in_words(whole):
+    _, result = whole
+    sentences = result.sentences("demo")
+    assert [line.split(":")[0] for line in sentences] == [
+        "cnn_small-cnn against cnn_small-control",
+        "cnn_small-cnn dynamic_int8 against cnn_small-cnn",
+    ]
+    for line in sentences:
+        assert any(word in line for word in (": BEATS", ": NO BEATS", ": INCONCLUSIVE"))
+
+
+def test_published_figures_stand_apart(whole):
+    _, result = whole
+    page = result.markdown()
+    assert "| Published |" in page
+    assert "Published beside cnn_small-cnn: 0.5000, nobody, a number to test with." in page
+    assert 0.5 not in row(result, "cnn_small-cnn")["values"]
+
+
+def test_report_needs_no_model(whole, tmp_path):
+    path, result = whole
+    copy = tmp_path / "copy"
+    shutil.copytree(path, copy)
+    for model in copy.rglob("model.keras"):
+        model.unlink()
+    shutil.rmtree(copy / "cache")
+    found = report(ReportConfig(study=copy, output_dir=tmp_path))
+    assert found == result
+    assert artifacts.read_json(tmp_path / "tiny.json") == result.to_dict()
+    assert (tmp_path / "tiny.md").read_text(encoding="utf-8") == found.markdown()
+
+
+def test_interrupted_study_ends_with_the_same_numbers(whole, tmp_path):
+    _, result = whole
+    stops = 0
+    for count in (3, 4, 4, 5, 5):
+        with pytest.raises(Stopped, match=r"\w"):
+            study(config(tmp_path), Stopping(count))
+        stops += 1
+        with pytest.raises(ArtifactError, match="Start `tfkd study` again; it goes on"):
+            report(ReportConfig(study=tmp_path / "tiny"))
+    assert study(config(tmp_path)).to_dict() == result.to_dict()
+
+
+def test_finished_study_makes_nothing_again(whole, tmp_path):
+    path, result = whole
+    copy = tmp_path / "tiny"
+    shutil.copytree(path, copy)
+    shutil.rmtree(copy / "cache")
+    assert study(config(tmp_path)).to_dict() == result.to_dict()
+    assert not (copy / "cache").exists()
+
+
+def test_arm_made_with_other_settings_is_not_taken_in_silence(whole, tmp_path):
+    path, _ = whole
+    shutil.copytree(path, tmp_path / "tiny")
+    other = FORM.replace("[students.cnn_small]", "[students.cnn_small]\ntemperature = 3.0")
+    message = "to be made with temperature=3.0. Received: temperature=2.0. Delete it"
+    with pytest.raises(ArtifactError, match=message):
+        study(config(tmp_path, other))
+    other = FORM.replace('model = "cnn_small"\nepochs = 2', 'model = "cnn_small"\nepochs = 3')
+    with pytest.raises(ArtifactError, match="to be made with teacher_marks="):
+        study(config(tmp_path, other))
+
+
+def test_answers_that_were_changed_are_refused(whole, tmp_path):
+    path, _ = whole
+    shutil.copytree(path, tmp_path / "tiny")
+    scores = tmp_path / "tiny" / "demo-cnn" / "scores.npz"
+    np.savez(scores, labels=np.zeros(2))
+    with pytest.raises(ArtifactError, match="They are missing or were changed"):
+        report(ReportConfig(study=tmp_path / "tiny"))
+
+
+def test_arms_added_later_make_only_their_own_runs(whole, tmp_path):
+    path, _ = whole
+    shutil.copytree(path, tmp_path / "tiny")
+    scored = {item: item.stat().st_mtime_ns for item in tmp_path.rglob("scores.npz")}
+    form = FORM.replace("[0, 1]", "[0]").replace(
+        "[students.cnn_small]",
+        f'[teachers.ready]\nready = "{path / "demo-cnn"}"\n[students.cnn_small]',
+    )
+    for teachers in (["cnn"], ["cnn", "ready"]):
+        form += f'[[arms]]\nstudent = "cnn_small"\nteachers = {teachers}\n'
+    result = study(config(tmp_path, form))
+    assert {item: item.stat().st_mtime_ns for item in scored} == scored
+    both = row(result, "cnn_small-cnn+ready")
+    # Two equal teachers teach what one does.
+    one = row(result, "cnn_small-cnn")
+    assert both["values"] == pytest.approx(one["values"], abs=0.005)
+    assert both["agreement"] == pytest.approx(one["agreement"], abs=0.005)

@@ -1,0 +1,192 @@
+"""The TOML form of a study: what its tables become, and what is refused with which words."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tfkd.cli import verbs
+from tfkd.config import StudyConfig
+from tfkd.errors import ArtifactError, ConfigError
+from tfkd.workflows.study_form import kept_plan, make_plan, read_plan
+from tfkd.workflows.study_steps import PlanResult, state
+
+FORM = """
+seeds = [3, 5]
+recipes = ["dynamic_int8"]
+[settings]
+epochs = 4
+max_train_rows = 1000
+[teachers.A]
+model = "cnn"
+epochs = 2
+[teachers.B]
+model = "cnn"
+seed = 7
+[students.tiny]
+student = "bert_tiny"
+temperature = 3.0
+[students.cnn]
+[datasets.demo]
+[datasets.emotion]
+epochs = 12
+teachers.A = { epochs = 6 }
+students.cnn = { epochs = 20 }
+"""
+
+
+def plan(text=FORM, **session):
+    return make_plan("study", Path("out"), tomllib.loads(text), session)
+
+
+def arm(found, dataset, name, seed=3):
+    return next(
+        item
+        for item in found.arms
+        if (item.dataset, item.name, item.config.seed) == (dataset, name, seed)
+    )
+
+
+def test_every_student_meets_every_teacher_and_has_one_control():
+    names = [item.name for item in plan().of("demo").arms if item.config.seed == 3]
+    assert names == ["tiny-control", "tiny-A", "tiny-B", "cnn-control", "cnn-A", "cnn-B"]
+    assert [item.config.seed for item in plan().seeds_of()["tiny-A"]][:2] == [3, 5]
+    assert len(plan().arms) == 2 * 2 * 6
+
+
+def test_control_differs_from_its_student_in_the_label_weight_alone():
+    found = plan()
+    student, control = (arm(found, "demo", name).config.to_dict() for name in
+                        ("tiny-A", "tiny-control"))  # fmt: skip
+    unlike = {key for key in student if student[key] != control[key]}
+    assert unlike == {"student_loss_weight", "recipes", "output_dir"}
+    assert control["student_loss_weight"] == 1.0
+    assert {item.start for item in found.arms} == {"A"}
+
+
+def test_the_nearer_table_wins():
+    found = plan()
+    assert arm(found, "demo", "tiny-A").config.epochs == 4
+    assert arm(found, "emotion", "tiny-A").config.epochs == 12
+    assert arm(found, "emotion", "cnn-A").config.epochs == 20
+    assert arm(found, "demo", "cnn-A").config.student == "cnn"
+    assert arm(found, "demo", "tiny-A").config.temperature == 3.0
+    epochs = {(item.dataset, item.name): item.settings.epochs for item in found.teachers}
+    assert epochs == {
+        ("demo", "A"): 2, ("demo", "B"): 3, ("emotion", "A"): 6, ("emotion", "B"): 3,
+    }  # fmt: skip
+    assert {item.settings.max_train_rows for item in found.teachers} == {1000}
+
+
+def test_seed_of_a_run_is_the_students_alone():
+    assert [item.settings.seed for item in plan().of("demo").teachers] == [0, 7]
+    assert {item.config.split_seed for item in plan().arms} == {0}
+
+
+def test_arms_can_be_chosen_and_have_several_teachers():
+    found = plan(FORM + '[[arms]]\nstudent = "cnn"\nteachers = ["A", "B"]\n').of("demo")
+    assert [item.name for item in found.arms[:2]] == ["cnn-control", "cnn-A+B"]
+    both = arm(found, "demo", "cnn-A+B")
+    assert both.path == Path("out/demo-cnn-A+B-seed3")
+    assert both.config.teacher == "demo-A+demo-B"
+
+
+def test_ready_teacher_is_not_fine_tuned():
+    text = FORM.replace('[teachers.B]\nmodel = "cnn"\nseed = 7', '[teachers.B]\nready = "runs/x"')
+    ready = plan(text).of("demo").teachers[1]
+    assert (ready.settings, ready.ready) == (None, "runs/x")
+    assert ready.mark != plan().of("demo").teachers[1].mark
+
+
+def test_mark_of_a_teacher_follows_what_it_knows_and_not_where_it_lies():
+    first = plan().teachers[0].mark
+    assert plan(quiet=True, data_dir=Path("elsewhere")).teachers[0].mark == first
+    assert plan(FORM.replace("epochs = 2", "epochs = 5")).teachers[0].mark != first
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("[settings]", "[setings]", "Received: `setings`. Did you mean `settings`?"),
+        ("seeds = [3, 5]", "seeds = [3, 3]", "different numbers. Received: seeds=[3, 3]"),
+        ("seeds = [3, 5]", "sseeds = [3]", "Received: `sseeds`. Did you mean `seeds`?"),
+        ("dynamic_int8", "dynamic_int9", "Did you mean `dynamic_int8`?"),
+        ("temperature = 3.0", "temprature = 3.0", "in [students.tiny]. Received: `temprature`."),
+        ("temperature = 3.0", "seed = 3", "Expected [students.tiny] in study to leave `seed` to"),
+        ("temperature = 3.0", "temperature = 0.1", "Expected `temperature` in [1.0, 100.0]."),
+        ('model = "cnn"\nepochs = 2', "epochs = 2", "Expected `model` or `ready` in [teachers.A]"),
+        ('model = "cnn"\nepochs = 2', 'ready = "x"\nepochs = 2', "of a ready teacher. Received: "),
+        ("teachers.A = {", "teachers.C = {", "[datasets.emotion.teachers.C] in study to belong to"),
+        ("[datasets.demo]", '[datasets."a/b"]', "[datasets.'a/b']. Give the data set or model"),
+        ("[students.cnn]", "[[arms]]\nstudent = 'cn'\n[students.cnn]", "Received: 'cn'."),
+    ],
+)  # fmt: skip
+def test_bad_form_is_refused(before, after, message):
+    assert before in FORM
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        plan(FORM.replace(before, after))
+
+
+def test_missing_table_is_refused():
+    with pytest.raises(ConfigError, match=r"Expected at least one table \[students.NAME\] in x."):
+        make_plan("x", Path("out"), {"teachers": {"A": {"model": "cnn"}}}, {})
+
+
+def test_published_figure_needs_something_to_stand_beside():
+    text = '[[published]]\ndataset = "demo"\narm = "tiny-C"\nvalue = 0.9\nsource = "them"\n'
+    with pytest.raises(ConfigError, match="Received: tiny-C on demo. Did you mean"):
+        plan(FORM + text)
+    found = plan(FORM + text.replace("tiny-C", "tiny-B"))
+    assert [item.value for item in found.of("demo").published] == [0.9]
+    assert found.of("emotion").published == ()
+
+
+def test_kept_plan_is_the_plan(tmp_path):
+    found = make_plan("study", tmp_path, tomllib.loads(FORM), {})
+    found.write()
+    assert kept_plan(tmp_path) == found
+    with pytest.raises(ArtifactError, match=r"Expected the file .*plan.json"):
+        kept_plan(tmp_path / "empty")
+
+
+def test_plan_names_the_file_of_the_study(tmp_path):
+    path = tmp_path / "news.toml"
+    path.write_text(FORM, encoding="utf-8")
+    found = read_plan(StudyConfig(study=path))
+    assert (found.name, found.path) == ("news", Path("saved_models/news"))
+    with pytest.raises(ConfigError, match=r"missing.toml: No such file or directory\."):
+        read_plan(StudyConfig(study=tmp_path / "missing.toml"))
+    path.write_text("seeds = [", encoding="utf-8")
+    with pytest.raises(ConfigError, match="Expected a TOML file."):
+        read_plan(StudyConfig(study=path))
+
+
+def test_steps_tell_what_is_there(tmp_path):
+    found = make_plan("study", tmp_path, tomllib.loads(FORM), {}).of("demo")
+    (found.teachers[0].path).mkdir()
+    (found.teachers[0].path / "config.json").write_text("{}", encoding="utf-8")
+    (found.teachers[1].path).mkdir()
+    (found.teachers[1].path / "metrics.json").write_text("{}", encoding="utf-8")
+    assert [state(item.path) for item in found.items[:3]] == ["begun", "done", "to do"]
+    result = PlanResult(found)
+    assert result.render()[1] == f"1 of 14 done in {tmp_path}"
+    assert result.to_dict()["steps"][2] == {
+        "dataset": "demo",
+        "step": "tiny-control, seed 3",
+        "folder": "demo-tiny-control-seed3",
+        "state": "to do",
+    }
+
+
+def test_plan_on_the_command_line_makes_nothing(tmp_path, monkeypatch):
+    from click.testing import CliRunner
+
+    path = tmp_path / "news.toml"
+    path.write_text(FORM, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(verbs, ["study", str(path), "--plan"], prog_name="tfkd")
+    assert result.exit_code == 0
+    assert "demo-tiny-A-seed5" in result.output
+    assert "0 of 28 done in saved_models/news" in result.output
+    assert [item.name for item in tmp_path.iterdir()] == ["news.toml"]

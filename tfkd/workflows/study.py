@@ -1,0 +1,128 @@
+"""`tfkd study`: arms x seeds x data sets from one TOML file, one table, a verdict on each question.
+
+saved_models/<study>/
+plan.json                        the TOML file's tables
+<dataset>-<teacher>/             as `tfkd finetune` writes it
+<dataset>-<arm>-seed<seed>/      as `tfkd distill` writes it, without a control inside
+.../scores.npz, scores.json      its answers to the test rows
+<dataset>-times.json             all kinds of files, timed in turns
+cache/                           tokens and teacher logits, shared by all arms
+study.json, README.md            the table and the verdicts
+"""
+
+from pathlib import Path
+
+from tfkd import artifacts
+from tfkd.artifacts import RunFolder
+from tfkd.config import StudyConfig
+from tfkd.evaluation.timing import time_models
+from tfkd.progress import Progress
+from tfkd.workflows.benchmark import ModelFile, first_texts
+from tfkd.workflows.preparation import Material, prepare
+from tfkd.workflows.study_arms import check_arm, make_arm, make_teacher
+from tfkd.workflows.study_form import read_plan
+from tfkd.workflows.study_plan import StudyPlan
+from tfkd.workflows.study_scores import Scores, is_scored
+from tfkd.workflows.study_steps import PlanResult, state
+from tfkd.workflows.study_table import StudyResult, collect, time_key, times_path
+
+ROUNDS = 3
+RESULTS, PAGE = "study.json", "README.md"
+
+
+def study(config: StudyConfig, progress: Progress | None = None) -> StudyResult | PlanResult:
+    """Makes what is missing of a study, then its table.
+
+    Every teacher and arm is a run folder of its own, so the same call goes on after an
+    interruption, and more seeds or students added to the file add only their own runs.
+
+    Args:
+        config: `StudyConfig`.
+        progress: Where to show it. Default: standard error, unless `config.quiet`.
+
+    Returns:
+        `StudyResult`, or `PlanResult` when `config.plan`.
+
+    Raises:
+        TfkdError: Anything the user can fix.
+
+    Example:
+
+    ```python
+    result = tfkd.study(tfkd.StudyConfig(study="configs/demo_study.toml"))
+    result.sentences("demo")
+    ```
+    """
+    progress = progress or Progress(config.quiet)
+    plan = read_plan(config)
+    if config.plan:
+        return PlanResult(plan)
+    plan.write()
+    for dataset in plan.datasets:
+        _run(plan.of(dataset), progress)
+    result = collect(plan)
+    artifacts.write_json(plan.path / RESULTS, result.to_dict())
+    artifacts.write_text(plan.path / PAGE, result.markdown())
+    return result
+
+
+def _run(plan: StudyPlan, progress: Progress) -> None:
+    """Everything of one data set that is not there yet."""
+    plans = {teacher.name: teacher for teacher in plan.teachers}
+    for arm in plan.arms:
+        check_arm(arm, plans)
+    is_made = all(is_scored(item.path) for item in plan.teachers) and all(
+        RunFolder(arm.path).is_finished for arm in plan.arms
+    )
+    if is_made and _is_timed(plan):
+        return
+    material = prepare(plan.arms[0].config, plan.path, progress)
+    if not is_made:
+        teachers = {name: make_teacher(item, material) for name, item in plans.items()}
+        for number, arm in enumerate(plan.arms, 1):
+            progress.say(f"{number}/{len(plan.arms)} {arm.path.name}: {state(arm.path)}")
+            make_arm(arm, plans, teachers, material)
+    _time(plan, material)
+
+
+def _is_timed(plan: StudyPlan) -> bool:
+    """Whether the times that are asked for were taken."""
+    if not plan.terms.timed_texts:
+        return True
+    path = times_path(plan)
+    if not path.is_file():
+        return False
+    kept = artifacts.read_json(path)
+    files, texts = sorted(_timed_files(plan)), plan.terms.timed_texts
+    return bool((kept["files"], kept["texts"]) == (files, texts))
+
+
+def _time(plan: StudyPlan, material: Material) -> None:
+    """Times one file of every kind, all in turns: seeds and teachers do not change the time."""
+    if _is_timed(plan):
+        return
+    files = _timed_files(plan)
+    texts = first_texts(material.dataset.splits["test"], plan.terms.timed_texts)
+    material.progress.say(f"time {len(files)} models on {len(texts)} texts")
+    found = time_models({name: file.timed for name, file in files.items()}, texts, ROUNDS)
+    artifacts.write_json(
+        times_path(plan),
+        {
+            "files": sorted(files),
+            "texts": plan.terms.timed_texts,
+            "rounds": ROUNDS,
+            "times": {name: latency.to_dict() for name, latency in found.items()},
+            "versions": artifacts.versions(),
+        },
+    )
+
+
+def _timed_files(plan: StudyPlan) -> dict[str, ModelFile]:
+    """Each teacher's file, and each student's in its first seed, by `time_key`."""
+    files: dict[str, ModelFile] = {}
+    for item in plan.items:
+        scores = Scores.read(item.path)
+        for kind in scores.logits:
+            key = time_key(item, kind)
+            files.setdefault(key, ModelFile(key, Path(scores.model_folder), kind))
+    return files

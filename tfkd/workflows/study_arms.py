@@ -1,0 +1,164 @@
+"""The models of a study: a teacher, made once for all arms, and one arm of one seed."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from tfkd import artifacts
+from tfkd.artifacts import RunFolder
+from tfkd.compression.litert import LiteRTModel
+from tfkd.config import DistillConfig
+from tfkd.distillation.mixture import mixture
+from tfkd.errors import ArtifactError
+from tfkd.models import catalog
+from tfkd.models.checkpoints import resolve
+from tfkd.models.classifier import TextClassifier
+from tfkd.workflows.arms import Objective, file_logits, plan, train_arm, training_record
+from tfkd.workflows.choices import default_model
+from tfkd.workflows.distill import new_student, smaller_vocabulary, write_files
+from tfkd.workflows.preparation import Material
+from tfkd.workflows.study_plan import ArmPlan, TeacherPlan
+from tfkd.workflows.study_scores import KERAS, Scores, is_scored
+from tfkd.workflows.teacher import Teacher, finetuned, prepare_teacher
+
+ARM = "student"
+
+
+def make_teacher(teacher: TeacherPlan, material: Material) -> Teacher:
+    """Fine-tunes a teacher or takes a ready one, and has it score the rows; each once.
+
+    Args:
+        teacher: `TeacherPlan`.
+        material: `Material` of its data set.
+
+    Raises:
+        ArtifactError: The folder holds a teacher made with other settings.
+        ModelError: The model is unknown or answers other classes.
+    """
+    _forget_names()
+    if teacher.settings is not None:
+        source = resolve(str(finetuned(teacher.settings, material.progress)))
+    else:
+        source = resolve(str(teacher.ready))
+    config = DistillConfig(dataset=teacher.dataset, **teacher.shape)
+    found = prepare_teacher(config, source, material, RunFolder(teacher.path))
+    if not is_scored(teacher.path):
+        _scores(found.classifier, found.folder, {KERAS: found.test_logits}, material).write(
+            teacher.path
+        )
+    return found
+
+
+def make_arm(
+    arm: ArmPlan, plans: Mapping[str, TeacherPlan], teachers: Mapping[str, Teacher],
+    material: Material,
+) -> None:  # fmt: skip
+    """Trains, exports and scores a student into its run folder, or goes on with one.
+
+    A control sees the same batches with the same weights to start from, and labels alone.
+
+    Args:
+        arm: `ArmPlan`.
+        plans: `TeacherPlan` by name, of the arm's data set.
+        teachers: `Teacher` by name.
+        material: `Material` of the data set.
+
+    Raises:
+        ArtifactError: The folder holds an arm made with other settings.
+    """
+    config, run = arm.config, RunFolder(arm.path)
+    if run.is_finished:
+        return
+    _forget_names()
+    source = resolve(config.student or default_model(config.dataset, "student"))
+    config = config.replace(student=source.name)
+    run.start("distill", arm_settings(arm, plans), overwrite=False)
+    start = teachers[arm.start].classifier
+    smaller = smaller_vocabulary(config, source, start, material, run)
+    untrained = new_student(config, source, start, material, smaller)
+    asked = [teachers[name] for name in arm.teachers or (arm.start,)]
+    logits = mixture(
+        material.dataset.task, [item.train_logits for item in asked], config.temperature
+    )
+    rate = config.learning_rate or catalog.default_learning_rate(source.name)
+    objective = Objective(logits, config.temperature, config.student_loss_weight)
+    student = train_arm(ARM, untrained, objective, plan(config, rate), material, run)
+    exported = write_files(config, student, logits, material, run)
+    tokens = material.tokens("test", student.tokenizer)
+    answers = {KERAS: student.logits(tokens)}
+    for recipe, path in exported.paths.items():
+        answers[recipe] = file_logits(LiteRTModel(path), tokens, material.progress)
+    _scores(student, run.model, answers, material).write(run.path)
+    artifacts.write_json(
+        run.metrics,
+        {
+            "arm": arm.name,
+            # Recipes that train and are added later ask the one teacher again; a mixture has none.
+            "teacher_folder": str(asked[0].folder) if len(arm.teachers) == 1 else None,
+            "metric": material.dataset.metric,
+            "data": material.describe(),
+            "training": training_record(run, ARM),
+            "exports": exported.to_dict(),
+            "seed": config.seed,
+            "versions": artifacts.versions(),
+        },
+    )
+
+
+def arm_settings(arm: ArmPlan, plans: Mapping[str, TeacherPlan]) -> dict[str, object]:
+    """All that decides an arm's outcome, as its config.json holds it."""
+    marks = {name: plans[name].mark for name in dict.fromkeys((arm.start, *arm.teachers))}
+    return {**arm.config.to_dict(), "started_from": arm.start, "teacher_marks": marks}
+
+
+def check_arm(arm: ArmPlan, plans: Mapping[str, TeacherPlan]) -> None:
+    """Refuses an arm that is there and was made with other settings than the plan's.
+
+    Raises:
+        ArtifactError: It was.
+    """
+    run = RunFolder(arm.path)
+    if not run.config.is_file():
+        return
+    found = run.difference("distill", arm_settings(arm, plans))
+    if found is not None:
+        key, before, value = found
+        raise ArtifactError(
+            f"Expected {run.path} to be made with {key}={value!r}. Received: {key}={before!r}. "
+            "Delete it to have it made anew, or give another --output-dir."
+        )
+
+
+def _forget_names() -> None:
+    """Starts Keras' numbering of layers anew: a file must not tell what was made before it."""
+    keras.backend.clear_session()
+
+
+def _scores(
+    classifier: TextClassifier, folder: Path, logits: Mapping[str, np.ndarray], material: Material
+) -> Scores:
+    dataset = material.dataset
+    return Scores(
+        labels=np.asarray(material.tokens("test", classifier.tokenizer).labels),
+        logits=logits,
+        parameters=classifier.num_parameters,
+        size_bytes=_sizes(folder, list(logits)),
+        model_folder=str(folder),
+        dataset={
+            "name": dataset.name,
+            "task": dataset.task,
+            "metric": dataset.metric,
+            "label_names": list(dataset.label_names),
+            "test_fingerprint": material.summaries["test"].fingerprint,
+        },
+    )
+
+
+def _sizes(folder: Path, names: Sequence[str]) -> dict[str, int]:
+    """Bytes of the model files in a folder."""
+    return {
+        name: (folder / ("model.keras" if name == KERAS else f"{name}.tflite")).stat().st_size
+        for name in names
+    }

@@ -1,0 +1,151 @@
+"""What a study is to make: teachers and arms, each with its settings and its folder."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tfkd import artifacts
+from tfkd.config import RECIPE_NAMES, DistillConfig, FinetuneConfig
+from tfkd.errors import ConfigError
+from tfkd.settings import Config, setting
+
+PLAN = "plan.json"
+CONTROL = "control"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Terms(Config):
+    """What holds for the whole study."""
+
+    seeds: tuple[int, ...] = setting((0, 1, 2), "Seeds of the students.")
+    recipes: tuple[str, ...] = setting(
+        (), "LiteRT files of each distilled student.", choices=RECIPE_NAMES
+    )
+    timed_texts: int = setting(100, "Texts to time every kind of file with; 0: none.", 0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ConfigError(
+                f"Expected `seeds` to be one or more different numbers. Received: "
+                f"seeds={list(self.seeds)}."
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Published(Config):
+    """A figure of somebody else; it never mixes with measured ones."""
+
+    dataset: str = setting(dataclasses.MISSING, "Name of the data set in the study.")
+    arm: str = setting(dataclasses.MISSING, "Name of the arm or teacher it stands beside.")
+    value: float = setting(dataclasses.MISSING, "The figure, in the data set's headline metric.")
+    source: str = setting(dataclasses.MISSING, "Who published it, and what it is of.")
+
+
+@dataclasses.dataclass(frozen=True)
+class TeacherPlan:
+    """A teacher of one data set.
+
+    Attributes:
+        dataset: Name of the data set in the study.
+        name: Name of the teacher in the study.
+        path: Its folder.
+        settings: How it is fine-tuned, or None for one that is ready.
+        ready: Name or folder of a ready classifier, or None.
+        shape: Of a ready one: `teacher_sequence_length` and `teacher_pooling`, if given.
+    """
+
+    dataset: str
+    name: str
+    path: Path
+    settings: FinetuneConfig | None
+    ready: str | None
+    shape: Mapping[str, Any]
+
+    @property
+    def mark(self) -> str:
+        """Changes with every setting that decides what it knows."""
+        values = self.settings.to_dict() if self.settings else {"ready": self.ready, **self.shape}
+        values = {key: v for key, v in values.items() if key not in artifacts.WITHOUT_EFFECT}
+        return artifacts.fingerprint(values)
+
+
+@dataclasses.dataclass(frozen=True)
+class ArmPlan:
+    """One student of one seed on one data set.
+
+    Attributes:
+        dataset: Name of the data set in the study.
+        student: Name of the student in the study.
+        teachers: Those it learns from; none for a control.
+        start: The teacher whose token table and tokenizer a student by size word starts from:
+            the data set's first, so that all arms of a student start alike.
+        path: Its run folder.
+        config: How it is trained.
+    """
+
+    dataset: str
+    student: str
+    teachers: tuple[str, ...]
+    start: str
+    path: Path
+    config: DistillConfig
+
+    @property
+    def name(self) -> str:
+        """Student and teachers in one word."""
+        return f"{self.student}-{'+'.join(self.teachers) or CONTROL}"
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyPlan:
+    """A study, read and checked.
+
+    Attributes:
+        name: The study's name.
+        path: The study's folder.
+        content: The TOML file's tables.
+        terms: `Terms`.
+        teachers: By data set, in the order of the file.
+        arms: Controls before their students, seed after seed.
+        published: Figures of others.
+    """
+
+    name: str
+    path: Path
+    content: Mapping[str, Any]
+    terms: Terms
+    teachers: tuple[TeacherPlan, ...]
+    arms: tuple[ArmPlan, ...]
+    published: tuple[Published, ...]
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Names of the data sets in the order of the file."""
+        return tuple(dict.fromkeys(teacher.dataset for teacher in self.teachers))
+
+    @property
+    def items(self) -> tuple[TeacherPlan | ArmPlan, ...]:
+        """Teachers, then arms."""
+        return *self.teachers, *self.arms
+
+    def of(self, dataset: str) -> "StudyPlan":
+        """The part of one data set."""
+        return dataclasses.replace(
+            self,
+            teachers=tuple(item for item in self.teachers if item.dataset == dataset),
+            arms=tuple(item for item in self.arms if item.dataset == dataset),
+            published=tuple(item for item in self.published if item.dataset == dataset),
+        )
+
+    def seeds_of(self) -> dict[str, list[ArmPlan]]:
+        """The arms of one data set by name, each with its seeds in order."""
+        found: dict[str, list[ArmPlan]] = {}
+        for arm in self.arms:
+            found.setdefault(arm.name, []).append(arm)
+        return found
+
+    def write(self) -> None:
+        """Keeps the form in the study's folder, for `tfkd report`."""
+        artifacts.write_json(self.path / PLAN, {"name": self.name, "content": self.content})

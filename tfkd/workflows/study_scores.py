@@ -1,0 +1,73 @@
+"""What a study keeps of every model it has made: its answers to the test rows, and what it weighs.
+
+With these `tfkd report` makes the whole table again without loading a model.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfkd import artifacts
+from tfkd.errors import ArtifactError
+
+ARRAYS, RECORD = "scores.npz", "scores.json"
+KERAS = "keras"
+LABELS = "labels"
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """A model's answers to the test rows, by Keras and by each of its LiteRT files.
+
+    Attributes:
+        labels: What is right: shape and dtype as `metrics.evaluate` takes them.
+        logits: "keras" or recipe to float32 `[num_test_rows, num_outputs]`.
+        parameters: Number of weights.
+        size_bytes: "keras" or recipe to the bytes of the file.
+        model_folder: Where the files lie.
+        dataset: Name, task, metric, label names and fingerprint of the test split.
+    """
+
+    labels: np.ndarray
+    logits: Mapping[str, np.ndarray]
+    parameters: int
+    size_bytes: Mapping[str, int]
+    model_folder: str
+    dataset: Mapping[str, Any]
+
+    def write(self, folder: Path) -> None:
+        """Keeps them in a run folder; the arrays first, so that the record marks both complete."""
+        (folder / RECORD).unlink(missing_ok=True)
+        with artifacts.atomic_file(folder / ARRAYS) as part:
+            arrays: dict[str, Any] = {LABELS: self.labels, **self.logits}
+            np.savez_compressed(part, **arrays)
+        names = ("parameters", "size_bytes", "model_folder", "dataset")
+        record = {name: getattr(self, name) for name in names}
+        digest = artifacts.file_sha256(folder / ARRAYS)
+        artifacts.write_json(folder / RECORD, {**record, "arrays_sha256": digest})
+
+    @classmethod
+    def read(cls, folder: Path) -> "Scores":
+        """The scores of a run folder.
+
+        Raises:
+            ArtifactError: They are missing or were changed.
+        """
+        record = artifacts.read_json(folder / RECORD)
+        path = folder / ARRAYS
+        if not path.is_file() or artifacts.file_sha256(path) != record.pop("arrays_sha256"):
+            raise ArtifactError(
+                f"Expected the arrays of {folder / RECORD} in {path}. They are missing or were "
+                f"changed. Delete {folder} and start the study again."
+            )
+        with np.load(path, allow_pickle=False) as arrays:
+            logits = {name: arrays[name] for name in arrays.files if name != LABELS}
+            return cls(arrays[LABELS], logits, **record)
+
+
+def is_scored(folder: Path) -> bool:
+    """Whether a run folder holds scores."""
+    return (folder / RECORD).is_file()

@@ -1,0 +1,287 @@
+"""The table of a study and its verdicts, from what is kept of its models; none is loaded."""
+
+import dataclasses
+import itertools
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from tfkd import artifacts
+from tfkd.artifacts import RunFolder
+from tfkd.distillation.mixture import mixture
+from tfkd.errors import ArtifactError
+from tfkd.evaluation import metrics
+from tfkd.evaluation.seeds import SeedsComparison, compare_seeds
+from tfkd.workflows.study_plan import CONTROL, ArmPlan, StudyPlan, TeacherPlan
+from tfkd.workflows.study_scores import KERAS, Scores, is_scored
+
+# Nothing to prove: the same logits but for the last digits.
+EXACT = ("float32", "float16")
+TITLES = (
+    "Arm", "File", "Seeds", "{metric}", "Deviation", "Lowest to highest", "ECE", "Agreement",
+    "Parameters", "Size, MB", "p50, ms", "Published",
+)  # fmt: skip
+NOTE = (
+    "Means over the seeds; deviation: standard deviation over them. A teacher is one model. "
+    "Agreement: with the arm's own teachers, of a control with the data set's first. MB: 10^6 "
+    "bytes of the model file. p50: median time of one text, warm, tokenization included, one "
+    "thread, all kinds of files in turns; taken once for all arms of a student. BEATS and NO BEATS "
+    "need seeds and test rows to agree at the 5% level. Published: by others, on their machines."
+)
+Figures = list[dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyResult:
+    """A study's figures and verdicts.
+
+    Attributes:
+        study: Its name.
+        datasets: By data set: `metric`, `num_test_rows`, `rows`, `comparisons`.
+        versions: Version by package of the first arm.
+    """
+
+    study: str
+    datasets: dict[str, dict[str, Any]]
+    versions: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return dataclasses.asdict(self)
+
+    def sentences(self, dataset: str) -> list[str]:
+        """The verdicts on a data set in words."""
+        return [item["sentence"] for item in self.datasets[dataset]["comparisons"]]
+
+    def render(self) -> list[Any]:
+        """What the command line shows."""
+        shown: list[Any] = []
+        for name, found in self.datasets.items():
+            table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+            titles, *lines = self._cells(name)
+            for title in titles:
+                is_text = title in ("Arm", "File")
+                table.add_column(title, justify="left" if is_text else "right", no_wrap=True)
+            for line in lines:
+                table.add_row(*line)
+            shown += [f"{name}, {found['num_test_rows']:,} test rows", table]
+            shown += [*_sources(found), *self.sentences(name)]
+        return [*shown, NOTE]
+
+    def markdown(self) -> str:
+        """The same as a page."""
+        parts = [f"# {self.study}"]
+        for name, found in self.datasets.items():
+            titles, *lines = self._cells(name)
+            rule = [":---" if title in ("Arm", "File") else "---:" for title in titles]
+            table = "\n".join(f"| {' | '.join(line)} |" for line in (titles, rule, *lines))
+            told = [f"- {line}" for line in (*_sources(found), *self.sentences(name))]
+            parts += [f"## {name}", f"{found['num_test_rows']:,} test rows.", table]
+            parts.append("\n".join(told))
+        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
+        return "\n\n".join([*parts, NOTE, f"Versions: {versions}."]) + "\n"
+
+    def _cells(self, dataset: str) -> list[list[str]]:
+        """Titles, then a line a row; columns without any figure are left out."""
+        found = self.datasets[dataset]
+        title = metrics.METRICS[found["metric"]].title
+        lines = [[text.format(metric=title) for text in TITLES], *map(_line, found["rows"])]
+        kept = [
+            column
+            for column in range(len(TITLES))
+            if any(line[column] != "-" for line in lines[1:])
+        ]
+        return [[line[column] for column in kept] for line in lines]
+
+
+def collect(plan: StudyPlan) -> StudyResult:
+    """Makes the table and the verdicts of a study whose models are all there.
+
+    Raises:
+        ArtifactError: Some are missing, or their test rows differ.
+    """
+    missing = [item.path.name for item in plan.teachers if not is_scored(item.path)]
+    missing += [arm.path.name for arm in plan.arms if not RunFolder(arm.path).is_finished]
+    if missing:
+        raise ArtifactError(
+            f"Expected a finished study in {plan.path}. Received: one without {missing[0]} and "
+            f"{len(missing) - 1} more. Start `tfkd study` again; it goes on where it stopped."
+        )
+    datasets = {name: _dataset_results(plan.of(name)) for name in plan.datasets}
+    versions = artifacts.read_json(RunFolder(plan.arms[0].path).metrics)["versions"]
+    return StudyResult(plan.name, datasets, versions)
+
+
+def times_path(plan: StudyPlan) -> Path:
+    """Where the times of one data set's files are kept."""
+    return plan.path / f"{plan.datasets[0]}-times.json"
+
+
+def time_key(item: TeacherPlan | ArmPlan, kind: str) -> str:
+    """What is timed once: a teacher, or a kind of file of a student whatever it was taught."""
+    return f"{item.student if isinstance(item, ArmPlan) else 'teacher ' + item.name}, {kind}"
+
+
+def _dataset_results(plan: StudyPlan) -> dict[str, Any]:
+    teachers = {item.name: Scores.read(item.path) for item in plan.teachers}
+    arms = {
+        name: [Scores.read(arm.path) for arm in seeds] for name, seeds in plan.seeds_of().items()
+    }
+    first = next(iter(teachers.values()))
+    for scores in itertools.chain(teachers.values(), *arms.values()):
+        if scores.dataset != first.dataset or not np.array_equal(scores.labels, first.labels):
+            raise ArtifactError(
+                f"Expected all models of {plan.datasets[0]} in {plan.path} to answer the same test "
+                f"rows. Received: other rows in {scores.model_folder}. Delete its run and start "
+                "the study again."
+            )
+    figures = {
+        name: {KERAS: [_figures(scores, KERAS, None)]} for name, scores in teachers.items()
+    } | {name: _arm_figures(seeds, arms[name], teachers) for name, seeds in plan.seeds_of().items()}
+    scored = {name: [scores] for name, scores in teachers.items()} | arms
+    return {
+        "metric": first.dataset["metric"],
+        "num_test_rows": len(first.labels),
+        "rows": _rows(plan, scored, figures),
+        "comparisons": _comparisons(plan, arms, figures),
+    }
+
+
+def _arm_figures(
+    seeds: Sequence[ArmPlan], scores: Sequence[Scores], teachers: Mapping[str, Scores]
+) -> dict[str, Figures]:
+    """All metrics of an arm by file, one a seed."""
+    arm = seeds[0]
+    asked = [teachers[name].logits[KERAS] for name in arm.teachers or (arm.start,)]
+    reference = mixture(scores[0].dataset["task"], asked, arm.config.temperature)
+    return {kind: [_figures(one, kind, reference) for one in scores] for kind in scores[0].logits}
+
+
+def _figures(scores: Scores, kind: str, reference: np.ndarray | None) -> dict[str, Any]:
+    return metrics.evaluate(
+        scores.dataset["task"], scores.logits[kind], scores.labels, scores.dataset["label_names"],
+        reference,
+    )  # fmt: skip
+
+
+def _rows(
+    plan: StudyPlan, scored: Mapping[str, list[Scores]],
+    figures: Mapping[str, Mapping[str, Figures]],
+) -> list[dict[str, Any]]:  # fmt: skip
+    """One row for every teacher, and every file of every arm."""
+    items: dict[str, tuple[TeacherPlan | ArmPlan, list[int]]] = {
+        item.name: (item, []) for item in plan.teachers
+    }
+    for name, arms in plan.seeds_of().items():
+        items[name] = (arms[0], [arm.config.seed for arm in arms])
+    path = times_path(plan)
+    times = artifacts.read_json(path)["times"] if path.is_file() else {}
+    rows = []
+    for name, (item, seeds) in items.items():
+        for kind, found in figures[name].items():
+            values = [one[scored[name][0].dataset["metric"]] for one in found]
+            rows.append(
+                {
+                    "arm": name,
+                    "file": kind,
+                    "seeds": seeds,
+                    "values": values,
+                    "mean": statistics.fmean(values),
+                    "deviation": statistics.stdev(values) if len(values) > 1 else None,
+                    **{key: _mean(found, key) for key in ("ece", "nll", "agreement")},
+                    "parameters": scored[name][0].parameters,
+                    "size_bytes": scored[name][0].size_bytes[kind],
+                    "latency": times.get(time_key(item, kind)),
+                    "published": [
+                        {"value": figure.value, "source": figure.source}
+                        for figure in plan.published
+                        if figure.arm == name and kind == KERAS
+                    ],
+                }
+            )
+    return rows
+
+
+def _comparisons(
+    plan: StudyPlan, arms: Mapping[str, list[Scores]],
+    figures: Mapping[str, Mapping[str, Figures]],
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Each student against its control and against the other teachers', each recipe against it."""
+    found = []
+    for (name_a, kind_a), (name_b, kind_b) in _questions(plan):
+        metric = arms[name_a][0].dataset["metric"]
+        sides = [
+            (
+                [one[metric] for one in figures[name][kind]],
+                np.stack([_row_scores(one, kind) for one in arms[name]]),
+            )
+            for name, kind in ((name_a, kind_a), (name_b, kind_b))
+        ]
+        (metrics_a, rows_a), (metrics_b, rows_b) = sides
+        outcome: SeedsComparison = compare_seeds(metrics_a, metrics_b, rows_a, rows_b)
+        a, b = (
+            name if kind == KERAS else f"{name} {kind}"
+            for name, kind in ((name_a, kind_a), (name_b, kind_b))
+        )
+        found.append(
+            {"a": a, "b": b, **outcome.to_dict(), "sentence": outcome.sentence(a, b, metric)}
+        )
+    return found
+
+
+def _questions(plan: StudyPlan) -> list[tuple[tuple[str, str], tuple[str, str]]]:
+    """Pairs of arm and file to compare."""
+    arms = {name: seeds[0] for name, seeds in plan.seeds_of().items()}
+    taught = {name: arm for name, arm in arms.items() if arm.teachers}
+    pairs = [((name, KERAS), (f"{arm.student}-{CONTROL}", KERAS)) for name, arm in taught.items()]
+    pairs += [
+        ((first, KERAS), (second, KERAS))
+        for first, second in itertools.combinations(taught, 2)
+        if taught[first].student == taught[second].student
+    ]
+    pairs += [
+        ((name, recipe), (name, KERAS))
+        for name, arm in taught.items()
+        for recipe in arm.config.recipes
+        if recipe not in EXACT
+    ]
+    return pairs
+
+
+def _row_scores(scores: Scores, kind: str) -> np.ndarray:
+    return metrics.row_scores(scores.dataset["task"], scores.logits[kind], scores.labels)
+
+
+def _mean(found: Figures, name: str) -> float | None:
+    return statistics.fmean(one[name] for one in found) if name in found[0] else None
+
+
+def _line(row: Mapping[str, Any]) -> list[str]:
+    """The cells of a row under `TITLES`."""
+    values, times = row["values"], row["latency"]
+    spread = f"{min(values):.4f} to {max(values):.4f}" if len(values) > 1 else "-"
+    return [
+        row["arm"], row["file"], str(len(row["seeds"]) or "-"), f"{row['mean']:.4f}",
+        _cell(row["deviation"], "{:.4f}"), spread, _cell(row["ece"], "{:.4f}"),
+        _cell(row["agreement"], "{:.4f}"), f"{row['parameters']:,}",
+        f"{row['size_bytes'] / 1e6:.2f}", _cell(times and times["p50_ms"], "{:.2f}"),
+        ", ".join(f"{figure['value']:.4f}" for figure in row["published"]) or "-",
+    ]  # fmt: skip
+
+
+def _cell(value: float | None, template: str) -> str:
+    return "-" if value is None else template.format(value)
+
+
+def _sources(found: Mapping[str, Any]) -> list[str]:
+    """Where the published figures come from."""
+    return [
+        f"Published beside {row['arm']}: {figure['value']:.4f}, {figure['source']}."
+        for row in found["rows"]
+        for figure in row["published"]
+    ]
