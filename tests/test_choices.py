@@ -87,8 +87,12 @@ def test_another_seed_shares_the_split_and_the_teacher():
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_every_config_of_the_project_holds_settings_that_exist(path):
+@pytest.mark.parametrize(
+    "path",
+    [path for path in CONFIGS if "[distill]" in path.read_text("utf-8")],
+    ids=lambda p: p.stem,
+)
+def test_every_config_of_distill_holds_settings_that_exist(path):
     config = DistillConfig.from_mapping(read_toml(path, "distill"), str(path))
     assert path.stem.startswith(config.dataset)
     assert f"python -m tfkd distill --config configs/{path.name}" in path.read_text("utf-8")

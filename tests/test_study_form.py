@@ -190,3 +190,20 @@ def test_plan_on_the_command_line_makes_nothing(tmp_path, monkeypatch):
     assert "demo-tiny-A-seed5" in result.output
     assert "0 of 28 done in saved_models/news" in result.output
     assert [item.name for item in tmp_path.iterdir()] == ["news.toml"]
+
+
+CONFIGS = [
+    path
+    for path in sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
+    if "[distill]" not in path.read_text("utf-8")
+]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_study_of_the_project_can_be_planned(path, tmp_path):
+    text = path.read_text("utf-8")
+    assert f"python -m tfkd study configs/{path.name}" in text
+    found = make_plan(path.stem, tmp_path, tomllib.loads(text), {})
+    assert len(found.terms.seeds) >= 2
+    # A control, which has no teacher, for each seed of each data set at least.
+    assert sum(not arm.teachers for arm in found.arms) >= len(found.terms.seeds)
