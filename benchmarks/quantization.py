@@ -32,10 +32,9 @@ from tfkd.quiet import quiet_libraries
 from tfkd.workflows.arms import file_logits
 from tfkd.workflows.preparation import CACHE, Material, finished, own_dataset
 from tfkd.workflows.quantize import REPORT
+from tfkd.workflows.study_table import EXACT
 
 FLOAT = "Keras"
-# Nothing to prove: the same logits but for the last digits.
-EXACT = ("float32", "float16")
 TITLES = (
     "Recipe", "MB", "Metric, mean", "Seeds, lowest to highest", "Against float, points",
     "Agreement with float", "p50 / float32's",

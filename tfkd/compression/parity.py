@@ -122,16 +122,9 @@ def export(
             probes = probes or _probes(reference, texts, model.lengths)
             report = _compared(model, probes, recipe, task)
             if report.passed:
-                used = calibration if recipe.needs_calibration and calibration else None
-                found = operators.describe(file)
-                figures = {
-                    **report.to_dict(),
-                    "operators": found.to_dict(),
-                    "calibration": used.to_dict() if used else None,
-                    "route": artifacts.read_json(file.with_suffix(".json")),
-                }
-                keep(file, output_folder / file.name, figures, model_folder)
-                exported[name] = ExportedFile(output_folder / file.name, report, found)
+                used = calibration if recipe.needs_calibration else None
+                made = ExportedFile(file, report, operators.describe(file))
+                exported[name] = _kept(made, used, model_folder, output_folder)
             else:
                 failures.append(refusal(report, file.name))
     if failures:
@@ -234,3 +227,18 @@ def _compared(
     return dataclasses.replace(
         report, size_bytes=model.size_bytes, difference_by_length=differences
     )
+
+
+def _kept(
+    made: ExportedFile, calibration: Calibration | None, model_folder: Path, output_folder: Path
+) -> ExportedFile:
+    """Moves a file that passed to its place, all its figures beside it."""
+    path = output_folder / made.path.name
+    figures = {
+        **made.report.to_dict(),
+        "operators": made.operators.to_dict(),
+        "calibration": calibration.to_dict() if calibration else None,
+        "route": artifacts.read_json(made.path.with_suffix(".json")),
+    }
+    keep(made.path, path, figures, model_folder)
+    return dataclasses.replace(made, path=path)

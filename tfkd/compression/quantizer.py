@@ -61,7 +61,8 @@ def litert_bytes(
     """The LiteRT file of a SavedModel.
 
     Args:
-        folder: String. SavedModel with a signature `tokens_<length>` for each length.
+        folder: String. SavedModel with a signature `tokens_<length>` for each length. For a recipe
+            that trains, its graph says by fake quantization how all but 4-bit tables is rounded.
         recipe: `Recipe`.
         lengths: Integers. Which signatures the file gets, over the same weights.
         calibration: `Calibration`, for recipes that need it.
@@ -82,49 +83,21 @@ def litert_bytes(
     """
     check_ready(recipe, calibration)
     converter = _converter(folder, lengths, takes_text)
-    if recipe.extra == EDGE:
+    if recipe.extra == EDGE and not recipe.trained:
         content = converter.convert()
         return _edge_bytes(content, recipe, lengths, calibration)
     import tensorflow as tf
 
     if recipe.weights != FLOAT32:
+        # Without it fake quantization runs in float, each operator between rounding and undoing.
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if recipe.weights == FLOAT16:
         converter.target_spec.supported_types = [tf.float16]
     content = converter.convert()
+    if recipe.trained and recipe.tables == INT4:
+        return _with_int4_tables(content)
     # The converter writes a kernel's scales again for each signature.
     return content if takes_text else flatbuffer.compact(content)
-
-
-def trained_bytes(folder: str, recipe: Recipe, lengths: Sequence[int]) -> bytes:
-    """The LiteRT file of a SavedModel whose graph says how everything but 4-bit tables is rounded.
-
-    Args:
-        folder: String. SavedModel with fake-quantization operators, rounded kernels and a signature
-            `tokens_<length>` for each length.
-        recipe: `Recipe` that it was trained for.
-        lengths: Integers. Which signatures the file gets, over the same weights.
-
-    Returns:
-        Bytes of the file.
-
-    Raises:
-        ConversionError: The extra package is not installed.
-
-    Example:
-
-    ```python
-    content = trained_bytes(folder, find("qat_int8"), (32, 64))
-    ```
-    """
-    import tensorflow as tf
-
-    check_ready(recipe, None)
-    converter = _converter(folder, lengths, takes_text=False)
-    # Without it the operators run in float, each between a rounding and its undoing.
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    content = converter.convert()
-    return _with_int4_tables(content) if recipe.tables == INT4 else flatbuffer.compact(content)
 
 
 def _converter(folder: str, lengths: Sequence[int], takes_text: bool) -> Any:

@@ -179,7 +179,7 @@ def write_file(job: Mapping[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(endpoints, folder, signatures)
         conversion.announce_stage(f"writing {Path(job['target']).name}")
-        content = quantizer.trained_bytes(folder, catalog.find(job["recipe"]), job["lengths"])
+        content = quantizer.litert_bytes(folder, catalog.find(job["recipe"]), job["lengths"])
     with artifacts.atomic_file(Path(job["target"])) as part:
         part.write_bytes(content)
 

@@ -18,21 +18,16 @@ from tfkd.errors import ConversionError, ModelError
 from tfkd.models.classifier import TextClassifier
 
 TOLERANCE = 1e-4
-_KINDS = (encoder, bilstm, cnn)
 
 Weights = Mapping[str, list[np.ndarray]]
-
-
-class Shape(Protocol):
-    """What of a student its mirror is built from; each kind adds its own sizes."""
-
-    vocabulary_size: int
 
 
 class Kind(Protocol):
     """A module that knows a family of students."""
 
-    CUSTOM_LAYERS: tuple[type, ...]
+    @property
+    def CUSTOM_LAYERS(self) -> tuple[type, ...]:  # noqa: N802
+        """Layers of its twins that tf_keras does not know."""
 
     def shape_of(self, classifier: TextClassifier) -> Any | None:
         """The sizes of the student, or None where it is of another kind."""
@@ -45,6 +40,9 @@ class Kind(Protocol):
 
     def write(self, model: keras.Model, weights: Weights) -> None:
         """Puts the twin's float weights into the student."""
+
+
+_KINDS: tuple[Kind, ...] = (encoder, bilstm, cnn)
 
 
 def build(
@@ -168,7 +166,7 @@ def check(mirror: tf_keras.Model, classifier: TextClassifier) -> float:
 
 # What AutoGraph would convert has no loops; reading it takes half of the time.
 @tf.autograph.experimental.do_not_convert
-def _untrained(kind: Any, shape: Any, place: Placement) -> tf_keras.Model:
+def _untrained(kind: Kind, shape: Any, place: Placement) -> tf_keras.Model:
     mirror = kind.build(shape, place)
     return mirror if place.scheme is None else apply(mirror, kind.CUSTOM_LAYERS)
 
@@ -188,7 +186,7 @@ def _random_rows(
     return {name: arrays[name] for name in classifier.input_names}
 
 
-def _known(classifier: TextClassifier) -> tuple[Any, Any]:
+def _known(classifier: TextClassifier) -> tuple[Kind, Any]:
     """The module that knows the student, and the student's shape."""
     for kind in _KINDS:
         shape = kind.shape_of(classifier)
