@@ -98,6 +98,9 @@ class FinetuneConfig(TrainingConfig):
         "auto", "How tokens become one vector.", choices=("auto", "cls", "mean", "max")
     )
     sequence_length: int = setting(128, "Longest text in tokens; longer ones are cut.", 4, 4096)
+    layers: tuple[int, ...] | None = setting(
+        None, "Layers of a pretrained encoder to keep, counted from 0. Default: all."
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -122,6 +125,9 @@ class DistillConfig(AwareConfig, TrainingConfig):
     )
     teacher_sequence_length: int = setting(128, "Longest text for the teacher.", 4, 4096)
     teacher_seed: int = setting(0, "Seed of the teacher's fine-tuning; --seed is the student's.", 0)
+    teacher_layers: tuple[int, ...] | None = setting(
+        None, "Layers of the teacher's encoder to keep, counted from 0. Default: all."
+    )
     student: str | None = setting(
         None, "Preset, folder, handle, or size word. Default: the data set's."
     )
@@ -131,6 +137,9 @@ class DistillConfig(AwareConfig, TrainingConfig):
         choices=("auto", "cls", "mean", "max"),
     )
     sequence_length: int = setting(64, "Longest text for the student, in tokens.", 4, 4096)
+    layers: tuple[int, ...] | None = setting(
+        None, "Layers of the student's pretrained encoder to keep, counted from 0. Default: all."
+    )
     initialization: str = setting(
         "auto",
         "Start of a student without weights: the teacher's token table by PCA (table), that and "

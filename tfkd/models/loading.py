@@ -15,6 +15,7 @@ from tfkd.models.bilstm import build_bilstm
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.cnn import build_cnn
+from tfkd.models.depth import check_depth, keep_layers
 from tfkd.models.hub import loaded
 from tfkd.models.tokenizers import Tokenizer
 
@@ -34,11 +35,13 @@ class Shape:
         sequence_length: Longest text in tokens.
         pooling: "auto", "cls", "mean" or "max".
         seed: Seed of untrained weights.
+        layers: Which layers of a pretrained encoder stay; None for all.
     """
 
     sequence_length: int
     pooling: str = "auto"
     seed: int = 0
+    layers: tuple[int, ...] | None = None
 
 
 def load_classifier(
@@ -57,6 +60,7 @@ def load_classifier(
         ModelError: The files do not load, or the classes are not the data set's.
     """
     keras.utils.set_random_seed(shape.seed)
+    check_depth(source, shape.layers)
     if source.kind is Kind.RUN:
         return check_classes(TextClassifier.load(_folder(source)), dataset, source.name)
     if source.kind is Kind.SIZE:
@@ -136,6 +140,8 @@ def _pretrained(source: Source, dataset: Dataset, shape: Shape) -> TextClassifie
     tokenizer = loaded(source.name, lambda: _tokenizer(folder, config, shape))
     limit = getattr(backbone, "max_sequence_length", shape.sequence_length)
     _check_length(source.name, limit, shape)
+    if shape.layers is not None:
+        backbone = keep_layers(backbone, shape.layers, source.name)
     pooling = shape.pooling
     if pooling == "auto":
         pooling = "mean" if huggingface.uses_mean_pooling(folder) else "cls"

@@ -9,6 +9,7 @@ from tfkd.config import DistillConfig, TrainingConfig
 from tfkd.data import catalog, sources
 from tfkd.errors import ConfigError
 from tfkd.models.checkpoints import Kind, Source, resolve
+from tfkd.models.depth import check_depth
 
 # Setting that names a model, and the catalogue's default for it.
 ROLES = {"model": "teacher", "student": "student", "teacher": "teacher"}
@@ -32,13 +33,15 @@ def choose(config: TrainingConfig) -> dict[str, Source]:
 
     Raises:
         ConfigError: The student's vocabulary is to be cut, and it brings its own.
-        ModelError: A model is unknown or cannot be had.
+        ModelError: A model is unknown or cannot be had, or has no layers to keep some of.
     """
     roles = {setting: role for setting, role in ROLES.items() if hasattr(config, setting)}
     found = {
         setting: resolve(getattr(config, setting) or default_model(config.dataset, role))
         for setting, role in roles.items()
     }
+    for setting, source in found.items():
+        check_depth(source, getattr(config, f"{setting}_layers", getattr(config, "layers", None)))
     if isinstance(config, DistillConfig):
         _check_vocabulary(config, found["student"])
     return found

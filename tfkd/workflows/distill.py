@@ -99,7 +99,7 @@ def new_student(
         material: `Material`.
         smaller: The student's smaller vocabulary. Default: the teacher's.
     """
-    shape = Shape(config.sequence_length, config.pooling, config.seed)
+    shape = Shape(config.sequence_length, config.pooling, config.seed, config.layers)
     tokenizer = smaller.tokenizer if smaller else teacher.tokenizer
     student = load_classifier(source, material.dataset, shape, tokenizer)
     if source.kind is Kind.SIZE and config.initialization != "random":

@@ -127,6 +127,7 @@ def finetune_config(config: DistillConfig, source: Source, run: RunFolder) -> Fi
     )  # fmt: skip
     own = (
         "epochs", "batch_size", "learning_rate", "pooling", "sequence_length", "precision", "seed",
+        "layers",
     )  # fmt: skip
     return FinetuneConfig(
         model=source.name,
