@@ -9,7 +9,7 @@ r"""Collects the figures of finished runs into results/, and writes README.md's 
 `collect` times the files of all runs in one process, so that their ratios hold, takes the other
 figures from each run's metrics.json and adds the rows of `benchmarks/rivals.py`. `edge`
 keeps what `tfkd quantize` and `tfkd export` measured and writes docs/edge.md's tables from it;
-`pages` writes the tables of `peers.py`, `vocabulary.py` and `quantization.py` into docs/.
+`pages` writes the tables of `peers`, `vocabulary`, `quantization` and `load` into docs/.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import lengths
+import load
 import peers
 import quantization
 
@@ -104,7 +105,7 @@ def with_edge(text: str, results: Mapping[str, dict[str, Any]]) -> str:
 
 def pages() -> dict[str, dict[str, str]]:
     """Pages of docs/ to their marks, and what belongs between them."""
-    names = ("peers", "quantization", "quantization_lengths")
+    names = ("peers", "quantization", "quantization_lengths", "load")
     found = {name: read_json(ROOT / "results" / f"{name}.json") for name in names}
     return {
         "edge.md": {
@@ -115,6 +116,7 @@ def pages() -> dict[str, dict[str, str]]:
             "quantization": quantization.markdown(found["quantization"]),
             "lengths": lengths.markdown(found["quantization_lengths"]),
         },
+        "serving.md": {"load": load.markdown(found["load"]["rows"])},
     }
 
 
