@@ -126,6 +126,27 @@ def test_logits_and_labels_are_joined_to_their_rows(seed, epoch, batch_size):
     assert sorted(seen) == list(range(num_rows))
 
 
+def test_rows_behind_the_labelled_ones_are_marked():
+    logits = np.zeros((7, 2), np.float32)
+    batches = Batches(tokens_of([3] * 7), NAMES, 3, 0, logits, num_labelled=4)
+    for _, targets in batches.dataset(0).as_numpy_iterator():
+        np.testing.assert_array_equal(targets["is_labelled"], targets["label"] < 4)
+    assert (
+        "is_labelled"
+        not in next(
+            Batches(tokens_of([3] * 7), NAMES, 3, 0, logits).dataset(0).as_numpy_iterator()
+        )[1]
+    )
+
+
+def test_repeated_rows_occur_equally_often_in_as_many_steps():
+    repeated = Batches(random_tokens(10), NAMES, 4, repeats=3)
+    assert repeated.steps_per_epoch == Batches(random_tokens(30), NAMES, 4).steps_per_epoch == 8
+    for epoch in range(3):
+        rows = np.concatenate(repeated.rows(epoch))
+        np.testing.assert_array_equal(np.bincount(rows), np.full(10, 3))
+
+
 @pytest.mark.parametrize(
     "labels",
     [np.zeros(5, np.int32), np.zeros(5, np.float32), np.eye(5, 3).astype(np.uint8)],

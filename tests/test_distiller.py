@@ -128,6 +128,23 @@ def test_labels_alone_are_weight_one():
     np.testing.assert_allclose(weights(student)[0], kernel - 0.1 * gradient, atol=1e-6)
 
 
+def test_a_row_without_a_label_counts_for_the_teacher_alone():
+    inputs, labels, teacher = data()
+    student = linear(0)
+    logits = inputs @ weights(student)[0]
+    is_labelled = np.array([True, False, True, True, False, False])
+    distiller = compiled(student, temperature=2.0, student_loss_weight=0.4)
+    found = distiller.test_on_batch(
+        inputs, {**targets(labels, teacher), "is_labelled": is_labelled}, return_dict=True
+    )
+    losses = -log_softmax(logits.astype(np.float64), axis=1)[np.arange(6), labels]
+    _, _, divergence = closed_form(weights(student)[0], inputs, labels, teacher, 2.0, 0.4)[0]
+    assert float(found["student_loss"]) == pytest.approx(losses[is_labelled].sum() / 6, rel=1e-5)
+    assert float(found["distillation_loss"]) == pytest.approx(divergence, rel=1e-5)
+    expected = 0.4 * losses[is_labelled].sum() / 6 + 0.6 * divergence
+    assert float(found["loss"]) == pytest.approx(expected, rel=1e-5)
+
+
 def test_at_weight_one_a_broken_teacher_does_no_harm():
     inputs, labels, teacher = data()
     teacher[0, 0] = np.inf

@@ -186,6 +186,35 @@ def test_teacher_logits_are_asked_once(demo_config, demo_result):
     assert list(result.comparisons) == ["student_vs_teacher"]
 
 
+def test_altered_copies_are_answered_once_and_cost_the_control_as_many_steps(
+    demo_config, demo_result, tmp_path
+):
+    config = demo_config.replace(
+        student="cnn_small", epochs=1, recipes=["float32"], augmented_copies=2, max_train_rows=600,
+        teacher=str(demo_result.path.parent / "demo-cnn-finetuned"), output_dir=tmp_path / "copies",
+    )  # fmt: skip
+    result = distill(config)
+    splits = artifacts.read_json(result.path / "metrics.json")["data"]["splits"]
+    assert {name: splits[name]["num_rows"] for name in ("train", "transfer")} == {
+        "train": 600, "transfer": 1800,
+    }  # fmt: skip
+    logs = [
+        artifacts.read_json(result.path / "training" / f"{arm}.json")["history"][0]
+        for arm in ("student", "control")
+    ]
+    assert all("distillation_loss" in log for log in logs)
+    events = [list((result.path / "logs" / arm).glob("events*")) for arm in ("student", "control")]
+    assert all(events)
+    # The labels' part is a third: two of three rows have none.
+    assert logs[0]["student_loss"] < 0.5 * logs[1]["student_loss"]
+    folders = [path for path in (tmp_path / "cache" / "teacher_logits").iterdir()]
+    rows = sorted(artifacts.read_json(path / "manifest.json")["num_rows"] for path in folders)
+    assert rows == [1800, 2000]
+    message = "^Expected the settings|^Expected an output folder without a finished run"
+    with pytest.raises(ArtifactError, match=message):
+        distill(config.replace(augmented_copies=3))
+
+
 def test_finished_run_is_not_overwritten(demo_config, demo_result):
     message = (
         f"Expected an output folder without a finished run. Received: {demo_result.path}. Add "

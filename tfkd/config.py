@@ -38,7 +38,9 @@ class DataConfig(Config):
     max_train_rows: int | None = setting(
         None, "Use only the first rows of train; for trying things out.", 1
     )
-    split_seed: int = setting(0, "Seed of the rows held out of train, and of the demo's texts.", 0)
+    split_seed: int = setting(
+        0, "Seed of the rows held out of train, of altered copies, and of the demo's texts.", 0
+    )
     seed: int = setting(0, "Seed of every other random choice.", 0)
 
 
@@ -155,6 +157,9 @@ class DistillConfig(AwareConfig, TrainingConfig):
     temperature: float = setting(2.0, "Softens teacher and student; 1 = not at all.", 1.0, 100.0)
     student_loss_weight: float = setting(
         0.3, "Weight of the label loss; the rest goes to the teacher.", 0.0, 1.0
+    )
+    augmented_copies: int = setting(
+        0, "Altered copies of each training text, which the teacher answers; no labels.", 0, 100
     )
     control: bool = setting(True, "Also train the equal student without the teacher.")
     recipes: tuple[str, ...] = setting(

@@ -25,6 +25,8 @@ class Batches:
         batch_size: Integer. The last batch of an epoch may be smaller.
         seed: Integer. Seed of the order.
         teacher_logits: Optional float32 array, shape `[num_rows, num_outputs]`, joined by row.
+        num_labelled: Integer. How many of the first rows have a label of their own. Default: all.
+        repeats: Integer. How often each row occurs in an epoch.
     """
 
     def __init__(
@@ -34,6 +36,8 @@ class Batches:
         batch_size: int,
         seed: int = 0,
         teacher_logits: np.ndarray | None = None,
+        num_labelled: int | None = None,
+        repeats: int = 1,
     ) -> None:
         if teacher_logits is not None and len(teacher_logits) != len(tokens):
             raise ValueError(
@@ -42,16 +46,17 @@ class Batches:
             )
         self._tokens, self._input_names = tokens, tuple(input_names)
         self.batch_size, self._seed, self._teacher_logits = batch_size, seed, teacher_logits
+        self._num_labelled, self._num_examples = num_labelled, repeats * len(tokens)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches in one pass over the rows."""
-        return -(-len(self._tokens) // self.batch_size)
+        """Batches in one epoch."""
+        return -(-self._num_examples // self.batch_size)
 
     def rows(self, epoch: int) -> list[np.ndarray]:
-        """The row numbers of each batch of an epoch; every row occurs once."""
+        """The row numbers of each batch of an epoch; every row occurs equally often."""
         generator = np.random.default_rng((self._seed, epoch))
-        order = generator.permutation(len(self._tokens))
+        order = generator.permutation(self._num_examples) % len(self._tokens)
         lengths = self._tokens.lengths
         batches = []
         for start in range(0, len(order), POOL_BATCHES * self.batch_size):
@@ -66,7 +71,8 @@ class Batches:
     def dataset(self, epoch: int, first_step: int = 0) -> tf.data.Dataset:
         """The batches of an epoch from a step on, as `(inputs, targets)`.
 
-        `targets` is the labels, or a mapping of `label` and `teacher_logits`.
+        `targets` is the labels, or a mapping of `label`, `teacher_logits` and, where rows without
+        a label occur, `is_labelled`.
         """
         dataset = tf.data.Dataset.from_generator(
             lambda: self._generate(epoch, first_step), output_signature=self._signature()
@@ -80,8 +86,11 @@ class Batches:
             labels = self._tokens.labels[rows]
             if self._teacher_logits is None:
                 yield inputs, labels
-            else:
-                yield inputs, {"label": labels, "teacher_logits": self._teacher_logits[rows]}
+                continue
+            targets = {"label": labels, "teacher_logits": self._teacher_logits[rows]}
+            if self._num_labelled is not None:
+                targets["is_labelled"] = rows < self._num_labelled
+            yield inputs, targets
 
     def _signature(self) -> Any:
         inputs = {name: tf.TensorSpec([None, None], tf.int32) for name in self._input_names}
@@ -90,7 +99,10 @@ class Batches:
         if self._teacher_logits is None:
             return inputs, label
         logits = tf.TensorSpec([None, self._teacher_logits.shape[1]], tf.float32)
-        return inputs, {"label": label, "teacher_logits": logits}
+        targets = {"label": label, "teacher_logits": logits}
+        if self._num_labelled is not None:
+            targets["is_labelled"] = tf.TensorSpec([None], tf.bool)
+        return inputs, targets
 
 
 def scoring_batches(

@@ -28,8 +28,9 @@ class Distiller(keras.Model):
     Args:
         student: `keras.Model` from inputs to logits `[batch, num_outputs]`.
         teacher: Optional `keras.Model` that takes the same inputs. It is asked in every step and
-            never trained. Without it, targets may be a mapping of `label` and `teacher_logits`
-            (float `[batch, num_outputs]`).
+            never trained. Without it, targets may be a mapping of `label`, `teacher_logits`
+            (float `[batch, num_outputs]`) and, optionally, `is_labelled` (boolean `[batch]`):
+            where it is False the label counts nothing and the teacher what it counts elsewhere.
         task: String. "single_label", "multi_label" or "regression".
         temperature: Float, at least 1. Softens both predictions.
         student_loss_weight: Float in [0, 1]. Weight of the label loss.
@@ -84,46 +85,50 @@ class Distiller(keras.Model):
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One step of the student; the teacher is only asked."""
-        inputs, labels, teacher_logits, sample_weight = self._unpack(data)
+        inputs, targets, sample_weight = self._unpack(data)
         with tf.GradientTape() as tape:
             logits = self.student(inputs, training=True)
-            parts = self._loss_parts(labels, teacher_logits, logits, sample_weight)
+            parts = self._loss_parts(targets, logits, sample_weight)
             scaled_loss = self.optimizer.scale_loss(parts["loss"])
         variables = self.student.trainable_variables
         gradients = [_summed(gradient) for gradient in tape.gradient(scaled_loss, variables)]
         parts["gradient_norm"] = tf.linalg.global_norm(gradients)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return self._results(parts, labels, logits, sample_weight)
+        return self._results(parts, targets["label"], logits, sample_weight)
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """The same losses and metrics without a step."""
-        inputs, labels, teacher_logits, sample_weight = self._unpack(data)
+        inputs, targets, sample_weight = self._unpack(data)
         logits = self.student(inputs, training=False)
-        parts = self._loss_parts(labels, teacher_logits, logits, sample_weight)
-        return self._results(parts, labels, logits, sample_weight)
+        parts = self._loss_parts(targets, logits, sample_weight)
+        return self._results(parts, targets["label"], logits, sample_weight)
 
-    def _unpack(self, data: Any) -> tuple[Any, Any, Any, Any]:
-        """Inputs, labels, teacher logits (None without a teacher) and sample weights or None."""
+    def _unpack(self, data: Any) -> tuple[Any, dict[str, Any], Any]:
+        """Inputs, targets by name (the label at least) and sample weights or None."""
         inputs, targets, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         # For targets in a mapping, `fit` makes a mapping of the weights too.
         if isinstance(sample_weight, dict):
             sample_weight = sample_weight["label"]
         if isinstance(targets, dict):
-            return inputs, targets["label"], targets["teacher_logits"], sample_weight
+            return inputs, targets, sample_weight
         if self.teacher is None:
-            return inputs, targets, None, sample_weight
+            return inputs, {"label": targets}, sample_weight
         teacher_logits = ops.stop_gradient(self.teacher(inputs, training=False))
-        return inputs, targets, teacher_logits, sample_weight
+        return inputs, {"label": targets, "teacher_logits": teacher_logits}, sample_weight
 
     def _loss_parts(
-        self, labels: Any, teacher_logits: Any, logits: Any, sample_weight: Any
+        self, targets: dict[str, Any], logits: Any, sample_weight: Any
     ) -> dict[str, Any]:
         """Mean loss of the batch and its two parts, each a scalar."""
-        student_loss = _mean(label_loss(self.task, labels, logits), sample_weight)
+        losses = label_loss(self.task, targets["label"], logits)
+        if "is_labelled" in targets:
+            # Not a product: what no label bounds may be infinite.
+            losses = ops.where(targets["is_labelled"], losses, 0.0)
+        student_loss = _mean(losses, sample_weight)
         added = sum(self.student.losses)
-        if teacher_logits is None:
+        if "teacher_logits" not in targets:
             return {"loss": student_loss + added, "student_loss": student_loss}
-        divergence = teacher_loss(self.task, teacher_logits, logits, self.temperature)
+        divergence = teacher_loss(self.task, targets["teacher_logits"], logits, self.temperature)
         distillation_loss = _mean(divergence, sample_weight)
         weight = self.student_loss_weight
         # At weight 1 the teacher is watched, not followed: 0 * inf would poison the gradient.

@@ -18,7 +18,7 @@ from tfkd.distillation.training import Plan, Validation, train
 from tfkd.evaluation import metrics
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
-from tfkd.workflows.preparation import Material
+from tfkd.workflows.preparation import TRANSFER, Material
 
 ROWS_PER_REPORT = 256
 
@@ -28,7 +28,8 @@ class Objective:
     """What an arm is trained on.
 
     Attributes:
-        teacher_logits: float32 `[num_train_rows, num_outputs]`, or None for labels alone.
+        teacher_logits: float32 `[num_rows, num_outputs]`, of the rows of the material's transfer
+            split, or None for labels alone.
         temperature: Softens teacher and student.
         student_loss_weight: Weight of the label loss; 1 makes a control.
     """
@@ -68,12 +69,9 @@ def train_arm(
         classifier.model, task=classifier.task, temperature=objective.temperature,
         student_loss_weight=objective.student_loss_weight,
     )  # fmt: skip
-    batches = Batches(
-        material.tokens("train", classifier.tokenizer), classifier.input_names, plan.batch_size,
-        plan.seed, objective.teacher_logits,
-    )  # fmt: skip
     position = train(
-        distiller, batches, plan, validation(classifier, material), work,
+        distiller, _batches(classifier, objective, plan, material), plan,
+        validation(classifier, material), work,
         lambda step: RunLog(run.logs / name, step), (material.progress, name),
     )  # fmt: skip
     artifacts.write_json(
@@ -87,6 +85,22 @@ def train_arm(
         work.parent.rmdir()
     # As saved: what was traced while training still computes in the training's precision.
     return TextClassifier.load(folder)
+
+
+def _batches(
+    classifier: TextClassifier, objective: Objective, plan: Plan, material: Material
+) -> Batches:
+    """The rows that teachers answer; for labels alone, those with labels as many times."""
+    num_labelled = material.summaries["train"].num_rows
+    num_rows = material.summaries[material.transfer].num_rows
+    answers, split, repeats = objective.teacher_logits, material.transfer, 1
+    if objective.student_loss_weight == 1:
+        split, repeats = "train", num_rows // num_labelled
+        answers = None if answers is None else answers[:num_labelled]
+    return Batches(
+        material.tokens(split, classifier.tokenizer), classifier.input_names, plan.batch_size,
+        plan.seed, answers, num_labelled if split == TRANSFER else None, repeats,
+    )  # fmt: skip
 
 
 def training_record(run: artifacts.RunFolder, name: str) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """`tfkd distill`: from text to a student, its control, its LiteRT files and the table."""
 
 import dataclasses
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -53,12 +55,18 @@ def distill(config: DistillConfig, progress: Progress | None = None) -> DistillR
     sources = choose(config)
     config = config.replace(**{role: source.name for role, source in sources.items()})
     run = RunFolder(config.output_dir or RUNS / f"{slug(config.dataset)}-{sources['student'].slug}")
-    material = prepare(config, run.path.parent, progress)
+    material = prepare(config, run.path.parent, progress).with_copies(
+        config.augmented_copies, config.split_seed
+    )
     run.start("distill", config.to_dict(), config.overwrite)
     teacher = prepare_teacher(config, sources["teacher"], material, run)
     smaller = smaller_vocabulary(config, sources["student"], teacher.classifier, material, run)
-    arms = _train_arms(config, sources["student"], teacher, material, run, smaller)
-    exported = write_files(config, arms["student"], teacher.train_logits, material, run)
+    answers = teacher.answers(material.transfer, material)
+    untrained = partial(
+        new_student, config, sources["student"], teacher.classifier, material, smaller
+    )
+    arms = _train_arms(config, untrained, answers, material, run)
+    exported = write_files(config, arms["student"], answers, material, run)
     costs = _costs(material, run, teacher)
     return finish(config, material, run, teacher, arms, exported, costs)
 
@@ -110,26 +118,26 @@ def new_student(
 
 
 def _train_arms(
-    config: DistillConfig, source: Source, teacher: Teacher, material: Material, run: RunFolder,
-    smaller: Trim | None,
+    config: DistillConfig, untrained: Callable[[], TextClassifier], teacher_logits: np.ndarray,
+    material: Material, run: RunFolder,
 ) -> dict[str, TextClassifier]:  # fmt: skip
     """Student and control: same initial weights, batches, steps and schedule."""
-    rate = config.learning_rate or catalog.default_learning_rate(source.name)
+    rate = config.learning_rate or catalog.default_learning_rate(str(config.student))
     budget = plan(config, rate)
     weights = {"student": config.student_loss_weight, "control": 1.0}
     if not config.control:
         del weights["control"]
     return {
         name: train_arm(
-            name, new_student(config, source, teacher.classifier, material, smaller),
-            Objective(teacher.train_logits, config.temperature, weight), budget, material, run,
+            name, untrained(), Objective(teacher_logits, config.temperature, weight), budget,
+            material, run,
         )
         for name, weight in weights.items()
     }  # fmt: skip
 
 
 def write_files(
-    config: DistillConfig, student: TextClassifier, train_logits: np.ndarray, material: Material,
+    config: DistillConfig, student: TextClassifier, teacher_logits: np.ndarray, material: Material,
     run: RunFolder,
 ) -> ExportResult:  # fmt: skip
     """The student's LiteRT files, or their reports when an earlier session wrote them.
@@ -137,11 +145,13 @@ def write_files(
     Args:
         config: `DistillConfig`: recipes, and how those that train do it.
         student: `TextClassifier`, trained.
-        train_logits: float32 `[num_train_rows, num_outputs]`. For recipes that train.
+        teacher_logits: float32 `[num_rows, num_outputs]`, the training rows first. For recipes that
+            train; they see the texts with labels alone.
         material: `Material`.
         run: `RunFolder` with the student.
     """
     texts = first_texts(material.dataset.splits["validation"], PARITY_TEXTS)
+    train_logits = teacher_logits[: material.summaries["train"].num_rows]
     aware = AwareTraining(run, student, material, config, lambda: train_logits)
     trained = [name for name in config.recipes if recipes.find(name).trained]
     missing = [

@@ -8,6 +8,7 @@ from typing import Any
 from tfkd.artifacts import RunFolder, fingerprint
 from tfkd.config import DataConfig
 from tfkd.data import sources, tokens
+from tfkd.data.augmentation import Augmented
 from tfkd.data.checks import SplitSummary, check
 from tfkd.data.examples import Dataset
 from tfkd.data.tokens import Tokens
@@ -17,6 +18,8 @@ from tfkd.progress import Progress
 
 RUNS = Path("saved_models")
 CACHE = "cache"
+# Train and, behind its rows, what has no label.
+TRANSFER = "transfer"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +37,29 @@ class Material:
     summaries: dict[str, SplitSummary]
     cache: Path
     progress: Progress
+
+    @property
+    def transfer(self) -> str:
+        """The split that teachers answer: train, or that with its altered copies behind it."""
+        return TRANSFER if TRANSFER in self.summaries else "train"
+
+    def with_copies(self, copies: int, seed: int) -> "Material":
+        """The same with altered copies of the training texts for teachers to answer.
+
+        Args:
+            copies: Integer. Copies of each text; 0 for none.
+            seed: Integer. Decides how they are altered.
+        """
+        if not copies:
+            return self
+        self.progress.say(f"alter each training text {copies} times")
+        splits = {
+            **self.dataset.splits,
+            TRANSFER: Augmented(self.dataset.splits["train"], copies, seed),
+        }
+        dataset = dataclasses.replace(self.dataset, splits=splits)
+        summaries = {**self.summaries, **check(dataset, [TRANSFER])}
+        return dataclasses.replace(self, dataset=dataset, summaries=summaries)
 
     def tokens(self, split: str, tokenizer: Tokenizer) -> Tokens:
         """The split's tokens, from the cache when they were made before."""

@@ -71,6 +71,7 @@ def make_arm(
     config, run = arm.config, RunFolder(arm.path)
     if run.is_finished:
         return
+    material = material.with_copies(config.augmented_copies, config.split_seed)
     _forget_names()
     source = resolve(config.student or default_model(config.dataset, "student"))
     config = config.replace(student=source.name)
@@ -79,9 +80,8 @@ def make_arm(
     smaller = smaller_vocabulary(config, source, start, material, run)
     untrained = new_student(config, source, start, material, smaller)
     asked = [teachers[name] for name in arm.teachers or (arm.start,)]
-    logits = mixture(
-        material.dataset.task, [item.train_logits for item in asked], config.temperature
-    )
+    taught = [item.answers(material.transfer, material) for item in asked]
+    logits = mixture(material.dataset.task, taught, config.temperature)
     rate = config.learning_rate or catalog.default_learning_rate(source.name)
     objective = Objective(logits, config.temperature, config.student_loss_weight)
     student = train_arm(ARM, untrained, objective, plan(config, rate), material, run)

@@ -26,14 +26,16 @@ class Teacher:
     Attributes:
         classifier: `TextClassifier`.
         folder: Its model folder.
-        train_logits: float32 `[num_train_rows, num_outputs]`.
         test_logits: float32 `[num_test_rows, num_outputs]`.
     """
 
     classifier: TextClassifier
     folder: Path
-    train_logits: np.ndarray
     test_logits: np.ndarray
+
+    def answers(self, split: str, material: Material) -> np.ndarray:
+        """Its logits of a split, from the cache or asked now: float32 `[num_rows, num_outputs]`."""
+        return _logits(self.classifier, self.folder, split, material)
 
 
 def prepare_teacher(
@@ -49,8 +51,7 @@ def prepare_teacher(
     """
     folder = _folder(config, source, material, run)
     classifier = check_classes(TextClassifier.load(folder), material.dataset, source.name)
-    logits = {split: _logits(classifier, folder, split, material) for split in ("train", "test")}
-    return Teacher(classifier, folder, logits["train"], logits["test"])
+    return Teacher(classifier, folder, _logits(classifier, folder, "test", material))
 
 
 def train_logits(run: RunFolder, material: Material) -> np.ndarray | None:

@@ -1,0 +1,94 @@
+"""More text for the teacher to answer: altered copies of the training texts, without labels.
+
+A student learns from the teacher's answer, so a text need not be true to a label, or good English,
+as long as it is near what will be asked. Each copy is altered by words alone: no model, no list of
+synonyms, any language that writes words apart.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from tfkd.data.examples import Example
+
+POOL_ROWS = 20_000
+DROPPED, REPLACED, CUT = 0.1, 0.2, 0.25
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmented:
+    """The rows of a split, then altered copies of all of them, then the next copies.
+
+    Copies take turns: in the first, third ... each word is dropped with probability 0.1 or replaced
+    by a word of the pool with probability 0.2, and a quarter of the texts are cut to a part of at
+    least half their words; in the second, fourth ... the start of a text is joined to the end of
+    another one. Of a pair, one text is altered. The pool is the first 20,000 rows, so frequent
+    words replace often. A copy has the label of its row, which need not be true of it.
+
+    Args:
+        rows: Re-iterable of `Example`.
+        copies: Integer. Altered copies of each row.
+        seed: Integer. The same seed gives the same copies.
+
+    Example:
+
+    >>> rows = [Example(("a fine day at the sea",), 0), Example(("rain and no end of it",), 1)]
+    >>> [example.texts[0] for example in Augmented(rows, copies=2, seed=0)][2:]
+    ['a fine day at the sea', 'and no end of it', 'a fine day at end of it', 'rain and at the sea']
+
+    Reference: [Tang et al., 2019](https://arxiv.org/abs/1903.12136), who drop and replace words
+    and sample n-grams.
+    """
+
+    rows: Iterable[Example]
+    copies: int
+    seed: int = 0
+
+    def __iter__(self) -> Iterator[Example]:
+        pool: list[Example] = []
+        for example in self.rows:
+            if len(pool) < POOL_ROWS:
+                pool.append(example)
+            yield example
+        for copy in range(self.copies):
+            random = np.random.default_rng((self.seed, copy))
+            for example in self.rows:
+                side = int(random.integers(len(example.texts)))
+                words = example.texts[side].split()
+                other = pool[int(random.integers(len(pool)))].texts[side].split()
+                altered = _joined(words, other, random) if copy % 2 else _altered(
+                    words, pool, random
+                )  # fmt: skip
+                texts = list(example.texts)
+                texts[side] = " ".join(altered) or texts[side]
+                yield Example(tuple(texts), example.label)
+
+
+def _altered(words: list[str], pool: Sequence[Example], random: np.random.Generator) -> list[str]:
+    """Some words dropped, some replaced, sometimes a part of it all."""
+    kept = []
+    for word, chance in zip(words, random.random(len(words)), strict=True):
+        if chance >= DROPPED + REPLACED:
+            kept.append(word)
+        elif chance >= DROPPED:
+            kept.append(_word(pool, random) or word)
+    if random.random() < CUT and len(kept) > 1:
+        length = int(random.integers((len(kept) + 1) // 2, len(kept) + 1))
+        start = int(random.integers(len(kept) - length + 1))
+        kept = kept[start : start + length]
+    return kept
+
+
+def _word(pool: Sequence[Example], random: np.random.Generator) -> str | None:
+    """A word of a text of the pool."""
+    texts = pool[int(random.integers(len(pool)))].texts
+    words = texts[int(random.integers(len(texts)))].split()
+    return words[int(random.integers(len(words)))] if words else None
+
+
+def _joined(words: list[str], other: list[str], random: np.random.Generator) -> list[str]:
+    """The start of one text and the end of another, at least a word of each that has one."""
+    start = int(random.integers(1, len(words) + 1)) if words else 0
+    end = int(random.integers(len(other))) if other else 0
+    return words[:start] + other[end:]
