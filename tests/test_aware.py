@@ -113,6 +113,7 @@ def test_what_was_trained_is_recorded(run, result):
     assert settings["learning_rate"] == pytest.approx(1e-3)  # A tenth of the student's.
     assert (settings["epochs"], settings["batch_size"], settings["precision"]) == (1, 32, "float32")
     assert (settings["temperature"], settings["student_loss_weight"]) == (2.0, 0.3)
+    assert settings["distillation_loss"] == "kl"
     assert settings["freeze_after"] == 8  # Of 10 steps.
     assert [entry["epoch"] for entry in record["history"]] == [1]
     assert {"student_loss", "distillation_loss", "validation_accuracy"} <= set(record["history"][0])
@@ -206,6 +207,35 @@ def test_a_run_without_a_teacher_learns_from_labels(run, material, tmp_path):
     assert record["settings"]["student_loss_weight"] == 1.0
     assert record["history"][0]["loss"] == record["history"][0]["student_loss"]
     assert "distillation_loss" not in record["history"][0]
+
+
+def test_a_run_older_than_a_setting_is_kept(run, result, material, tmp_path):
+    other = RunFolder(tmp_path / "run")
+    shutil.copytree(run.path, other.path)
+    for path in (other.config, other.path / "qat" / "qat_int8.json"):
+        content = artifacts.read_json(path)
+        del content.get("settings", content)["distillation_loss"]
+        artifacts.write_json(path, content)
+    assert done(other, material).is_kept("qat_int8")
+    content["settings"]["distillation_loss"] = "mse"
+    artifacts.write_json(path, content)
+    assert not done(other, material).is_kept("qat_int8")
+
+
+def test_squared_error_of_a_run_is_kept_up_and_knows_no_temperature(
+    run, config, material, tmp_path
+):
+    """With the divergence, every loss would follow the temperature."""
+    losses = []
+    for name, temperature in (("kl", 5.0), ("mse", 1.0), ("mse", 5.0)):
+        other = copied(run, tmp_path / f"{name}{temperature}")
+        settings = config.replace(distillation_loss=name, temperature=temperature).to_dict()
+        artifacts.write_json(other.config, {"verb": "distill", **settings})
+        training(other, material).train("qat_int8")
+        record = artifacts.read_json(other.path / "qat" / "qat_int8.json")
+        assert record["settings"]["distillation_loss"] == name
+        losses.append(record["history"][0]["distillation_loss"])
+    assert losses[0] != losses[1] == losses[2]
 
 
 def test_a_teacher_that_is_gone_is_missed(run, material, tmp_path):

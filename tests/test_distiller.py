@@ -98,6 +98,55 @@ def test_one_step_is_the_closed_form(weight):
         assert found["loss"] == found["distillation_loss"]
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.3])
+def test_one_step_of_squared_error_is_the_closed_form(weight):
+    inputs, labels, teacher = data()
+    student = linear(0)
+    kernel = weights(student)[0]
+    distiller = compiled(
+        student, temperature=3.0, student_loss_weight=weight, distillation_loss="mse"
+    )
+    found = distiller.train_on_batch(inputs, targets(labels, teacher), return_dict=True)
+    logits = inputs @ kernel
+    error = np.mean((logits - teacher) ** 2)
+    parts, of_labels = closed_form(kernel, inputs, labels, teacher, 3.0, 1.0)
+    expected = [weight * parts[1] + (1 - weight) * error, parts[1], error]
+    assert [float(found[name]) for name in PARTS] == pytest.approx(expected, rel=1e-5)
+    of_teacher = inputs.T @ (logits - teacher) * 2 / teacher.size
+    gradient = weight * of_labels + (1 - weight) * of_teacher
+    np.testing.assert_allclose(weights(student)[0], kernel - 0.1 * gradient, atol=1e-6)
+
+
+def test_squared_error_ends_at_the_least_squares():
+    """Constants that softmax does not see are learned too."""
+    inputs, labels, teacher = data(40)
+    teacher += 5 * inputs[:, :1]
+    distiller = Distiller(linear(0), student_loss_weight=0.0, distillation_loss="mse")
+    distiller.compile(optimizer=keras.optimizers.SGD(1.0, momentum=0.5))
+    y = targets(labels, teacher)
+    repeated = np.tile(inputs, (60, 1)), {k: np.concatenate([v] * 60) for k, v in y.items()}
+    distiller.fit(*repeated, batch_size=40, shuffle=False, verbose=0)
+    expected, residuals, *_ = np.linalg.lstsq(inputs, teacher, rcond=None)
+    np.testing.assert_allclose(weights(distiller.student)[0], expected, atol=1e-4)
+    loss = distiller.evaluate(inputs, y, verbose=0, return_dict=True)["loss"]
+    assert loss == pytest.approx(residuals.sum() / teacher.size, rel=1e-5)
+
+
+@pytest.mark.parametrize("task", ["multi_label", "regression"])
+def test_squared_error_of_other_tasks(task):
+    inputs, _, teacher = data()
+    labels = (teacher > 0).astype(np.float32) if task == "multi_label" else teacher[:, 0]
+    teacher = teacher if task == "multi_label" else teacher[:, :1] + 1
+    found = {}
+    for loss in ("kl", "mse"):
+        distiller = compiled(linear(0, teacher.shape[1]), task=task, distillation_loss=loss)
+        y = targets(labels, teacher)
+        found[loss] = distiller.evaluate(inputs, y, verbose=0, return_dict=True)
+    error = np.mean((inputs @ weights(distiller.student)[0] - teacher) ** 2)
+    assert found["mse"]["distillation_loss"] == pytest.approx(error, rel=1e-5)
+    assert (found["kl"] == found["mse"]) == (task == "regression")
+
+
 def test_gradient_norm_sums_the_slices_of_a_token_that_occurs_twice():
     """The norm of the slices as they come would be sqrt(3 * 0.25), and clipping would use it."""
     student = keras.Sequential(
@@ -292,7 +341,7 @@ def test_save_and_load(tmp_path, has_teacher):
     y = labels if has_teacher else targets(labels, data(24)[2])
     distiller = Distiller(
         text_model(3, dropout=0.2), text_model(7) if has_teacher else None, temperature=3.5,
-        student_loss_weight=0.25, name="small",
+        student_loss_weight=0.25, distillation_loss="mse", name="small",
     )  # fmt: skip
     distiller.compile(optimizer=keras.optimizers.AdamW(0.01), metrics=["accuracy"])
     distiller.fit(inputs, y, epochs=2, verbose=0)
@@ -301,6 +350,7 @@ def test_save_and_load(tmp_path, has_teacher):
     assert type(again) is Distiller
     assert (again.temperature, again.student_loss_weight) == (3.5, 0.25)
     assert (again.task, again.name) == ("single_label", "small")
+    assert again.distillation_loss == "mse"
     assert (again.teacher is not None) == has_teacher
     np.testing.assert_array_equal(
         again.predict(inputs, verbose=0), distiller.predict(inputs, verbose=0)
@@ -338,6 +388,12 @@ def test_weight_outside_zero_to_one(weight):
     )
     with pytest.raises(ValueError, match=message):
         Distiller(linear(0), student_loss_weight=weight)
+
+
+def test_unknown_distillation_loss():
+    message = "^Expected `distillation_loss` to be kl or mse. Received: distillation_loss='cosine'$"
+    with pytest.raises(ValueError, match=message):
+        Distiller(linear(0), distillation_loss="cosine")
 
 
 def test_unknown_task():

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import expit, log_softmax, softmax
 
+from tfkd.config import DistillConfig
 from tfkd.distillation.losses import (
+    DISTILLATION_LOSSES,
     binary_distillation_loss,
     distillation_loss,
     label_loss,
@@ -159,6 +161,38 @@ def test_squared_error_of_several_outputs_is_their_mean():
 def test_teacher_loss_of_a_task(task, function):
     found = teacher_loss(task, TEACHER, STUDENT, 3.0)
     np.testing.assert_array_equal(found, function(TEACHER, STUDENT, 3.0))
+
+
+@pytest.mark.parametrize("task", ["single_label", "multi_label", "regression"])
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_squared_error_of_logits_in_every_task(task, temperature):
+    found = teacher_loss(task, TEACHER, STUDENT, temperature, "mse")
+    # Differences of 1.5, -0.5, 0.3 and -1.2.
+    np.testing.assert_allclose(found, [(2.25 + 0.25 + 0.09 + 1.44) / 4], rtol=1e-6)
+    moved = teacher_loss(task, TEACHER + 2, STUDENT, temperature, "mse")
+    np.testing.assert_allclose(moved, [found[0] + 2 * 2 * (1.5 - 0.5 + 0.3 - 1.2) / 4 + 4], 1e-6)
+
+
+def test_gradient_of_the_squared_error():
+    student = tf.Variable(STUDENT)
+    with tf.GradientTape() as tape:
+        loss = teacher_loss("single_label", TEACHER, student, 2.0, "mse")
+    np.testing.assert_allclose(tape.gradient(loss, student), (STUDENT - TEACHER) / 2, rtol=1e-6)
+
+
+def test_squared_error_is_twice_the_divergence_of_a_high_temperature():
+    """Of logits with mean 0; independent labels have a quarter, p * (1 - p) at one half."""
+    teacher, student = (x.astype(np.float64) - x.mean() for x in (TEACHER, STUDENT))
+    error = teacher_loss("single_label", teacher, student, 1.0, "mse").numpy()
+    soft = teacher_loss("single_label", teacher, student, 1e4).numpy()
+    np.testing.assert_allclose(error, 2 * soft, rtol=1e-3)
+    soft = teacher_loss("multi_label", teacher, student, 1e4).numpy()
+    np.testing.assert_allclose(error, 8 * soft, rtol=1e-3)
+
+
+def test_setting_offers_the_losses_there_are():
+    metadata = DistillConfig.__dataclass_fields__["distillation_loss"].metadata
+    assert metadata["choices"] == DISTILLATION_LOSSES
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])

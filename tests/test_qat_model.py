@@ -194,6 +194,18 @@ def test_fit_and_predict_are_those_of_keras(whole):
     assert "distillation_loss" not in aware.fit(arrays, labels, verbose=0).history
 
 
+def test_squared_error_of_rounded_logits():
+    aware = quantization_aware(cnn(), distillation_loss="mse", temperature=3.0)
+    aware.compile(optimizer=keras.optimizers.SGD(0.0))
+    arrays = aware.encode(["the river rises", "a boat under the bridge again", "rain"], 8)
+    teacher_logits = np.float32([[1, 2], [0, -1], [3, 0]])
+    targets = {"label": np.array([0, 1, 0]), "teacher_logits": teacher_logits}
+    aware.fit(arrays, targets, verbose=0)
+    found = aware.evaluate(arrays, targets, verbose=0, return_dict=True)["distillation_loss"]
+    error = np.mean((aware.predict_encoded(arrays) - teacher_logits) ** 2)
+    assert found == pytest.approx(error, rel=1e-5)
+
+
 def test_schemes_of_the_recipes():
     scheme = scheme_of("qat_int8", integer_softmax=True)
     assert (scheme.table_bits, scheme.integer_softmax, scheme.freeze_after) == (8, True, None)

@@ -9,8 +9,11 @@ from tfkd import artifacts
 from tfkd.config import ReportConfig, StudyConfig
 from tfkd.errors import ArtifactError
 from tfkd.progress import Progress
+from tfkd.workflows.preparation import prepare
 from tfkd.workflows.report import report
 from tfkd.workflows.study import study
+from tfkd.workflows.study_arms import make_arm, make_teacher
+from tfkd.workflows.study_form import read_plan
 
 FORM = """
 seeds = [0, 1]
@@ -34,6 +37,29 @@ dataset = "demo"
 arm = "cnn_small-cnn"
 value = 0.5
 source = "nobody, a number to test with"
+"""
+
+
+SQUARED = """
+seeds = [0]
+[settings]
+max_train_rows = 100
+sequence_length = 16
+epochs = 1
+distillation_loss = "mse"
+[teachers.cnn]
+model = "cnn_small"
+epochs = 1
+[students.cold]
+student = "cnn_small"
+temperature = 1.0
+[students.hot]
+student = "cnn_small"
+temperature = 5.0
+[students.divergence]
+student = "cnn_small"
+distillation_loss = "kl"
+[datasets.demo]
 """
 
 
@@ -201,3 +227,18 @@ def test_arms_added_later_make_only_their_own_runs(whole, tmp_path):
     one = row(result, "cnn_small-cnn")
     assert both["values"] == pytest.approx(one["values"], abs=0.005)
     assert both["agreement"] == pytest.approx(one["agreement"], abs=0.005)
+
+
+def test_squared_error_of_logits_knows_no_temperature(tmp_path):
+    """With the divergence, every loss would follow the temperature."""
+    plan = read_plan(config(tmp_path, SQUARED))
+    material = prepare(plan.arms[0].config, plan.path, Progress(quiet=True))
+    plans = {item.name: item for item in plan.teachers}
+    teachers = {name: make_teacher(item, material) for name, item in plans.items()}
+    losses = {}
+    for arm in plan.arms:
+        if arm.teachers:
+            make_arm(arm, plans, teachers, material)
+            record = artifacts.read_json(arm.path / "training" / "student.json")
+            losses[arm.student] = record["history"][0]["distillation_loss"]
+    assert losses["divergence"] != losses["cold"] == losses["hot"]

@@ -161,6 +161,12 @@ class DistillConfig(AwareConfig, TrainingConfig):
     augmented_copies: int = setting(
         0, "Altered copies of each training text, which the teacher answers; no labels.", 0, 100
     )
+    distillation_loss: str = setting(
+        "kl",
+        "What the student learns of the teacher: its softened distribution (kl), or its logits by "
+        "their squared error (mse), for which the temperature is without effect.",
+        choices=("kl", "mse"),
+    )
     control: bool = setting(True, "Also train the equal student without the teacher.")
     recipes: tuple[str, ...] = setting(
         DEFAULT_RECIPES, "LiteRT files to write; those of qat_* train first.", choices=RECIPE_NAMES

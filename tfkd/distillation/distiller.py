@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from tfkd.distillation.losses import label_loss, teacher_loss
+from tfkd.distillation.losses import DISTILLATION_LOSSES, label_loss, teacher_loss
 from tfkd.models.classifier import set_precision
 
 
@@ -22,8 +22,9 @@ class Distiller(keras.Model):
     The loss of an example is `student_loss_weight * label_loss + (1 - student_loss_weight) *
     temperature**2 * KL(teacher || student)`; a batch's loss is the mean, each example multiplied by
     its sample weight. For multi-label tasks the divergence is the labels' Bernoulli one, for
-    regression both parts are squared errors. What the student's layers add (regularizers) comes on
-    top.
+    regression both parts are squared errors. With `distillation_loss="mse"` the mean squared error
+    of the logits stands in place of `temperature**2 * KL`. What the student's layers add
+    (regularizers) comes on top.
 
     Args:
         student: `keras.Model` from inputs to logits `[batch, num_outputs]`.
@@ -32,11 +33,12 @@ class Distiller(keras.Model):
             (float `[batch, num_outputs]`) and, optionally, `is_labelled` (boolean `[batch]`):
             where it is False the label counts nothing and the teacher what it counts elsewhere.
         task: String. "single_label", "multi_label" or "regression".
-        temperature: Float, at least 1. Softens both predictions.
+        temperature: Float, at least 1. Softens both predictions; without effect for "mse".
         student_loss_weight: Float in [0, 1]. Weight of the label loss.
+        distillation_loss: String. "kl" or "mse".
 
     Raises:
-        ValueError: For a temperature below 1 or a weight outside [0, 1].
+        ValueError: For a temperature below 1, a weight outside [0, 1] or an unknown loss.
 
     Example:
 
@@ -47,7 +49,8 @@ class Distiller(keras.Model):
     logits = distiller.predict(inputs)
     ```
 
-    Reference: [Hinton et al., 2015](https://arxiv.org/abs/1503.02531)
+    Reference: [Hinton et al., 2015](https://arxiv.org/abs/1503.02531); for "mse" [Ba and Caruana,
+    2014](https://arxiv.org/abs/1312.6184) and [Tang et al., 2019](https://arxiv.org/abs/1903.12136)
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Distiller(keras.Model):
         task: str = "single_label",
         temperature: float = 2.0,
         student_loss_weight: float = 0.5,
+        distillation_loss: str = "kl",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -69,8 +73,14 @@ class Distiller(keras.Model):
                 "Expected `student_loss_weight` in [0, 1]. Received: "
                 f"student_loss_weight={student_loss_weight}"
             )
+        if distillation_loss not in DISTILLATION_LOSSES:
+            raise ValueError(
+                f"Expected `distillation_loss` to be {' or '.join(DISTILLATION_LOSSES)}. Received: "
+                f"distillation_loss={distillation_loss!r}"
+            )
         self.student, self.teacher, self.task = student, teacher, task
         self.temperature, self.student_loss_weight = temperature, student_loss_weight
+        self.distillation_loss = distillation_loss
         if teacher is not None:
             teacher.trainable = False
         self._trackers = {
@@ -128,8 +138,10 @@ class Distiller(keras.Model):
         added = sum(self.student.losses)
         if "teacher_logits" not in targets:
             return {"loss": student_loss + added, "student_loss": student_loss}
-        divergence = teacher_loss(self.task, targets["teacher_logits"], logits, self.temperature)
-        distillation_loss = _mean(divergence, sample_weight)
+        losses = teacher_loss(
+            self.task, targets["teacher_logits"], logits, self.temperature, self.distillation_loss
+        )
+        distillation_loss = _mean(losses, sample_weight)
         weight = self.student_loss_weight
         # At weight 1 the teacher is watched, not followed: 0 * inf would poison the gradient.
         loss = student_loss if weight == 1 else (
@@ -176,6 +188,7 @@ class Distiller(keras.Model):
             "task": self.task,
             "temperature": self.temperature,
             "student_loss_weight": self.student_loss_weight,
+            "distillation_loss": self.distillation_loss,
         }
 
     @classmethod

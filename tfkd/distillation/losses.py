@@ -8,6 +8,8 @@ from typing import Any
 
 from keras import ops
 
+DISTILLATION_LOSSES = ("kl", "mse")
+
 
 def distillation_loss(teacher_logits: Any, student_logits: Any, temperature: float) -> Any:
     """Divergence of the student's softened prediction from the teacher's.
@@ -101,18 +103,35 @@ def label_loss(task: str, labels: Any, logits: Any) -> Any:
     )
 
 
-def teacher_loss(task: str, teacher_logits: Any, student_logits: Any, temperature: float) -> Any:
+def teacher_loss(
+    task: str, teacher_logits: Any, student_logits: Any, temperature: float, loss: str = "kl"
+) -> Any:
     """The distillation loss of a task.
+
+    The squared error asks for the teacher's logits themselves, also for what they have in common,
+    which changes no probability. For logits of mean 0 it is twice the limit of the divergence as
+    the temperature grows (Hinton et al., equation 4).
 
     Args:
         task: String.
         teacher_logits: Float tensor, shape `[batch, num_outputs]`.
         student_logits: Float tensor, same shape.
-        temperature: Float, at least 1. Scores (regression) are not softened.
+        temperature: Float, at least 1. For "kl" alone; scores (regression) are not softened.
+        loss: String. "kl", the task's divergence, or "mse", the mean squared error of logits.
+            Scores have the squared error either way.
 
     Returns:
         Float tensor, shape `[batch]`.
+
+    Example:
+
+    >>> teacher_loss("single_label", teacher_logits, teacher_logits + 3, 2.0, "mse")  # nines
+
+    Reference: [Ba and Caruana, 2014](https://arxiv.org/abs/1312.6184), [Tang et al., 2019](
+    https://arxiv.org/abs/1903.12136)
     """
+    if loss == "mse":
+        return squared_error(teacher_logits, student_logits)
     if task == "single_label":
         return distillation_loss(teacher_logits, student_logits, temperature)
     if task == "multi_label":

@@ -32,11 +32,13 @@ class Objective:
             split, or None for labels alone.
         temperature: Softens teacher and student.
         student_loss_weight: Weight of the label loss; 1 makes a control.
+        distillation_loss: "kl" or "mse".
     """
 
     teacher_logits: np.ndarray | None = None
     temperature: float = 1.0
     student_loss_weight: float = 1.0
+    distillation_loss: str = "kl"
 
 
 def plan(config: TrainingConfig, learning_rate: float) -> Plan:
@@ -68,6 +70,7 @@ def train_arm(
     distiller = Distiller(
         classifier.model, task=classifier.task, temperature=objective.temperature,
         student_loss_weight=objective.student_loss_weight,
+        distillation_loss=objective.distillation_loss,
     )  # fmt: skip
     position = train(
         distiller, _batches(classifier, objective, plan, material), plan,

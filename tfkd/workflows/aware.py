@@ -26,14 +26,16 @@ if TYPE_CHECKING:
 
 # Of the student's own learning rate: little is left to learn.
 RATE_SHARE = 0.1
+# For runs of `tfkd finetune`, which have no teacher, and runs older than a setting.
+_LOSS = {"temperature": 1.0, "student_loss_weight": 1.0, "distillation_loss": "kl"}
 
 
 @dataclasses.dataclass(frozen=True)
 class AwareTraining:
     """Trains the student of a run once more, for each recipe that asks for it.
 
-    Batch size, schedule, weight decay, temperature, weight of the label loss and seed are those
-    the student was trained by; the arithmetic is float32 whatever it was then. A student without a
+    Batch size, schedule, weight decay, losses and their weight, temperature and seed are those the
+    student was trained by; the arithmetic is float32 whatever it was then. A student without a
     teacher, one of `tfkd finetune`, learns from the labels alone.
 
     Attributes:
@@ -97,8 +99,8 @@ class AwareTraining:
 
         settings = self._settings(recipe)
         aware = quantization_aware(
-            self.student, recipe, None, settings["temperature"], settings["student_loss_weight"],
-            settings["integer_softmax"], settings["freeze_after"],
+            self.student, recipe, None, settings["integer_softmax"], settings["freeze_after"],
+            **{name: settings[name] for name in _LOSS},
         )  # fmt: skip
         if self._is_trained(recipe):
             with np.load(self._variables_path(recipe), allow_pickle=False) as arrays:
@@ -146,14 +148,13 @@ class AwareTraining:
             return False
         record = artifacts.read_json(record_path)
         return bool(
-            record["settings"] == self._settings(recipe)
+            {**_LOSS, **record["settings"]} == self._settings(recipe)
             and record["variables_sha256"] == artifacts.file_sha256(path)
         )
 
     def _settings(self, recipe: str) -> dict[str, Any]:
         """All that decides what comes out, as JSON values."""
         run, plan = self.run.read_config(), self._plan
-        has_teacher = "student_loss_weight" in run
         rows = self.material.summaries["train"]
         steps = plan.epochs * -(-rows.num_rows // plan.batch_size)
         moving_steps = round((1 - self.config.qat_frozen_fraction) * steps)
@@ -162,8 +163,7 @@ class AwareTraining:
         return {
             "recipe": recipe,
             **values,
-            "temperature": run["temperature"] if has_teacher else 1.0,
-            "student_loss_weight": run["student_loss_weight"] if has_teacher else 1.0,
+            **{name: run.get(name, value) for name, value in _LOSS.items()},
             "integer_softmax": self.config.integer_softmax,
             # The first batch sets the ranges, so it always counts.
             "freeze_after": max(1, moving_steps),

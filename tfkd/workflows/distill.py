@@ -129,8 +129,9 @@ def _train_arms(
         del weights["control"]
     return {
         name: train_arm(
-            name, untrained(), Objective(teacher_logits, config.temperature, weight), budget,
-            material, run,
+            name, untrained(),
+            Objective(teacher_logits, config.temperature, weight, config.distillation_loss),
+            budget, material, run,
         )
         for name, weight in weights.items()
     }  # fmt: skip

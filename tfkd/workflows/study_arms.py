@@ -83,7 +83,9 @@ def make_arm(
     taught = [item.answers(material.transfer, material) for item in asked]
     logits = mixture(material.dataset.task, taught, config.temperature)
     rate = config.learning_rate or catalog.default_learning_rate(source.name)
-    objective = Objective(logits, config.temperature, config.student_loss_weight)
+    objective = Objective(
+        logits, config.temperature, config.student_loss_weight, config.distillation_loss
+    )
     student = train_arm(ARM, untrained, objective, plan(config, rate), material, run)
     exported = write_files(config, student, logits, material, run)
     tokens = material.tokens("test", student.tokenizer)

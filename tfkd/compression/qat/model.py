@@ -38,6 +38,7 @@ class QuantizationAware(Distiller):
         teacher: Optional `keras.Model`, as for `Distiller`.
         temperature: Float, at least 1.
         student_loss_weight: Float in [0, 1]. Weight of the label loss.
+        distillation_loss: String. "kl" or "mse".
 
     Attributes:
         twin: `TextClassifier` that answers with all the rounding in place.
@@ -51,9 +52,12 @@ class QuantizationAware(Distiller):
         teacher: keras.Model | None = None,
         temperature: float = 2.0,
         student_loss_weight: float = 0.3,
+        distillation_loss: str = "kl",
     ) -> None:
         student = mirror.build(classifier, scheme)
-        super().__init__(student, teacher, classifier.task, temperature, student_loss_weight)
+        super().__init__(
+            student, teacher, classifier.task, temperature, student_loss_weight, distillation_loss
+        )
         self.classifier, self.recipe, self.scheme = classifier, recipe, scheme
         self.twin = dataclasses.replace(classifier, model=student, _folder=None, _functions={})
 
@@ -160,10 +164,9 @@ def quantization_aware(
     classifier: TextClassifier,
     recipe: str = "qat_int8",
     teacher: keras.Model | None = None,
-    temperature: float = 2.0,
-    student_loss_weight: float = 0.3,
     integer_softmax: bool = False,
     freeze_after: int | None = None,
+    **losses: Any,
 ) -> QuantizationAware:
     """A student made ready for training with the rounding of its LiteRT file.
 
@@ -175,10 +178,10 @@ def quantization_aware(
         recipe: String. "qat_int8" or "qat_int4_tables".
         teacher: Optional `keras.Model` that takes the same inputs. Without it, targets may be a
             mapping of `label` and `teacher_logits`, or labels alone.
-        temperature: Float, at least 1. Softens both predictions.
-        student_loss_weight: Float in [0, 1]. Weight of the label loss beside the teacher's.
         integer_softmax: Boolean. Attention scores are integers too, for chips without floats.
         freeze_after: Integer or None. Training batches after which the ranges stay.
+        **losses: `temperature`, `student_loss_weight` and `distillation_loss`, as for
+            `QuantizationAware`.
 
     Returns:
         `QuantizationAware`: a `keras.Model` with `fit`, `predict` and `export`.
@@ -200,4 +203,4 @@ def quantization_aware(
     Reference: [Jacob et al., 2018](https://arxiv.org/abs/1712.05877)
     """
     scheme = scheme_of(recipe, integer_softmax, freeze_after)
-    return QuantizationAware(classifier, recipe, scheme, teacher, temperature, student_loss_weight)
+    return QuantizationAware(classifier, recipe, scheme, teacher, **losses)
