@@ -65,6 +65,14 @@ def test_a_small_cnn_has_the_sizes_of_its_entry(tokenizer):
     ]
 
 
+def test_a_small_bilstm_has_the_sizes_of_its_entry(tokenizer):
+    model = load_classifier(resolve("bilstm_small"), dataset(), Shape(12), tokenizer).model
+    direction = [(16, 32), (8, 32), (32,)]
+    assert [w.shape for w in model.weights] == [
+        (len(VOCABULARY), 16), *direction, *direction, (16, 3), (3,),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("name", ["cnn", "bert_tiny"])
 def test_seed_decides_the_weights(name, tokenizer):
     """Student and control start equal by it."""

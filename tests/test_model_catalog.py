@@ -14,9 +14,10 @@ SIZES = {
 
 
 def test_words():
-    assert list(CATALOG) == [*SIZES, "bilstm", "cnn", "cnn_small"]
+    assert list(CATALOG) == [*SIZES, "bilstm", "bilstm_small", "cnn", "cnn_small"]
     assert [entry.name for entry in CATALOG.values()] == list(CATALOG)
-    assert [entry.kind for entry in CATALOG.values()] == ["bert"] * 5 + ["bilstm", "cnn", "cnn"]
+    kinds = ["bert"] * 5 + ["bilstm"] * 2 + ["cnn"] * 2
+    assert [entry.kind for entry in CATALOG.values()] == kinds
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -28,11 +29,18 @@ def test_bert_sizes(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "width", "filters"), [("bilstm", 128, 0), ("cnn", 128, 512), ("cnn_small", 64, 256)]
+    ("name", "width", "filters", "units"),
+    [
+        ("bilstm", 128, 0, 128),
+        ("bilstm_small", 16, 0, 8),
+        ("cnn", 128, 512, 0),
+        ("cnn_small", 64, 256, 0),
+    ],
 )
-def test_models_without_attention(name, width, filters):
+def test_models_without_attention(name, width, filters, units):
     entry = CATALOG[name]
-    assert (entry.hidden_dim, entry.num_heads, entry.filters) == (width, 0, filters)
+    assert (entry.hidden_dim, entry.num_heads) == (width, 0)
+    assert (entry.filters, entry.units) == (filters, units)
 
 
 def test_learning_rates_fall_with_the_size():

@@ -1,15 +1,21 @@
 """The BiLSTM's twin: one loop over both directions that equals Keras' masked LSTMs."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfkd.compression import flatbuffer, operators
+from tfkd.compression.conversion import write_files
 from tfkd.compression.litert import LiteRTModel
 from tfkd.compression.qat import bilstm, export, mirror
+from tfkd.compression.qat.model import quantization_aware
 from tfkd.compression.qat.scheme import Scheme
+from tfkd.errors import ModelError
 from tfkd.models.bilstm import build_bilstm
+from tfkd.models.catalog import CATALOG
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.cnn import build_cnn
 from tfkd.models.tokenizers import Tokenizer
@@ -211,3 +217,25 @@ def test_file_walks_one_loop_with_integer_products(classifier, tmp_path):
     logits = LiteRTModel(file, classifier.tokenizer).predict_encoded(arrays, LENGTH)
     steps = np.ptp(answer(twin, classifier.encode(TEXTS)), axis=0).max() / 255
     np.testing.assert_allclose(logits, answer(twin, arrays), rtol=0, atol=3 * steps)
+
+
+def test_the_small_size_becomes_files_too(classifier, tmp_path):
+    entry = CATALOG["bilstm_small"]
+    keras.utils.set_random_seed(0)
+    model = build_bilstm(NUM_TOKENS, 3, width=entry.hidden_dim, units=entry.units)
+    random = np.random.default_rng(0)
+    for weight in model.trainable_weights:
+        weight.assign(weight + 0.3 * random.standard_normal(weight.shape).astype("float32"))
+    small = dataclasses.replace(classifier, model=model, _folder=None, _functions={})
+    small.save(tmp_path / "student")
+    arrays = small.encode(TEXTS, LENGTH)
+    expected = small.predict_encoded(arrays)
+    plain = write_files(tmp_path / "student", ("dynamic_int8",), (LENGTH,), tmp_path / "plain")
+    aware = quantization_aware(small)
+    aware.student(arrays, training=True)
+    trained = aware.export(tmp_path / "student", TEXTS, (LENGTH,)).path
+    for path in (plain["dynamic_int8"], trained):
+        found = LiteRTModel(path, small.tokenizer).predict_encoded(arrays, LENGTH)
+        assert np.abs(found - expected).max() < 0.05 * np.ptp(expected)
+    with pytest.raises(ModelError, match="^Expected a table with a multiple of 32 columns for 4"):
+        quantization_aware(small, "qat_int4_tables")

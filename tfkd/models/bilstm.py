@@ -1,7 +1,8 @@
 """A recurrent student: a bidirectional LSTM over a token table, max pooling over time.
 
-The student of Tang et al., 2019 (https://arxiv.org/abs/1903.12136), with WordPiece tokens so that
-it can start from its teacher's table.
+After Tang et al., 2019 (https://arxiv.org/abs/1903.12136): one layer, distilled from BERT. They put
+a hidden layer over the last states and read whole words; here the logits read the largest state of
+each unit, and tokens are the teacher's, so that the table can start from its.
 """
 
 import keras

@@ -22,6 +22,7 @@ class ModelEntry:
         hidden_dim: Width of a token vector.
         num_heads: Attention heads; 0 where there is no attention.
         filters: Detectors of a CNN; 0 for all others.
+        units: LSTM units in each direction; 0 for all others.
     """
 
     name: str
@@ -32,6 +33,7 @@ class ModelEntry:
     hidden_dim: int = 128
     num_heads: int = 0
     filters: int = 0
+    units: int = 0
 
 
 def _bert(name: str, layers: int, width: int, learning_rate: float) -> ModelEntry:
@@ -49,7 +51,14 @@ CATALOG: dict[str, ModelEntry] = {
         _bert("bert_small", 4, 512, 3e-4),
         _bert("bert_medium", 8, 512, 2e-4),
         _bert("bert_base", 12, 768, 1e-4),
-        ModelEntry("bilstm", "bilstm", "Bidirectional LSTM over a token table, max pooling", 2e-3),
+        ModelEntry(
+            "bilstm", "bilstm", "Bidirectional LSTM over a token table, max pooling", 2e-3,
+            units=128,
+        ),
+        ModelEntry(
+            "bilstm_small", "bilstm", "The same with 8 units each way over a table of width 16",
+            5e-3, hidden_dim=16, units=8,
+        ),
         ModelEntry(
             "cnn", "cnn", "1-D convolutions over a token table, max pooling", 1e-3, filters=512
         ),

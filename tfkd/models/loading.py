@@ -114,7 +114,7 @@ def _from_scratch(
 ) -> keras.Model:
     sizes = tokenizer.vocabulary_size, dataset.num_outputs
     if entry.kind == "bilstm":
-        return build_bilstm(*sizes, width=entry.hidden_dim)
+        return build_bilstm(*sizes, width=entry.hidden_dim, units=entry.units)
     if entry.kind == "cnn":
         return build_cnn(*sizes, width=entry.hidden_dim, filters=entry.filters)
     _check_length(entry.name, encoder.MAX_POSITIONS, shape)
