@@ -140,15 +140,17 @@ def _check_limits(field: dataclasses.Field, value: Any) -> None:
     choices = field.metadata.get("choices")
     if value is None:
         return
-    if isinstance(value, float) and value != value:
-        raise ConfigError(f"Expected `{field.name}` to be a number. Received: {field.name}=nan.")
-    if (minimum is not None and value < minimum) or (maximum is not None and value > maximum):
-        low = "-inf" if minimum is None else minimum
-        high = "inf" if maximum is None else maximum
-        raise ConfigError(
-            f"Expected `{field.name}` in [{low}, {high}]. Received: {field.name}={value}."
-        )
     for item in value if isinstance(value, tuple) else (value,):
+        if isinstance(item, float) and item != item:
+            raise ConfigError(
+                f"Expected `{field.name}` to be a number. Received: {field.name}=nan."
+            )
+        if (minimum is not None and item < minimum) or (maximum is not None and item > maximum):
+            low = "-inf" if minimum is None else minimum
+            high = "inf" if maximum is None else maximum
+            raise ConfigError(
+                f"Expected `{field.name}` in [{low}, {high}]. Received: {field.name}={item}."
+            )
         if choices and item not in choices:
             raise ConfigError(
                 f"Expected `{field.name}` to be one of {', '.join(choices)}. "

@@ -1,39 +1,114 @@
-"""Several teachers as one: logits whose softened probabilities are the mean of the teachers'."""
+"""Several teachers as one: logits that a student learns from as if one teacher had said them.
+
+The rule is a `tfkd.distillation.mixing.Mixing`. Averages are taken at the temperature the student
+is trained at and in float64; nothing here knows where logits come from.
+"""
 
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import log_expit, log_softmax, logsumexp
+from scipy.special import entr, expit, log_expit, log_softmax, logsumexp, softmax
 
 from tfkd.data.examples import MULTI_LABEL, REGRESSION
+from tfkd.distillation.mixing import CONFIDENCE, ENTROPY, LEARNED, LOGITS, Mixing
 
 
-def mixture(task: str, logits: Sequence[np.ndarray], temperature: float) -> np.ndarray:
-    """Mixes teachers with equal weights.
+def mixture(
+    task: str, logits: Sequence[np.ndarray], temperature: float, mixing: Mixing | None = None
+) -> np.ndarray:
+    """One array of logits from those of several teachers.
 
-    At the temperature the student is trained at, learning from the mixture has the gradient of the
-    mean of the teachers' own divergences. The scores of a regression are averaged.
+    With the mean of probabilities, learning from the mixture at `temperature` has the gradient of
+    the weighted mean of the teachers' own divergences. The mean of logits is that of the softened
+    logits, scaled back. The scores of a regression are averaged as they are.
+
+    Weights of a row by `confidence` are proportional to the teachers' largest softened
+    probability, and by `entropy` they are the softmax of the negative entropies in nats; of
+    several labels each is the mean over the labels' Bernoulli distributions. To weigh teachers by
+    the entropy of what they predict follows Cheng et al.; the softmax is ours, since weights in
+    proportion to what is left of the entropy have no value where all teachers are undecided.
 
     Args:
         task: String. One of `tfkd.data.examples.TASKS`.
         logits: Float arrays of one shape, `[num_rows, num_outputs]`, one a teacher.
-        temperature: Float. Softens each teacher.
+        temperature: Float. The student's.
+        mixing: `Mixing`. Default: equal weights, mean of probabilities. Weights that are to be
+            learned must have been, by `tfkd.distillation.learned_weights`.
 
     Returns:
-        float32 `[num_rows, num_outputs]`; a single teacher's logits as they are.
+        float32 `[num_rows, num_outputs]`. Where all weight is on one teacher that is softened as
+        the student is, its logits as they are.
+
+    Raises:
+        ConfigError: The rule needs probabilities and the task is a regression.
+        ValueError: Weights or temperatures are not one a teacher, or are still to be learned.
 
     Example:
+
     >>> mixture("single_label", [np.log([[0.8, 0.2]]), np.log([[0.4, 0.6]])], temperature=1.0)
     array([[-0.5108256, -0.9162907]], dtype=float32)
+
+    Reference: [Cheng et al., 2024](https://doi.org/10.3390/math12111672)
     """
-    if len(logits) == 1:
-        return logits[0]
-    stacked = np.stack(logits).astype(np.float64)
+    mixing = mixing or Mixing()
+    mixing.check_task(task)
     if task == REGRESSION:
-        return stacked.mean(axis=0).astype(np.float32)
-    softened = stacked / temperature
+        temperature = 1.0
+    temperatures = mixing.temperatures or (temperature,) * len(logits)
+    _check_ready(mixing, temperatures, len(logits))
+    asked = [k for k in range(len(logits)) if not mixing.weights or mixing.weights[k]]
+    if len(asked) == 1 and temperatures[asked[0]] == temperature:
+        return logits[asked[0]]
+    softened = np.stack(logits).astype(np.float64) / np.reshape(temperatures, (-1, 1, 1))
+    mixed = weighted_average(task, softened, _weights(task, softened, mixing), mixing.average)
+    return (temperature * mixed).astype(np.float32)
+
+
+def weighted_average(
+    task: str, softened: np.ndarray, weights: np.ndarray, average: str | None
+) -> np.ndarray:
+    """The teachers' mean, of what `average` says.
+
+    Args:
+        task: String. One of `tfkd.data.examples.TASKS`.
+        softened: float64 `[num_teachers, num_rows, num_outputs]`. Logits over temperature.
+        weights: float64 `[num_teachers, num_rows or 1, 1]`. None is negative; 0 is allowed.
+        average: "probabilities", the default, or "logits". Scores are averaged as they are.
+
+    Returns:
+        float64 `[num_rows, num_outputs]`: softened logits of the mixture.
+    """
+    if task == REGRESSION or average == LOGITS:
+        return (weights * softened).sum(axis=0)
     if task == MULTI_LABEL:
-        yes, no = (logsumexp(log_expit(sign * softened), axis=0) for sign in (1, -1))
-        return (temperature * (yes - no)).astype(np.float32)
-    mean = logsumexp(log_softmax(softened, axis=-1), axis=0) - np.log(len(logits))
-    return (temperature * mean).astype(np.float32)
+        yes, no = (logsumexp(log_expit(sign * softened), axis=0, b=weights) for sign in (1, -1))
+        return yes - no
+    return logsumexp(log_softmax(softened, axis=-1), axis=0, b=weights)
+
+
+def _check_ready(mixing: Mixing, temperatures: Sequence[float], num_teachers: int) -> None:
+    if mixing.weighting == LEARNED:
+        raise ValueError("Expected weights that were learned. Received a rule that asks for them.")
+    for name, values in (("weights", mixing.weights), ("temperatures", temperatures)):
+        if values and len(values) != num_teachers:
+            raise ValueError(
+                f"Expected `{name}` of {num_teachers} teachers. Received: {name}={list(values)}."
+            )
+
+
+def _weights(task: str, softened: np.ndarray, mixing: Mixing) -> np.ndarray:
+    """Weights that sum to 1 over the teachers: `[num_teachers, num_rows or 1, 1]`."""
+    if mixing.weighting == CONFIDENCE:
+        if task == MULTI_LABEL:
+            sure = expit(np.abs(softened)).mean(axis=-1, keepdims=True)
+        else:
+            sure = softmax(softened, axis=-1).max(axis=-1, keepdims=True)
+        return sure / sure.sum(axis=0)
+    if mixing.weighting == ENTROPY:
+        if task == MULTI_LABEL:
+            nats = (entr(expit(softened)) + entr(expit(-softened))).mean(axis=-1, keepdims=True)
+        else:
+            nats = entr(softmax(softened, axis=-1)).sum(axis=-1, keepdims=True)
+        return softmax(-nats, axis=0)
+    weights = np.array(mixing.weights or (1.0,) * len(softened))
+    return (weights / weights.sum())[:, None, None]

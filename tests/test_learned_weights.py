@@ -1,0 +1,97 @@
+"""Learned weights of teachers: closed forms, another algorithm, and properties."""
+
+import numpy as np
+import pytest
+from scipy.special import log_expit, log_softmax, softmax
+
+from tfkd.distillation.learned_weights import learned
+from tfkd.distillation.mixing import Mixing
+from tfkd.distillation.mixture import mixture
+from tfkd.errors import ConfigError
+
+RULE = Mixing(weighting="learned")
+ROWS = 400
+
+
+def teachers(task, seed=0, skills=(0.3, 0.6, 0.9)):
+    """Logits of teachers who know more and more, each erring in its own way, and the labels."""
+    rng = np.random.default_rng(seed)
+    if task == "single_label":
+        labels = rng.integers(0, 4, ROWS)
+        target = np.eye(4)[labels]
+    else:
+        target = rng.integers(0, 2, (ROWS, 3)).astype(float)
+        labels = target
+    noise = rng.normal(size=(len(skills), *target.shape))
+    signal = 2 * (target - target.mean(axis=-1, keepdims=True))
+    return [(signal * s + e).astype(np.float32) for s, e in zip(skills, noise, strict=True)], labels
+
+
+def negative_log_likelihood(task, labels, logits):
+    if task == "single_label":
+        return -log_softmax(logits, axis=-1)[np.arange(ROWS), labels].mean()
+    return -log_expit(np.where(labels == 1, logits, -logits)).mean()
+
+
+def test_weights_of_mixed_probabilities_are_those_of_expectation_maximization():
+    logits, labels = teachers("single_label")
+    right = np.stack([softmax(one.astype(float), -1)[np.arange(ROWS), labels] for one in logits])
+    weights = np.full(3, 1 / 3)
+    for _ in range(3000):
+        share = weights[:, None] * right
+        weights = (share / share.sum(axis=0)).mean(axis=1)
+    found = learned("single_label", logits, labels, RULE)
+    np.testing.assert_allclose(found.weights, weights, atol=2e-4)
+    assert found.weighting is None
+
+
+@pytest.mark.parametrize("average", ["probabilities", "logits"])
+@pytest.mark.parametrize("task", ["single_label", "multi_label"])
+def test_no_other_weights_are_better(task, average):
+    logits, labels = teachers(task)
+    found = learned(task, logits, labels, RULE.replace(average=average))
+    assert sum(found.weights) == pytest.approx(1, abs=2e-4)
+    best = negative_log_likelihood(task, labels, mixture(task, logits, 1.0, found))
+    for weights in np.random.default_rng(1).dirichlet(np.ones(3), 60):
+        other = Mixing(weights=tuple(weights), average=average)
+        value = negative_log_likelihood(task, labels, mixture(task, logits, 1.0, other))
+        assert value >= best - 1e-6
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1.0, 1e6])
+def test_weights_of_scores_are_those_of_least_squares(unit):
+    labels = np.array([0.0, 1.0, 2.0, 3.0]) * unit
+    # One teacher is 1 too high, the other 3 too low: 3/4 and 1/4 make no error at all.
+    logits = [(labels + error * unit)[:, None].astype(np.float32) for error in (1.0, -3.0)]
+    assert learned("regression", logits, labels, RULE).weights == (0.75, 0.25)
+
+
+def test_teacher_that_only_harms_gets_nothing():
+    logits, labels = teachers("single_label")
+    found = learned("single_label", [logits[2], -logits[2]], labels, RULE)
+    assert found.weights == (1.0, 0.0)
+    heard = mixture("single_label", [logits[2], -logits[2]], 2.0, found)
+    assert heard.tobytes() == logits[2].tobytes()
+
+
+def test_equal_teachers_share_equally():
+    logits, labels = teachers("single_label")
+    assert learned("single_label", [logits[0]] * 4, labels, RULE).weights == (0.25,) * 4
+
+
+def test_order_of_teachers_decides_nothing():
+    logits, labels = teachers("multi_label")
+    forth = learned("multi_label", logits, labels, RULE).weights
+    back = learned("multi_label", logits[::-1], labels, RULE).weights
+    np.testing.assert_allclose(forth, back[::-1], atol=1.01e-4)
+
+
+def test_teachers_sure_of_the_wrong_class_are_survived():
+    labels = np.zeros(ROWS, int)
+    sure = np.tile(np.array([[0.0, 4000.0]], np.float32), (ROWS, 1))
+    assert learned("single_label", [sure, sure / 4000], labels, RULE).weights == (0.0, 1.0)
+
+
+def test_scores_have_no_logits():
+    with pytest.raises(ConfigError, match="Received: average='logits'. Take it out."):
+        learned("regression", [], np.zeros(0), RULE.replace(average="logits"))
