@@ -8,6 +8,7 @@ import pytest
 
 from tfkd.cli import verbs
 from tfkd.config import StudyConfig
+from tfkd.distillation.mixing import Mixing
 from tfkd.errors import ArtifactError, ConfigError
 from tfkd.workflows.study_form import kept_plan, make_plan, read_plan
 from tfkd.workflows.study_steps import PlanResult, state
@@ -90,6 +91,79 @@ def test_arms_can_be_chosen_and_have_several_teachers():
     both = arm(found, "demo", "cnn-A+B")
     assert both.path == Path("out/demo-cnn-A+B-seed3")
     assert both.config.teacher == "demo-A+demo-B"
+
+
+ARMS = """
+[[arms]]
+student = "cnn"
+teachers = ["A", "B"]
+[[arms]]
+student = "cnn"
+teachers = ["B", "A"]
+weights = [3, 7]
+temperatures = [1, 4]
+name = "weighed"
+[[arms]]
+student = "cnn"
+teachers = ["A", "B"]
+weighting = "learned"
+average = "logits"
+name = "learned"
+"""
+
+
+def test_teachers_can_be_weighed_in_arms_of_their_own_name():
+    found = plan(FORM + ARMS).of("demo")
+    names = [item.name for item in found.arms[:4]]
+    assert names == ["cnn-control", "cnn-A+B", "cnn-weighed", "cnn-learned"]
+    assert [item.path.name for item in found.arms[2:4]] == [
+        "demo-cnn-weighed-seed3", "demo-cnn-learned-seed3",
+    ]  # fmt: skip
+    assert arm(found, "demo", "cnn-A+B").mixing == Mixing()
+    assert arm(found, "demo", "cnn-learned").mixing == Mixing(weighting="learned", average="logits")
+
+
+def test_order_of_an_arms_teachers_decides_nothing():
+    found = arm(plan(FORM + ARMS), "demo", "cnn-weighed")
+    assert found.teachers == ("A", "B")
+    assert found.mixing == Mixing(weights=(7, 3), temperatures=(4, 1))
+    assert found.config.teacher == "demo-A+demo-B"
+    turned = ARMS.replace('["A", "B"]', '["B", "A"]', 1)
+    assert plan(FORM + turned).arms == plan(FORM + ARMS).arms
+
+
+BOTH = '[[arms]]\nstudent = "cnn"\nteachers = ["A", "B"]\n'
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        (BOTH + "wieghts = [1, 2]", "in [[arms]] of study. Received: `wieghts`. Did you mean `we"),
+        (BOTH + "weights = [1]", "for each of 2 teachers of an arm. Received: weights=[1.0]."),
+        (BOTH + "temperatures = [1, 2, 3]", "of an arm. Received: temperatures=[1.0, 2.0, 3.0]."),
+        (BOTH + "weights = [0, 0]", "with a finite sum above 0. Received: weights=[0.0, 0.0]."),
+        (BOTH + "weighting = 'best'", "Expected `weighting` to be one of equal, learned, "),
+        (BOTH + "name = 'a/b'", "and not control. Received: name='a/b', teachers=['A', 'B']."),
+        (BOTH + "name = 'control'", "and not control. Received: name='control', "),
+        (BOTH + BOTH, "Received: `cnn-A+B` twice. Give an arm another `name`."),
+        (BOTH + BOTH.replace('["A", "B"]', '["B", "A"]'), "Received: `cnn-A+B` twice."),
+        (BOTH + "name = 'A'\n" + BOTH.replace('["A", "B"]', '["A"]'), "Received: `cnn-A` twice."),
+        (BOTH.replace('["A", "B"]', '["A", "A"]'), "`teachers` in an arm. Received: ['A', 'A']."),
+        (BOTH.replace('["A", "B"]', '["A", "C"]'), "to be one of A, B. Received: 'C'."),
+        (BOTH.replace('["A", "B"]', '["A"]') + "average = 'logits'", "in an arm with `average`."),
+        (BOTH.replace('["A", "B"]', "[]") + "name = 'x'", "Received: name='x', teachers=[]."),
+        ('[[arms]]\nteachers = ["A"]', "Expected `student` to be given. Received nothing."),
+    ],
+)
+def test_bad_arm_is_refused(form, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        plan(FORM + form)
+
+
+def test_arm_that_has_the_name_of_a_teacher_is_refused():
+    text = FORM.replace("[teachers.B]", '[teachers."cnn-A"]')
+    with pytest.raises(ConfigError, match="Expected a name of its own .* Received: `cnn-A` twice."):
+        plan(text)
 
 
 def test_ready_teacher_is_not_fine_tuned():

@@ -77,6 +77,8 @@ def _run(plan: StudyPlan, progress: Progress) -> None:
     if is_made and _is_timed(plan):
         return
     material = prepare(plan.arms[0].config, plan.path, progress)
+    for arm in plan.arms:
+        arm.mixing.check_task(material.dataset.task)
     if not is_made:
         teachers = {name: make_teacher(item, material) for name, item in plans.items()}
         for number, arm in enumerate(plan.arms, 1):

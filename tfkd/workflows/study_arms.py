@@ -10,6 +10,8 @@ from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.compression.litert import LiteRTModel
 from tfkd.config import DistillConfig
+from tfkd.distillation.learned_weights import learned
+from tfkd.distillation.mixing import LEARNED, Mixing
 from tfkd.distillation.mixture import mixture
 from tfkd.errors import ArtifactError
 from tfkd.models import catalog
@@ -18,6 +20,7 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.workflows.arms import Objective, file_logits, plan, train_arm, training_record
 from tfkd.workflows.choices import default_model
 from tfkd.workflows.distill import new_student, smaller_vocabulary, write_files
+from tfkd.workflows.mixtures import KeptMixture
 from tfkd.workflows.preparation import Material
 from tfkd.workflows.study_plan import ArmPlan, TeacherPlan
 from tfkd.workflows.study_scores import KERAS, Scores, is_scored
@@ -80,8 +83,9 @@ def make_arm(
     smaller = smaller_vocabulary(config, source, start, material, run)
     untrained = new_student(config, source, start, material, smaller)
     asked = [teachers[name] for name in arm.teachers or (arm.start,)]
+    mixing = used_mixing(arm.mixing, asked, material)
     taught = [item.answers(material.transfer, material) for item in asked]
-    logits = mixture(material.dataset.task, taught, config.temperature)
+    logits = mixture(material.dataset.task, taught, config.temperature, mixing)
     rate = config.learning_rate or catalog.default_learning_rate(source.name)
     objective = Objective(
         logits, config.temperature, config.student_loss_weight, config.distillation_loss
@@ -97,8 +101,8 @@ def make_arm(
         run.metrics,
         {
             "arm": arm.name,
-            # Recipes that train and are added later ask the one teacher again; a mixture has none.
-            "teacher_folder": str(asked[0].folder) if len(arm.teachers) == 1 else None,
+            # Recipes that train and are added later ask the teachers again.
+            **teachers_record(arm, asked, mixing),
             "metric": material.dataset.metric,
             "data": material.describe(),
             "training": training_record(run, ARM),
@@ -109,10 +113,36 @@ def make_arm(
     )
 
 
+def used_mixing(mixing: Mixing, teachers: Sequence[Teacher], material: Material) -> Mixing:
+    """The rule with its weights learned where it asks for it; each teacher then scores once more.
+
+    Args:
+        mixing: `Mixing`.
+        teachers: `Teacher` in the order of the weights.
+        material: `Material`. The weights suit its validation rows.
+    """
+    if mixing.weighting != LEARNED:
+        return mixing
+    logits = [item.answers("validation", material) for item in teachers]
+    labels = material.tokens("validation", teachers[0].classifier.tokenizer).labels
+    return learned(material.dataset.task, logits, np.asarray(labels), mixing)
+
+
+def teachers_record(arm: ArmPlan, teachers: Sequence[Teacher], mixing: Mixing) -> dict[str, object]:
+    """What metrics.json says of the teachers: nothing for a control, one folder, or a mixture."""
+    folders = [str(item.folder) for item in teachers]
+    if not arm.teachers or (len(folders) == 1 and mixing == Mixing()):
+        return {"teacher_folder": folders[0] if arm.teachers else None}
+    kept = KeptMixture(dict(zip(arm.teachers, folders, strict=True)), mixing)
+    return {"mixture": kept.to_dict()}
+
+
 def arm_settings(arm: ArmPlan, plans: Mapping[str, TeacherPlan]) -> dict[str, object]:
     """All that decides an arm's outcome, as its config.json holds it."""
     marks = {name: plans[name].mark for name in dict.fromkeys((arm.start, *arm.teachers))}
-    return {**arm.config.to_dict(), "started_from": arm.start, "teacher_marks": marks}
+    # A default is None, as a setting is that arms made before there was a choice do not have.
+    rule = {key: value or None for key, value in arm.mixing.to_dict().items()}
+    return {**arm.config.to_dict(), "started_from": arm.start, "teacher_marks": marks, **rule}
 
 
 def check_arm(arm: ArmPlan, plans: Mapping[str, TeacherPlan]) -> None:

@@ -7,14 +7,14 @@ recipes = ["dynamic_int8"]           files of each distilled student, beside Ker
 [students.NAME]                      of `tfkd distill`; `student` if it is not NAME
 [datasets.NAME]                      of `tfkd distill`; `dataset` if it is not NAME
 [datasets.NAME.teachers.NAME]        the same on this data set alone; so `students.NAME`
-[[arms]]                             `student`, `teachers`; default: each student x each teacher
+[[arms]]                             `student`, `teachers`, how they are weighed, `name`; default:
+                                     each student x each teacher
 [[published]]                        `dataset`, `arm`, `value`, `source`: figures of others
 
 The later table wins: settings, data set, student, student on the data set.
 """
 
 import dataclasses
-import itertools
 import re
 import tomllib
 from collections.abc import Mapping
@@ -25,6 +25,7 @@ from tfkd import artifacts
 from tfkd.config import DataConfig, DistillConfig, FinetuneConfig, StudyConfig
 from tfkd.errors import ConfigError
 from tfkd.settings import nearest
+from tfkd.workflows.study_arm_form import NAME, ArmForm, arm_forms
 from tfkd.workflows.study_plan import (
     PLAN,
     ArmPlan,
@@ -104,15 +105,17 @@ def make_plan(
         dataset: {key: form.teacher(dataset, key) for key in form.teachers}
         for dataset in form.datasets
     }
+    forms = arm_forms(content, name)
     arms = tuple(
-        form.arm(dataset, student, names, seed, teachers[dataset])
+        form.arm(dataset, arm, seed, teachers[dataset])
         for dataset in form.datasets
         for seed in terms.seeds
-        for student, names in form.pairs(name)
+        for arm in forms
     )
     published = tuple(Published.from_mapping(v, name) for v in content.get("published", ()))
     every = tuple(item for made in teachers.values() for item in made.values())
     plan = StudyPlan(name, path, content, terms, every, arms, published)
+    _check_names(plan)
     _check_published(plan)
     return plan
 
@@ -133,26 +136,6 @@ class _Form:
     @property
     def teachers(self) -> list[str]:
         return list(self.content["teachers"])
-
-    def pairs(self, name: str) -> list[tuple[str, tuple[str, ...]]]:
-        """Student and teachers of every arm, each student's control first."""
-        students = list(self.content["students"])
-        asked = self.content.get("arms") or [
-            {"student": student, "teachers": [teacher]}
-            for student, teacher in itertools.product(students, self.teachers)
-        ]
-        found: list[tuple[str, tuple[str, ...]]] = []
-        for arm in asked:
-            names = {"student": [arm.get("student")], "teachers": arm.get("teachers", [])}
-            for role, known in (("student", students), ("teachers", self.teachers)):
-                for item in names[role]:
-                    if item not in known:
-                        raise ConfigError(
-                            f"Expected `{role}` of an arm in {name} to be one of "
-                            f"{', '.join(known)}. Received: {item!r}."
-                        )
-            found += [(arm["student"], ()), (arm["student"], tuple(names["teachers"]))]
-        return list(dict.fromkeys(sorted(found, key=lambda pair: students.index(pair[0]))))
 
     def teacher(self, dataset: str, name: str) -> TeacherPlan:
         given = self._settings(dataset)
@@ -178,9 +161,9 @@ class _Form:
         return TeacherPlan(dataset, name, path, settings, None, {})
 
     def arm(
-        self, dataset: str, student: str, names: tuple[str, ...], seed: int,
-        teachers: Mapping[str, TeacherPlan],
-    ) -> ArmPlan:  # fmt: skip
+        self, dataset: str, form: ArmForm, seed: int, teachers: Mapping[str, TeacherPlan]
+    ) -> ArmPlan:
+        student, names = form.student, form.teachers
         given = {
             "student": student,
             **self._settings(dataset),
@@ -190,8 +173,7 @@ class _Form:
         start = next(iter(teachers))
         made = [teachers[name] for name in names or (start,)]
         control = {} if names else {"student_loss_weight": 1.0}
-        arm = ArmPlan(dataset, student, names, start, self.path, DistillConfig(dataset=dataset))
-        path = self.path / f"{dataset}-{arm.name}-seed{seed}"
+        path = self.path / f"{dataset}-{form.arm_name}-seed{seed}"
         fixed = {
             "teacher": "+".join(item.path.name for item in made),
             "control": False,
@@ -202,7 +184,7 @@ class _Form:
         config = DistillConfig.from_mapping(
             {**given, **made[0].shape, **control, **fixed, **self.session}, f"[students.{student}]"
         )
-        return dataclasses.replace(arm, path=path, config=config)
+        return ArmPlan(dataset, form.arm_name, student, names, form.mixing, start, path, config)
 
     def _settings(self, dataset: str) -> dict[str, Any]:
         own = {
@@ -222,7 +204,7 @@ def _check_tables(content: Mapping[str, Any], name: str) -> None:
     for kind in ("teachers", "students", "datasets"):
         tables += [(f"{kind}.{key}", table) for key, table in content[kind].items()]
         for key in content[kind]:
-            if not re.fullmatch(r"\w[\w.-]*", key):
+            if not re.fullmatch(NAME, key):
                 raise ConfigError(
                     f"Expected names of letters, digits, `_`, `.` and `-` in {name}. Received: "
                     f"[{kind}.{key!r}]. Give the data set or model inside the table."
@@ -248,6 +230,20 @@ def _check_special(content: Mapping[str, Any], name: str) -> None:
                         f"table [{kind}.{key}]. There is none. "
                         f"{nearest(key, list(content[kind]))}"
                     )
+
+
+def _check_names(plan: StudyPlan) -> None:
+    """Refuses two models of one name, which would share a folder and a row of the table."""
+    for dataset in plan.datasets:
+        part = plan.of(dataset)
+        names = [item.name for item in part.teachers]
+        names += [arm.name for arm in part.arms if arm.config.seed == plan.terms.seeds[0]]
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigError(
+                    f"Expected a name of its own for every model in {plan.name}. Received: "
+                    f"`{name}` twice. Give an arm another `name`."
+                )
 
 
 def _check_published(plan: StudyPlan) -> None:

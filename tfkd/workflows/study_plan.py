@@ -7,6 +7,7 @@ from typing import Any
 
 from tfkd import artifacts
 from tfkd.config import RECIPE_NAMES, DistillConfig, FinetuneConfig
+from tfkd.distillation.mixing import Mixing
 from tfkd.errors import ConfigError
 from tfkd.settings import Config, setting
 
@@ -77,8 +78,10 @@ class ArmPlan:
 
     Attributes:
         dataset: Name of the data set in the study.
+        name: Student and teachers in one word, or the name the file gives.
         student: Name of the student in the study.
-        teachers: Those it learns from; none for a control.
+        teachers: Those it learns from, in the order of the file; none for a control.
+        mixing: How several teachers are weighed.
         start: The teacher whose token table and tokenizer a student by size word starts from:
             the data set's first, so that all arms of a student start alike.
         path: Its run folder.
@@ -86,16 +89,13 @@ class ArmPlan:
     """
 
     dataset: str
+    name: str
     student: str
     teachers: tuple[str, ...]
+    mixing: Mixing
     start: str
     path: Path
     config: DistillConfig
-
-    @property
-    def name(self) -> str:
-        """Student and teachers in one word."""
-        return f"{self.student}-{'+'.join(self.teachers) or CONTROL}"
 
 
 @dataclasses.dataclass(frozen=True)

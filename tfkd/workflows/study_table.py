@@ -13,10 +13,12 @@ from rich.table import Table
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
+from tfkd.distillation.mixing import Mixing
 from tfkd.distillation.mixture import mixture
 from tfkd.errors import ArtifactError
 from tfkd.evaluation import metrics
 from tfkd.evaluation.seeds import SeedsComparison, compare_seeds
+from tfkd.workflows.mixtures import KeptMixture
 from tfkd.workflows.study_plan import CONTROL, ArmPlan, StudyPlan, TeacherPlan
 from tfkd.workflows.study_scores import KERAS, Scores, is_scored
 
@@ -158,8 +160,22 @@ def _arm_figures(
     """All metrics of an arm by file, one a seed."""
     arm = seeds[0]
     asked = [teachers[name].logits[KERAS] for name in arm.teachers or (arm.start,)]
-    reference = mixture(scores[0].dataset["task"], asked, arm.config.temperature)
+    mixing = _used_mixing(arm)
+    reference = mixture(scores[0].dataset["task"], asked, arm.config.temperature, mixing)
     return {kind: [_figures(one, kind, reference) for one in scores] for kind in scores[0].logits}
+
+
+def _used_mixing(arm: ArmPlan) -> Mixing:
+    """How the teachers were weighed; learned weights are in the run alone."""
+    kept = KeptMixture.read(RunFolder(arm.path))
+    return arm.mixing if kept is None else kept.mixing
+
+
+def _mixture(item: TeacherPlan | ArmPlan) -> str | None:
+    """How several teachers were weighed, in words."""
+    if isinstance(item, TeacherPlan) or len(item.teachers) < 2:
+        return None
+    return _used_mixing(item).describe(item.teachers, item.mixing.weighting)
 
 
 def _figures(scores: Scores, kind: str, reference: np.ndarray | None) -> dict[str, Any]:
@@ -197,6 +213,7 @@ def _rows(
                     "parameters": scored[name][0].parameters,
                     "size_bytes": scored[name][0].size_bytes[kind],
                     "latency": times.get(time_key(item, kind)),
+                    "mixture": _mixture(item),
                     "published": [
                         {"value": figure.value, "source": figure.source}
                         for figure in plan.published
@@ -279,8 +296,9 @@ def _cell(value: float | None, template: str) -> str:
 
 
 def _sources(found: Mapping[str, Any]) -> list[str]:
-    """Where the published figures come from."""
-    return [
+    """Where the published figures come from, and how teachers were weighed."""
+    mixed = {row["arm"]: row["mixture"] for row in found["rows"] if row["mixture"]}
+    return [f"Teachers of {name}: {words}." for name, words in mixed.items()] + [
         f"Published beside {row['arm']}: {figure['value']:.4f}, {figure['source']}."
         for row in found["rows"]
         for figure in row["published"]

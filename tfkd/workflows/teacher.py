@@ -8,6 +8,7 @@ import numpy as np
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config import DistillConfig, FinetuneConfig
+from tfkd.distillation.mixture import mixture
 from tfkd.distillation.teacher_logits import load_or_score
 from tfkd.errors import ArtifactError
 from tfkd.models.checkpoints import Kind, Source
@@ -16,6 +17,7 @@ from tfkd.models.loading import Shape, check_classes, load_classifier
 from tfkd.progress import Progress
 from tfkd.workflows.choices import slug
 from tfkd.workflows.finetune import finetune
+from tfkd.workflows.mixtures import KeptMixture
 from tfkd.workflows.preparation import Material
 
 
@@ -55,7 +57,7 @@ def prepare_teacher(
 
 
 def train_logits(run: RunFolder, material: Material) -> np.ndarray | None:
-    """What the teacher of a finished run says to the training rows, from the cache or asked again.
+    """What the teachers of a finished run say to the training rows, from the cache or asked again.
 
     Args:
         run: `RunFolder` of `tfkd distill` or `tfkd finetune`.
@@ -67,10 +69,17 @@ def train_logits(run: RunFolder, material: Material) -> np.ndarray | None:
     Raises:
         ArtifactError: The teacher's folder is gone.
     """
+    kept = KeptMixture.read(run)
+    if kept is not None:
+        heard = [_kept_logits(run, Path(folder), material) for folder in kept.folders.values()]
+        temperature = run.read_config()["temperature"]
+        return mixture(material.dataset.task, heard, temperature, kept.mixing)
     noted = artifacts.read_json(run.metrics).get("teacher_folder")
-    if noted is None:
-        return None
-    folder = Path(noted)
+    return None if noted is None else _kept_logits(run, Path(noted), material)
+
+
+def _kept_logits(run: RunFolder, folder: Path, material: Material) -> np.ndarray:
+    """A former teacher's logits of the training rows."""
     if not (folder / "classifier.json").is_file():
         raise ArtifactError(
             f"Expected the teacher of {run.path} in {folder}. It is not there. Start the command "
@@ -139,6 +148,17 @@ def finetune_config(config: DistillConfig, source: Source, run: RunFolder) -> Fi
 
 
 def _logits(classifier: TextClassifier, folder: Path, split: str, material: Material) -> np.ndarray:
+    """A teacher's logits of a split, from the cache or scored now.
+
+    Args:
+        classifier: `TextClassifier`.
+        folder: Path of its model folder.
+        split: String. "train", "validation" or "test".
+        material: `Material`.
+
+    Returns:
+        float32 `[num_rows, num_outputs]`.
+    """
     mark = artifacts.fingerprint(
         {
             "teacher": artifacts.read_json(folder / "classifier.json")["model_sha256"],
