@@ -259,6 +259,9 @@ class StudyConfig(Config):
         None, "The study's folder. Default: saved_models/<name of the TOML file>."
     )
     plan: bool = setting(False, "Only show what would be run and what is there already.")
+    datasets: tuple[str, ...] = setting(
+        (), "Make only this data set's part, so that several sessions share a study. Default: all."
+    )
     quiet: bool = setting(False, "No progress; only the result.")
 
 

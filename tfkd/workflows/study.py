@@ -15,8 +15,10 @@ from pathlib import Path
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config import StudyConfig
+from tfkd.errors import ConfigError
 from tfkd.evaluation.timing import time_models
 from tfkd.progress import Progress
+from tfkd.settings import nearest
 from tfkd.workflows.benchmark import ModelFile, first_texts
 from tfkd.workflows.preparation import Material, prepare
 from tfkd.workflows.study_arms import check_arm, make_arm, make_teacher
@@ -41,7 +43,7 @@ def study(config: StudyConfig, progress: Progress | None = None) -> StudyResult 
         progress: Where to show it. Default: standard error, unless `config.quiet`.
 
     Returns:
-        `StudyResult`, or `PlanResult` when `config.plan`.
+        `StudyResult`, or `PlanResult` when `config.plan` or while other data sets are missing.
 
     Raises:
         TfkdError: Anything the user can fix.
@@ -58,12 +60,41 @@ def study(config: StudyConfig, progress: Progress | None = None) -> StudyResult 
     if config.plan:
         return PlanResult(plan)
     plan.write()
-    for dataset in plan.datasets:
+    for dataset in _asked(config, plan):
         _run(plan.of(dataset), progress)
+    if not all(_is_done(plan.of(dataset)) for dataset in plan.datasets):
+        return PlanResult(plan)
     result = collect(plan)
     artifacts.write_json(plan.path / RESULTS, result.to_dict())
     artifacts.write_text(plan.path / PAGE, result.markdown())
     return result
+
+
+def _asked(config: StudyConfig, plan: StudyPlan) -> tuple[str, ...]:
+    """The data sets to make.
+
+    Raises:
+        ConfigError: The study has no such data set.
+    """
+    for name in config.datasets:
+        if name not in plan.datasets:
+            raise ConfigError(
+                f"Expected a data set of {config.study}. Received: {name!r}. "
+                f"{nearest(name, plan.datasets)}"
+            )
+    return config.datasets or plan.datasets
+
+
+def _is_made(plan: StudyPlan) -> bool:
+    """Whether all models of one data set are there."""
+    return all(is_scored(item.path) for item in plan.teachers) and all(
+        RunFolder(arm.path).is_finished for arm in plan.arms
+    )
+
+
+def _is_done(plan: StudyPlan) -> bool:
+    """Whether nothing of one data set is missing."""
+    return _is_made(plan) and _is_timed(plan)
 
 
 def _run(plan: StudyPlan, progress: Progress) -> None:
@@ -71,9 +102,7 @@ def _run(plan: StudyPlan, progress: Progress) -> None:
     plans = {teacher.name: teacher for teacher in plan.teachers}
     for arm in plan.arms:
         check_arm(arm, plans)
-    is_made = all(is_scored(item.path) for item in plan.teachers) and all(
-        RunFolder(arm.path).is_finished for arm in plan.arms
-    )
+    is_made = _is_made(plan)
     if is_made and _is_timed(plan):
         return
     material = prepare(plan.arms[0].config, plan.path, progress)
