@@ -50,10 +50,21 @@ def test_ag_news_keeps_title_and_description():
 @pytest.mark.parametrize(
     ("name", "metric"),
     [("cola", "mcc"), ("mrpc", "f1"), ("qqp", "f1"), ("stsb", "pearson"), ("sst2", "accuracy"),
-     ("goemotions", "macro_f1"), ("jigsaw_toxic", "macro_f1"), ("massive", "accuracy")],
+     ("mnli", "accuracy"), ("mnli_mismatched", "accuracy"), ("qnli", "accuracy"),
+     ("rte", "accuracy"), ("wnli", "accuracy"), ("goemotions", "macro_f1"),
+     ("jigsaw_toxic", "macro_f1"), ("massive", "accuracy")],
 )  # fmt: skip
 def test_headline_metrics_are_those_of_the_benchmarks(name, metric):
     assert find(name).metric == metric
+
+
+@pytest.mark.parametrize(
+    ("name", "positive"),
+    [("mrpc", "equivalent"), ("qqp", "duplicate"), ("cola", "acceptable")],
+)
+def test_f1_is_that_of_the_class_glue_scores(name, positive):
+    assert find(name).label_names[1] == positive
+    assert len(find(name).label_names) == 2
 
 
 def test_tasks_and_widths():

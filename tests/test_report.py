@@ -57,6 +57,24 @@ def cells(table):
     return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in table.splitlines()]
 
 
+@pytest.mark.parametrize(
+    ("metric", "titles"),
+    [
+        ("f1", ["F1", "Accuracy", "Macro F1"]),
+        ("pearson", ["Pearson", "Spearman"]),
+        ("spearman", ["Spearman", "Pearson"]),
+        ("mcc", ["MCC", "Macro F1"]),
+        ("macro_f1", ["Macro F1"]),
+    ],
+)
+def test_second_metric_of_a_benchmark_stands_beside_the_headline(metric, titles):
+    names = (
+        ("pearson", "spearman") if "Pearson" in titles else ("f1", "accuracy", "mcc", "macro_f1")
+    )
+    table = markdown_table([row("student", metrics=dict.fromkeys(names, 0.5))], metric)
+    assert cells(table)[0][3:] == titles
+
+
 class TestRow:
     def test_json_round_trip(self):
         for original in ROWS:

@@ -20,6 +20,8 @@ MISSING = "-"
 # Figures of `Latency`: one text a call, tokenized in the call or before it.
 WITH_TOKENS, WITHOUT_TOKENS = "p50_ms", "encoded_p50_ms"
 SECONDARY_METRICS = ("macro_f1", "ece", "nll", "agreement")
+# Benchmarks that name two figures, such as GLUE, show the second beside the headline.
+SECOND_METRICS = {"f1": "accuracy", "pearson": "spearman", "spearman": "pearson"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,10 +102,11 @@ class RunSummary:
 def markdown_table(rows: Sequence[Row], metric: str) -> str:
     """The rows as a Markdown table; a figure that is missing is "-".
 
-    Columns: arm, model, file, the headline metric, macro F1, ECE, NLL, agreement with the teacher,
-    parameters, size in MB (10^6 bytes), median milliseconds and speed-up over the teacher of the
-    same data set and seed. Data set and seed come first where the rows differ in them. A column for
-    which no row has a figure is left out, but for the headline metric.
+    Columns: arm, model, file, the headline metric, its second (see `SECOND_METRICS`), macro F1,
+    ECE, NLL, agreement with the teacher, parameters, size in MB (10^6 bytes), median milliseconds
+    and speed-up over the teacher of the same data set and seed. Data set and seed come first where
+    the rows differ in them. A column for which no row has a figure is left out, but for the
+    headline metric.
 
     Args:
         rows: Rows in the order to show.
@@ -246,7 +249,8 @@ def _columns(rows: Sequence[Row], metric: str) -> list[_Column]:
     ):
         if len(set(values)) > 1:
             columns.insert(0, _Column(title, values, False))
-    for name in (metric, *(name for name in SECONDARY_METRICS if name != metric)):
+    second = [SECOND_METRICS[metric]] if metric in SECOND_METRICS else []
+    for name in dict.fromkeys((metric, *second, *SECONDARY_METRICS)):
         cells = [_cell(row.metrics.get(name), "{:.4f}") for row in rows]
         if name == metric or set(cells) - {MISSING}:
             columns.append(_Column(METRICS[name].title, cells, True))
