@@ -32,7 +32,7 @@ from tfkd.quiet import quiet_libraries
 from tfkd.workflows.arms import file_logits
 from tfkd.workflows.preparation import CACHE, Material, finished, own_dataset
 from tfkd.workflows.quantize import REPORT
-from tfkd.workflows.study_table import EXACT
+from tfkd.workflows.study_questions import EXACT
 
 FLOAT = "Keras"
 TITLES = (

@@ -2,21 +2,35 @@
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_1samp
+from scipy.stats import ttest_1samp, ttest_rel
 
+from tfkd.evaluation.resampling import columns, figures
 from tfkd.evaluation.seeds import MOST_SEEDS, compare_seeds, seeds_needed
-from tfkd.evaluation.verdict import BEATS, INCONCLUSIVE, NO_BEATS, compare
+from tfkd.evaluation.verdict import BEATS, INCONCLUSIVE, NO_BEATS, compare, compare_answers
 
 
-def answers(accuracies, num_rows=1000):
+def right(accuracies, num_rows=1000):
     """Right-or-wrong rows of several seeds with these accuracies."""
     return np.array([np.arange(num_rows) < round(value * num_rows) for value in accuracies])
 
 
-def compared(metrics_a, metrics_b, num_rows=1000):
-    return compare_seeds(
-        metrics_a, metrics_b, answers(metrics_a, num_rows), answers(metrics_b, num_rows)
-    )
+def answers(accuracies, num_rows=1000):
+    """Answers with these accuracies where the first of two classes is always right."""
+    wrong = ~right(accuracies, num_rows)
+    return np.stack([columns("single_label", one.astype(int), 2) for one in wrong])
+
+
+def compared(accuracies_a, accuracies_b, num_rows=1000):
+    labels = columns("single_label", np.zeros(num_rows, int), 2)
+    a, b = answers(accuracies_a, num_rows), answers(accuracies_b, num_rows)
+    return compare_seeds("accuracy", labels, a, b)
+
+
+def scores(num_seeds, noise, seed):
+    """Labels of a regression, and scores of several seeds with so much noise."""
+    labels = np.random.default_rng(0).normal(size=400)
+    errors = np.random.default_rng(seed).normal(0, noise, (num_seeds, 400))
+    return labels[:, None], (labels + errors)[..., None]
 
 
 def test_steady_lead_on_many_rows_beats():
@@ -62,7 +76,7 @@ def test_equal_models_are_inconclusive():
 
 def test_one_seed_is_its_rows_test_and_says_so():
     found = compared([0.92], [0.90])
-    rows = compare(answers([0.92])[0], answers([0.90])[0])
+    rows = compare(right([0.92])[0], right([0.90])[0])
     assert (found.rows, found.verdict, found.p_value) == (rows, BEATS, None)
     assert (found.low, found.high) == (rows.low, rows.high)
     assert found.sentence("a", "b") == (
@@ -84,7 +98,48 @@ def test_seeds_needed_has_an_end():
     assert MOST_SEEDS == 1000
 
 
+def test_teacher_is_one_model_to_which_every_seed_is_compared():
+    found = compared([0.92, 0.93, 0.925], [0.95])
+    assert (found.verdict, found.test) == (NO_BEATS, "one-sample t-test over seeds")
+    assert found.differences == pytest.approx((-0.03, -0.02, -0.025))
+    assert (found.mean_a, found.mean_b) == pytest.approx((0.925, 0.95))
+    other = ttest_1samp([0.92, 0.93, 0.925], 0.95)
+    assert found.p_value == pytest.approx(other.pvalue)
+    assert len(found.within) == 3
+    assert found.within[0] == compare(right([0.92])[0], right([0.95])[0])
+    assert "one-sample t-test over seeds p=" in found.sentence("student", "its teacher")
+
+
+def test_teacher_counts_as_one_model_not_as_one_a_seed():
+    repeated = compared([0.92, 0.93, 0.925], [0.95, 0.95, 0.95])
+    alone = compared([0.92, 0.93, 0.925], [0.95])
+    assert repeated.test == "paired t-test over seeds"
+    assert (repeated.p_value, repeated.rows) == (alone.p_value, alone.rows)
+
+
+@pytest.mark.parametrize("metric", ["pearson", "spearman"])
+def test_correlations_are_compared_themselves(metric):
+    labels, near = scores(3, 0.5, seed=1)
+    _, far = scores(3, 0.8, seed=2)
+    found = compare_seeds(metric, labels, near, far)
+    values = [figures(metric, labels, side) for side in (near, far)]
+    assert found.differences == pytest.approx(tuple(values[0] - values[1]))
+    assert found.p_value == pytest.approx(ttest_rel(*values).pvalue)
+    assert found.rows.test == "paired bootstrap"
+    assert found.rows.difference == pytest.approx(found.difference, abs=1e-12)
+    assert found.within[2] == compare_answers(metric, labels, near, far)[1][2]
+    assert found.verdict == BEATS
+    assert f"in {metric.title()} over 3 seeds" in found.sentence("a", "b", metric)
+    assert "paired bootstrap over 400 rows p=0.001)." in found.sentence("a", "b", metric)
+
+
 def test_seeds_that_do_not_pair_are_refused():
-    message = r"Expected scores \[num_seeds, num_rows\] of 1 seeds. Received: shapes \(2, 1000\)"
+    labels = columns("single_label", np.zeros(1000, int), 2)
+    message = (
+        r"^Expected answers \[num_seeds, 1000, 2\] of the same seeds, or of one model for b\. "
+        r"Received: shapes \(3, 1000, 2\) and \(2, 1000, 2\)\.$"
+    )
     with pytest.raises(ValueError, match=message):
-        compare_seeds([0.9], [0.9], answers([0.9, 0.8]), answers([0.9, 0.8]))
+        compare_seeds("accuracy", labels, answers([0.9] * 3), answers([0.9] * 2))
+    with pytest.raises(ValueError, match=r"Received: shapes \(1, 1000, 2\) and \(1, 500, 2\)"):
+        compare_seeds("accuracy", labels, answers([0.9]), answers([0.9], 500))

@@ -141,8 +141,11 @@ def test_questions_are_answered_in_words(whole):
     sentences = result.sentences("demo")
     assert [line.split(":")[0] for line in sentences] == [
         "cnn_small-cnn against cnn_small-control",
+        "cnn_small-cnn against its teacher cnn",
         "cnn_small-cnn dynamic_int8 against cnn_small-cnn",
     ]
+    share = row(result, "cnn_small-cnn")["mean"] / row(result, "cnn")["mean"]
+    assert sentences[1].endswith(f" It reaches {share:.1%} of the teacher's figure.")
     for line in sentences:
         assert any(word in line for word in (": BEATS", ": NO BEATS", ": INCONCLUSIVE"))
 

@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 from scipy.stats import permutation_test
 
-from tfkd.evaluation.verdict import BEATS, INCONCLUSIVE, NO_BEATS, compare, compare_scores
+from tfkd.evaluation.resampling import columns
+from tfkd.evaluation.verdict import (
+    BEATS,
+    INCONCLUSIVE,
+    NO_BEATS,
+    compare,
+    compare_answers,
+    compare_scores,
+)
 
 
 def answers(only_a, only_b, both=0, neither=0):
@@ -120,6 +128,118 @@ class TestCompareScores:
         assert comparison.p_value == pytest.approx(1 / 10_000)
 
 
+def two_classes(true, chosen):
+    """Labels and the answers of models as columns."""
+    answers = np.stack([columns("single_label", np.asarray(one), 2) for one in chosen])
+    return columns("single_label", np.asarray(true), 2), answers
+
+
+def noisy(true, share, seed):
+    """Labels of which a share is turned round."""
+    turned = np.random.default_rng(seed).random(len(true)) < share
+    return np.where(turned, 1 - true, true)
+
+
+class TestCompareAnswers:
+    TRUE = np.random.default_rng(0).integers(0, 2, 800)
+
+    def models(self, share, seeds):
+        return two_classes(self.TRUE, [noisy(self.TRUE, share, seed) for seed in seeds])
+
+    @pytest.mark.parametrize("metric", ["mcc", "f1", "macro_f1"])
+    def test_verdict_and_mirror(self, metric):
+        labels, good = self.models(0.1, [1, 2])
+        _, bad = self.models(0.2, [3, 4])
+        forth = compare_answers(metric, labels, good, bad)[0]
+        back = compare_answers(metric, labels, bad, good)[0]
+        assert (forth.verdict, back.verdict) == (BEATS, NO_BEATS)
+        assert back.difference == -forth.difference
+        assert forth.low < forth.difference < forth.high
+        assert (forth.low > 0, forth.p_value) == (True, 0.001)
+        assert (forth.test, forth.num_rows) == ("paired bootstrap", 800)
+        assert (forth.only_a, forth.only_b) == (None, None)
+        assert json.loads(json.dumps(forth.to_dict())) == forth.to_dict()
+
+    @pytest.mark.parametrize("seed", range(6))
+    def test_interval_and_p_value_tell_the_same(self, seed):
+        labels, a = self.models(0.15, [seed])
+        _, b = self.models(0.18, [seed + 100])
+        found = compare_answers("mcc", labels, a, b, seed)[0]
+        assert (found.p_value < 0.05) == (found.low > 0 or found.high < 0)
+        assert (found.verdict != INCONCLUSIVE) == (found.p_value < 0.05)
+
+    def test_equal_models_differ_by_nothing(self):
+        labels, a = self.models(0.2, [1, 2])
+        found = compare_answers("mcc", labels, a, a[::-1])[0]
+        assert (found.difference, found.p_value, found.verdict) == (0.0, 1.0, INCONCLUSIVE)
+        assert (found.low, found.high) == pytest.approx((0, 0), abs=1e-12)
+
+    def test_models_of_a_side_are_averaged_on_the_same_rows(self):
+        """The mean of two seeds is surer than either; a pair that errs together surer than one."""
+        labels, good = self.models(0.15, [1, 2, 3, 4])
+        _, bad = self.models(0.15, [5, 6, 7, 8])
+        wide = compare_answers("mcc", labels, good[:1], bad[:1])[0]
+        narrow = compare_answers("mcc", labels, good, bad)[0]
+        assert narrow.high - narrow.low < 0.6 * (wide.high - wide.low)
+
+    def test_spread_is_that_of_the_difference_of_proportions(self):
+        """Micro F1 of one choice a row is accuracy: the interval is the normal one."""
+        labels, a = self.models(0.1, [1])
+        _, b = self.models(0.15, [2])
+        found = compare_answers("micro_f1", labels, a, b)[0]
+        right_a, right_b = ((side[0] == labels).all(-1) for side in (a, b))
+        differences = right_a.astype(float) - right_b
+        error = 1.96 * differences.std() / np.sqrt(800)
+        assert found.difference == pytest.approx(differences.mean())
+        assert (found.low, found.high) == pytest.approx(
+            (differences.mean() - error, differences.mean() + error), abs=0.003
+        )
+        exact = compare(right_a, right_b)
+        assert found.p_value == pytest.approx(exact.p_value, abs=0.02)
+
+    def test_accuracy_stays_with_the_tests_of_rows(self):
+        labels, a = self.models(0.1, [1, 2])
+        _, b = self.models(0.15, [3, 4])
+        right_a, right_b = ((side == labels).all(-1) for side in (a, b))
+        whole, within = compare_answers("accuracy", labels, a, b)
+        assert whole == compare_scores(right_a.mean(0), right_b.mean(0))
+        assert within == (compare(right_a[0], right_b[0]), compare(right_a[1], right_b[1]))
+        assert compare_answers("accuracy", labels, a[:1], b[:1]) == (within[0], within[:1])
+
+    def test_jaccard_is_a_mean_over_rows(self):
+        labels = np.random.default_rng(0).random((50, 3)) < 0.5
+        a, b = np.zeros((2, 1, 50, 3), bool)
+        a[0, :, 0] = labels[:, 0]
+        shared, empty = labels[:, 0] / labels.sum(1).clip(1), ~labels.any(1)
+        found, _ = compare_answers("jaccard", labels, a, b)
+        assert found == compare_scores(np.where(empty, 1.0, shared), empty.astype(float))
+
+    def test_one_model_is_paired_with_each(self):
+        labels, a = self.models(0.1, [1, 2, 3])
+        _, b = self.models(0.15, [4])
+        whole, within = compare_answers("mcc", labels, a, b)
+        repeated = compare_answers("mcc", labels, a, np.repeat(b, 3, axis=0))
+        assert (whole, within) == repeated
+        assert whole.difference == pytest.approx(np.mean([one.difference for one in within]))
+
+    def test_five_thousand_rows_of_28_labels_and_three_seeds_take_seconds(self):
+        random = np.random.default_rng(0)
+        labels = random.random((5000, 28)) < 0.05
+        a, b = (labels ^ (random.random((3, 5000, 28)) < 0.02) for _ in range(2))
+        start = time.process_time()
+        assert compare_answers("macro_f1", labels, a, b)[0].verdict == INCONCLUSIVE
+        assert time.process_time() - start < 10
+
+    def test_what_is_no_fraction_or_no_metric(self):
+        labels, a = self.models(0.1, [1])
+        with pytest.raises(
+            ValueError, match=r"^Expected `confidence` between 0 and 1\. Received: 9"
+        ):
+            compare_answers("mcc", labels, a, a, confidence=95)
+        with pytest.raises(ValueError, match=r"^Expected `metric` to be one of accuracy, jaccard"):
+            compare_answers("ece", labels, a, a)
+
+
 class TestSentence:
     def test_better(self):
         sentence = compare(*answers(20, 0, both=80)).sentence("distilled", "control")
@@ -151,10 +271,10 @@ class TestSentence:
             "(95% interval 0.00 to 0.00, McNemar p=1, 10 rows)"
         )
 
-    def test_other_scores_are_no_points(self):
+    def test_correlations_are_no_points(self):
         comparison = compare_scores(np.full(50, 0.75), np.full(50, 0.5))
-        assert comparison.sentence("distilled", "control", "Jaccard") == (
-            "distilled beats control by 0.2500 in Jaccard "
+        assert comparison.sentence("distilled", "control", "spearman") == (
+            "distilled beats control by 0.2500 in Spearman "
             "(95% interval 0.2500 to 0.2500, sign-flip test p=0.0001, 50 rows)"
         )
 

@@ -1,34 +1,34 @@
 """Whether one kind of training beats another, over several seeds on the same test rows.
 
 Two things are left to chance: the seed of a training and the rows of the test split. A difference
-counts only if neither explains it: the paired t-test over seeds and the paired test over rows, on
-each row's mean score of the seeds, must both reject. One that passes both keeps the level of each
-(Berger, 1982). A single seed is judged by its rows alone, and says so.
+counts only if neither explains it: the t-test over seeds and the paired test over rows, of the mean
+over the seeds, must both reject. One that passes both keeps the level of each (Berger, 1982). A
+single seed is judged by its rows alone, and says so. What has no seeds, a teacher, is one model to
+which every seed is compared.
 """
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy.stats import nct, t, ttest_rel
+from scipy.stats import nct, t, ttest_1samp
 
+from tfkd.evaluation.resampling import figures
 from tfkd.evaluation.verdict import (
     BEATS,
+    EQUAL,
     INCONCLUSIVE,
     NO_BEATS,
     Comparison,
-    compare,
-    compare_scores,
+    compare_answers,
+    wording,
 )
 
 PAIRED_T = "paired t-test over seeds"
+ONE_SAMPLE_T = "one-sample t-test over seeds"
 POWER = 0.8
 MOST_SEEDS = 1000
-# Metrics are sums of a few numbers: what is less apart than this is equal.
-_EQUAL = 1e-12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,25 +36,31 @@ class SeedsComparison:
     """The outcome of comparing a with b over seeds.
 
     Attributes:
+        mean_a: Mean metric of a over its seeds.
+        mean_b: That of b.
         differences: Metric of a minus that of b, one a seed.
         difference: Their mean.
         low: Lower end of the difference's confidence interval: over seeds by Student's t, or over
             rows by the bootstrap when there is one seed.
         high: Upper end.
-        p_value: Two-sided p-value of the paired t-test over seeds; None for one seed.
-        rows: `Comparison` of the row scores' means over the seeds.
-        within: `Comparison` of each seed's rows.
+        p_value: Two-sided p-value of the t-test over seeds; None for one seed.
+        test: Name of that test: paired, or of one sample where b has no seeds.
+        rows: `Comparison` of the means over the seeds, by the test rows.
+        within: `Comparison` of each seed, by the test rows.
         verdict: BEATS or NO BEATS when seeds and rows both say so, else INCONCLUSIVE.
         seeds_needed: Seeds that would show a difference of this size and spread with power 0.8,
             when INCONCLUSIVE for want of seeds; None otherwise or above `MOST_SEEDS`.
         confidence: Level of interval and verdict.
     """
 
+    mean_a: float
+    mean_b: float
     differences: tuple[float, ...]
     difference: float
     low: float
     high: float
     p_value: float | None
+    test: str | None
     rows: Comparison
     within: tuple[Comparison, ...]
     verdict: str
@@ -72,16 +78,14 @@ class SeedsComparison:
         Args:
             name_a: String. What to call a.
             name_b: String. What to call b.
-            metric: String. Name of the compared metric. Correlations are told as they are, all
-                others in points (hundredths).
+            metric: String. The compared metric; see `Comparison.sentence`.
         """
-        correlation = metric in ("pearson", "spearman", "mcc")
-        factor, places, unit = (1, 4, f"in {metric}") if correlation else (100, 2, "points")
+        factor, places, unit = wording(metric)
         mean, low, high = (
             f"{factor * value:+.{places}f}" for value in (self.difference, self.low, self.high)
         )
         count = len(self.differences)
-        over = f"{PAIRED_T} p={self.p_value:.3g}, " if self.p_value is not None else ""
+        over = f"{self.test} p={self.p_value:.3g}, " if self.p_value is not None else ""
         return (
             f"{name_a} against {name_b}: {self.verdict}, {mean} {unit} over {count} "
             f"{'seeds' if count > 1 else 'seed'} ({self.confidence:.0%} interval {low} to {high}, "
@@ -98,57 +102,60 @@ class SeedsComparison:
             return " The seeds agree; the test rows are too few."
         if self.seeds_needed is None:
             return f" Not even {MOST_SEEDS:,} seeds would show so small a difference."
-        return f" About {self.seeds_needed} seeds would show it (power {POWER}, paired t-test)."
+        return f" About {self.seeds_needed} seeds would show it (power {POWER})."
 
 
 def compare_seeds(
-    metrics_a: Sequence[float], metrics_b: Sequence[float], scores_a: ArrayLike,
-    scores_b: ArrayLike, seed: int = 0, confidence: float = 0.95,
+    metric: str, labels: np.ndarray, answers_a: np.ndarray, answers_b: np.ndarray,
+    seed: int = 0, confidence: float = 0.95,
 ) -> SeedsComparison:  # fmt: skip
-    """Compares two kinds of training, seed by seed and row by row.
+    """Compares two kinds of training, or a kind of training with one model, seed by seed.
 
     Args:
-        metrics_a: Floats, one a seed: the metric of a, higher being better.
-        metrics_b: The same for b and the same seeds in the same order.
-        scores_a: Boolean or float array, shape `[num_seeds, num_rows]`: `metrics.row_scores` of a.
-        scores_b: The same for b on the same rows.
+        metric: String. What is compared, higher being better; see `compare_answers`.
+        labels: `[num_rows, num_columns]`, as `resampling.columns` gives them.
+        answers_a: `[num_seeds, num_rows, num_columns]`, likewise: what a's models answer.
+        answers_b: The same for b and the same seeds in the same order; or of one model without a
+            seed, `[1, num_rows, num_columns]`.
         seed: Integer. Seed of the resampling over rows.
         confidence: Float in (0, 1). Level of the interval and of the verdict.
 
     Raises:
-        ValueError: Seeds or rows do not pair.
+        ValueError: Seeds or rows do not pair, or the metric is unknown.
 
     Example:
-    >>> compare_seeds([0.9, 0.91], [0.9, 0.91], scores, scores).verdict
+    >>> labels = columns("single_label", np.array([1, 0, 1]), 2)
+    >>> answers = np.stack([labels, labels])
+    >>> compare_seeds("accuracy", labels, answers, answers).verdict
     'INCONCLUSIVE'
 
     Reference: [Berger, 1982](https://doi.org/10.1080/00401706.1982.10487790)
     """
-    rows_a, rows_b = np.asarray(scores_a), np.asarray(scores_b)
-    differences = np.subtract(metrics_a, metrics_b, dtype=np.float64)
-    if not (rows_a.ndim == 2 and rows_a.shape == rows_b.shape and len(rows_a) == len(differences)):
+    shapes, num_seeds = (answers_a.shape, answers_b.shape), len(answers_a)
+    if any(shape[1:] != labels.shape for shape in shapes) or len(answers_b) not in (1, num_seeds):
         raise ValueError(
-            f"Expected scores [num_seeds, num_rows] of {len(differences)} seeds. "
-            f"Received: shapes {rows_a.shape} and {rows_b.shape}."
+            f"Expected answers [num_seeds, {', '.join(map(str, labels.shape))}] of the same seeds, "
+            f"or of one model for b. Received: shapes {shapes[0]} and {shapes[1]}."
         )
-    within = tuple(_rows(a, b, seed, confidence) for a, b in zip(rows_a, rows_b, strict=True))
+    rows, within = compare_answers(metric, labels, answers_a, answers_b, seed, confidence)
+    values_a, values_b = (figures(metric, labels, side) for side in (answers_a, answers_b))
+    differences = values_a - values_b
+    means = float(values_a.mean()), float(values_b.mean())
     mean = float(differences.mean())
-    if len(differences) == 1:
-        only = within[0]
+    if num_seeds == 1:
         return SeedsComparison(
-            (mean,), mean, only.low, only.high, None, only, within, only.verdict, None, confidence
-        )
-    rows = compare_scores(rows_a.mean(axis=0), rows_b.mean(axis=0), seed, confidence)
-    p_value, low, high = _over_seeds(metrics_a, metrics_b, confidence)
-    verdict = INCONCLUSIVE
-    if p_value < 1 - confidence and rows.verdict == (BEATS if mean > 0 else NO_BEATS):
-        verdict = rows.verdict
-    needed = None
+            *means, (mean,), mean, rows.low, rows.high, None, None, rows, within, rows.verdict,
+            None, confidence,
+        )  # fmt: skip
+    p_value, low, high = _over_seeds(differences, confidence)
+    verdict, needed = INCONCLUSIVE, None
     if p_value >= 1 - confidence:
         needed = seeds_needed(mean, float(differences.std(ddof=1)), 1 - confidence)
+    elif rows.verdict == (BEATS if mean > 0 else NO_BEATS):
+        verdict = rows.verdict
     return SeedsComparison(
-        tuple(differences.tolist()), mean, low, high, p_value, rows, within, verdict, needed,
-        confidence,
+        *means, tuple(differences.tolist()), mean, low, high, p_value,
+        PAIRED_T if len(answers_b) > 1 else ONE_SAMPLE_T, rows, within, verdict, needed, confidence,
     )  # fmt: skip
 
 
@@ -180,20 +187,15 @@ def seeds_needed(difference: float, deviation: float, level: float = 0.05) -> in
     return int(counts[enough[0]]) if len(enough) else None
 
 
-def _rows(first: np.ndarray, second: np.ndarray, seed: int, confidence: float) -> Comparison:
-    test = compare if first.dtype == np.bool_ else compare_scores
-    return test(first, second, seed, confidence)
+def _over_seeds(differences: np.ndarray, confidence: float) -> tuple[float, float, float]:
+    """Two-sided p-value and interval of the mean difference.
 
-
-def _over_seeds(
-    metrics_a: Sequence[float], metrics_b: Sequence[float], confidence: float
-) -> tuple[float, float, float]:
-    """Two-sided p-value and interval of the mean difference."""
-    differences = np.subtract(metrics_a, metrics_b, dtype=np.float64)
-    if np.ptp(differences) < _EQUAL:
+    The paired t-test is that of one sample, of the differences; so is the test against a constant.
+    """
+    if np.ptp(differences) < EQUAL:
         # Without any spread Student's t is 0 / 0 or infinite.
         mean = float(differences.mean())
-        return (1.0 if math.isclose(mean, 0, abs_tol=_EQUAL) else 0.0), mean, mean
-    found = ttest_rel(metrics_a, metrics_b)
+        return (1.0 if math.isclose(mean, 0, abs_tol=EQUAL) else 0.0), mean, mean
+    found = ttest_1samp(differences, 0)
     interval = found.confidence_interval(confidence)
     return float(found.pvalue), float(interval.low), float(interval.high)

@@ -2,8 +2,10 @@
 
 Both answered the same texts, so only the rows where one of them does better carry information.
 Right-or-wrong answers are compared by McNemar's exact test, other scores by the sign-flip test, of
-which McNemar's is the special case; the interval of the difference is the paired bootstrap's. All
-of it covers the choice of test rows only: another training seed is a question for several runs.
+which McNemar's is the special case; the interval of the difference is the paired bootstrap's. A
+metric that is no mean over rows, such as a correlation or an F1, is compared itself, by the paired
+bootstrap. All of it covers the choice of test rows only: another training seed is a question for
+several runs.
 """
 
 import dataclasses
@@ -13,12 +15,20 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import binomtest, bootstrap
 
+from tfkd.evaluation.metrics import METRICS
+from tfkd.evaluation.resampling import ROW_METRICS, figures, resampled_figures
+
 BEATS = "BEATS"
 NO_BEATS = "NO BEATS"
 INCONCLUSIVE = "INCONCLUSIVE"
 MCNEMAR = "McNemar"
 SIGN_FLIP = "sign-flip test"
+PAIRED_BOOTSTRAP = "paired bootstrap"
 NUM_RESAMPLES = 9999
+NUM_METRIC_RESAMPLES = 1999
+CORRELATIONS = ("pearson", "spearman", "mcc")
+# Metrics are sums of a few numbers: what is less apart than this is equal.
+EQUAL = 1e-12
 _BATCH_NUMBERS = 1_000_000
 
 
@@ -27,13 +37,15 @@ class Comparison:
     """The outcome of a paired comparison of models a and b.
 
     Attributes:
-        difference: Mean score of a minus that of b: accuracies in [0, 1] for right-or-wrong rows.
+        difference: Metric or mean score of a minus that of b: accuracies in [0, 1] for
+            right-or-wrong rows.
         low: Lower end of the difference's confidence interval.
         high: Upper end.
         p_value: Two-sided chance of a difference at least as large if the models were equal.
         num_rows: Test rows, the same for both.
-        only_a: Rows on which a did better (right where b is wrong).
-        only_b: Rows on which b did better.
+        only_a: Rows on which a did better (right where b is wrong); None for a metric that single
+            rows do not have.
+        only_b: Rows on which b did better; likewise.
         verdict: BEATS (significant, a better), NO BEATS (significant, b better) or INCONCLUSIVE
             (not significant: neither proved better on these rows).
         test: Name of the test that gave the p-value.
@@ -45,8 +57,8 @@ class Comparison:
     high: float
     p_value: float
     num_rows: int
-    only_a: int
-    only_b: int
+    only_a: int | None
+    only_b: int | None
     verdict: str
     test: str
     confidence: float
@@ -55,19 +67,20 @@ class Comparison:
         """The fields as plain JSON values."""
         return dataclasses.asdict(self)
 
-    def sentence(self, name_a: str, name_b: str, score: str = "accuracy") -> str:
+    def sentence(self, name_a: str, name_b: str, metric: str = "accuracy") -> str:
         """The comparison in one sentence.
 
         Args:
             name_a: String. What to call the first model.
             name_b: String. What to call the second.
-            score: String. Name of the compared score. Accuracy is told in points (hundredths).
+            metric: String. The compared metric, a key of `metrics.METRICS`. Correlations are told
+                as they are, all others in points (hundredths).
 
         Example:
         >>> print(compare([True] * 90, [True] * 80 + [False] * 10).sentence("small", "large"))
         small beats large by 11.11 points (95% interval 5.56 to 17.78, McNemar p=0.00195, 90 rows)
         """
-        factor, places, unit = (100, 2, "points") if score == "accuracy" else (1, 4, f"in {score}")
+        factor, places, unit = wording(metric)
         size = f"{abs(self.difference) * factor:.{places}f} {unit}"
         side = "ahead" if self.difference > 0 else "behind"
         claim = {
@@ -82,6 +95,18 @@ class Comparison:
             f"{claim} ({self.confidence:.0%} interval {low} to {high}, "
             f"{self.test} p={self.p_value:.3g}, {self.num_rows:,} rows)"
         )
+
+
+def wording(metric: str) -> tuple[float, int, str]:
+    """How a difference of a metric is told: factor, decimal places and unit.
+
+    Example:
+    >>> wording("accuracy"), wording("mcc")
+    ((100, 2, 'points'), (1, 4, 'in MCC'))
+    """
+    if metric in CORRELATIONS:
+        return 1, 4, f"in {METRICS[metric].title}"
+    return 100, 2, "points"
 
 
 def compare(
@@ -151,6 +176,62 @@ def compare_scores(
     return _comparison(differences, p_value, SIGN_FLIP, seed, confidence)
 
 
+def compare_answers(
+    metric: str, labels: np.ndarray, answers_a: np.ndarray, answers_b: np.ndarray,
+    seed: int = 0, confidence: float = 0.95,
+) -> tuple[Comparison, tuple[Comparison, ...]]:  # fmt: skip
+    """Compares models of a, one a seed, with those of b, by a metric of their answers to all rows.
+
+    Accuracy and Jaccard are means over rows: a pair of models that are right or wrong goes to
+    `compare`, all else to `compare_scores`. Other metrics go by the paired bootstrap: rows are
+    drawn with replacement, the same for all models, and the differences are taken anew.
+
+    Args:
+        metric: String. A key of `resampling.ROW_METRICS` or `resampling.RESAMPLED`.
+        labels: `[num_rows, num_columns]`, as `resampling.columns` gives them.
+        answers_a: `[num_models, num_rows, num_columns]`, likewise: the models of a.
+        answers_b: The same for b; or one model, with which each of a is paired.
+        seed: Integer. Seed of the resampling.
+        confidence: Float in (0, 1). Level of the interval and of the verdict.
+
+    Returns:
+        The `Comparison` of the means over the models, and that of each pair. The bootstrap's
+        interval is that of the percentiles of `NUM_METRIC_RESAMPLES` resamples, its p-value twice
+        the smaller share of them on either side of zero, so that both tell the same; at least
+        0.001.
+
+    Raises:
+        ValueError: The metric is unknown, or the arrays do not fit.
+
+    Example:
+    >>> labels = columns("single_label", np.array([1, 0, 1]), 2)
+    >>> compare_answers("mcc", labels, labels[None], labels[None])[0].verdict
+    'INCONCLUSIVE'
+
+    Reference: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 13 and 15
+    """
+    _check_confidence(confidence)
+    if metric in ROW_METRICS:
+        rows_a, rows_b = (ROW_METRICS[metric](labels, side) for side in (answers_a, answers_b))
+        test = compare if rows_a.dtype == np.bool_ else compare_scores
+        pairs = zip(rows_a, np.broadcast_to(rows_b, rows_a.shape), strict=True)
+        within = tuple(test(a, b, seed, confidence) for a, b in pairs)
+        if len(within) == 1:
+            return within[0], within
+        return compare_scores(rows_a.mean(axis=0), rows_b.mean(axis=0), seed, confidence), within
+    answers = np.concatenate([answers_a, answers_b])
+    found = figures(metric, labels, answers)
+    drawn = resampled_figures(metric, labels, answers, NUM_METRIC_RESAMPLES, seed)
+    # The figures as they are, then those of each resample.
+    told = np.concatenate([found[:, None], drawn], axis=1)
+    differences = told[: len(answers_a)] - told[len(answers_a) :]
+    whole, *each = (
+        _bootstrapped(one, len(labels), confidence)
+        for one in (differences.mean(axis=0), *differences)
+    )
+    return whole, tuple(each)
+
+
 def _checked(
     first: ArrayLike, second: ArrayLike, confidence: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -160,9 +241,13 @@ def _checked(
             "Expected two arrays of the same shape [num_rows] with at least 2 rows. "
             f"Received: shapes {rows_a.shape} and {rows_b.shape}."
         )
+    _check_confidence(confidence)
+    return rows_a, rows_b
+
+
+def _check_confidence(confidence: float) -> None:
     if not 0 < confidence < 1:
         raise ValueError(f"Expected `confidence` between 0 and 1. Received: {confidence}.")
-    return rows_a, rows_b
 
 
 def _sign_flip_p_value(differences: np.ndarray, seed: int) -> float:
@@ -193,20 +278,36 @@ def _comparison(
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval
+    wins = int((differences > 0).sum()), int((differences < 0).sum())
+    return _judged(
+        float(differences.mean()), (float(interval.low), float(interval.high)), p_value,
+        len(differences), wins, test, confidence,
+    )  # fmt: skip
+
+
+def _bootstrapped(told: np.ndarray, num_rows: int, confidence: float) -> Comparison:
+    """The comparison of a difference, told first, and its resamples."""
+    difference, drawn = float(told[0]), told[1:]
+    least = int(min((drawn <= EQUAL).sum(), (drawn >= -EQUAL).sum()))
+    p_value = min(1.0, 2 * (least + 1) / (len(drawn) + 1))
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return _judged(
+        difference, (float(low), float(high)), p_value, num_rows, (None, None), PAIRED_BOOTSTRAP,
+        confidence,
+    )  # fmt: skip
+
+
+def _judged(
+    difference: float, interval: tuple[float, float], p_value: float, num_rows: int,
+    wins: tuple[int, int] | tuple[None, None], test: str, confidence: float,
+) -> Comparison:  # fmt: skip
     # A sum's last digit is no difference.
-    difference = round(float(differences.mean()), 12)
+    difference = round(difference, 12)
     verdict = INCONCLUSIVE
     if p_value < 1 - confidence and difference != 0:
         verdict = BEATS if difference > 0 else NO_BEATS
+    low, high = interval
+    only_a, only_b = wins
     return Comparison(
-        difference=difference,
-        low=float(interval.low),
-        high=float(interval.high),
-        p_value=p_value,
-        num_rows=len(differences),
-        only_a=int((differences > 0).sum()),
-        only_b=int((differences < 0).sum()),
-        verdict=verdict,
-        test=test,
-        confidence=confidence,
+        difference, low, high, p_value, num_rows, only_a, only_b, verdict, test, confidence
     )

@@ -17,16 +17,15 @@ from tfkd.distillation.mixing import Mixing
 from tfkd.distillation.mixture import mixture
 from tfkd.errors import ArtifactError
 from tfkd.evaluation import metrics
-from tfkd.evaluation.seeds import SeedsComparison, compare_seeds
+from tfkd.evaluation.report import SECOND_METRICS
 from tfkd.workflows.mixtures import KeptMixture
-from tfkd.workflows.study_plan import CONTROL, ArmPlan, StudyPlan, TeacherPlan
+from tfkd.workflows.study_plan import ArmPlan, StudyPlan, TeacherPlan
+from tfkd.workflows.study_questions import answered
 from tfkd.workflows.study_scores import KERAS, Scores, is_scored
 
-# Nothing to prove: the same logits but for the last digits.
-EXACT = ("float32", "float16")
 TITLES = (
-    "Arm", "File", "Seeds", "{metric}", "Deviation", "Lowest to highest", "ECE", "Agreement",
-    "Parameters", "Size, MB", "p50, ms", "Published",
+    "Arm", "File", "Seeds", "{metric}", "Deviation", "Lowest to highest", "{second}", "ECE",
+    "Agreement", "Parameters", "Size, MB", "p50, ms", "Published",
 )  # fmt: skip
 NOTE = (
     "Means over the seeds; deviation: standard deviation over them. A teacher is one model. "
@@ -44,7 +43,7 @@ class StudyResult:
 
     Attributes:
         study: Its name.
-        datasets: By data set: `metric`, `num_test_rows`, `rows`, `comparisons`.
+        datasets: By data set: `metric`, `second_metric`, `num_test_rows`, `rows`, `comparisons`.
         versions: Version by package of the first arm.
     """
 
@@ -91,8 +90,11 @@ class StudyResult:
     def _cells(self, dataset: str) -> list[list[str]]:
         """Titles, then a line a row; columns without any figure are left out."""
         found = self.datasets[dataset]
-        title = metrics.METRICS[found["metric"]].title
-        lines = [[text.format(metric=title) for text in TITLES], *map(_line, found["rows"])]
+        named = {
+            key: metrics.METRICS[found[name]].title if found[name] else "-"
+            for key, name in (("metric", "metric"), ("second", "second_metric"))
+        }
+        lines = [[text.format(**named) for text in TITLES], *map(_line, found["rows"])]
         kept = [
             column
             for column in range(len(TITLES))
@@ -148,9 +150,10 @@ def _dataset_results(plan: StudyPlan) -> dict[str, Any]:
     scored = {name: [scores] for name, scores in teachers.items()} | arms
     return {
         "metric": first.dataset["metric"],
+        "second_metric": SECOND_METRICS.get(first.dataset["metric"]),
         "num_test_rows": len(first.labels),
         "rows": _rows(plan, scored, figures),
-        "comparisons": _comparisons(plan, arms, figures),
+        "comparisons": answered(plan, scored),
     }
 
 
@@ -197,10 +200,11 @@ def _rows(
         items[name] = (arms[0], [arm.config.seed for arm in arms])
     path = times_path(plan)
     times = artifacts.read_json(path)["times"] if path.is_file() else {}
+    metric = next(iter(scored.values()))[0].dataset["metric"]
     rows = []
     for name, (item, seeds) in items.items():
         for kind, found in figures[name].items():
-            values = [one[scored[name][0].dataset["metric"]] for one in found]
+            values = [one[metric] for one in found]
             rows.append(
                 {
                     "arm": name,
@@ -209,6 +213,7 @@ def _rows(
                     "values": values,
                     "mean": statistics.fmean(values),
                     "deviation": statistics.stdev(values) if len(values) > 1 else None,
+                    "second_mean": _mean(found, SECOND_METRICS.get(metric)),
                     **{key: _mean(found, key) for key in ("ece", "nll", "agreement")},
                     "parameters": scored[name][0].parameters,
                     "size_bytes": scored[name][0].size_bytes[kind],
@@ -224,57 +229,7 @@ def _rows(
     return rows
 
 
-def _comparisons(
-    plan: StudyPlan, arms: Mapping[str, list[Scores]],
-    figures: Mapping[str, Mapping[str, Figures]],
-) -> list[dict[str, Any]]:  # fmt: skip
-    """Each student against its control and against the other teachers', each recipe against it."""
-    found = []
-    for (name_a, kind_a), (name_b, kind_b) in _questions(plan):
-        metric = arms[name_a][0].dataset["metric"]
-        sides = [
-            (
-                [one[metric] for one in figures[name][kind]],
-                np.stack([_row_scores(one, kind) for one in arms[name]]),
-            )
-            for name, kind in ((name_a, kind_a), (name_b, kind_b))
-        ]
-        (metrics_a, rows_a), (metrics_b, rows_b) = sides
-        outcome: SeedsComparison = compare_seeds(metrics_a, metrics_b, rows_a, rows_b)
-        a, b = (
-            name if kind == KERAS else f"{name} {kind}"
-            for name, kind in ((name_a, kind_a), (name_b, kind_b))
-        )
-        found.append(
-            {"a": a, "b": b, **outcome.to_dict(), "sentence": outcome.sentence(a, b, metric)}
-        )
-    return found
-
-
-def _questions(plan: StudyPlan) -> list[tuple[tuple[str, str], tuple[str, str]]]:
-    """Pairs of arm and file to compare."""
-    arms = {name: seeds[0] for name, seeds in plan.seeds_of().items()}
-    taught = {name: arm for name, arm in arms.items() if arm.teachers}
-    pairs = [((name, KERAS), (f"{arm.student}-{CONTROL}", KERAS)) for name, arm in taught.items()]
-    pairs += [
-        ((first, KERAS), (second, KERAS))
-        for first, second in itertools.combinations(taught, 2)
-        if taught[first].student == taught[second].student
-    ]
-    pairs += [
-        ((name, recipe), (name, KERAS))
-        for name, arm in taught.items()
-        for recipe in arm.config.recipes
-        if recipe not in EXACT
-    ]
-    return pairs
-
-
-def _row_scores(scores: Scores, kind: str) -> np.ndarray:
-    return metrics.row_scores(scores.dataset["task"], scores.logits[kind], scores.labels)
-
-
-def _mean(found: Figures, name: str) -> float | None:
+def _mean(found: Figures, name: str | None) -> float | None:
     return statistics.fmean(one[name] for one in found) if name in found[0] else None
 
 
@@ -284,8 +239,8 @@ def _line(row: Mapping[str, Any]) -> list[str]:
     spread = f"{min(values):.4f} to {max(values):.4f}" if len(values) > 1 else "-"
     return [
         row["arm"], row["file"], str(len(row["seeds"]) or "-"), f"{row['mean']:.4f}",
-        _cell(row["deviation"], "{:.4f}"), spread, _cell(row["ece"], "{:.4f}"),
-        _cell(row["agreement"], "{:.4f}"), f"{row['parameters']:,}",
+        _cell(row["deviation"], "{:.4f}"), spread, _cell(row["second_mean"], "{:.4f}"),
+        _cell(row["ece"], "{:.4f}"), _cell(row["agreement"], "{:.4f}"), f"{row['parameters']:,}",
         f"{row['size_bytes'] / 1e6:.2f}", _cell(times and times["p50_ms"], "{:.2f}"),
         ", ".join(f"{figure['value']:.4f}" for figure in row["published"]) or "-",
     ]  # fmt: skip

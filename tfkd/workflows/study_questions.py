@@ -1,0 +1,100 @@
+"""The questions of a study and their answers: who is compared with whom, by the headline metric.
+
+Each student stands against its control, against itself taught by others, against other students
+taught by the same, and against each of its own teachers; each file that may differ stands against
+its Keras model. Every question is judged by itself at the 5% level.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfkd.data.examples import REGRESSION
+from tfkd.evaluation.metrics import decisions
+from tfkd.evaluation.resampling import columns
+from tfkd.evaluation.seeds import compare_seeds
+from tfkd.workflows.study_plan import CONTROL, StudyPlan
+from tfkd.workflows.study_scores import KERAS, Scores
+
+# Nothing to prove: the same logits but for the last digits.
+EXACT = ("float32", "float16")
+# A model's name in the study and one of its files.
+Side = tuple[str, str]
+
+
+def questions(plan: StudyPlan) -> list[tuple[Side, Side]]:
+    """Pairs to compare on one data set: control, other teachers, other students, teachers, files.
+
+    Args:
+        plan: `StudyPlan` of one data set; see `StudyPlan.of`.
+
+    Example:
+    >>> questions(plan)[0]
+    (('bert_tiny-A', 'keras'), ('bert_tiny-control', 'keras'))
+    """
+    arms = {name: seeds[0] for name, seeds in plan.seeds_of().items()}
+    taught = {name: arm for name, arm in arms.items() if arm.teachers}
+    rivals = list(itertools.combinations(taught.values(), 2))
+    pairs = [
+        *((name, f"{arm.student}-{CONTROL}") for name, arm in taught.items()),
+        *((a.name, b.name) for a, b in rivals if a.student == b.student),
+        *(
+            (a.name, b.name)
+            for a, b in rivals
+            if a.student != b.student and a.teachers == b.teachers
+        ),
+        *((name, teacher) for name, arm in taught.items() for teacher in arm.teachers),
+    ]
+    files = [
+        ((name, recipe), (name, KERAS))
+        for name, arm in taught.items()
+        for recipe in arm.config.recipes
+        if recipe not in EXACT
+    ]
+    return [((a, KERAS), (b, KERAS)) for a, b in pairs] + files
+
+
+def answered(plan: StudyPlan, scored: Mapping[str, Sequence[Scores]]) -> list[dict[str, Any]]:
+    """Compares the pairs of `questions`.
+
+    Args:
+        plan: `StudyPlan` of one data set.
+        scored: `Scores` by name: of a teacher alone, of an arm one a seed.
+
+    Returns:
+        One a question: `a`, `b`, the fields of `SeedsComparison`, and `sentence`.
+    """
+    teachers = {item.name for item in plan.teachers}
+    found = []
+    for a, b in questions(plan):
+        first = scored[a[0]][0]
+        metric, task = first.dataset["metric"], first.dataset["task"]
+        labels = columns(task, first.labels, first.logits[KERAS].shape[1])
+        answers_a, answers_b = (_answers(scored[name], kind) for name, kind in (a, b))
+        outcome = compare_seeds(metric, labels, answers_a, answers_b)
+        names = _called(*a), _called(*b)
+        if b[0] in teachers:
+            sentence = outcome.sentence(names[0], f"its teacher {names[1]}", metric)
+            if outcome.mean_b > 0:
+                share = outcome.mean_a / outcome.mean_b
+                sentence += f" It reaches {share:.1%} of the teacher's figure."
+        else:
+            sentence = outcome.sentence(*names, metric)
+        found.append({"a": names[0], "b": names[1], **outcome.to_dict(), "sentence": sentence})
+    return found
+
+
+def _answers(seeds: Sequence[Scores], kind: str) -> np.ndarray:
+    """What the metrics look at, `[num_seeds, num_rows, num_outputs]`."""
+    found = []
+    for scores in seeds:
+        task, logits = scores.dataset["task"], scores.logits[kind]
+        decided = logits[:, 0] if task == REGRESSION else decisions(task, logits)
+        found.append(columns(task, decided, logits.shape[1]))
+    return np.stack(found)
+
+
+def _called(name: str, kind: str) -> str:
+    return name if kind == KERAS else f"{name} {kind}"
