@@ -28,7 +28,7 @@ LAYERS = [
 ]
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # They know arrays, not the house, so that they can be read and tested alone.
-ALONE = ["distillation/losses.py", "evaluation/metrics.py", "evaluation/resampling.py"]
+ALONE = ["distillation/losses.py", "evaluation/metrics.py"]
 OWNERS = {
     "click": ["cli.py", "options.py"],
     "tensorflow_datasets": ["data/sources.py", "data/builders.py"],

@@ -8,6 +8,7 @@ from tfkd.evaluation import metrics
 from tfkd.evaluation.resampling import (
     RESAMPLED,
     ROW_METRICS,
+    answers_of,
     columns,
     figures,
     resampled_figures,
@@ -27,16 +28,7 @@ def drawn(task, num_outputs, seed=0):
 
 
 def answers(task, logits):
-    """Each model's answers as columns."""
-    return np.stack(
-        [
-            columns(
-                task, one[:, 0] if task == "regression" else metrics.decisions(task, one),
-                logits.shape[-1],
-            )
-            for one in logits
-        ]
-    )  # fmt: skip
+    return np.stack([answers_of(task, one) for one in logits])
 
 
 CASES = [

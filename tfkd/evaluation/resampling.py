@@ -4,13 +4,15 @@ A resample is told by how often it holds each kind of row, rows with the same la
 answers being one kind. F1, Matthews' and Pearson's correlation follow from sums weighted with these
 counts, Spearman's from ranks weighted with them: each resample's own ranks, not those of all rows.
 So thousands of resamples are a few matrix products. Labels and answers are matrices with a column a
-class, label or score; see `columns`. Where a metric is undefined it has the value that
-`metrics.METRICS` states.
+class, label or score; see `columns` and `answers_of`. Where a metric is undefined it has the value
+that `metrics.METRICS` states.
 """
 
 from collections.abc import Callable
 
 import numpy as np
+
+from tfkd.evaluation.metrics import decisions
 
 _EQUAL = 1e-12
 _BATCH_NUMBERS = 4_000_000
@@ -39,6 +41,24 @@ def columns(task: str, values: np.ndarray, num_outputs: int) -> np.ndarray:
     if task == "multi_label":
         return np.asarray(values).astype(bool)
     return np.eye(num_outputs, dtype=bool)[values]
+
+
+def answers_of(task: str, logits: np.ndarray) -> np.ndarray:
+    """A model's answers as a matrix: what it decides, or the scores of a regression.
+
+    Args:
+        task: String. "single_label", "multi_label" or "regression".
+        logits: Float array, shape `[num_rows, num_outputs]`.
+
+    Returns:
+        `[num_rows, num_outputs]`, as `columns` gives them.
+
+    Example:
+    >>> answers_of("single_label", np.array([[0.1, 2.0]]))
+    array([[False,  True]])
+    """
+    values = logits[:, 0] if task == "regression" else decisions(task, logits)
+    return columns(task, values, logits.shape[1])
 
 
 def right_rows(labels: np.ndarray, answers: np.ndarray) -> np.ndarray:

@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tfkd.data.examples import REGRESSION
-from tfkd.evaluation.metrics import decisions
-from tfkd.evaluation.resampling import columns
+from tfkd.evaluation.resampling import answers_of, columns
 from tfkd.evaluation.seeds import compare_seeds
 from tfkd.workflows.study_plan import CONTROL, StudyPlan
 from tfkd.workflows.study_scores import KERAS, Scores
@@ -72,7 +70,10 @@ def answered(plan: StudyPlan, scored: Mapping[str, Sequence[Scores]]) -> list[di
         first = scored[a[0]][0]
         metric, task = first.dataset["metric"], first.dataset["task"]
         labels = columns(task, first.labels, first.logits[KERAS].shape[1])
-        answers_a, answers_b = (_answers(scored[name], kind) for name, kind in (a, b))
+        answers_a, answers_b = (
+            np.stack([answers_of(task, one.logits[kind]) for one in scored[name]])
+            for name, kind in (a, b)
+        )
         outcome = compare_seeds(metric, labels, answers_a, answers_b)
         names = _called(*a), _called(*b)
         if b[0] in teachers:
@@ -84,16 +85,6 @@ def answered(plan: StudyPlan, scored: Mapping[str, Sequence[Scores]]) -> list[di
             sentence = outcome.sentence(*names, metric)
         found.append({"a": names[0], "b": names[1], **outcome.to_dict(), "sentence": sentence})
     return found
-
-
-def _answers(seeds: Sequence[Scores], kind: str) -> np.ndarray:
-    """What the metrics look at, `[num_seeds, num_rows, num_outputs]`."""
-    found = []
-    for scores in seeds:
-        task, logits = scores.dataset["task"], scores.logits[kind]
-        decided = logits[:, 0] if task == REGRESSION else decisions(task, logits)
-        found.append(columns(task, decided, logits.shape[1]))
-    return np.stack(found)
 
 
 def _called(name: str, kind: str) -> str:

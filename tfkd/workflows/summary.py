@@ -10,10 +10,10 @@ from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.compression.litert import LiteRTModel
 from tfkd.config import DistillConfig
-from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from tfkd.distillation.tensorboard import RunLog
 from tfkd.evaluation import metrics, report
-from tfkd.evaluation.verdict import Comparison, compare, compare_scores
+from tfkd.evaluation.resampling import answers_of, columns
+from tfkd.evaluation.verdict import Comparison, compare_answers
 from tfkd.models.classifier import TextClassifier
 from tfkd.workflows.arms import file_logits, training_record
 from tfkd.workflows.export import ExportResult
@@ -21,12 +21,6 @@ from tfkd.workflows.page import run_page
 from tfkd.workflows.preparation import Material
 from tfkd.workflows.teacher import Teacher
 
-# What `metrics.row_scores` gives: a correlation or a macro F1 is no mean over rows.
-SCORES = {
-    SINGLE_LABEL: "accuracy",
-    MULTI_LABEL: "jaccard",
-    REGRESSION: "negative squared error",
-}
 Costs = dict[str, dict[str, Any]]
 FILES = {
     "student/model.keras": "the student; `student/tokenizer/` and `student/labels.txt` go with it",
@@ -165,22 +159,25 @@ def _comparisons(
 ) -> tuple[dict[str, Comparison], list[str]]:
     """The student against its control and its teacher on the same test rows, and in words."""
     dataset = material.dataset
-    labels = np.asarray(material.tokens("test", teacher.classifier.tokenizer).labels)
-    scores = {
-        name: metrics.row_scores(dataset.task, logits[name], labels)
+    labels = columns(
+        dataset.task,
+        np.asarray(material.tokens("test", teacher.classifier.tokenizer).labels),
+        len(dataset.label_names),
+    )
+    answers = {
+        name: answers_of(dataset.task, logits[name])[None]
         for name in ("student", "control", "teacher")
         if name in logits
     }
     comparisons, sentences = {}, []
     for other in ("control", "teacher"):
-        if other not in scores:
+        if other not in answers:
             continue
-        if dataset.task == SINGLE_LABEL:
-            found = compare(scores["student"], scores[other], config.seed)
-        else:
-            found = compare_scores(scores["student"], scores[other], config.seed)
+        found, _ = compare_answers(
+            dataset.metric, labels, answers["student"], answers[other], config.seed
+        )
         comparisons[f"student_vs_{other}"] = found
-        sentences.append(found.sentence("student", other, SCORES[dataset.task]) + ".")
+        sentences.append(found.sentence("student", other, dataset.metric) + ".")
     return comparisons, sentences
 
 
