@@ -112,6 +112,28 @@ class TestMultiLabel:
         other[0, 0] *= -1
         assert metrics.agreement("multi_label", MULTI_LOGITS, other) == pytest.approx(8 / 9)
 
+    def test_thresholds_decide_and_leave_probabilities_alone(self):
+        half = metrics.evaluate("multi_label", MULTI_LOGITS, MULTI_LABELS, NAMES, MULTI_LOGITS)
+        # Probabilities are 0.25 and 0.75: the first label is given to all, the last to none.
+        thresholds = [0.2, 0.5, 0.75]
+        figures = metrics.evaluate(
+            "multi_label", MULTI_LOGITS, MULTI_LABELS, NAMES, MULTI_LOGITS, thresholds, thresholds
+        )
+        assert figures["f1_per_class"] == {"calm": 0.5, "busy": 1.0, "loud": 0.0}
+        assert figures["micro_f1"] == pytest.approx(2 * 2 / (3 + 4))
+        assert figures["jaccard"] == pytest.approx((1 / 2 + 0 + 1 / 2) / 3)
+        assert figures["agreement"] == 1.0
+        assert {name: figures[name] for name in ("nll", "ece", "brier")} == {
+            name: half[name] for name in ("nll", "ece", "brier")
+        }
+
+    def test_models_agree_each_at_its_own_thresholds(self):
+        # The teacher is less sure by the same step everywhere, and so are its thresholds.
+        arguments = "multi_label", MULTI_LOGITS, MULTI_LOGITS - 2.0
+        assert metrics.agreement(*arguments) == pytest.approx(6 / 9)
+        lower = metrics.probabilities("multi_label", np.array([[-2.0]]))[0]
+        assert metrics.agreement(*arguments, teacher_thresholds=lower) == 1.0
+
 
 class TestRegression:
     def test_four_scores_by_hand(self):
@@ -230,6 +252,8 @@ class TestRowScores:
         assert right.tolist() == [True, False, True, True, True, False]
         jaccard = metrics.row_scores("multi_label", MULTI_LOGITS, MULTI_LABELS)
         assert jaccard.tolist() == [0.5, 1.0, 0.5]
+        jaccard = metrics.row_scores("multi_label", MULTI_LOGITS, MULTI_LABELS, [0.2, 0.5, 0.75])
+        assert jaccard.tolist() == [0.5, 0.0, 0.5]
         error = metrics.row_scores("regression", np.array([[1.0], [5.0]]), np.array([3.0, 5.0]))
         assert error.tolist() == [-4.0, 0.0]
 

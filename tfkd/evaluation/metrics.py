@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import expit, log_expit, log_softmax, softmax
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import confusion_matrix, f1_score, matthews_corrcoef
@@ -65,12 +66,10 @@ def is_better(metric: str, value: float, other: float) -> bool:
 
 
 def evaluate(
-    task: str,
-    logits: np.ndarray,
-    labels: np.ndarray,
-    label_names: Sequence[str],
-    teacher_logits: np.ndarray | None = None,
-) -> dict[str, Any]:
+    task: str, logits: np.ndarray, labels: np.ndarray, label_names: Sequence[str],
+    teacher_logits: np.ndarray | None = None, thresholds: ArrayLike = 0.5,
+    teacher_thresholds: ArrayLike = 0.5,
+) -> dict[str, Any]:  # fmt: skip
     """All figures of a task.
 
     Args:
@@ -79,13 +78,14 @@ def evaluate(
         labels: Integer array `[num_rows]` (single_label), array of 0 and 1
             `[num_rows, num_outputs]` (multi_label) or float array `[num_rows]` (regression).
         label_names: Class names in index order; one name for regression.
-        teacher_logits: Float array of the logits' shape. Adds `agreement`, except for regression,
-            which makes no decisions.
+        teacher_logits: Float array of the logits' shape. Adds `agreement`, not for regression.
+        thresholds: Probability above which a label is given (multi_label), one or `[num_outputs]`.
+        teacher_thresholds: The same for the teacher.
 
     Returns:
-        Dictionary of floats by the names of `METRICS`. The classification tasks add
-        `f1_per_class` (float by label name), single_label adds `confusion_matrix` (nested list of
-        integers, `[label][prediction]`), and two classes add `f1`, of the second class.
+        Dictionary of floats by the names of `METRICS`. The classification tasks add `f1_per_class`
+        (float by label name), single_label adds `confusion_matrix` (nested list of integers,
+        `[label][prediction]`), and two classes add `f1`, of the second class.
 
     Example:
     >>> figures = evaluate("single_label", np.array([[2.0, 0.0], [1.0, 0.0]]), np.array([0, 1]),
@@ -102,12 +102,12 @@ def evaluate(
     if task == "regression":
         return _regression_figures(logits[:, 0], labels)
     figures = _single_label_figures if task == "single_label" else _multi_label_figures
-    found = figures(logits, labels, label_names)
+    found = figures(decisions(task, logits, thresholds), labels, label_names)
     found["nll"] = negative_log_likelihood(task, logits, labels)
     found["ece"] = expected_calibration_error(task, logits, labels)
     found["brier"] = brier_score(task, logits, labels)
     if teacher_logits is not None:
-        found["agreement"] = agreement(task, logits, teacher_logits)
+        found["agreement"] = agreement(task, logits, teacher_logits, thresholds, teacher_thresholds)
     return found
 
 
@@ -125,12 +125,11 @@ def probabilities(task: str, logits: np.ndarray) -> np.ndarray:
     return softmax(logits, axis=-1) if task == "single_label" else expit(logits)
 
 
-def decisions(task: str, logits: np.ndarray) -> np.ndarray:
+def decisions(task: str, logits: np.ndarray, thresholds: ArrayLike = 0.5) -> np.ndarray:
     """The classes the model decides for, as int64.
 
     `[num_rows]`, the class of the largest logit (the first of equal ones), or
-    `[num_rows, num_outputs]`, 1 where the probability is above 0.5 (multi_label).
-
+    `[num_rows, num_outputs]`, 1 where the probability is above the label's threshold (multi_label).
     Arguments as for `evaluate`, but not for regression.
 
     Example:
@@ -141,7 +140,7 @@ def decisions(task: str, logits: np.ndarray) -> np.ndarray:
     logits = _finite_matrix(logits)
     if task == "single_label":
         return logits.argmax(axis=-1)
-    return (expit(logits) > 0.5).astype(np.int64)
+    return (expit(logits) > np.asarray(thresholds)).astype(np.int64)
 
 
 def negative_log_likelihood(task: str, logits: np.ndarray, labels: np.ndarray) -> float:
@@ -173,7 +172,7 @@ def expected_calibration_error(
     Decisions are sorted into bins of equal width by their probability; a bin's distance is
     `|mean probability - share right|`, weighted with the bin's share of the decisions. A bin holds
     its upper edge. For multi_label each label of each row is a decision of its own, whose
-    probability is that of the side taken (at least 0.5).
+    probability is that of the likelier side, whatever the thresholds.
 
     Arguments as for `evaluate`, but not for regression; `num_bins` bins part 0 to 1.
 
@@ -214,7 +213,10 @@ def brier_score(task: str, logits: np.ndarray, labels: np.ndarray) -> float:
     return float(((chances - labels) ** 2).mean())
 
 
-def agreement(task: str, logits: np.ndarray, teacher_logits: np.ndarray) -> float:
+def agreement(
+    task: str, logits: np.ndarray, teacher_logits: np.ndarray,
+    thresholds: ArrayLike = 0.5, teacher_thresholds: ArrayLike = 0.5,
+) -> float:  # fmt: skip
     """Share of decisions that two models make alike: rows, or labels of rows for multi_label.
 
     Arguments as for `evaluate`, but not for regression.
@@ -228,16 +230,17 @@ def agreement(task: str, logits: np.ndarray, teacher_logits: np.ndarray) -> floa
             f"Expected `teacher_logits` of the logits' shape {np.shape(logits)}. "
             f"Received: shape {np.shape(teacher_logits)}."
         )
-    return float((decisions(task, logits) == decisions(task, teacher_logits)).mean())
+    taught = decisions(task, teacher_logits, teacher_thresholds)
+    return float((decisions(task, logits, thresholds) == taught).mean())
 
 
-def row_scores(task: str, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def row_scores(
+    task: str, logits: np.ndarray, labels: np.ndarray, thresholds: ArrayLike = 0.5
+) -> np.ndarray:
     """How good the answer to each row is, higher being better: what `verdict` compares.
 
     Booleans, right or wrong (single_label), Jaccard in [0, 1] (multi_label), or the negative
-    squared error (regression), of shape `[num_rows]`.
-
-    Arguments as for `evaluate`.
+    squared error (regression), of shape `[num_rows]`. Arguments as for `evaluate`.
 
     Example:
     >>> row_scores("single_label", np.array([[2.0, 0.0], [1.0, 0.0]]), np.array([0, 1]))
@@ -246,17 +249,14 @@ def row_scores(task: str, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     logits, labels = _checked(task, logits, labels)
     if task == "regression":
         return -((logits[:, 0] - labels) ** 2)
-    decided = decisions(task, logits)
-    if task == "single_label":
-        return decided == labels
-    shared, either = (decided & labels).sum(axis=-1), (decided | labels).sum(axis=-1)
-    return np.where(either == 0, 1.0, shared / np.maximum(either, 1))
+    decided = decisions(task, logits, thresholds)
+    return decided == labels if task == "single_label" else _jaccard(decided, labels)
 
 
 def _single_label_figures(
-    logits: np.ndarray, labels: np.ndarray, label_names: Sequence[str]
+    predicted: np.ndarray, labels: np.ndarray, label_names: Sequence[str]
 ) -> dict[str, Any]:
-    predicted, classes = decisions("single_label", logits), np.arange(len(label_names))
+    classes = np.arange(len(label_names))
     per_class = f1_score(labels, predicted, labels=classes, average=None, zero_division=0)
     # scikit-learn's value too, but it warns when both are the same one class.
     constant = np.ptp(labels) == 0 or np.ptp(predicted) == 0
@@ -271,18 +271,22 @@ def _single_label_figures(
 
 
 def _multi_label_figures(
-    logits: np.ndarray, labels: np.ndarray, label_names: Sequence[str]
+    predicted: np.ndarray, labels: np.ndarray, label_names: Sequence[str]
 ) -> dict[str, Any]:
-    predicted = decisions("multi_label", logits)
     # Column by column: scikit-learn takes a matrix of one column for a binary task.
     columns = zip(labels.T, predicted.T, strict=True)
     per_class = [float(f1_score(*column, zero_division=0)) for column in columns]
     return {
         "micro_f1": float(f1_score(labels.ravel(), predicted.ravel(), zero_division=0)),
         "macro_f1": float(np.mean(per_class)),
-        "jaccard": float(row_scores("multi_label", logits, labels).mean()),
+        "jaccard": float(_jaccard(predicted, labels).mean()),
         "f1_per_class": dict(zip(label_names, per_class, strict=True)),
     }
+
+
+def _jaccard(predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    shared, either = (predicted & labels).sum(axis=-1), (predicted | labels).sum(axis=-1)
+    return np.where(either == 0, 1.0, shared / np.maximum(either, 1))
 
 
 def _regression_figures(scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
