@@ -105,7 +105,9 @@ def score(path: Path, data_dir: Path | None) -> Scored:
         logits[file["recipe"]] = file_logits(model, tokens, material.progress)
     labels = np.asarray(tokens.labels)
     scores = {
-        name: np.asarray(metrics.row_scores(student.task, values, labels), np.float64)
+        name: np.asarray(
+            metrics.row_scores(student.task, values, labels, student.thresholds), np.float64
+        )
         for name, values in logits.items()
     }
     return Scored(path.name, dataset.name, report, scores)

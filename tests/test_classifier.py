@@ -177,8 +177,23 @@ def test_folder_says_what_it_holds(tmp_path):
     assert description == {
         "format_version": 1, "task": "multi_label", "label_names": list(LABELS), "num_texts": 2,
         "sequence_length": 24, "num_parameters": classifier.num_parameters,
+        "thresholds": [0.5, 0.5, 0.5],
     }  # fmt: skip
     assert [path.name for path in tmp_path.iterdir()] == ["student"]
+
+
+def test_thresholds_come_back_as_they_were_saved(tmp_path):
+    classifier = cnn()
+    classifier.task = MULTI_LABEL
+    classifier.thresholds = np.array([0.1, 0.5, 0.9], np.float32).tolist()
+    classifier.save(tmp_path / "student")
+    assert TextClassifier.load(tmp_path / "student").thresholds == classifier.thresholds
+    path = tmp_path / "student" / "classifier.json"
+    description = json.loads(path.read_text())
+    # A folder from before there were any.
+    del description["thresholds"]
+    path.write_text(json.dumps(description))
+    assert TextClassifier.load(tmp_path / "student").thresholds == 0.5
 
 
 def test_fresh_process_loads_it_and_answers_the_same(tmp_path):

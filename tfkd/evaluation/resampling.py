@@ -11,6 +11,7 @@ that `metrics.METRICS` states.
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tfkd.evaluation.metrics import decisions
 
@@ -43,12 +44,13 @@ def columns(task: str, values: np.ndarray, num_outputs: int) -> np.ndarray:
     return np.eye(num_outputs, dtype=bool)[values]
 
 
-def answers_of(task: str, logits: np.ndarray) -> np.ndarray:
+def answers_of(task: str, logits: np.ndarray, thresholds: ArrayLike = 0.5) -> np.ndarray:
     """A model's answers as a matrix: what it decides, or the scores of a regression.
 
     Args:
         task: String. "single_label", "multi_label" or "regression".
         logits: Float array, shape `[num_rows, num_outputs]`.
+        thresholds: For multi-label: one number, or `[num_outputs]`.
 
     Returns:
         `[num_rows, num_outputs]`, as `columns` gives them.
@@ -57,7 +59,7 @@ def answers_of(task: str, logits: np.ndarray) -> np.ndarray:
     >>> answers_of("single_label", np.array([[0.1, 2.0]]))
     array([[False,  True]])
     """
-    values = logits[:, 0] if task == "regression" else decisions(task, logits)
+    values = logits[:, 0] if task == "regression" else decisions(task, logits, thresholds)
     return columns(task, values, logits.shape[1])
 
 

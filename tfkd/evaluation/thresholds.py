@@ -7,9 +7,8 @@ F1 would be 0 however well the rows are ranked.
 import numpy as np
 from sklearn.metrics import average_precision_score
 
+from tfkd.data.examples import DEFAULT_THRESHOLD, MULTI_LABEL
 from tfkd.evaluation.metrics import probabilities
-
-DEFAULT_THRESHOLD = 0.5
 
 
 def tuned_thresholds(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -65,7 +64,7 @@ def average_precision(logits: np.ndarray, labels: np.ndarray) -> float:
 
 def _checked(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities as float64 and labels as booleans, of one shape."""
-    chances, truth = probabilities("multi_label", logits), np.asarray(labels) == 1
+    chances, truth = probabilities(MULTI_LABEL, logits), np.asarray(labels) == 1
     if chances.shape != truth.shape:
         raise ValueError(
             f"Expected labels of the logits' shape {chances.shape}. Received: shape {truth.shape}."

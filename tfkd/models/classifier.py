@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tfkd import artifacts
 from tfkd.data.batching import scoring_batches
+from tfkd.data.examples import DEFAULT_THRESHOLD, MULTI_LABEL
 from tfkd.data.tokens import Tokens
 from tfkd.errors import ArtifactError
 from tfkd.models import pooling as _registered  # noqa: F401  (classes a saved model names)
@@ -35,6 +36,8 @@ class TextClassifier:
         task: One of `tfkd.data.examples.TASKS`.
         label_names: Class names in index order.
         num_texts: 1 for single texts, 2 for pairs.
+        thresholds: Of multi_label: the probability above which a label is given, one for all or
+            one a label in index order.
 
     Example:
 
@@ -49,6 +52,7 @@ class TextClassifier:
     task: str
     label_names: tuple[str, ...]
     num_texts: int = 1
+    thresholds: float | Sequence[float] = DEFAULT_THRESHOLD
     _folder: Path | None = None
     _functions: dict[str, Callable[..., Any]] = dataclasses.field(default_factory=dict, repr=False)
 
@@ -108,6 +112,9 @@ class TextClassifier:
 
     def save(self, folder: Path) -> None:
         """Writes the model folder, whole or not at all."""
+        tuned = {}
+        if self.task == MULTI_LABEL:
+            tuned["thresholds"] = np.broadcast_to(self.thresholds, len(self.label_names)).tolist()
         with artifacts.atomic_folder(folder) as part:
             self.model.save(part / "model.keras")
             self.tokenizer.save(part / "tokenizer")
@@ -119,6 +126,7 @@ class TextClassifier:
                     "task": self.task,
                     "label_names": list(self.label_names),
                     "num_texts": self.num_texts,
+                    **tuned,
                     "sequence_length": self.tokenizer.sequence_length,
                     "num_parameters": self.num_parameters,
                     "model_sha256": artifacts.file_sha256(part / "model.keras"),
@@ -147,6 +155,7 @@ class TextClassifier:
             task=description["task"],
             label_names=tuple(description["label_names"]),
             num_texts=description["num_texts"],
+            thresholds=description.get("thresholds", DEFAULT_THRESHOLD),
             _folder=folder,
         )
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import operator
 import shutil
 from typing import Any
 
@@ -11,16 +12,19 @@ from tfkd import artifacts
 from tfkd.compression.litert import LiteRTModel
 from tfkd.config import TrainingConfig
 from tfkd.data.batching import Batches
+from tfkd.data.examples import MULTI_LABEL
 from tfkd.data.tokens import Tokens
 from tfkd.distillation.distiller import Distiller
 from tfkd.distillation.tensorboard import RunLog
 from tfkd.distillation.training import Plan, Validation, train
 from tfkd.evaluation import metrics
+from tfkd.evaluation.thresholds import average_precision, tuned_thresholds
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
 from tfkd.workflows.preparation import TRANSFER, Material
 
 ROWS_PER_REPORT = 256
+AVERAGE_PRECISION = "average_precision"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +66,7 @@ def train_arm(
         run: `RunFolder`.
 
     Returns:
-        The trained `TextClassifier`, with the weights of its best epoch.
+        The trained `TextClassifier`, with the weights of its best epoch and its own thresholds.
     """
     folder, work = run.path / name, run.path / "unfinished" / name
     if (folder / "classifier.json").is_file():
@@ -81,7 +85,7 @@ def train_arm(
         run.path / "training" / f"{name}.json",
         {"plan": dataclasses.asdict(plan), **dataclasses.asdict(position)},
     )
-    classifier.save(folder)
+    with_thresholds(classifier, material).save(folder)
     shutil.rmtree(work)
     with contextlib.suppress(OSError):
         # The last arm leaves an empty folder.
@@ -106,6 +110,15 @@ def _batches(
     )  # fmt: skip
 
 
+def with_thresholds(classifier: TextClassifier, material: Material) -> TextClassifier:
+    """A trained classifier with thresholds tuned on the validation rows, if its task has any."""
+    if classifier.task != MULTI_LABEL:
+        return classifier
+    tokens = material.tokens("validation", classifier.tokenizer)
+    found = tuned_thresholds(classifier.logits(tokens), np.asarray(tokens.labels))
+    return dataclasses.replace(classifier, thresholds=found.tolist())
+
+
 def training_record(run: artifacts.RunFolder, name: str) -> dict[str, Any]:
     """Plan, history and seconds of an arm."""
     return artifacts.read_json(run.path / "training" / f"{name}.json")
@@ -113,12 +126,20 @@ def training_record(run: artifacts.RunFolder, name: str) -> dict[str, Any]:
 
 def test_figures(
     logits: np.ndarray, tokens: Tokens, classifier: TextClassifier,
-    teacher_logits: np.ndarray | None = None,
+    own_logits: np.ndarray | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """All metrics of logits on a tokenized split."""
+    """All metrics of logits on a tokenized split, decided at the classifier's thresholds.
+
+    Args:
+        logits: Float array `[num_rows, num_outputs]`, the classifier's or those of a file of it.
+        tokens: `Tokens` of the split.
+        classifier: `TextClassifier`.
+        own_logits: The classifier's, to tell how far a file agrees with it.
+    """
     return metrics.evaluate(
-        classifier.task, logits, np.asarray(tokens.labels), classifier.label_names, teacher_logits
-    )
+        classifier.task, logits, np.asarray(tokens.labels), classifier.label_names, own_logits,
+        classifier.thresholds, classifier.thresholds,
+    )  # fmt: skip
 
 
 def file_logits(model: LiteRTModel, tokens: Tokens, progress: Progress) -> np.ndarray:
@@ -133,12 +154,23 @@ def file_logits(model: LiteRTModel, tokens: Tokens, progress: Progress) -> np.nd
 
 
 def validation(classifier: TextClassifier, material: Material) -> Validation:
-    """How an epoch of a classifier under training is judged: by the data set's own metric."""
+    """How an epoch of a classifier under training is judged: by the data set's own metric.
+
+    Multi-label has no thresholds before its end, and at 0.5 the F1 of rare labels stays 0 for
+    epochs: it is judged by the mean average precision of its labels, which needs none.
+    """
     tokens = material.tokens("validation", classifier.tokenizer)
+    is_multi_label = classifier.task == MULTI_LABEL
 
     def measure() -> dict[str, float]:
-        figures = test_figures(classifier.logits(tokens), tokens, classifier)
-        return {key: value for key, value in figures.items() if isinstance(value, float)}
+        logits = classifier.logits(tokens)
+        figures = test_figures(logits, tokens, classifier)
+        found = {key: value for key, value in figures.items() if isinstance(value, float)}
+        if is_multi_label:
+            found[AVERAGE_PRECISION] = average_precision(logits, np.asarray(tokens.labels))
+        return found
 
+    if is_multi_label:
+        return Validation(measure, AVERAGE_PRECISION, operator.gt)
     metric = material.dataset.metric
     return Validation(measure, metric, lambda a, b: metrics.is_better(metric, a, b))

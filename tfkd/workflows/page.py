@@ -3,8 +3,16 @@
 from collections.abc import Mapping, Sequence
 
 from tfkd import artifacts
+from tfkd.data.examples import MULTI_LABEL
 from tfkd.evaluation import report
 from tfkd.workflows.preparation import Material
+
+# How a text gets its labels, where that is not the likeliest one.
+DECIDED = {
+    MULTI_LABEL: " A text has the labels whose probability is above their own thresholds: each "
+    "model's are tuned for the F1 of each label on the validation rows and kept in its "
+    "classifier.json. Epochs are compared by average precision, which needs none."
+}
 
 
 def run_page(
@@ -24,6 +32,7 @@ def run_page(
         f"{name}: {item.num_rows:,} rows, fingerprint {item.fingerprint[:16]}"
         for name, item in material.summaries.items()
     )
+    decided = DECIDED.get(material.dataset.task, "")
     return report.run_readme(
         report.RunSummary(
             title=title,
@@ -32,7 +41,7 @@ def run_page(
             comparison=comparison,
             command=rows[0].command,
             versions=artifacts.versions(),
-            data=f"{counts}. Figures are of the test split.",
+            data=f"{counts}. Figures are of the test split.{decided}",
             seed=rows[0].seed,
             files=files,
         )

@@ -185,6 +185,7 @@ def _scores(
             "label_names": list(dataset.label_names),
             "test_fingerprint": material.summaries["test"].fingerprint,
         },
+        thresholds=classifier.thresholds,
     )
 
 

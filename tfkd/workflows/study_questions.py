@@ -71,7 +71,7 @@ def answered(plan: StudyPlan, scored: Mapping[str, Sequence[Scores]]) -> list[di
         metric, task = first.dataset["metric"], first.dataset["task"]
         labels = columns(task, first.labels, first.logits[KERAS].shape[1])
         answers_a, answers_b = (
-            np.stack([answers_of(task, one.logits[kind]) for one in scored[name]])
+            np.stack([answers_of(task, one.logits[kind], one.thresholds) for one in scored[name]])
             for name, kind in (a, b)
         )
         outcome = compare_seeds(metric, labels, answers_a, answers_b)

@@ -4,13 +4,14 @@ With these `tfkd report` makes the whole table again without loading a model.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tfkd import artifacts
+from tfkd.data.examples import DEFAULT_THRESHOLD
 from tfkd.errors import ArtifactError
 
 ARRAYS, RECORD = "scores.npz", "scores.json"
@@ -29,6 +30,7 @@ class Scores:
         size_bytes: "keras" or recipe to the bytes of the file.
         model_folder: Where the files lie.
         dataset: Name, task, metric, label names and fingerprint of the test split.
+        thresholds: Of multi_label: where each label is given, as `metrics.evaluate` takes them.
     """
 
     labels: np.ndarray
@@ -37,6 +39,7 @@ class Scores:
     size_bytes: Mapping[str, int]
     model_folder: str
     dataset: Mapping[str, Any]
+    thresholds: float | Sequence[float] = DEFAULT_THRESHOLD
 
     def write(self, folder: Path) -> None:
         """Keeps them in a run folder; the arrays first, so that the record marks both complete."""
@@ -44,7 +47,7 @@ class Scores:
         with artifacts.atomic_file(folder / ARRAYS) as part:
             arrays: dict[str, Any] = {LABELS: self.labels, **self.logits}
             np.savez_compressed(part, **arrays)
-        names = ("parameters", "size_bytes", "model_folder", "dataset")
+        names = ("parameters", "size_bytes", "model_folder", "dataset", "thresholds")
         record = {name: getattr(self, name) for name in names}
         digest = artifacts.file_sha256(folder / ARRAYS)
         artifacts.write_json(folder / RECORD, {**record, "arrays_sha256": digest})

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
@@ -162,10 +163,17 @@ def _arm_figures(
 ) -> dict[str, Figures]:
     """All metrics of an arm by file, one a seed."""
     arm = seeds[0]
-    asked = [teachers[name].logits[KERAS] for name in arm.teachers or (arm.start,)]
-    mixing = _used_mixing(arm)
-    reference = mixture(scores[0].dataset["task"], asked, arm.config.temperature, mixing)
-    return {kind: [_figures(one, kind, reference) for one in scores] for kind in scores[0].logits}
+    asked = [teachers[name] for name in arm.teachers or (arm.start,)]
+    logits, mixing = [one.logits[KERAS] for one in asked], _used_mixing(arm)
+    reference = mixture(scores[0].dataset["task"], logits, arm.config.temperature, mixing)
+    # A mean of answers is held against the same mean of their thresholds.
+    thresholds = np.average(
+        [np.asarray(one.thresholds) for one in asked], axis=0, weights=mixing.weights or None
+    )
+    return {
+        kind: [_figures(one, kind, reference, thresholds) for one in scores]
+        for kind in scores[0].logits
+    }
 
 
 def _used_mixing(arm: ArmPlan) -> Mixing:
@@ -181,10 +189,13 @@ def _mixture(item: TeacherPlan | ArmPlan) -> str | None:
     return _used_mixing(item).describe(item.teachers, item.mixing.weighting)
 
 
-def _figures(scores: Scores, kind: str, reference: np.ndarray | None) -> dict[str, Any]:
+def _figures(
+    scores: Scores, kind: str, reference: np.ndarray | None, thresholds: ArrayLike = 0.5
+) -> dict[str, Any]:
+    """All metrics of a file, and its agreement with reference logits at their own thresholds."""
     return metrics.evaluate(
         scores.dataset["task"], scores.logits[kind], scores.labels, scores.dataset["label_names"],
-        reference,
+        reference, scores.thresholds, thresholds,
     )  # fmt: skip
 
 

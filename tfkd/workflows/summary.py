@@ -95,7 +95,8 @@ def finish(
         tokens = material.tokens("test", arms["student"].tokenizer)
         logits[recipe] = file_logits(LiteRTModel(path), tokens, material.progress)
     rows = _rows(config, material, teacher, arms, logits, costs)
-    comparisons, sentences = _comparisons(material, teacher, logits, config)
+    models = {"teacher": teacher.classifier, **arms}
+    comparisons, sentences = _comparisons(material, models, logits, config)
     result = DistillResult(
         run.path, tuple(rows), material.dataset.metric, comparisons, tuple(sentences)
     )
@@ -136,6 +137,7 @@ def _rows(
         figures = metrics.evaluate(
             material.dataset.task, logits[name], labels, material.dataset.label_names,
             None if arm == "teacher" else teacher.test_logits,
+            models[arm].thresholds, teacher.classifier.thresholds,
         )  # fmt: skip
         rows.append(
             report.Row(
@@ -155,19 +157,19 @@ def _rows(
 
 
 def _comparisons(
-    material: Material, teacher: Teacher, logits: dict[str, np.ndarray], config: DistillConfig
-) -> tuple[dict[str, Comparison], list[str]]:
+    material: Material, models: dict[str, TextClassifier], logits: dict[str, np.ndarray],
+    config: DistillConfig,
+) -> tuple[dict[str, Comparison], list[str]]:  # fmt: skip
     """The student against its control and its teacher on the same test rows, and in words."""
     dataset = material.dataset
     labels = columns(
         dataset.task,
-        np.asarray(material.tokens("test", teacher.classifier.tokenizer).labels),
+        np.asarray(material.tokens("test", models["teacher"].tokenizer).labels),
         len(dataset.label_names),
     )
     answers = {
-        name: answers_of(dataset.task, logits[name])[None]
-        for name in ("student", "control", "teacher")
-        if name in logits
+        name: answers_of(dataset.task, logits[name], model.thresholds)[None]
+        for name, model in models.items()
     }
     comparisons, sentences = {}, []
     for other in ("control", "teacher"):

@@ -15,6 +15,7 @@ from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, check_classes, load_classifier
 from tfkd.progress import Progress
+from tfkd.workflows.arms import with_thresholds
 from tfkd.workflows.choices import slug
 from tfkd.workflows.finetune import finetune
 from tfkd.workflows.mixtures import KeptMixture
@@ -98,7 +99,7 @@ def _folder(config: DistillConfig, source: Source, material: Material, run: RunF
             shape = Shape(
                 config.teacher_sequence_length, config.teacher_pooling, config.teacher_seed
             )
-            load_classifier(source, material.dataset, shape).save(folder)
+            with_thresholds(load_classifier(source, material.dataset, shape), material).save(folder)
         return folder
     return finetuned(finetune_config(config, source, run), material.progress)
 
