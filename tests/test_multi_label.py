@@ -11,6 +11,7 @@ from tfkd.compression.litert import LiteRTModel
 from tfkd.config import (
     DistillConfig,
     EvaluateConfig,
+    PredictConfig,
     QuantizeConfig,
     ReportConfig,
     StudyConfig,
@@ -21,6 +22,7 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
 from tfkd.workflows.distill import distill
 from tfkd.workflows.evaluate import evaluate
+from tfkd.workflows.predict import predict
 from tfkd.workflows.preparation import prepare
 from tfkd.workflows.quantize import quantize
 from tfkd.workflows.report import report
@@ -152,6 +154,18 @@ def test_later_verbs_decide_as_the_run_did(result):
     assert files.float_metrics["jaccard"] == pytest.approx(student["jaccard"])
     assert files.files[0].metrics["macro_f1"] == pytest.approx(student["macro_f1"], abs=0.02)
     assert files.files[0].metrics["agreement"] > 0.98
+
+
+def test_answers_have_the_labels_of_the_figures(result):
+    texts = ["rain wind", "storm near", "today there"]
+    logits = result.student.predict(texts)
+    expected = metrics.decisions("multi_label", logits, result.student.thresholds)
+    names = np.array(result.student.label_names)
+    found = predict(PredictConfig(run=result.path), texts)
+    assert [one.labels for one in found] == [tuple(names[row == 1]) for row in expected]
+    (storm,) = predict(PredictConfig(run=result.path), ["storm near"])
+    assert storm.labels == ("storm",)
+    assert storm.probabilities["storm"] < 0.5
 
 
 def test_study_keeps_the_thresholds_for_its_report(data, result, tmp_path):

@@ -11,6 +11,7 @@ import keras
 import keras_hub
 import numpy as np
 import pytest
+import tensorflow as tf
 from hard_texts import HARD_TEXTS, character_vocabulary
 from scipy.special import expit, softmax
 
@@ -249,11 +250,18 @@ def test_a_package_that_takes_too_long_leaves_nothing(student, folder, tmp_path)
 def test_a_student_without_segments_has_an_edge_package_of_three_inputs(tmp_path):
     tokenizer = bert_tokenizer()
     student = classifier(build_cnn(tokenizer.vocabulary_size, 3, width=16, filters=8), tokenizer,
-                         "multi_label")  # fmt: skip
+                         "multi_label", thresholds=[0.25, 0.5, 0.1])  # fmt: skip
     student.save(tmp_path / "student")
     path = written(EDGE, tmp_path / "student", tmp_path / "edge.tflite")
     scores = clients.edge_scores(path, student.encode(TEXTS, LENGTH))
     np.testing.assert_allclose(scores, expit(student.predict(TEXTS)), atol=1e-5)
+    assert read_metadata(path).thresholds == (0.25, 0.5, 0.1)
+    served = written(SAVED_MODEL, tmp_path / "student", tmp_path / "served")
+    answer = tf.saved_model.load(str(served)).signatures["serving_default"](tf.constant(TEXTS))
+    assert sorted(answer) == ["decisions", "scores"]
+    expected = answer["scores"].numpy() > np.float32([0.25, 0.5, 0.1])
+    np.testing.assert_array_equal(answer["decisions"].numpy(), expected)
+    assert 0 < expected.mean() < 1
 
 
 @pytest.mark.slow

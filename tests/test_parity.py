@@ -66,6 +66,16 @@ def test_multi_label_counts_decisions_at_one_half():
     assert report.passed
 
 
+def test_multi_label_counts_decisions_at_the_thresholds_of_the_labels():
+    expected = np.array([[0.1, -2.0], [3.0, -0.1]])
+    file = expected - [[0.2, 0.0], [0.0, 0.0]]
+    report = check_parity(expected, file, RECIPE, "multi_label", [0.4, 0.5])
+    assert report.agreement == 1.0
+    # A probability of 0.95 is a logit of 2.94: the file's 2.9 is below, the model's 3 above.
+    report = check_parity(expected, expected - 0.1, RECIPE, "multi_label", [0.95, 0.0])
+    assert report.agreement == 0.75
+
+
 def test_regression_is_measured_in_the_spread_of_the_scores():
     scores = np.array([[0.0], [200.0], [0.0], [200.0]])  # standard deviation 100
     report = check_parity(scores, scores + 25.0, RECIPE, "regression")

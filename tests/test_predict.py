@@ -29,7 +29,7 @@ LOGITS = {"rain": [2.0, 0.0, 0.0], "goal": [0.0, 3.0, 0.0], "vote": [0.0, 0.0, 1
 LABELS = ("weather", "sport", "politics")
 
 
-def make_run(path, task=SINGLE_LABEL, labels=LABELS, num_texts=1):
+def make_run(path, task=SINGLE_LABEL, labels=LABELS, num_texts=1, thresholds=0.5):
     """A finished run whose model adds up the logits of the words."""
     bert_tokenizer = keras_hub.models.BertTokenizer(VOCABULARY, lowercase=True)
     preprocessor = keras_hub.models.BertTextClassifierPreprocessor(
@@ -47,7 +47,8 @@ def make_run(path, task=SINGLE_LABEL, labels=LABELS, num_texts=1):
     embedding.set_weights([table])
     run = RunFolder(path)
     run.start("finetune", {"dataset": "weather"}, overwrite=False)
-    TextClassifier(model, Tokenizer(preprocessor), task, labels, num_texts).save(run.model)
+    tokenizer = Tokenizer(preprocessor)
+    TextClassifier(model, tokenizer, task, labels, num_texts, thresholds).save(run.model)
     return path
 
 
@@ -137,13 +138,20 @@ def test_long_input_streams_in_chunks_and_keeps_its_order(single_label_run):
     assert labels == [LABELS[row % 3] for row in range(1, CHUNK_ROWS * 2 + 5)]
 
 
-def test_multi_label_answers_all_labels_of_at_least_a_half(tmp_path):
-    run = make_run(tmp_path / "run", MULTI_LABEL)
-    lines = answer(run, "rain goal").stdout.splitlines()
-    # Logits 2, 3 and 0: a logit of 0 is a probability of exactly a half.
-    assert lines == ["weather\t0.8808\tsport\t0.9526\tpolitics\t0.5000"]
+@pytest.mark.parametrize(
+    ("thresholds", "line"),
+    [
+        # Logits 2, 3 and 0: what is exactly at its threshold is not above it.
+        (0.5, "weather\t0.8808\tsport\t0.9526"),
+        ([0.9, 0.5, 0.49], "sport\t0.9526\tpolitics\t0.5000"),
+        ([0.9, 0.96, 0.5], "(none)"),
+    ],
+)
+def test_multi_label_answers_all_labels_above_their_thresholds(tmp_path, thresholds, line):
+    run = make_run(tmp_path / "run", MULTI_LABEL, thresholds=thresholds)
+    assert answer(run, "rain goal").stdout.splitlines() == [line]
     values = json.loads(answer(run, "rain goal", "--json").stdout)
-    assert values["labels"] == ["weather", "sport", "politics"]
+    assert values["labels"] == [field for field in line.split("\t") if field in LABELS]
     assert values["probabilities"]["sport"] == pytest.approx(1 / (1 + math.exp(-3)), abs=1e-6)
 
 

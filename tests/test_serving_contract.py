@@ -12,7 +12,7 @@ from tfkd.serving.contract import Refusal, RequestLimits, ServedModel
 
 LABELS = ("weather", "sport")
 SINGLE = ServedModel("news", SINGLE_LABEL, LABELS)
-MULTI = ServedModel("news", MULTI_LABEL, LABELS)
+MULTI = ServedModel("news", MULTI_LABEL, LABELS, thresholds=(0.8, 0.2))
 PAIRS = ServedModel("pairs", REGRESSION, ("score",), num_texts=2)
 LIMITS = RequestLimits(texts=3, text_characters=5)
 # Logits of ln 3 and 0: three to one.
@@ -198,13 +198,28 @@ def test_predictions_by_rows_and_by_columns():
     }
 
 
-@pytest.mark.parametrize("model", [MULTI, PAIRS])
-def test_one_output_has_no_name(model):
-    assert contract.predict_answer(SCORES, model, by_columns=False) == {
+def test_one_output_has_no_name():
+    assert contract.predict_answer(SCORES, PAIRS, by_columns=False) == {
         "predictions": [[0.75, 0.25], [0.25, 0.75]]
     }
-    assert contract.predict_answer(SCORES, model, by_columns=True) == {
+    assert contract.predict_answer(SCORES, PAIRS, by_columns=True) == {
         "outputs": [[0.75, 0.25], [0.25, 0.75]]
+    }
+
+
+def test_labels_are_given_above_their_thresholds():
+    assert contract.predict_answer(SCORES, MULTI, by_columns=False) == {
+        "predictions": [
+            {"scores": [0.75, 0.25], "decisions": [False, True]},
+            {"scores": [0.25, 0.75], "decisions": [False, True]},
+        ]
+    }
+    untuned = ServedModel("news", MULTI_LABEL, LABELS)
+    assert contract.predict_answer(SCORES, untuned, by_columns=True) == {
+        "outputs": {
+            "scores": [[0.75, 0.25], [0.25, 0.75]],
+            "decisions": [[True, False], [False, True]],
+        }
     }
 
 
@@ -226,7 +241,8 @@ def test_metadata_names_the_signatures_of_the_task():
 
     assert list(signatures(SINGLE)) == ["serving_default", "predict", "classify"]
     assert list(signatures(SINGLE)["predict"]["outputs"]) == ["scores", "label"]
-    assert list(signatures(MULTI)["predict"]["outputs"]) == ["scores"]
+    assert list(signatures(MULTI)["predict"]["outputs"]) == ["scores", "decisions"]
+    assert shape(signatures(MULTI)["predict"]["outputs"]["decisions"]) == ["-1", "2"]
     assert list(signatures(PAIRS)) == ["serving_default", "predict"]
     assert shape(signatures(SINGLE)["predict"]["inputs"]["text"]) == ["-1"]
     assert shape(signatures(PAIRS)["predict"]["inputs"]["text"]) == ["-1", "2"]

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import logit
 
 from tfkd import artifacts
 from tfkd.compression.recipes import Recipe
-from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL, TASKS
+from tfkd.data.examples import DEFAULT_THRESHOLD, MULTI_LABEL, REGRESSION, SINGLE_LABEL, TASKS
 
 # A constant score has no spread to measure a difference by; this is float32's own noise.
 _SMALLEST_ALLOWED_DIFFERENCE = 1e-5
@@ -30,7 +32,7 @@ class ParityReport:
         task: One of `tfkd.data.examples.TASKS`.
         num_texts: Texts compared.
         agreement: Share of texts with the same largest logit (single_label), share of label
-            decisions at probability 0.5 that are the same (multi_label), None for regression.
+            decisions at their thresholds that are the same (multi_label), None for regression.
         largest_logit_difference: Largest absolute difference of any logit; infinite where a logit
             is not finite.
         has_nan: Whether file or Keras model gave NaN or an infinite logit.
@@ -74,8 +76,9 @@ class ParityReport:
 
 
 def check_parity(
-    reference_logits: np.ndarray, logits: np.ndarray, recipe: Recipe, task: str = SINGLE_LABEL
-) -> ParityReport:
+    reference_logits: np.ndarray, logits: np.ndarray, recipe: Recipe, task: str = SINGLE_LABEL,
+    thresholds: ArrayLike = DEFAULT_THRESHOLD,
+) -> ParityReport:  # fmt: skip
     """Compares a file's logits with the Keras model's.
 
     Args:
@@ -83,6 +86,8 @@ def check_parity(
         logits: Float array, same shape, the file's.
         recipe: `Recipe`. Whose limits hold.
         task: String. One of `tfkd.data.examples.TASKS`.
+        thresholds: Of multi_label: the probability above which a label is given, one for all or
+            one a label.
 
     Returns:
         A `ParityReport`; `passed` says whether the limits hold.
@@ -111,7 +116,7 @@ def check_parity(
         recipe=recipe.name,
         task=task,
         num_texts=len(logits),
-        agreement=_agreement(reference_logits, logits, task),
+        agreement=_agreement(reference_logits, logits, task, logit(thresholds)),
         largest_logit_difference=largest_difference(reference_logits, logits),
         has_nan=not (np.isfinite(reference_logits).all() and np.isfinite(logits).all()),
         minimum_agreement=None if task == REGRESSION else recipe.minimum_agreement,
@@ -119,11 +124,13 @@ def check_parity(
     )
 
 
-def _agreement(reference_logits: np.ndarray, logits: np.ndarray, task: str) -> float | None:
+def _agreement(
+    reference_logits: np.ndarray, logits: np.ndarray, task: str, edges: np.ndarray
+) -> float | None:
     if task == SINGLE_LABEL:
         return float(np.mean(reference_logits.argmax(axis=1) == logits.argmax(axis=1)))
     if task == MULTI_LABEL:
-        return float(np.mean((reference_logits > 0) == (logits > 0)))
+        return float(np.mean((reference_logits > edges) == (logits > edges)))
     return None
 
 

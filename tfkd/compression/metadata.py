@@ -21,13 +21,14 @@ from tfkd.errors import ArtifactError
 METADATA_NAME = "TFLITE_METADATA"
 VOCABULARY_FILE = "vocab.txt"
 LABELS_FILE = "labels.txt"
+THRESHOLDS_FILE = "thresholds.txt"
 # What MediaPipe calls the inputs of a BERT classifier.
 INPUT_NAMES = {"token_ids": "ids", "padding_mask": "mask", "segment_ids": "segment_ids"}
 
 _IDENTIFIER = b"M001"
 # The first version of the schema that knows BertTokenizerOptions.
 _PARSER_VERSION = "1.1.0"
-_AXIS_LABELS, _VOCABULARY = 2, 5
+_UNKNOWN, _AXIS_LABELS, _VOCABULARY = 0, 2, 5
 _BERT_TOKENIZER_OPTIONS = 4
 # The fields of each table in the order of the schema, up to the last one that is written here.
 _FIELDS = {
@@ -58,10 +59,12 @@ class Metadata:
     Attributes:
         label_names: Class names in index order.
         vocabulary: WordPiece tokens in index order.
+        thresholds: Of multi_label: the probability above which each label is given; else empty.
     """
 
     label_names: tuple[str, ...]
     vocabulary: tuple[str, ...]
+    thresholds: tuple[float, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +90,10 @@ class _Table:
 _Value = str | int | _Table | list[_Table]
 
 
-def with_metadata(content: bytes, label_names: Sequence[str], vocabulary: Sequence[str]) -> bytes:
+def with_metadata(
+    content: bytes, label_names: Sequence[str], vocabulary: Sequence[str],
+    thresholds: Sequence[float] = (),
+) -> bytes:  # fmt: skip
     """The same LiteRT file with label names and vocabulary in it.
 
     Args:
@@ -96,6 +102,8 @@ def with_metadata(content: bytes, label_names: Sequence[str], vocabulary: Sequen
             `[1, num_labels]` of scores.
         label_names: Strings. Class names in index order.
         vocabulary: Strings. WordPiece tokens in index order.
+        thresholds: Of multi_label: the probability above which each label is given, for clients
+            that read the archive; MediaPipe knows no such thing and gives scores.
 
     Returns:
         Bytes of the file. It has all three inputs, as clients of BERT classifiers give them; one
@@ -118,14 +126,17 @@ def with_metadata(content: bytes, label_names: Sequence[str], vocabulary: Sequen
     model = flatbuffer.read(content)
     _check_signature(model, len(label_names))
     inputs = _input_names(model)
-    model.buffers.append(schema.BufferT(data=_metadata(inputs)))
+    model.buffers.append(schema.BufferT(data=_metadata(inputs, bool(thresholds))))
     entry = schema.MetadataT(name=METADATA_NAME, buffer=len(model.buffers) - 1)
     model.metadata = [*(model.metadata or []), entry]
     # The archive's own index counts from the start of the file, so it is added to the whole.
     stream = io.BytesIO(flatbuffer.write(model))
     # Stored, not deflated: phones map the file into memory and read the texts in place.
+    files = {VOCABULARY_FILE: vocabulary, LABELS_FILE: label_names}
+    if thresholds:
+        files[THRESHOLDS_FILE] = [str(value) for value in thresholds]
     with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as archive:
-        for name, lines in ((VOCABULARY_FILE, vocabulary), (LABELS_FILE, label_names)):
+        for name, lines in files.items():
             archive.writestr(zipfile.ZipInfo(name, _ZIP_TIME), "\n".join(lines) + "\n")
     return stream.getvalue()
 
@@ -144,15 +155,20 @@ def read_metadata(path: Path) -> Metadata:
     try:
         with zipfile.ZipFile(path) as archive:
             label_names, vocabulary = (
-                tuple(archive.read(name).decode().removesuffix("\n").split("\n"))
-                for name in (LABELS_FILE, VOCABULARY_FILE)
+                _lines(archive, name) for name in (LABELS_FILE, VOCABULARY_FILE)
             )
+            has_thresholds = THRESHOLDS_FILE in archive.namelist()
+            thresholds = _lines(archive, THRESHOLDS_FILE) if has_thresholds else ()
     except (OSError, zipfile.BadZipFile, KeyError) as error:
         raise ArtifactError(
             f"Expected a LiteRT file with {LABELS_FILE} and {VOCABULARY_FILE} in it. Received: "
             f"{path}: {error}. Write it with `tfkd export --format edge`."
         ) from error
-    return Metadata(label_names, vocabulary)
+    return Metadata(label_names, vocabulary, tuple(map(float, thresholds)))
+
+
+def _lines(archive: zipfile.ZipFile, name: str) -> tuple[str, ...]:
+    return tuple(archive.read(name).decode().removesuffix("\n").split("\n"))
 
 
 def _check_signature(model: Any, num_labels: int) -> None:
@@ -197,7 +213,7 @@ def _added_input(model: Any, name: str) -> int:
     return index
 
 
-def _metadata(input_names: Sequence[str]) -> bytearray:
+def _metadata(input_names: Sequence[str], has_thresholds: bool) -> bytearray:
     """The FlatBuffers table that says what the tensors mean."""
     vocabulary = _associated_file(VOCABULARY_FILE, "WordPiece tokens", _VOCABULARY)
     labels = _associated_file(LABELS_FILE, "Class names", _AXIS_LABELS)
@@ -222,6 +238,9 @@ def _metadata(input_names: Sequence[str]) -> bytearray:
         "subgraph_metadata": [_Table("SubGraphMetadata", graph)],
         "min_parser_version": _PARSER_VERSION,
     }
+    if has_thresholds:
+        told = "A label is given where its score is above its line here"
+        model["associated_files"] = [_associated_file(THRESHOLDS_FILE, told, _UNKNOWN)]
     builder = flatbuffers.Builder()
     builder.Finish(_Table("ModelMetadata", model).written(builder), _IDENTIFIER)
     return builder.Output()

@@ -107,6 +107,8 @@ def export_package(
         package = check_package(dataclasses.replace(order, path=made), classifier, texts)
         calibration = order.calibration.to_dict() if order.calibration else None
         figures = {**package.to_dict(), "calibration": calibration}
+        if classifier.label_thresholds:
+            figures["thresholds"] = classifier.label_thresholds
         keep(made, order.path, figures, model_folder)
     return dataclasses.replace(package, path=order.path)
 
@@ -220,7 +222,10 @@ def _compared(order: Order, classifier: Any, texts: Sequence[str]) -> ParityRepo
         scores = clients.served_scores(order.path, texts)
     task = classifier.task
     expected = _comparable(_scores(student.predict(texts), task), task)
-    report = check_parity(expected, _comparable(scores, task), recipes.find(order.recipe), task)
+    report = check_parity(
+        expected, _comparable(scores, task), recipes.find(order.recipe), task,
+        classifier.thresholds,
+    )  # fmt: skip
     return dataclasses.replace(report, size_bytes=_size_bytes(order.path))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tfkd import artifacts
 from tfkd.compression import operators
@@ -27,7 +28,7 @@ from tfkd.compression.comparison import (
 from tfkd.compression.conversion import convert
 from tfkd.compression.litert import LiteRTModel, Texts
 from tfkd.compression.recipes import Recipe
-from tfkd.data.examples import SINGLE_LABEL
+from tfkd.data.examples import DEFAULT_THRESHOLD, SINGLE_LABEL
 from tfkd.errors import ConversionError
 
 NUM_ROWS_PER_LENGTH = 32
@@ -111,7 +112,8 @@ def export(
         raise ValueError("Expected at least one text to compare on. Received: none")
     output_folder = output_folder or model_folder
     output_folder.mkdir(parents=True, exist_ok=True)
-    task = artifacts.read_json(model_folder / "classifier.json")["task"]
+    description = artifacts.read_json(model_folder / "classifier.json")
+    decided = description["task"], description.get("thresholds", DEFAULT_THRESHOLD)
     exported, failures = {}, []
     # Inside the output folder, so that a file moves there in one step.
     with tempfile.TemporaryDirectory(prefix=".part-", dir=output_folder) as part:
@@ -120,7 +122,7 @@ def export(
         for name, file in files.items():
             model, recipe = LiteRTModel(file), catalog.find(name)
             probes = probes or _probes(reference, texts, model.lengths)
-            report = _compared(model, probes, recipe, task)
+            report = _compared(model, probes, recipe, *decided)
             if report.passed:
                 used = calibration if recipe.needs_calibration else None
                 made = ExportedFile(file, report, operators.describe(file))
@@ -133,8 +135,9 @@ def export(
 
 
 def check_file(
-    path: Path, recipe: str, reference: Reference, texts: Texts, task: str = SINGLE_LABEL
-) -> ParityReport:
+    path: Path, recipe: str, reference: Reference, texts: Texts, task: str = SINGLE_LABEL,
+    thresholds: ArrayLike = DEFAULT_THRESHOLD,
+) -> ParityReport:  # fmt: skip
     """Sends a file that is there already through the gate again.
 
     Args:
@@ -143,6 +146,7 @@ def check_file(
         reference: `TextClassifier` it was made from.
         texts: Strings or pairs of strings the model was not trained on.
         task: String. One of `tfkd.data.examples.TASKS`.
+        thresholds: See `check_parity`.
 
     Returns:
         The `ParityReport` of a file that passes.
@@ -159,7 +163,7 @@ def check_file(
     """
     model = LiteRTModel(path)
     probes = _probes(reference, texts, model.lengths)
-    report = _compared(model, probes, catalog.find(recipe), task)
+    report = _compared(model, probes, catalog.find(recipe), task, thresholds)
     if not report.passed:
         raise ConversionError(refusal(report, path.name))
     return report
@@ -214,11 +218,12 @@ def _logits(reference: Reference, arrays: Mapping[str, np.ndarray]) -> np.ndarra
 
 
 def _compared(
-    model: LiteRTModel, probes: Sequence[_Probe], recipe: Recipe, task: str
-) -> ParityReport:
+    model: LiteRTModel, probes: Sequence[_Probe], recipe: Recipe, task: str,
+    thresholds: ArrayLike,
+) -> ParityReport:  # fmt: skip
     """The report of one file: agreement over all texts, differences of each signature."""
     answers = [model.predict_encoded(probe.arrays, probe.length) for probe in probes]
-    report = check_parity(probes[0].logits, answers[0], recipe, task)
+    report = check_parity(probes[0].logits, answers[0], recipe, task, thresholds)
     differences = {
         probe.length: largest_difference(probe.logits, logits)
         for probe, logits in zip(probes[1:], answers[1:], strict=True)

@@ -31,7 +31,7 @@ class Recipe:
             `tfkd quantize` does that, `tfkd export` does not.
         extra: Extra of tfkd that brings the quantizer; "" where TensorFlow's own does it.
         minimum_agreement: Smallest share of texts (single_label: same largest logit; multi_label:
-            label decisions at probability 0.5) on which file and Keras model must agree.
+            label decisions) on which file and Keras model must agree.
         maximum_logit_difference: Largest difference of any logit of a classifier.
         maximum_score_difference: Largest difference of a regression's score, in standard
             deviations of the Keras model's scores.

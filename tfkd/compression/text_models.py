@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfkd.compression.formats import TEXT_SIGNATURE
 from tfkd.compression.graph import SCORES, LeanGraph, why_not_lean
-from tfkd.data.examples import REGRESSION, SINGLE_LABEL
+from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from tfkd.errors import ModelError
 from tfkd.models.text_graph import TextEncoder
 
@@ -59,7 +59,8 @@ def write_text_saved_model(classifier: Any, folder: Path | str) -> None:
     """Writes a SavedModel that takes text, for TensorFlow Serving and `tf.saved_model.load`.
 
     `serving_default` and `predict` take `text`, string `[n]`, and give `scores`, float32
-    `[n, num_outputs]`, and for single_label `label`, string `[n]`. Classifiers have `classify` too,
+    `[n, num_outputs]`, for single_label `label`, string `[n]`, and for multi_label `decisions`,
+    boolean `[n, num_outputs]`, true above a label's threshold. Classifiers have `classify` too,
     which takes `inputs`, `n` serialized `tf.Example` with the feature `text`, and gives `classes`,
     string, and `scores`, float32, both `[n, num_outputs]`. The program that loads it needs the
     operators of tensorflow_text.
@@ -101,7 +102,10 @@ class _ServedModel(tf.Module):
         inputs = {name: arrays[name] for name in self._classifier.input_names}
         task = self._classifier.task
         scores = SCORES[task](self._classifier.model(inputs, training=False))
-        if task != SINGLE_LABEL:
+        if task == MULTI_LABEL:
+            thresholds = tf.constant(self._classifier.thresholds, tf.float32)
+            return {"scores": scores, "decisions": scores > thresholds}
+        if task == REGRESSION:
             return {"scores": scores}
         label = tf.gather(tf.constant(self._label_names), tf.argmax(scores, axis=-1))
         return {"scores": scores, "label": label}

@@ -73,6 +73,13 @@ class TextClassifier:
         """Number of weights."""
         return self.model.count_params()
 
+    @property
+    def label_thresholds(self) -> list[float]:
+        """One threshold for each label; empty for tasks that have none."""
+        if self.task != MULTI_LABEL:
+            return []
+        return np.broadcast_to(self.thresholds, len(self.label_names)).tolist()
+
     def encode(self, texts: Texts, length: int | None = None) -> dict[str, np.ndarray]:
         """Token arrays of the texts, only those the model takes."""
         arrays = self.tokenizer.encode(texts, length)
@@ -112,9 +119,7 @@ class TextClassifier:
 
     def save(self, folder: Path) -> None:
         """Writes the model folder, whole or not at all."""
-        tuned = {}
-        if self.task == MULTI_LABEL:
-            tuned["thresholds"] = np.broadcast_to(self.thresholds, len(self.label_names)).tolist()
+        tuned = {"thresholds": self.label_thresholds} if self.label_thresholds else {}
         with artifacts.atomic_folder(folder) as part:
             self.model.save(part / "model.keras")
             self.tokenizer.save(part / "tokenizer")

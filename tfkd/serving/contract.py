@@ -9,13 +9,13 @@ Reference: https://www.tensorflow.org/tfx/serving/api_rest
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from scipy.special import expit, softmax
 
-from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from tfkd.data.examples import DEFAULT_THRESHOLD, MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from tfkd.evaluation.predictor import Texts
 
 VERSION = "1"
@@ -57,12 +57,15 @@ class ServedModel:
         task: One of `tfkd.data.examples.TASKS`.
         label_names: Names in index order; one for regression.
         num_texts: 1, or 2 for pairs.
+        thresholds: Of multi_label: the probability above which a label is given, one for all or
+            one a label.
     """
 
     name: str
     task: str
     label_names: tuple[str, ...]
     num_texts: int = 1
+    thresholds: float | Sequence[float] = DEFAULT_THRESHOLD
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,17 +187,22 @@ def predict_answer(scores: np.ndarray, model: ServedModel, by_columns: bool) -> 
         by_columns: Boolean. As the request was.
 
     Returns:
-        `predictions`, or `outputs` by columns. For single_label each has `scores` and `label`; the
-        one output of other tasks has no name, as TensorFlow Serving gives it.
+        `predictions`, or `outputs` by columns. For single_label each has `scores` and `label`, for
+        multi_label `scores` and `decisions`, true for each label that is given. The one output of
+        a regression has no name, as TensorFlow Serving gives it.
     """
     rows = scores.tolist()
-    if model.task != SINGLE_LABEL:
+    if model.task == REGRESSION:
         return {"outputs" if by_columns else "predictions": rows}
-    labels = [model.label_names[index] for index in scores.argmax(axis=1)]
+    columns: dict[str, list[Any]] = {"scores": rows}
+    if model.task == SINGLE_LABEL:
+        columns["label"] = [model.label_names[index] for index in scores.argmax(axis=1)]
+    else:
+        columns["decisions"] = (scores > np.asarray(model.thresholds)).tolist()
     if by_columns:
-        return {"outputs": {"scores": rows, "label": labels}}
-    pairs = zip(rows, labels, strict=True)
-    return {"predictions": [{"scores": row, "label": label} for row, label in pairs]}
+        return {"outputs": columns}
+    answers = zip(*columns.values(), strict=True)
+    return {"predictions": [dict(zip(columns, answer, strict=True)) for answer in answers]}
 
 
 def classify_answer(scores: np.ndarray, model: ServedModel) -> dict[str, Any]:
@@ -221,9 +229,12 @@ def status(is_stopping: bool) -> dict[str, Any]:
 def metadata(model: ServedModel) -> dict[str, Any]:
     """The answer to a request for the model's metadata: its signatures."""
     pair = () if model.num_texts == 1 else (model.num_texts,)
-    outputs = {"scores": _tensor("DT_FLOAT", "scores", -1, len(model.label_names))}
+    shape = (-1, len(model.label_names))
+    outputs = {"scores": _tensor("DT_FLOAT", "scores", *shape)}
     if model.task == SINGLE_LABEL:
         outputs["label"] = _tensor("DT_STRING", "label", -1)
+    elif model.task == MULTI_LABEL:
+        outputs["decisions"] = _tensor("DT_BOOL", "decisions", *shape)
     predict = {
         "inputs": {TEXT: _tensor("DT_STRING", TEXT, -1, *pair)},
         "outputs": outputs,
@@ -231,7 +242,6 @@ def metadata(model: ServedModel) -> dict[str, Any]:
     }
     signatures: dict[str, Any] = dict.fromkeys(PREDICT_SIGNATURES, predict)
     if model.task != REGRESSION:
-        shape = (-1, len(model.label_names))
         signatures["classify"] = {
             "inputs": {"inputs": _tensor("DT_STRING", "inputs", -1)},
             "outputs": {

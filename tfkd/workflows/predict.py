@@ -6,7 +6,7 @@ chunk. The Keras model and its LiteRT files answer through the same call.
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -15,14 +15,13 @@ from scipy.special import expit, softmax
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config import PredictConfig
-from tfkd.data.examples import MULTI_LABEL, REGRESSION
+from tfkd.data.examples import DEFAULT_THRESHOLD, MULTI_LABEL, REGRESSION
 from tfkd.errors import ArtifactError, DatasetError
 from tfkd.evaluation.predictor import Predictor
 from tfkd.quiet import import_tensorflow
 
 CHUNK_ROWS = 256
 MAX_LINE_BYTES = 1_000_000
-MULTI_LABEL_THRESHOLD = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,19 +33,22 @@ class Prediction:
         task: One of `tfkd.data.examples.TASKS`.
         probabilities: Label name to probability in [0, 1], in index order. Empty for regression.
         score: The predicted score of a regression, else None.
+        thresholds: Of multi_label: the probability above which a label is given, one for all or
+            one a label.
     """
 
     texts: tuple[str, ...]
     task: str
     probabilities: dict[str, float]
     score: float | None = None
+    thresholds: float | Sequence[float] = DEFAULT_THRESHOLD
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The likeliest label; for multi-label every label with a probability of at least 0.5."""
+        """The likeliest label; for multi-label every one with a probability above its threshold."""
         if self.task == MULTI_LABEL:
-            pairs = self.probabilities.items()
-            return tuple(name for name, value in pairs if value >= MULTI_LABEL_THRESHOLD)
+            given = np.array(list(self.probabilities.values())) > np.asarray(self.thresholds)
+            return tuple(itertools.compress(self.probabilities, given))
         if self.task == REGRESSION:
             return ()
         return (max(self.probabilities, key=self.probabilities.__getitem__),)
@@ -94,8 +96,7 @@ def predict(config: PredictConfig, texts: Iterable[str]) -> Iterator[Prediction]
     run.read_config()
     description = artifacts.read_json(run.model / "classifier.json")
     model = _load(run, config.recipe)
-    names, task = tuple(description["label_names"]), description["task"]
-    return _answers(model, _split(texts, description["num_texts"]), names, task)
+    return _answers(model, _split(texts, description["num_texts"]), description)
 
 
 def read_texts(stream: IO[bytes], source: str) -> Iterator[str]:
@@ -160,19 +161,24 @@ def _split(texts: Iterable[str], num_texts: int) -> Iterator[tuple[str, ...]]:
 
 
 def _answers(
-    model: Predictor, rows: Iterator[tuple[str, ...]], names: Sequence[str], task: str
+    model: Predictor, rows: Iterator[tuple[str, ...]], description: Mapping[str, Any]
 ) -> Iterator[Prediction]:
     while chunk := list(itertools.islice(rows, CHUNK_ROWS)):
         texts: Any = [row[0] for row in chunk] if len(chunk[0]) == 1 else chunk
         for row, logits in zip(chunk, model.predict(texts), strict=True):
-            yield _prediction(row, logits, names, task)
+            yield _prediction(row, logits, description)
 
 
 def _prediction(
-    row: tuple[str, ...], logits: np.ndarray, names: Sequence[str], task: str
+    row: tuple[str, ...], logits: np.ndarray, description: Mapping[str, Any]
 ) -> Prediction:
     """One row's logits, float32 `[num_outputs]`, as label names and probabilities."""
+    task = description["task"]
     if task == REGRESSION:
         return Prediction(row, task, {}, float(logits[0]))
-    values = expit(logits) if task == MULTI_LABEL else softmax(logits)
-    return Prediction(row, task, dict(zip(names, values.tolist(), strict=True)))
+    # In double precision, as the thresholds were tuned.
+    exact = logits.astype(np.float64)
+    values = expit(exact) if task == MULTI_LABEL else softmax(exact)
+    probabilities = dict(zip(description["label_names"], values.tolist(), strict=True))
+    thresholds = description.get("thresholds", DEFAULT_THRESHOLD)
+    return Prediction(row, task, probabilities, thresholds=thresholds)

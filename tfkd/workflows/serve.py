@@ -9,6 +9,7 @@ from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.compression.litert import LiteRTModel
 from tfkd.config import ServeConfig
+from tfkd.data.examples import DEFAULT_THRESHOLD
 from tfkd.errors import ConfigError
 from tfkd.progress import Progress
 from tfkd.serving.batcher import Batcher, QueueLimits
@@ -86,7 +87,8 @@ def _served_model(config: ServeConfig) -> ServedModel:
         )
     description = artifacts.read_json(run.model / "classifier.json")
     labels = tuple(description["label_names"])
-    return ServedModel(name, description["task"], labels, description["num_texts"])
+    thresholds = description.get("thresholds", DEFAULT_THRESHOLD)
+    return ServedModel(name, description["task"], labels, description["num_texts"], thresholds)
 
 
 def _predictors(config: ServeConfig) -> list[LiteRTModel]:

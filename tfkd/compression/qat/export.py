@@ -147,10 +147,11 @@ def _checked(path: Path, aware: Trained, recipe: str, texts: Texts) -> AwareFile
             f"Received: {', '.join(proof.exceptions)}. The file was not kept. Quantize this "
             "student after training: --recipe dynamic_int8."
         )
-    report = parity.check_file(path, recipe, aware, texts, classifier.task)
+    decided = classifier.task, classifier.thresholds
+    report = parity.check_file(path, recipe, aware, texts, *decided)
     model = LiteRTModel(path, classifier.tokenizer)
     student = dataclasses.replace(classifier, tokenizer=model.tokenizer)
-    beside_float = check_parity(student.predict(texts), model.predict(texts), kind, classifier.task)
+    beside_float = check_parity(student.predict(texts), model.predict(texts), kind, *decided)
     return AwareFile(path, report, operators.describe(path), proof, beside_float)
 
 
