@@ -22,7 +22,7 @@ from tfkd.compression.saved_model import write_saved_model
 from tfkd.errors import ModelError
 from tfkd.models.catalog import ModelEntry
 from tfkd.models.classifier import TextClassifier
-from tfkd.models.encoder import bert_from_scratch, build_encoder_classifier
+from tfkd.models.encoder import build_encoder_classifier, encoder_from_scratch
 
 RECIPES = ("dynamic_int8", "float32", "int4_tables")
 RECIPES_OF_WHOLE_LAYER = ("dynamic_int8", "float32")
@@ -76,7 +76,7 @@ class Material:
 def untrained(entry: ModelEntry, like: TextClassifier) -> TextClassifier:
     """An untrained model of a size word with another one's vocabulary, length and classes."""
     keras.utils.set_random_seed(0)
-    backbone = bert_from_scratch(entry, like.tokenizer.vocabulary_size)
+    backbone = encoder_from_scratch(entry, like.tokenizer.vocabulary_size)
     model = build_encoder_classifier(backbone, len(like.label_names))
     return TextClassifier(model, like.tokenizer, like.task, like.label_names, like.num_texts)
 

@@ -15,7 +15,8 @@ from tfkd.models.checkpoints import OFFLINE_CHOICES, Kind, Source, resolve
 CHOICES = (
     "Give a local folder (a KerasHub preset, a Hugging Face folder with model.safetensors, or a "
     "run of `tfkd finetune`) or a size word (bert_tiny, bert_mini, bert_small, bert_medium, "
-    "bert_base, bilstm, bilstm_small, cnn, cnn_small)."
+    "bert_base, tinybert_4, tinybert_6, minilm_6, minilm_12, distilbert_base, distilroberta_base, "
+    "bilstm, bilstm_small, cnn, cnn_small)."
 )
 
 

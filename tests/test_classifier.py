@@ -23,7 +23,7 @@ from tfkd.models.classifier import (
     set_precision,
 )
 from tfkd.models.cnn import build_cnn
-from tfkd.models.encoder import bert_from_scratch, build_encoder_classifier
+from tfkd.models.encoder import build_encoder_classifier, encoder_from_scratch
 from tfkd.models.tokenizers import Tokenizer
 from tfkd.progress import Progress
 
@@ -60,7 +60,7 @@ def cnn(tokenizer=None):
 
 def bert(pooling="mean", num_texts=1):
     keras.utils.set_random_seed(6)
-    backbone = bert_from_scratch(ModelEntry("x", "bert", "", 1e-3, 2, 16, 2), len(VOCABULARY))
+    backbone = encoder_from_scratch(ModelEntry("x", "bert", "", 1e-3, 2, 16, 2), len(VOCABULARY))
     generator = np.random.default_rng(6)
     backbone.set_weights([generator.normal(0, 0.3, w.shape) for w in backbone.get_weights()])
     model = build_encoder_classifier(backbone, len(LABELS), pooling)

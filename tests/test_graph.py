@@ -11,7 +11,7 @@ from tfkd.compression.graph import LeanGraph, why_not_lean
 from tfkd.models.bilstm import build_bilstm
 from tfkd.models.catalog import CATALOG
 from tfkd.models.cnn import build_cnn
-from tfkd.models.encoder import bert_from_scratch, build_encoder_classifier
+from tfkd.models.encoder import build_encoder_classifier, encoder_from_scratch
 from tfkd.models.head import Head
 from tfkd.models.pooling import NAMES
 
@@ -82,7 +82,7 @@ def assert_equal(model, arrays=SINGLE, **settings):
 def test_every_size_is_the_keras_model(size):
     """At the true widths and heads; layers beyond the second repeat it."""
     entry = dataclasses.replace(CATALOG[size], num_layers=2)
-    backbone = bert_from_scratch(entry, VOCABULARY_SIZE)
+    backbone = encoder_from_scratch(entry, VOCABULARY_SIZE)
     assert_equal(randomized(build_encoder_classifier(backbone, NUM_OUTPUTS)))
 
 

@@ -8,7 +8,7 @@ import pytest
 from tfkd.models.bilstm import build_bilstm
 from tfkd.models.catalog import ModelEntry
 from tfkd.models.cnn import build_cnn
-from tfkd.models.encoder import bert_from_scratch, build_encoder_classifier
+from tfkd.models.encoder import build_encoder_classifier, encoder_from_scratch
 from tfkd.models.initialization import reduce_table, start_layers, start_table, token_table
 
 WORDS = 40
@@ -17,7 +17,7 @@ WORDS = 40
 def bert(layers=2, width=8, words=WORDS, heads=2, seed=0):
     keras.utils.set_random_seed(seed)
     entry = ModelEntry("x", "bert", "", 1e-3, layers, width, heads)
-    return build_encoder_classifier(bert_from_scratch(entry, words), 3)
+    return build_encoder_classifier(encoder_from_scratch(entry, words), 3)
 
 
 def other_encoder(family):

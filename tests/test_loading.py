@@ -1,5 +1,6 @@
 """From a resolved name to a classifier: seeds, tokenizers, the user's choices, other classes."""
 
+import dataclasses
 import fnmatch
 
 import keras_hub
@@ -9,6 +10,7 @@ import pytest
 from tfkd.data.examples import MULTI_LABEL, SINGLE_LABEL, Dataset, Example
 from tfkd.errors import ModelError
 from tfkd.models import loading
+from tfkd.models.catalog import CATALOG
 from tfkd.models.checkpoints import Kind, Source, resolve
 from tfkd.models.hub import REPOSITORY_FILES
 from tfkd.models.loading import Shape, check_classes, load_classifier
@@ -52,6 +54,21 @@ def test_size_word_takes_the_given_vocabulary_at_its_own_length(name, tokenizer)
     assert classifier.predict(["rain", "goal team"]).shape == (2, 3)
     tables = [w.shape for w in classifier.model.weights if w.shape[0] == len(VOCABULARY)]
     assert tables == [(len(VOCABULARY), 128)]
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [("distilbert_base", "DistilBertBackbone"), ("distilroberta_base", "RobertaBackbone")],
+)
+def test_encoders_without_segments_take_the_wordpieces_of_a_bert_teacher(
+    name, family, tokenizer, monkeypatch
+):
+    entry = dataclasses.replace(CATALOG[name], num_layers=1, hidden_dim=24, intermediate_dim=8)
+    monkeypatch.setitem(CATALOG, name, entry)
+    student = load_classifier(resolve(name), dataset(), Shape(12), tokenizer)
+    assert student.input_names == ("token_ids", "padding_mask")
+    assert family in {type(layer).__name__ for layer in student.model.layers}
+    assert student.predict(["rain", "goal team"]).shape == (2, 3)
 
 
 def test_a_small_cnn_has_the_sizes_of_its_entry(tokenizer):

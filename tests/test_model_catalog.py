@@ -13,10 +13,22 @@ SIZES = {
 }
 
 
+# Family in words, layers, width, heads, rows of the token table.
+PUBLISHED = {
+    "tinybert_4": ("bert", "BERT", 4, 312, 12, 30_522),
+    "tinybert_6": ("bert", "BERT", 6, 768, 12, 30_522),
+    "minilm_6": ("bert", "BERT", 6, 384, 12, 30_522),
+    "minilm_12": ("bert", "BERT", 12, 384, 12, 30_522),
+    "distilbert_base": ("distil_bert", "DistilBERT", 6, 768, 12, 30_522),
+    "distilroberta_base": ("roberta", "RoBERTa", 6, 768, 12, 50_265),
+}
+
+
 def test_words():
-    assert list(CATALOG) == [*SIZES, "bilstm", "bilstm_small", "cnn", "cnn_small"]
-    assert [entry.name for entry in CATALOG.values()] == list(CATALOG)
-    kinds = ["bert"] * 5 + ["bilstm"] * 2 + ["cnn"] * 2
+    words = [*SIZES, *PUBLISHED, "bilstm", "bilstm_small", "cnn", "cnn_small"]
+    assert list(CATALOG) == words
+    assert [entry.name for entry in CATALOG.values()] == words
+    kinds = ["bert"] * 9 + ["distil_bert", "roberta"] + ["bilstm"] * 2 + ["cnn"] * 2
     assert [entry.kind for entry in CATALOG.values()] == kinds
 
 
@@ -26,6 +38,16 @@ def test_bert_sizes(name):
     assert (entry.num_layers, entry.hidden_dim, entry.num_heads) == SIZES[name]
     layers, width, _ = SIZES[name]
     assert entry.description == f"BERT with {layers} layers of {width}, from scratch"
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_shapes(name):
+    entry = CATALOG[name]
+    kind, family, layers, width, heads, rows = PUBLISHED[name]
+    assert (entry.kind, entry.num_layers, entry.hidden_dim) == (kind, layers, width)
+    assert (entry.num_heads, entry.vocabulary_size) == (heads, rows)
+    assert entry.intermediate_dim == (1200 if name == "tinybert_4" else None)
+    assert entry.description == f"{family} with {layers} layers of {width}, from scratch"
 
 
 @pytest.mark.parametrize(

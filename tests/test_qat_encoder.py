@@ -15,7 +15,7 @@ from tfkd.compression.qat.scheme import Placement, Scheme
 from tfkd.errors import ModelError
 from tfkd.models.catalog import CATALOG
 from tfkd.models.classifier import TextClassifier
-from tfkd.models.encoder import bert_from_scratch, build_encoder_classifier
+from tfkd.models.encoder import build_encoder_classifier, encoder_from_scratch
 from tfkd.models.head import Head
 from tfkd.models.tokenizers import Tokenizer
 
@@ -78,7 +78,7 @@ def test_every_size_is_the_student(size):
     """With its heads, but narrow; layers beyond the second repeat it."""
     entry = CATALOG[size]
     entry = dataclasses.replace(entry, num_layers=2, hidden_dim=8 * entry.num_heads)
-    assert_equal(student(backbone=bert_from_scratch(entry, VOCABULARY_SIZE)))
+    assert_equal(student(backbone=encoder_from_scratch(entry, VOCABULARY_SIZE)))
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,21 @@ from tfkd.models.pooling import pool
 MAX_POSITIONS = 512
 
 
-def bert_from_scratch(entry: ModelEntry, vocabulary_size: int) -> keras_hub.models.BertBackbone:
-    """An untrained BERT of a size word."""
-    return keras_hub.models.BertBackbone(
+_BACKBONES: dict[str, type[keras_hub.models.Backbone]] = {
+    "bert": keras_hub.models.BertBackbone,
+    "distil_bert": keras_hub.models.DistilBertBackbone,
+    "roberta": keras_hub.models.RobertaBackbone,
+}
+
+
+def encoder_from_scratch(entry: ModelEntry, vocabulary_size: int) -> keras_hub.models.Backbone:
+    """An untrained encoder of a size word, over any vocabulary: a student has its teacher's."""
+    return _BACKBONES[entry.kind](
         vocabulary_size=vocabulary_size,
         num_layers=entry.num_layers,
         num_heads=entry.num_heads,
         hidden_dim=entry.hidden_dim,
-        intermediate_dim=4 * entry.hidden_dim,
+        intermediate_dim=entry.intermediate_dim or 4 * entry.hidden_dim,
         max_sequence_length=MAX_POSITIONS,
     )
 

@@ -64,7 +64,7 @@ def load_classifier(
     if source.kind is Kind.RUN:
         return check_classes(TextClassifier.load(_folder(source)), dataset, source.name)
     if source.kind is Kind.SIZE:
-        tokenizer = tokenizer or _learned_tokenizer(dataset, shape.sequence_length)
+        tokenizer = tokenizer or learned_tokenizer(dataset, shape.sequence_length)
         tokenizer = tokenizer.with_length(shape.sequence_length)
         model = _from_scratch(catalog.CATALOG[source.name], tokenizer, dataset, shape)
         return _classifier(model, tokenizer, dataset)
@@ -118,12 +118,36 @@ def _from_scratch(
     if entry.kind == "cnn":
         return build_cnn(*sizes, width=entry.hidden_dim, filters=entry.filters)
     _check_length(entry.name, encoder.MAX_POSITIONS, shape)
-    backbone = encoder.bert_from_scratch(entry, tokenizer.vocabulary_size)
+    backbone = encoder.encoder_from_scratch(entry, tokenizer.vocabulary_size)
     pooling = "cls" if shape.pooling == "auto" else shape.pooling
     return encoder.build_encoder_classifier(backbone, dataset.num_outputs, pooling)
 
 
-def _learned_tokenizer(dataset: Dataset, sequence_length: int) -> Tokenizer:
+def load_tokenizer(source: Source, sequence_length: int) -> Tokenizer:
+    """The tokenizer of a model that has one.
+
+    Args:
+        source: `Source` from `tfkd.models.checkpoints.resolve`.
+        sequence_length: Integer. Longest text in tokens.
+
+    Raises:
+        ModelError: The source is a size word, or its files do not load.
+    """
+    if source.kind is Kind.SIZE:
+        raise ModelError(
+            f"Expected a model with a tokenizer. Received: {source.name}, a size word, which takes "
+            "any. Give a preset, a folder or a finished run."
+        )
+    folder = _folder(source)
+    if source.kind is Kind.RUN:
+        return Tokenizer.load(folder / "tokenizer").with_length(sequence_length)
+    config = huggingface.read_config(folder)
+    return loaded(source.name, lambda: _tokenizer(folder, config, Shape(sequence_length)))
+
+
+def learned_tokenizer(dataset: Dataset, sequence_length: int) -> Tokenizer:
+    """A tokenizer with a vocabulary learned from the first training rows."""
+
     def texts() -> Iterable[str]:
         for row, example in enumerate(dataset.splits["train"]):
             if row == LEARNED_FROM_ROWS:
