@@ -142,10 +142,12 @@ def run_child(command: Sequence[str], purpose: str, timeout_seconds: float) -> N
         ConversionError: The child failed, was ended by a signal or took too long.
     """
     try:
-        done = subprocess.run(
-            command, env=_environment(), capture_output=True, text=True, errors="replace",
-            timeout=timeout_seconds, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        # What a child that is ended leaves behind goes with the folder.
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run(
+                command, env={**_environment(), "TMPDIR": folder}, capture_output=True, text=True,
+                errors="replace", timeout=timeout_seconds, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         output = error.stdout.decode(errors="replace") if error.stdout else ""
         raise ConversionError(
