@@ -20,8 +20,8 @@ from tfkd.options import parameters, resolve
 from tfkd.settings import POSITIONAL
 
 ALL_VERBS = [
-    "finetune", "distill", "evaluate", "quantize", "export", "benchmark", "study", "report",
-    "predict", "serve", "list",
+    "finetune", "distill", "evaluate", "quantize", "export", "benchmark", "analyze", "study",
+    "report", "predict", "serve", "list",
 ]  # fmt: skip
 
 
@@ -187,7 +187,7 @@ def test_runs_are_positional_and_many():
             ["fly"],
             2,
             "Expected a verb. Received: `fly`. "
-            "Known: finetune, distill, evaluate, quantize, export, benchmark, study, "
+            "Known: finetune, distill, evaluate, quantize, export, benchmark, analyze, study, "
             "report, predict, serve, list.",
         ),
         (

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tfkd.analysis_config import AnalyzeConfig
 from tfkd.config import (
     VERBS,
     BenchmarkConfig,
@@ -31,6 +32,7 @@ SAMPLES = {
     "evaluate": EvaluateConfig(run=Path("run"), dataset="demo", split="train"),
     "quantize": QuantizeConfig(run=Path("run"), recipes=("all",), max_mb=3, max_drop=0.5),
     "export": ExportConfig(run=Path("run"), lengths=(16, 32), recipes=("float32",)),
+    "analyze": AnalyzeConfig(models=("bert_base", "bert_tiny"), lengths=(32, 64), litert=False),
     "benchmark": BenchmarkConfig(runs=(Path("a"), Path("b")), threads=2),
     "study": StudyConfig(study=Path("study.toml"), plan=True),
     "report": ReportConfig(study=Path("folder"), output_dir=Path("out")),

@@ -14,6 +14,7 @@ ROOT = Path(tfkd.__file__).parent
 LAYERS = [
     ["errors"],
     ["settings"],
+    ["analysis_config"],
     ["config"],
     ["artifacts", "progress", "network", "quiet"],
     ["data"],

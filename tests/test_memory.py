@@ -7,6 +7,7 @@ import pytest
 
 import tfkd.evaluation.memory as memory
 from tfkd.errors import ModelError
+from tfkd.evaluation.process import TimedModel
 
 MEGABYTE = 2**20
 
@@ -164,3 +165,30 @@ def test_folder_and_kind_become_loader_and_path(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "KERAS_LOADER", "loaders_of_test:broken")
     with pytest.raises(ModelError, match=rf"^Expected the models of {tmp_path} to load"):
         memory.peak_memory_bytes(tmp_path, "keras", ["a"])
+
+
+def test_first_call_is_that_of_the_first_text_alone(folder):
+    source = textwrap.dedent(
+        '''
+        import os
+        import time
+
+
+        class Cold:
+            """Slow once; breaks unless it has two threads and its option."""
+
+            def __init__(self, path, threads):
+                if os.environ["TF_NUM_INTRAOP_THREADS"] != "2" or threads != 2:
+                    raise RuntimeError("not two threads")
+                self.seconds = 0.05
+
+            def predict(self, texts):
+                time.sleep(self.seconds)
+                self.seconds = 1.0
+        '''
+    )
+    (folder / "cold_of_test.py").write_text(source, encoding="utf-8")
+    model = TimedModel("cold_of_test:Cold", folder / "model", {"threads": 2})
+    found = memory.fresh_start(model, ["a", "b"], threads=2)
+    assert 50 <= found.first_call_ms < 1000
+    assert found.peak_memory_bytes > MEGABYTE

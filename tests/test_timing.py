@@ -7,7 +7,8 @@ import pytest
 import tfkd.evaluation.timing as timing
 from tfkd.errors import ModelError
 from tfkd.evaluation.latency import Latency
-from tfkd.evaluation.timing import TimedModel, time_models
+from tfkd.evaluation.process import TimedModel
+from tfkd.evaluation.timing import time_models
 
 LOADERS = '''
     import os

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tfkd.analysis_config import AnalyzeConfig
     from tfkd.compression.litert import LiteRTModel
     from tfkd.compression.qat.model import QuantizationAware, quantization_aware
     from tfkd.config import (
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     )
     from tfkd.distillation.distiller import Distiller
     from tfkd.models.classifier import TextClassifier
+    from tfkd.workflows.analyze import analyze
     from tfkd.workflows.benchmark import benchmark
     from tfkd.workflows.distill import distill
     from tfkd.workflows.evaluate import evaluate
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AnalyzeConfig",
     "BenchmarkConfig",
     "DistillConfig",
     "Distiller",
@@ -56,6 +59,7 @@ __all__ = [
     "StudyConfig",
     "TextClassifier",
     "__version__",
+    "analyze",
     "benchmark",
     "distill",
     "evaluate",
@@ -70,6 +74,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AnalyzeConfig": "tfkd.analysis_config",
     "BenchmarkConfig": "tfkd.config",
     "DistillConfig": "tfkd.config",
     "Distiller": "tfkd.distillation.distiller",
@@ -84,6 +89,7 @@ _HOMES = {
     "ServeConfig": "tfkd.config",
     "StudyConfig": "tfkd.config",
     "TextClassifier": "tfkd.models.classifier",
+    "analyze": "tfkd.workflows.analyze",
     "benchmark": "tfkd.workflows.benchmark",
     "distill": "tfkd.workflows.distill",
     "evaluate": "tfkd.workflows.evaluate",

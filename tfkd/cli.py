@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import click
 
 import tfkd
+from tfkd.analysis_config import AnalyzeConfig
 from tfkd.config import (
     BenchmarkConfig,
     DistillConfig,
@@ -210,6 +211,18 @@ def benchmark(config: BenchmarkConfig, progress: "Progress") -> Result:
     from tfkd.workflows.benchmark import benchmark
 
     return benchmark(config, progress)
+
+
+@verb("analyze", "tfkd analyze --model bert_base --model bert_tiny --length 64")
+def analyze(config: AnalyzeConfig, progress: "Progress") -> Result:
+    """Measure size and time of architectures.
+
+    A size word needs no weights: time does not depend on them. Files go to a temporary folder that
+    is removed again; BERT-base needs 1 GB there.
+    """
+    from tfkd.workflows.analyze import analyze
+
+    return analyze(config, progress)
 
 
 @verb("study", "tfkd study configs/demo_study.toml --plan", needs_tensorflow=False)

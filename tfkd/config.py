@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from tfkd.analysis_config import AnalyzeConfig
 from tfkd.errors import ConfigError
 from tfkd.settings import Config, nearest, setting
 
@@ -311,6 +312,7 @@ VERBS: dict[str, type[Config]] = {
     "quantize": QuantizeConfig,
     "export": ExportConfig,
     "benchmark": BenchmarkConfig,
+    "analyze": AnalyzeConfig,
     "study": StudyConfig,
     "report": ReportConfig,
     "predict": PredictConfig,

@@ -1,21 +1,72 @@
-"""Peak resident memory of loading a model and answering texts, in a process of its own.
+"""Peak resident memory and the first call of a model, in a process of its own.
 
 A process that already holds TensorFlow, a teacher and a data set cannot tell what a student needs,
-so a fresh one is started. It is told what to call by name (`module:callable`), so that this module
+so a fresh one is started. What its first call takes is the cold figure that warm times leave out.
+The process is told what to call by name (`module:callable`), so that this module
 knows no model class and imports none.
 """
 
+import dataclasses
 import json
 import os
 import re
 import resource
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from tfkd.evaluation.process import KERAS_LOADER, LITERT_LOADER, answer, load, run_fresh
+from tfkd.evaluation.process import (
+    KERAS_LOADER,
+    LITERT_LOADER,
+    TimedModel,
+    answer,
+    load,
+    run_fresh,
+    thread_limits,
+)
 
 TIMEOUT_SECONDS = 300.0
+
+
+@dataclasses.dataclass(frozen=True)
+class FreshStart:
+    """What a fresh process needed for a model.
+
+    Attributes:
+        peak_memory_bytes: Peak resident memory, interpreter and libraries included.
+        first_call_ms: Milliseconds of the first `predict([text])` after loading, tokenization
+            included. One call: it says how long a user waits once, not what a model costs.
+    """
+
+    peak_memory_bytes: int
+    first_call_ms: float
+
+
+def fresh_start(
+    model: TimedModel,
+    texts: Sequence[str] | Sequence[tuple[str, str]],
+    threads: int = 1,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> FreshStart:
+    """Memory and first call of a fresh process that loads a model and predicts texts one by one.
+
+    Args:
+        model: `TimedModel`. What to load.
+        texts: A few strings, or pairs of strings.
+        threads: Integer. Threads of TensorFlow.
+        timeout_seconds: Float. How long the process may take.
+
+    Raises:
+        ModelError: The process failed or took too long.
+
+    Example:
+    >>> fresh_start(TimedModel(KERAS_LOADER, folder), ["Oil fell."]).first_call_ms
+    266.3
+    """
+    found = _run(model, texts, timeout_seconds, thread_limits(threads))
+    return FreshStart(**found)
 
 
 def peak_memory_bytes(
@@ -70,9 +121,19 @@ def peak_memory_of(
     >>> peak_memory_of("package.module:Model.load", Path("model"), ["Oil fell."])
     31457280
     """
-    job = {"loader": loader, "path": str(path), "texts": list(texts)}
-    purpose = f"of {path} to load and answer {len(texts)} texts"
-    return run_fresh("tfkd.evaluation.memory", job, purpose, timeout_seconds)
+    return int(_run(TimedModel(loader, path), texts, timeout_seconds)["peak_memory_bytes"])
+
+
+def _run(
+    model: TimedModel, texts: Sequence[Any], timeout_seconds: float,
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    job = {
+        "loader": model.loader, "path": str(model.path), "options": dict(model.options),
+        "texts": list(texts),
+    }  # fmt: skip
+    purpose = f"of {model.path} to load and answer {len(texts)} texts"
+    return run_fresh("tfkd.evaluation.memory", job, purpose, timeout_seconds, environment)
 
 
 def _own_peak_bytes() -> int:
@@ -90,10 +151,15 @@ def _own_peak_bytes() -> int:
 def _main() -> None:
     """What the fresh process does."""
     job = json.load(sys.stdin)
-    predictor = load(job["loader"], Path(job["path"]))
-    for text in job["texts"]:
-        predictor.predict([tuple(text) if isinstance(text, list) else text])
-    answer(_own_peak_bytes())
+    predictor = load(job["loader"], Path(job["path"]), **job["options"])
+    texts = [[tuple(text) if isinstance(text, list) else text] for text in job["texts"]]
+    start = time.perf_counter()
+    predictor.predict(texts[0])
+    first_call_ms = 1000 * (time.perf_counter() - start)
+    for text in texts[1:]:
+        predictor.predict(text)
+    found = FreshStart(_own_peak_bytes(), first_call_ms)
+    answer(dataclasses.asdict(found))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ The job goes in as JSON on standard input, the answer comes back as the last lin
 output. What to load is named by "module:callable", so that nothing here knows a model class.
 """
 
+import dataclasses
 import importlib
 import json
 import os
@@ -17,6 +18,21 @@ from tfkd.errors import ModelError
 
 KERAS_LOADER = "tfkd.models.classifier:TextClassifier.load"
 LITERT_LOADER = "tfkd.compression.litert:LiteRTModel"
+
+
+@dataclasses.dataclass(frozen=True)
+class TimedModel:
+    """A saved model to be asked in a fresh process.
+
+    Attributes:
+        loader: "module:callable" that takes the path and returns a predictor.
+        path: What to load.
+        options: What else the callable takes, by name, as JSON values.
+    """
+
+    loader: str
+    path: Path
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def run_fresh(
@@ -61,15 +77,21 @@ def run_fresh(
         ) from error
 
 
+def thread_limits(threads: int) -> dict[str, str]:
+    """The variables that hold TensorFlow in a fresh process to so many threads."""
+    names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+    return dict.fromkeys(names, str(threads))
+
+
 def answer(value: Any) -> None:
     """What the fresh process ends with."""
     sys.stdout.write("\n" + json.dumps(value) + "\n")
 
 
-def load(loader: str, path: Path) -> Any:
-    """Calls "module:callable" with the path."""
+def load(loader: str, path: Path, **options: Any) -> Any:
+    """Calls "module:callable" with the path and what else it takes."""
     module, _, name = loader.partition(":")
     function: Any = importlib.import_module(module)
     for part in name.split("."):
         function = getattr(function, part)
-    return function(path)
+    return function(path, **options)

@@ -12,20 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tfkd.evaluation.latency import Latency, measure_latency
-from tfkd.evaluation.process import answer, load, run_fresh
-
-
-@dataclasses.dataclass(frozen=True)
-class TimedModel:
-    """A saved model to time.
-
-    Attributes:
-        loader: "module:callable" that takes the path and returns a predictor.
-        path: What to load.
-    """
-
-    loader: str
-    path: Path
+from tfkd.evaluation.process import TimedModel, answer, load, run_fresh, thread_limits
 
 
 def time_models(
@@ -48,20 +35,23 @@ def time_models(
         ModelError: The process failed or took too long.
     """
     job = {
-        "models": {name: [item.loader, str(item.path)] for name, item in models.items()},
+        "models": {
+            name: [item.loader, str(item.path), dict(item.options)] for name, item in models.items()
+        },
         "texts": list(texts), "rounds": rounds,
     }  # fmt: skip
-    limits = {
-        name: str(threads)
-        for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-    }
-    found = run_fresh("tfkd.evaluation.timing", job, "to be timed", timeout_seconds, limits)
+    found = run_fresh(
+        "tfkd.evaluation.timing", job, "to be timed", timeout_seconds, thread_limits(threads)
+    )
     return {name: Latency(**figures) for name, figures in found.items()}
 
 
 def _main() -> None:
     job = json.load(sys.stdin)
-    models = {name: load(loader, Path(path)) for name, (loader, path) in job["models"].items()}
+    models = {
+        name: load(loader, Path(path), **options)
+        for name, (loader, path, options) in job["models"].items()
+    }
     texts = [tuple(text) if isinstance(text, list) else text for text in job["texts"]]
     measured = measure_latency(models, texts, job["rounds"])
     answer({name: dataclasses.asdict(latency) for name, latency in measured.items()})

@@ -17,8 +17,8 @@ from tfkd.data.examples import Example
 from tfkd.errors import ArtifactError
 from tfkd.evaluation.latency import Latency
 from tfkd.evaluation.memory import peak_memory_bytes
-from tfkd.evaluation.process import KERAS_LOADER, LITERT_LOADER
-from tfkd.evaluation.timing import TimedModel, time_models
+from tfkd.evaluation.process import KERAS_LOADER, LITERT_LOADER, TimedModel
+from tfkd.evaluation.timing import time_models
 from tfkd.models.classifier import batch_texts
 from tfkd.progress import Progress
 from tfkd.workflows.preparation import finished
