@@ -7,7 +7,7 @@ import pytest
 
 from tfkd import artifacts
 from tfkd.config import ReportConfig, StudyConfig
-from tfkd.errors import ArtifactError
+from tfkd.errors import ArtifactError, ConfigError
 from tfkd.progress import Progress
 from tfkd.workflows.preparation import prepare
 from tfkd.workflows.report import report
@@ -230,6 +230,34 @@ def test_arms_added_later_make_only_their_own_runs(whole, tmp_path):
     one = row(result, "cnn_small-cnn")
     assert both["values"] == pytest.approx(one["values"], abs=0.005)
     assert both["agreement"] == pytest.approx(one["agreement"], abs=0.005)
+
+
+PARTS = """
+seeds = [0]
+timed_texts = 0
+[settings]
+dataset = "demo"
+max_train_rows = 100
+sequence_length = 16
+epochs = 1
+[teachers.cnn]
+model = "cnn_small"
+epochs = 1
+[students.cnn_small]
+[datasets.left]
+[datasets.right]
+"""
+
+
+def test_sessions_make_the_data_sets_of_a_study_in_any_order(tmp_path):
+    message = "^Expected a data set of .*tiny.toml. Received: 'rigth'. Did you mean `right`?"
+    with pytest.raises(ConfigError, match=message):
+        study(config(tmp_path, PARTS, datasets=["rigth"]))
+    part = study(config(tmp_path, PARTS, datasets=["right"]))
+    assert [step["state"] for step in part.steps()] == ["to do"] * 3 + ["done"] * 3
+    whole = study(config(tmp_path, PARTS, datasets=["left"]))
+    assert list(whole.datasets) == ["left", "right"]
+    assert whole.datasets["left"]["rows"] == whole.datasets["right"]["rows"]
 
 
 def test_squared_error_of_logits_knows_no_temperature(tmp_path):

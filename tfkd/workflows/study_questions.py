@@ -41,7 +41,7 @@ def questions(plan: StudyPlan) -> list[tuple[Side, Side]]:
         *(
             (a.name, b.name)
             for a, b in rivals
-            if a.student != b.student and a.teachers == b.teachers
+            if a.student != b.student and (a.teachers, a.mixing) == (b.teachers, b.mixing)
         ),
         *((name, teacher) for name, arm in taught.items() for teacher in arm.teachers),
     ]
