@@ -149,7 +149,7 @@ _SPECS = (
           ("not_equivalent", "equivalent"), SENTENCES, "f1"),
     _glue("qqp", "Whether two questions ask the same.", ("not_duplicate", "duplicate"),
           ("question1", "question2"), "f1"),
-    _glue("stsb", "How alike two sentences are, 0 to 5.", ("similarity",), SENTENCES, "pearson"),
+    _glue("stsb", "How alike two sentences are, 0 to 5.", ("similarity",), SENTENCES, "spearman"),
     _glue("mnli", "Whether a premise entails a hypothesis; test = validation_matched.", NLI,
           ("premise", "hypothesis"), validation="validation_matched"),
     _glue("mnli_mismatched", "As mnli; test = validation_mismatched, other genres than train.", NLI,
