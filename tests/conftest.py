@@ -7,7 +7,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 
-from tfkd.config import DistillConfig
+from tfkd.training_config import DistillConfig
 
 
 @pytest.fixture(scope="session")

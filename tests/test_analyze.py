@@ -12,13 +12,13 @@ import time
 import keras_hub
 import pytest
 
-from tfkd.analysis_config import ARCHITECTURES, UNCALIBRATED_RECIPES, AnalyzeConfig
 from tfkd.compression.recipes import RECIPES
-from tfkd.config import DEFAULT_RECIPES
+from tfkd.config import ARCHITECTURES, UNCALIBRATED_RECIPES, AnalyzeConfig
 from tfkd.errors import ArtifactError, ConfigError, ModelError
 from tfkd.evaluation.latency import Latency
 from tfkd.models.catalog import CATALOG
 from tfkd.models.tokenizers import RESERVED_TOKENS, Tokenizer
+from tfkd.training_config import DEFAULT_RECIPES
 from tfkd.workflows.analysis_table import AnalyzeResult, Architecture, Conditions, FileFigures
 from tfkd.workflows.analyze import analyze, filled_texts, filled_vocabulary
 

@@ -12,12 +12,13 @@ from tensorboard.backend.event_processing.plugin_event_accumulator import EventA
 import tfkd
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
-from tfkd.config import AwareConfig, DistillConfig, ExportConfig, FinetuneConfig, QuantizeConfig
+from tfkd.config import ExportConfig, QuantizeConfig
 from tfkd.errors import ArtifactError, ConfigError
 from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, load_classifier
 from tfkd.progress import Progress
+from tfkd.training_config import AwareConfig, DistillConfig, FinetuneConfig
 from tfkd.workflows import aware as workflow
 from tfkd.workflows.arms import Objective, plan, train_arm
 from tfkd.workflows.aware import AwareTraining

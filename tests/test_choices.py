@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from tfkd.artifacts import RunFolder
-from tfkd.config import DistillConfig, FinetuneConfig, read_toml
+from tfkd.config import read_toml
 from tfkd.errors import ConfigError, DatasetError, ModelError
 from tfkd.models.checkpoints import Kind, resolve
+from tfkd.training_config import DistillConfig, FinetuneConfig
 from tfkd.workflows.choices import check_names, choose, default_model, slug
 from tfkd.workflows.teacher import finetune_config
 

@@ -8,14 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tfkd.analysis_config import AnalyzeConfig
 from tfkd.config import (
     VERBS,
+    AnalyzeConfig,
     BenchmarkConfig,
-    DistillConfig,
     EvaluateConfig,
     ExportConfig,
-    FinetuneConfig,
     PredictConfig,
     QuantizeConfig,
     ReportConfig,
@@ -25,6 +23,7 @@ from tfkd.config import (
 )
 from tfkd.errors import ConfigError
 from tfkd.settings import nearest
+from tfkd.training_config import DistillConfig, FinetuneConfig
 
 SAMPLES = {
     "finetune": FinetuneConfig(dataset="demo", model="bert_mini", learning_rate=1e-3),

@@ -5,10 +5,10 @@ import keras_hub
 import numpy as np
 import pytest
 
-from tfkd.config import DistillConfig, FinetuneConfig
 from tfkd.errors import ModelError
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.depth import check_depth, keep_layers
+from tfkd.training_config import DistillConfig, FinetuneConfig
 from tfkd.workflows.choices import choose
 
 SIZES = {

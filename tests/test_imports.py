@@ -14,7 +14,7 @@ ROOT = Path(tfkd.__file__).parent
 LAYERS = [
     ["errors"],
     ["settings"],
-    ["analysis_config"],
+    ["training_config"],
     ["config"],
     ["artifacts", "progress", "network", "quiet"],
     ["data"],

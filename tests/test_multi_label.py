@@ -8,18 +8,12 @@ import pytest
 
 from tfkd import artifacts
 from tfkd.compression.litert import LiteRTModel
-from tfkd.config import (
-    DistillConfig,
-    EvaluateConfig,
-    PredictConfig,
-    QuantizeConfig,
-    ReportConfig,
-    StudyConfig,
-)
+from tfkd.config import EvaluateConfig, PredictConfig, QuantizeConfig, ReportConfig, StudyConfig
 from tfkd.evaluation import metrics
 from tfkd.evaluation.thresholds import average_precision, tuned_thresholds
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
+from tfkd.training_config import DistillConfig
 from tfkd.workflows.distill import distill
 from tfkd.workflows.evaluate import evaluate
 from tfkd.workflows.predict import predict

@@ -1,11 +1,13 @@
 import dataclasses
 
+import numpy as np
 import pytest
 
 from tfkd.compression import recipes
+from tfkd.compression.comparison import check_parity
 from tfkd.compression.recipes import RECIPES
-from tfkd.config import RECIPE_NAMES
 from tfkd.errors import ConfigError
+from tfkd.training_config import RECIPE_NAMES
 
 
 def test_the_catalog_holds_the_names_that_settings_accept():
@@ -91,3 +93,26 @@ def test_a_misspelled_recipe_is_answered_with_the_nearest_name():
 def test_a_recipe_like_no_other_is_answered_with_the_list():
     with pytest.raises(ConfigError, match=r"Known: float32, float16, .+, qat_int4_tables\.$"):
         recipes.find("zip")
+
+
+def test_nearest_keys_are_judged_by_labels_and_by_the_spread_of_the_logits():
+    for recipe in RECIPES.values():
+        wider = recipes.with_nearest_keys(recipe)
+        assert wider.minimum_agreement == recipe.minimum_agreement
+        assert wider.maximum_logit_difference is None
+        is_wider = recipe.name in ("float32", "float16", "dynamic_int8", "int16x8")
+        assert (wider.maximum_score_difference > recipe.maximum_score_difference) == is_wider
+        assert wider.maximum_score_difference <= 0.5
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
+def test_a_nearest_key_file_may_move_a_tenth_of_a_deviation_whatever_the_scale(scale):
+    recipe = recipes.with_nearest_keys(recipes.find("float32"))
+    logits = scale * np.array([[1.0, -1.0], [-1.0, 1.0]])  # of deviation 1
+    for moved, passes in ((0.09, True), (0.11, False)):
+        report = check_parity(logits, logits + scale * np.array([[moved, 0], [0, 0]]), recipe)
+        assert report.passed == passes
+        assert report.allowed_logit_difference == pytest.approx(0.1 * scale)
+    # Labels are held to the recipe's own limit, however near the logits are.
+    report = check_parity(np.array([[1e-9, 0.0], [0, 9]]), np.array([[0, 1e-9], [0, 9]]), recipe)
+    assert (report.agreement, report.passed) == (0.5, False)

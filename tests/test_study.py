@@ -2,12 +2,18 @@
 
 import shutil
 
+import keras
+import keras_hub
 import numpy as np
 import pytest
 
 from tfkd import artifacts
 from tfkd.config import ReportConfig, StudyConfig
 from tfkd.errors import ArtifactError, ConfigError
+from tfkd.models.bottleneck import find_bottleneck
+from tfkd.models.classifier import TextClassifier
+from tfkd.models.encoder import build_encoder_classifier
+from tfkd.models.tokenizers import Tokenizer
 from tfkd.progress import Progress
 from tfkd.workflows.preparation import prepare
 from tfkd.workflows.report import report
@@ -273,3 +279,60 @@ def test_squared_error_of_logits_knows_no_temperature(tmp_path):
             record = artifacts.read_json(arm.path / "training" / "student.json")
             losses[arm.student] = record["history"][0]["distillation_loss"]
     assert losses["divergence"] != losses["cold"] == losses["hot"]
+
+
+BOTTLENECK = """
+seeds = [0]
+recipes = ["float32"]
+timed_texts = 0
+[settings]
+max_train_rows = 300
+sequence_length = 24
+epochs = 1
+[teachers.cnn]
+model = "cnn_small"
+epochs = 1
+sequence_length = 24
+[students.frozen]
+student = "{encoder}"
+bottleneck = "mlp"
+bottleneck_keys = 12
+[datasets.demo]
+"""
+
+
+def small_encoder(folder):
+    keras.utils.set_random_seed(0)
+    tokenizer = Tokenizer.learn(["oil prices fell again, rain fell on the river"] * 3, 200, 24)
+    backbone = keras_hub.models.BertBackbone(
+        vocabulary_size=tokenizer.vocabulary_size, num_layers=1, num_heads=2, hidden_dim=24,
+        intermediate_dim=32, max_sequence_length=32,
+    )  # fmt: skip
+    names = ("a", "b", "c", "d")
+    model = build_encoder_classifier(backbone, len(names))
+    TextClassifier(model, tokenizer, "single_label", names).save(folder)
+    return folder
+
+
+def test_a_bottleneck_is_a_student_like_any(tmp_path):
+    form = BOTTLENECK.format(encoder=small_encoder(tmp_path / "encoder").as_posix())
+    result = study(config(tmp_path, form), Progress(quiet=True))
+    assert "frozen-cnn" in result.markdown()
+    arms = [
+        TextClassifier.load(tmp_path / "tiny" / f"demo-{name}-seed0" / "student")
+        for name in ("frozen-control", "frozen-cnn")
+    ]
+    first, second = (find_bottleneck(arm.model) for arm in arms)
+    np.testing.assert_array_equal(first.keys.keys, second.keys.keys)
+    assert np.abs(np.asarray(first.values.values) - second.values.values).max() > 1e-4
+    # Both arms were trained from one reading of the train and validation splits.
+    cache = tmp_path / "tiny" / "cache"
+    assert len(list((cache / "readings").iterdir())) == 2
+    assert len(list((cache / "keys").iterdir())) == 1
+
+
+def test_a_bottleneck_without_an_encoder_is_refused_before_the_teacher_is_made(tmp_path):
+    form = BOTTLENECK.format(encoder="bert_tiny")
+    with pytest.raises(ConfigError, match="^Expected a student with a trained encoder"):
+        study(config(tmp_path, form), Progress(quiet=True))
+    assert not (tmp_path / "tiny" / "demo-cnn").exists()

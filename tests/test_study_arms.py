@@ -11,7 +11,7 @@ import pytest
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
-from tfkd.config import FinetuneConfig, ReportConfig, StudyConfig
+from tfkd.config import ReportConfig, StudyConfig
 from tfkd.distillation.learned_weights import learned
 from tfkd.distillation.mixing import Mixing
 from tfkd.distillation.mixture import mixture
@@ -20,6 +20,7 @@ from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, load_classifier
 from tfkd.progress import Progress
+from tfkd.training_config import FinetuneConfig
 from tfkd.workflows.mixtures import KeptMixture
 from tfkd.workflows.preparation import prepare
 from tfkd.workflows.report import report

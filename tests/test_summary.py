@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tfkd.config import DistillConfig
 from tfkd.evaluation.resampling import answers_of, columns
 from tfkd.evaluation.verdict import compare_answers
+from tfkd.training_config import DistillConfig
 from tfkd.workflows.summary import _comparisons
 
 

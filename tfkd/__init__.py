@@ -10,15 +10,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfkd.analysis_config import AnalyzeConfig
     from tfkd.compression.litert import LiteRTModel
     from tfkd.compression.qat.model import QuantizationAware, quantization_aware
     from tfkd.config import (
+        AnalyzeConfig,
         BenchmarkConfig,
-        DistillConfig,
         EvaluateConfig,
         ExportConfig,
-        FinetuneConfig,
         PredictConfig,
         QuantizeConfig,
         ReportConfig,
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     )
     from tfkd.distillation.distiller import Distiller
     from tfkd.models.classifier import TextClassifier
+    from tfkd.training_config import DistillConfig, FinetuneConfig
     from tfkd.workflows.analyze import analyze
     from tfkd.workflows.benchmark import benchmark
     from tfkd.workflows.distill import distill
@@ -74,13 +73,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AnalyzeConfig": "tfkd.analysis_config",
+    "AnalyzeConfig": "tfkd.config",
     "BenchmarkConfig": "tfkd.config",
-    "DistillConfig": "tfkd.config",
+    "DistillConfig": "tfkd.training_config",
     "Distiller": "tfkd.distillation.distiller",
     "EvaluateConfig": "tfkd.config",
     "ExportConfig": "tfkd.config",
-    "FinetuneConfig": "tfkd.config",
+    "FinetuneConfig": "tfkd.training_config",
     "LiteRTModel": "tfkd.compression.litert",
     "PredictConfig": "tfkd.config",
     "QuantizationAware": "tfkd.compression.qat.model",

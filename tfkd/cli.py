@@ -16,24 +16,22 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import click
 
 import tfkd
-from tfkd.analysis_config import AnalyzeConfig
 from tfkd.config import (
+    AnalyzeConfig,
     BenchmarkConfig,
-    DistillConfig,
     EvaluateConfig,
     ExportConfig,
-    FinetuneConfig,
     PredictConfig,
     QuantizeConfig,
     ReportConfig,
     ServeConfig,
     StudyConfig,
-    TrainingConfig,
 )
 from tfkd.errors import DatasetError, TfkdError
 from tfkd.options import json_option, parameters, resolve
 from tfkd.quiet import import_tensorflow, quiet_libraries
 from tfkd.settings import nearest
+from tfkd.training_config import DistillConfig, FinetuneConfig, TrainingConfig
 from tfkd.workflows import Result
 
 if TYPE_CHECKING:

@@ -9,171 +9,18 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from tfkd.analysis_config import AnalyzeConfig
 from tfkd.errors import ConfigError
 from tfkd.settings import Config, nearest, setting
+from tfkd.training_config import RECIPE_NAMES, AwareConfig, DistillConfig, FinetuneConfig
 
-RECIPE_NAMES = (
-    "float32", "float16", "dynamic_int8", "static_int8", "int16x8", "int4_tables", "int4",
-    "qat_int8", "qat_int4_tables",
-)  # fmt: skip
-DEFAULT_RECIPES = ("float32", "dynamic_int8")
 TOKENS = "tokens"
 FORMAT_NAMES = (TOKENS, "edge", "text-tflite", "saved-model")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DataConfig(Config):
-    """What every verb that reads a data set knows."""
-
-    dataset: str = setting(
-        dataclasses.MISSING,
-        "A data set of `tfkd list datasets`, or a folder or file of CSV, TSV, JSONL or Parquet.",
-    )
-    data_dir: Path | None = setting(
-        None, "Folder that holds <dataset>/train.csv and so on. Also read from TFKD_DATA_DIR."
-    )
-    validation_fraction: float = setting(
-        0.05, "Share of train held out when there is no validation split.", 0.001, 0.5
-    )
-    max_train_rows: int | None = setting(
-        None, "Use only the first rows of train; for trying things out.", 1
-    )
-    split_seed: int = setting(
-        0, "Seed of the rows held out of train, of altered copies, and of the demo's texts.", 0
-    )
-    seed: int = setting(0, "Seed of every other random choice.", 0)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingConfig(DataConfig):
-    """What every verb that trains knows."""
-
-    output_dir: Path | None = setting(None, "The run's folder. Default: saved_models/<run>.")
-    overwrite: bool = setting(False, "Replace a finished run in the output folder.")
-    quiet: bool = setting(False, "No progress; only the result.")
-    epochs: int = setting(3, "Passes over the training rows.", 1)
-    batch_size: int = setting(32, "Training examples a step.", 1)
-    learning_rate: float | None = setting(
-        None, "Peak learning rate. Default: the model's own, see `tfkd list models`.", 1e-8, 1.0
-    )
-    schedule: str = setting(
-        "linear", "Decay after the warm-up.", choices=("linear", "cosine", "constant")
-    )
-    warmup_fraction: float = setting(0.06, "Share of the steps with a rising rate.", 0.0, 0.9)
-    weight_decay: float = setting(0.01, "AdamW's decay; never on biases and norms.", 0.0, 1.0)
-    clip_norm: float = setting(1.0, "Largest global norm of a step's gradient.", 1e-6)
-    patience: int = setting(3, "Epochs without a better validation metric before stopping.", 1)
-    precision: str = setting(
-        "float32",
-        "Arithmetic of the training; bfloat16 is twice as fast on CPUs that have it.",
-        choices=("float32", "bfloat16"),
-    )
-    backup_seconds: float = setting(60.0, "Seconds between two backups to resume from.", 0.0)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AwareConfig(Config):
-    """How the recipes that train do it; the rest is as the run trained its student."""
-
-    qat_epochs: int = setting(
-        1, "Passes over the training rows for each recipe that trains (qat_int8 ...).", 1
-    )
-    qat_learning_rate: float | None = setting(
-        None, "Their peak learning rate. Default: a tenth of the student's.", 1e-8, 1.0
-    )
-    qat_frozen_fraction: float = setting(
-        0.2, "Share of their last steps in which the ranges of activations stay.", 0.0, 0.9
-    )
-    integer_softmax: bool = setting(
-        False, "In recipes that train, attention scores are integers too: for chips without floats."
-    )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FinetuneConfig(TrainingConfig):
-    """Settings of `tfkd finetune`: a classifier trained on labels, mostly to be a teacher."""
-
-    model: str | None = setting(
-        None, "Preset, folder, hf:// or kaggle:// handle, or size word. Default: the data set's."
-    )
-    pooling: str = setting(
-        "auto", "How tokens become one vector.", choices=("auto", "cls", "mean", "max")
-    )
-    sequence_length: int = setting(128, "Longest text in tokens; longer ones are cut.", 4, 4096)
-    layers: tuple[int, ...] | None = setting(
-        None, "Layers of a pretrained encoder to keep, counted from 0. Default: all."
-    )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DistillConfig(AwareConfig, TrainingConfig):
-    """Settings of `tfkd distill`: a student, its control, its files and the table."""
-
-    teacher: str | None = setting(
-        None, "As --model of finetune, or a finished run. Default: the data set's."
-    )
-    teacher_epochs: int = setting(3, "Epochs of the teacher's fine-tuning, if it needs one.", 1)
-    teacher_batch_size: int = setting(32, "Batch size of the teacher's fine-tuning.", 1)
-    teacher_learning_rate: float | None = setting(
-        None, "Peak learning rate of the teacher's fine-tuning. Default: the model's own.", 1e-8, 1
-    )
-    teacher_pooling: str = setting(
-        "auto",
-        "How the teacher's tokens become one vector.",
-        choices=("auto", "cls", "mean", "max"),
-    )
-    teacher_precision: str = setting(
-        "float32", "Arithmetic of the teacher's fine-tuning.", choices=("float32", "bfloat16")
-    )
-    teacher_sequence_length: int = setting(128, "Longest text for the teacher.", 4, 4096)
-    teacher_seed: int = setting(0, "Seed of the teacher's fine-tuning; --seed is the student's.", 0)
-    teacher_layers: tuple[int, ...] | None = setting(
-        None, "Layers of the teacher's encoder to keep, counted from 0. Default: all."
-    )
-    student: str | None = setting(
-        None, "Preset, folder, handle, or size word. Default: the data set's."
-    )
-    pooling: str = setting(
-        "auto",
-        "How the student's tokens become one vector.",
-        choices=("auto", "cls", "mean", "max"),
-    )
-    sequence_length: int = setting(64, "Longest text for the student, in tokens.", 4, 4096)
-    layers: tuple[int, ...] | None = setting(
-        None, "Layers of the student's pretrained encoder to keep, counted from 0. Default: all."
-    )
-    initialization: str = setting(
-        "auto",
-        "Start of a student without weights: the teacher's token table by PCA (table), that and "
-        "layers of equal width (layers), random, or the most that fits (auto).",
-        choices=("auto", "table", "layers", "random"),
-    )
-    vocabulary_size: int | None = setting(
-        None, "Cut the student's vocabulary to at most this many tokens before it is trained.", 1
-    )
-    min_count: int | None = setting(
-        None, "Drop tokens that occur less often in the training text from its vocabulary.", 1
-    )
-    temperature: float = setting(2.0, "Softens teacher and student; 1 = not at all.", 1.0, 100.0)
-    student_loss_weight: float = setting(
-        0.3, "Weight of the label loss; the rest goes to the teacher.", 0.0, 1.0
-    )
-    augmented_copies: int = setting(
-        0, "Altered copies of each training text, which the teacher answers; no labels.", 0, 100
-    )
-    distillation_loss: str = setting(
-        "kl",
-        "What the student learns of the teacher: its softened distribution (kl), or its logits by "
-        "their squared error (mse), for which the temperature is without effect.",
-        choices=("kl", "mse"),
-    )
-    control: bool = setting(True, "Also train the equal student without the teacher.")
-    recipes: tuple[str, ...] = setting(
-        DEFAULT_RECIPES, "LiteRT files to write; those of qat_* train first.", choices=RECIPE_NAMES
-    )
-    epochs: int = setting(4, "Passes over the training rows.", 1)
-    batch_size: int = setting(64, "Training examples a step.", 1)
+# Those that need neither calibration nor training.
+UNCALIBRATED_RECIPES = ("float32", "float16", "dynamic_int8", "int4_tables", "int4")
+ARCHITECTURES = (
+    "bert_base", "distilbert_base", "distilroberta_base", "tinybert_4", "minilm_6", "bert_tiny",
+    "bilstm",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -248,6 +95,30 @@ class BenchmarkConfig(Config):
     rounds: int = setting(5, "Interleaved passes over the texts.", 1)
     threads: int = setting(1, "Threads of one prediction.", 1)
     output_dir: Path | None = setting(None, "Also write the figures to benchmark.json there.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AnalyzeConfig(Config):
+    """Settings of `tfkd analyze`: size and time of architectures, with weights or without."""
+
+    models: tuple[str, ...] = setting(ARCHITECTURES, "Size word, preset, folder or finished run.")
+    tokenizer: str | None = setting(
+        None, "Model whose tokenizer the size words take. Default: one learned from train."
+    )
+    dataset: str = setting("demo", "Data set whose test split gives the texts.")
+    data_dir: Path | None = setting(None, "Folder that holds the data set.")
+    lengths: tuple[int, ...] = setting(
+        (), "Texts filled to so many tokens, up to 512. Default: as they are, cut at 128."
+    )
+    texts: int = setting(50, "Texts of the test split to time.", 1)
+    rounds: int = setting(5, "Interleaved passes over the texts.", 1)
+    threads: int = setting(1, "Threads of one prediction.", 1)
+    litert: bool = setting(True, "Also write and time LiteRT files.")
+    recipes: tuple[str, ...] = setting(
+        ("float32", "dynamic_int8"), "Recipes of these files.", choices=UNCALIBRATED_RECIPES
+    )
+    output_dir: Path | None = setting(None, "Also write analysis.json and analysis.md there.")
+    quiet: bool = setting(False, "No progress; only the result.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfkd.compression.lookup import KeyValueLookup
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from tfkd.models.bottleneck import find_bottleneck
 from tfkd.models.pooling import FirstToken, MaxPooling, MeanPooling
 
 # By name, because `keras_hub` belongs to `tfkd.models`. All four are the same encoder but for
@@ -44,8 +46,9 @@ def why_not_lean(model: keras.Model) -> str | None:
     backbone = find_backbone(model)
     if backbone is None:
         return f"{model.name} holds no encoder of {', '.join(FAMILIES)}"
+    known = [backbone, *(find_bottleneck(model) or ())]
     for layer in model.layers:
-        is_known = layer is backbone or layer.name in _HEAD_LAYERS
+        is_known = layer in known or layer.name in _HEAD_LAYERS
         if not is_known and not isinstance(layer, keras.layers.InputLayer):
             return f"{model.name} has a layer {layer.name} that the lean graph does not know"
     for layer in backbone.transformer_layers:
@@ -99,6 +102,8 @@ class LeanGraph(tf.Module):
         self._score = SCORES[task]
         self._embedding = _Embedding(backbone, num_texts, num_positions)
         self._layers = [_Layer(layer) for layer in backbone.transformer_layers]
+        bottleneck = find_bottleneck(model)
+        self._lookup = KeyValueLookup(bottleneck) if bottleneck else tf.identity
         self._pooling, head = find_head(model)
         self._head = [_Dense(layer) for layer in head]
         self._reads_first_row = self._pooling == "cls" and not whole_last_layer
@@ -143,7 +148,7 @@ class LeanGraph(tf.Module):
         if self._reads_first_row:
             pooled = last.first_row(vectors, bias)
         else:
-            pooled = _pooled(last(vectors, bias), is_real, self._pooling)
+            pooled = _pooled(self._lookup(last(vectors, bias)), is_real, self._pooling)
         for dense in self._head:
             pooled = dense(pooled)
         return pooled
@@ -291,7 +296,9 @@ def find_head(model: keras.Model) -> tuple[str, list[Any]]:
     layers = {layer.name: layer for layer in model.layers}
     pooling = _POOLINGS[type(layers["pooling"])] if "pooling" in layers else "cls"
     dense = [] if "pooling" in layers else [find_backbone(model).pooled_dense]
-    return pooling, dense + [layers[name] for name in ("pooler", "logits") if name in layers]
+    dense += [layers[name] for name in ("pooler", "logits") if name in layers]
+    # Values that are logits pass through a layer without weights.
+    return pooling, [layer for layer in dense if isinstance(layer, keras.layers.Dense)]
 
 
 def find_backbone(model: keras.Model) -> Any:

@@ -22,6 +22,7 @@ from tfkd.compression.comparison import ParityReport, check_parity, keep, refusa
 from tfkd.compression.formats import EDGE, SAVED_MODEL, TEXT_TFLITE
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from tfkd.errors import ConfigError, ConversionError, ModelError
+from tfkd.models.bottleneck import find_bottleneck
 
 # Static recipes give scores in steps of 1/256: of smaller ones the logarithm says nothing.
 _SMALLEST_SCORE = 1e-3
@@ -222,10 +223,10 @@ def _compared(order: Order, classifier: Any, texts: Sequence[str]) -> ParityRepo
         scores = clients.served_scores(order.path, texts)
     task = classifier.task
     expected = _comparable(_scores(student.predict(texts), task), task)
-    report = check_parity(
-        expected, _comparable(scores, task), recipes.find(order.recipe), task,
-        classifier.thresholds,
-    )  # fmt: skip
+    recipe = recipes.find(order.recipe)
+    if find_bottleneck(classifier.model) is not None:
+        recipe = recipes.with_nearest_keys(recipe)
+    report = check_parity(expected, _comparable(scores, task), recipe, task, classifier.thresholds)
     return dataclasses.replace(report, size_bytes=_size_bytes(order.path))
 
 

@@ -120,12 +120,13 @@ def export(
         files = convert(model_folder, recipes, lengths, Path(part), calibration=calibration)
         probes: list[_Probe] = []
         for name, file in files.items():
-            model, recipe = LiteRTModel(file), catalog.find(name)
+            model, found = LiteRTModel(file), operators.describe(file)
+            recipe = _limits(name, found)
             probes = probes or _probes(reference, texts, model.lengths)
             report = _compared(model, probes, recipe, *decided)
             if report.passed:
                 used = calibration if recipe.needs_calibration else None
-                made = ExportedFile(file, report, operators.describe(file))
+                made = ExportedFile(file, report, found)
                 exported[name] = _kept(made, used, model_folder, output_folder)
             else:
                 failures.append(refusal(report, file.name))
@@ -163,7 +164,8 @@ def check_file(
     """
     model = LiteRTModel(path)
     probes = _probes(reference, texts, model.lengths)
-    report = _compared(model, probes, catalog.find(recipe), task, thresholds)
+    limits = _limits(recipe, operators.describe(path))
+    report = _compared(model, probes, limits, task, thresholds)
     if not report.passed:
         raise ConversionError(refusal(report, path.name))
     return report
@@ -185,6 +187,13 @@ def is_kept(folder: Path, recipe: str) -> bool:
         and record.get("sha256") == artifacts.file_sha256(path)
         and record.get("model_sha256") == artifacts.file_sha256(model)
     )
+
+
+def _limits(name: str, found: operators.OperatorReport) -> Recipe:
+    """The recipe, with wider limits for a file that looks for nearest keys."""
+    recipe = catalog.find(name)
+    looks = any(group.name == "ARG_MIN" for group in found.groups)
+    return catalog.with_nearest_keys(recipe) if looks else recipe
 
 
 def _probes(reference: Reference, texts: Texts, lengths: Sequence[int]) -> list[_Probe]:

@@ -32,7 +32,8 @@ class Recipe:
         extra: Extra of tfkd that brings the quantizer; "" where TensorFlow's own does it.
         minimum_agreement: Smallest share of texts (single_label: same largest logit; multi_label:
             label decisions) on which file and Keras model must agree.
-        maximum_logit_difference: Largest difference of any logit of a classifier.
+        maximum_logit_difference: Largest difference of any logit of a classifier; None for that
+            of a score.
         maximum_score_difference: Largest difference of a regression's score, in standard
             deviations of the Keras model's scores.
     """
@@ -46,7 +47,7 @@ class Recipe:
     trained: bool = False
     extra: str = ""
     minimum_agreement: float
-    maximum_logit_difference: float
+    maximum_logit_difference: float | None
     maximum_score_difference: float
 
     @property
@@ -175,6 +176,32 @@ RECIPES = {
         ),
     )
 }
+
+
+# Where a token lies between two keys, the last bit decides which value is read: a step from one
+# value to the next, which no precision makes smaller. So labels are held to what the recipe asks,
+# and logits to a share of the spread they have, beyond which labels would move: whatever their
+# scale, and however a student was trained. Recipes that are not here keep their scores' limit.
+_NEAREST_KEY_LIMITS = {"float32": 0.1, "float16": 0.15, "dynamic_int8": 0.5, "int16x8": 0.5}
+
+
+def with_nearest_keys(recipe: Recipe) -> Recipe:
+    """The recipe with the limits for a student that reads values of nearest keys.
+
+    The share of labels that must agree stays as it is.
+
+    Args:
+        recipe: `Recipe`.
+
+    Example:
+
+    >>> with_nearest_keys(find("float32")).maximum_score_difference
+    0.1
+    """
+    limit = _NEAREST_KEY_LIMITS.get(recipe.name, recipe.maximum_score_difference)
+    return dataclasses.replace(
+        recipe, maximum_logit_difference=None, maximum_score_difference=limit
+    )
 
 
 def find(name: str) -> Recipe:

@@ -6,21 +6,36 @@ batches it would have seen.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 
-from tfkd.data.tokens import Tokens
-
 POOL_BATCHES = 50
+
+
+class Rows(Protocol):
+    """Rows of a split, each of its own length: `Tokens`, or what was read in their place."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """One a row, as in `tfkd.data.tokens.Tokens`."""
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """int64, shape `[num_rows]`."""
+
+    def __len__(self) -> int: ...
+
+    def arrays(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Padded int32 arrays of some rows, shape `[n, length, ...]`."""
 
 
 class Batches:
     """Training batches of a split.
 
     Args:
-        tokens: `Tokens` of the split.
+        tokens: `Rows` of the split, for example `Tokens`.
         input_names: Which arrays the model takes, e.g. `("token_ids", "padding_mask")`.
         batch_size: Integer. The last batch of an epoch may be smaller.
         seed: Integer. Seed of the order.
@@ -31,7 +46,7 @@ class Batches:
 
     def __init__(
         self,
-        tokens: Tokens,
+        tokens: Rows,
         input_names: Sequence[str],
         batch_size: int,
         seed: int = 0,
@@ -93,7 +108,11 @@ class Batches:
             yield inputs, targets
 
     def _signature(self) -> Any:
-        inputs = {name: tf.TensorSpec([None, None], tf.int32) for name in self._input_names}
+        arrays = self._tokens.arrays(np.zeros(1, int))
+        inputs = {
+            name: tf.TensorSpec([None, None, *arrays[name].shape[2:]], tf.int32)
+            for name in self._input_names
+        }
         labels = self._tokens.labels
         label = tf.TensorSpec([None, *labels.shape[1:]], labels.dtype)
         if self._teacher_logits is None:
@@ -106,7 +125,7 @@ class Batches:
 
 
 def scoring_batches(
-    tokens: Tokens, input_names: Sequence[str], start: int, stop: int, batch_size: int
+    tokens: Rows, input_names: Sequence[str], start: int, stop: int, batch_size: int
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     """Row numbers and inputs of the rows `[start, stop)`, longest last, each row once."""
     order = start + np.argsort(tokens.lengths[start:stop], kind="stable")

@@ -21,13 +21,14 @@ from tfkd.distillation.schedule import WarmupSchedule
 from tfkd.progress import Progress, Task
 
 LOG_STEPS = 20
-NOT_DECAYED = ["bias", "gamma", "beta"]
+# Values of a bottleneck too: what no text has read must stay as it is.
+NOT_DECAYED = ["bias", "gamma", "beta", "values"]
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The budget and the optimizer of a training; units as in `tfkd.config.TrainingConfig`."""
+    """The budget and the optimizer of a training; units as in `TrainingConfig`."""
 
     epochs: int
     batch_size: int
@@ -113,7 +114,7 @@ def train(
 
 
 def compile_distiller(distiller: Distiller, plan: Plan, steps_per_epoch: int) -> None:
-    """AdamW with warm-up, decay and clipping; no weight decay on biases and norms."""
+    """AdamW with warm-up, decay and clipping; no weight decay on biases, norms and values."""
     total_steps = plan.epochs * steps_per_epoch
     warmup_steps = min(int(plan.warmup_fraction * total_steps), total_steps - 1)
     optimizer = keras.optimizers.AdamW(

@@ -8,6 +8,8 @@ import dataclasses
 
 PRETRAINED_LEARNING_RATE = 5e-5
 BERT_VOCABULARY_SIZE, ROBERTA_VOCABULARY_SIZE = 30_522, 50_265
+# By decoder. Rows of a table that few examples touch: an encoder's rate would hardly move them.
+BOTTLENECK_LEARNING_RATES = {"mlp": 3e-3, "values": 1e-1}
 
 
 @dataclasses.dataclass(frozen=True)

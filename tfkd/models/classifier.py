@@ -14,15 +14,16 @@ import numpy as np
 import tensorflow as tf
 
 from tfkd import artifacts
-from tfkd.data.batching import scoring_batches
+from tfkd.data.batching import Rows, scoring_batches
 from tfkd.data.examples import DEFAULT_THRESHOLD, MULTI_LABEL
-from tfkd.data.tokens import Tokens
 from tfkd.errors import ArtifactError
-from tfkd.models import pooling as _registered  # noqa: F401  (classes a saved model names)
+from tfkd.models import bottleneck, pooling  # noqa: F401  (classes a saved model names)
 from tfkd.models.tokenizers import Texts, Tokenizer
 
 SCORING_BATCH_SIZE = 64
 FORMAT_VERSION = 1
+# Logits, and distances to keys that lie close together.
+ALWAYS_FLOAT32 = ("logits", bottleneck.KEYS_LAYER, bottleneck.VALUES_LAYER)
 
 
 @dataclasses.dataclass
@@ -102,7 +103,7 @@ class TextClassifier:
         return np.concatenate(parts) if parts else np.zeros((0, len(self.label_names)), np.float32)
 
     def score(
-        self, tokens: Tokens, start: int = 0, stop: int | None = None,
+        self, tokens: Rows, start: int = 0, stop: int | None = None,
         batch_size: int = SCORING_BATCH_SIZE,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:  # fmt: skip
         """Row numbers and logits, batch by batch, of the rows `[start, stop)`."""
@@ -110,7 +111,7 @@ class TextClassifier:
         for rows, arrays in scoring_batches(tokens, self.input_names, start, stop, batch_size):
             yield rows, self.predict_encoded(arrays)
 
-    def logits(self, tokens: Tokens) -> np.ndarray:
+    def logits(self, tokens: Rows) -> np.ndarray:
         """Logits of all rows in their own order: float32, shape `[num_rows, num_outputs]`."""
         logits = np.zeros((len(tokens), len(self.label_names)), np.float32)
         for rows, values in self.score(tokens):
@@ -166,14 +167,14 @@ class TextClassifier:
 
 
 def set_precision(model: keras.Model, policy: str) -> None:
-    """Lets every layer but the logits compute in another precision; weights stay float32.
+    """Lets layers compute in another precision, but not those that need it; weights stay float32.
 
     Args:
         model: `keras.Model`.
         policy: String. "float32" or "mixed_bfloat16".
     """
     for layer in model._flatten_layers():
-        if layer.name != "logits" and layer.variable_dtype == "float32":
+        if layer.name not in ALWAYS_FLOAT32 and layer.variable_dtype == "float32":
             layer.dtype_policy = policy
 
 
@@ -184,5 +185,8 @@ def batch_texts(rows: Sequence[tuple[str, ...]]) -> Texts:
 
 def _compiled(model: keras.Model) -> Callable[..., Any]:
     """The model as a graph that takes any batch size and length without a new trace."""
-    specs = {name: tf.TensorSpec([None, None], tf.int32, name=name) for name in model.input}
+    specs = {
+        name: tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype, name=name)
+        for name, tensor in model.input.items()
+    }
     return tf.function(lambda inputs: model(inputs, training=False), input_signature=[specs])

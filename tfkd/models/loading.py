@@ -71,6 +71,41 @@ def load_classifier(
     return _pretrained(source, dataset, shape)
 
 
+def load_encoder(source: Source, shape: Shape) -> tuple[keras_hub.models.Backbone, Tokenizer]:
+    """The encoder of a pretrained model or of a finished classifier, without its head.
+
+    Args:
+        source: `Source` with a folder.
+        shape: `Shape`, of which the sequence length and the layers count.
+
+    Raises:
+        ModelError: The files do not load, or there is no encoder in the classifier.
+    """
+    folder = _folder(source)
+    if source.kind is Kind.RUN:
+        classifier = TextClassifier.load(folder)
+        found = [
+            layer
+            for layer in classifier.model.layers
+            if isinstance(layer, keras_hub.models.Backbone)
+        ]
+        if not found:
+            raise ModelError(
+                f"Expected a model with an encoder. Received: {source.name} with "
+                f"{classifier.model.name}. Give an encoder, or a run with one."
+            )
+        backbone, tokenizer = found[0], classifier.tokenizer.with_length(shape.sequence_length)
+    else:
+        config = huggingface.read_config(folder)
+        backbone, _ = loaded(source.name, lambda: _encoder(folder, config))
+        tokenizer = loaded(source.name, lambda: _tokenizer(folder, config, shape))
+    limit = getattr(backbone, "max_sequence_length", shape.sequence_length)
+    _check_length(source.name, limit, shape)
+    if shape.layers is not None:
+        backbone = keep_layers(backbone, shape.layers, source.name)
+    return backbone, tokenizer
+
+
 def check_classes(classifier: TextClassifier, dataset: Dataset, name: str) -> TextClassifier:
     """The classifier, if it answers the data set's question.
 

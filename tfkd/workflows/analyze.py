@@ -16,10 +16,10 @@ from pathlib import Path
 import keras
 
 from tfkd import artifacts
-from tfkd.analysis_config import AnalyzeConfig
 from tfkd.compression.comparison import largest_difference
 from tfkd.compression.conversion import convert
 from tfkd.compression.litert import LiteRTModel
+from tfkd.config import AnalyzeConfig
 from tfkd.data import sources
 from tfkd.data.examples import Dataset
 from tfkd.errors import ConfigError, ConversionError, ModelError

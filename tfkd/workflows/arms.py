@@ -10,8 +10,7 @@ import numpy as np
 
 from tfkd import artifacts
 from tfkd.compression.litert import LiteRTModel
-from tfkd.config import TrainingConfig
-from tfkd.data.batching import Batches
+from tfkd.data.batching import Batches, Rows
 from tfkd.data.examples import MULTI_LABEL
 from tfkd.data.tokens import Tokens
 from tfkd.distillation.distiller import Distiller
@@ -21,6 +20,8 @@ from tfkd.evaluation import metrics
 from tfkd.evaluation.thresholds import average_precision, tuned_thresholds
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
+from tfkd.training_config import TrainingConfig
+from tfkd.workflows.bottleneck import trained_part
 from tfkd.workflows.preparation import TRANSFER, Material
 
 ROWS_PER_REPORT = 256
@@ -71,14 +72,22 @@ def train_arm(
     folder, work = run.path / name, run.path / "unfinished" / name
     if (folder / "classifier.json").is_file():
         return TextClassifier.load(folder)
+    split, repeats = _taught_rows(objective, material)
+    part, answers = trained_part(classifier, split, material), objective.teacher_logits
+    if answers is not None:
+        answers = answers[: len(part.train)]
     distiller = Distiller(
-        classifier.model, task=classifier.task, temperature=objective.temperature,
+        part.classifier.model, task=classifier.task, temperature=objective.temperature,
         student_loss_weight=objective.student_loss_weight,
         distillation_loss=objective.distillation_loss,
     )  # fmt: skip
+    batches = Batches(
+        part.train, part.classifier.input_names, plan.batch_size, plan.seed, answers,
+        material.summaries["train"].num_rows if split == TRANSFER else None, repeats,
+    )  # fmt: skip
+    judge = validation(part.classifier, part.validation, material.dataset.metric)
     position = train(
-        distiller, _batches(classifier, objective, plan, material), plan,
-        validation(classifier, material), work,
+        distiller, batches, plan, judge, work,
         lambda step: RunLog(run.logs / name, step), (material.progress, name),
     )  # fmt: skip
     artifacts.write_json(
@@ -94,20 +103,12 @@ def train_arm(
     return TextClassifier.load(folder)
 
 
-def _batches(
-    classifier: TextClassifier, objective: Objective, plan: Plan, material: Material
-) -> Batches:
-    """The rows that teachers answer; for labels alone, those with labels as many times."""
-    num_labelled = material.summaries["train"].num_rows
-    num_rows = material.summaries[material.transfer].num_rows
-    answers, split, repeats = objective.teacher_logits, material.transfer, 1
-    if objective.student_loss_weight == 1:
-        split, repeats = "train", num_rows // num_labelled
-        answers = None if answers is None else answers[:num_labelled]
-    return Batches(
-        material.tokens(split, classifier.tokenizer), classifier.input_names, plan.batch_size,
-        plan.seed, answers, num_labelled if split == TRANSFER else None, repeats,
-    )  # fmt: skip
+def _taught_rows(objective: Objective, material: Material) -> tuple[str, int]:
+    """The split an arm sees, and how often: labels alone have fewer rows, seen more often."""
+    if objective.student_loss_weight < 1:
+        return material.transfer, 1
+    rows = {name: summary.num_rows for name, summary in material.summaries.items()}
+    return "train", rows[material.transfer] // rows["train"]
 
 
 def with_thresholds(classifier: TextClassifier, material: Material) -> TextClassifier:
@@ -125,19 +126,19 @@ def training_record(run: artifacts.RunFolder, name: str) -> dict[str, Any]:
 
 
 def test_figures(
-    logits: np.ndarray, tokens: Tokens, classifier: TextClassifier,
+    logits: np.ndarray, rows: Rows, classifier: TextClassifier,
     own_logits: np.ndarray | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """All metrics of logits on a tokenized split, decided at the classifier's thresholds.
+    """All metrics of logits on the rows of a split, decided at the classifier's thresholds.
 
     Args:
         logits: Float array `[num_rows, num_outputs]`, the classifier's or those of a file of it.
-        tokens: `Tokens` of the split.
+        rows: `Rows` of the split.
         classifier: `TextClassifier`.
         own_logits: The classifier's, to tell how far a file agrees with it.
     """
     return metrics.evaluate(
-        classifier.task, logits, np.asarray(tokens.labels), classifier.label_names, own_logits,
+        classifier.task, logits, np.asarray(rows.labels), classifier.label_names, own_logits,
         classifier.thresholds, classifier.thresholds,
     )  # fmt: skip
 
@@ -153,24 +154,22 @@ def file_logits(model: LiteRTModel, tokens: Tokens, progress: Progress) -> np.nd
     return logits
 
 
-def validation(classifier: TextClassifier, material: Material) -> Validation:
+def validation(classifier: TextClassifier, rows: Rows, metric: str) -> Validation:
     """How an epoch of a classifier under training is judged: by the data set's own metric.
 
     Multi-label has no thresholds before its end, and at 0.5 the F1 of rare labels stays 0 for
     epochs: it is judged by the mean average precision of its labels, which needs none.
     """
-    tokens = material.tokens("validation", classifier.tokenizer)
     is_multi_label = classifier.task == MULTI_LABEL
 
     def measure() -> dict[str, float]:
-        logits = classifier.logits(tokens)
-        figures = test_figures(logits, tokens, classifier)
+        logits = classifier.logits(rows)
+        figures = test_figures(logits, rows, classifier)
         found = {key: value for key, value in figures.items() if isinstance(value, float)}
         if is_multi_label:
-            found[AVERAGE_PRECISION] = average_precision(logits, np.asarray(tokens.labels))
+            found[AVERAGE_PRECISION] = average_precision(logits, np.asarray(rows.labels))
         return found
 
     if is_multi_label:
         return Validation(measure, AVERAGE_PRECISION, operator.gt)
-    metric = material.dataset.metric
     return Validation(measure, metric, lambda a, b: metrics.is_better(metric, a, b))

@@ -13,11 +13,11 @@ from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.compression import parity
 from tfkd.compression.litert import Texts
-from tfkd.config import AwareConfig
 from tfkd.data.batching import Batches
 from tfkd.distillation.tensorboard import RunLog
 from tfkd.distillation.training import Plan, train
 from tfkd.models.classifier import TextClassifier
+from tfkd.training_config import AwareConfig
 from tfkd.workflows.arms import training_record, validation
 from tfkd.workflows.preparation import Material
 
@@ -116,11 +116,15 @@ class AwareTraining:
         logits, plan = self.teacher_logits(), self._plan
         tokens = self.material.tokens("train", self.student.tokenizer)
         batches = Batches(tokens, self.student.input_names, plan.batch_size, plan.seed, logits)
+        judge = validation(
+            aware.twin, self.material.tokens("validation", self.student.tokenizer),
+            self.material.dataset.metric,
+        )  # fmt: skip
         steps = plan.epochs * batches.steps_per_epoch
         self.material.progress.say(f"{recipe} is learned: train the student for {steps:,} steps")
         work = self.run.path / "unfinished" / recipe
         position = train(
-            aware, batches, plan, validation(aware.twin, self.material),
+            aware, batches, plan, judge,
             work / artifacts.fingerprint(settings),
             lambda step: RangeLog(self.run.logs / recipe, step, aware),
             (self.material.progress, recipe),

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
-from tfkd.config import RECIPE_NAMES, BenchmarkConfig
+from tfkd.config import BenchmarkConfig
 from tfkd.data import sources
 from tfkd.data.examples import Example
 from tfkd.errors import ArtifactError
@@ -21,6 +21,7 @@ from tfkd.evaluation.process import KERAS_LOADER, LITERT_LOADER, TimedModel
 from tfkd.evaluation.timing import time_models
 from tfkd.models.classifier import batch_texts
 from tfkd.progress import Progress
+from tfkd.training_config import RECIPE_NAMES
 from tfkd.workflows.preparation import finished
 
 MEMORY_TEXTS = 5

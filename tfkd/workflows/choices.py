@@ -5,11 +5,11 @@ A typo or a hub that cannot be reached is said in a second or two, not after eig
 
 from pathlib import Path
 
-from tfkd.config import DistillConfig, TrainingConfig
 from tfkd.data import catalog, sources
 from tfkd.errors import ConfigError
 from tfkd.models.checkpoints import Kind, Source, resolve
 from tfkd.models.depth import check_depth
+from tfkd.training_config import DistillConfig, TrainingConfig
 
 # Setting that names a model, and the catalogue's default for it.
 ROLES = {"model": "teacher", "student": "student", "teacher": "teacher"}
@@ -32,7 +32,8 @@ def choose(config: TrainingConfig) -> dict[str, Source]:
     """The models of a training verb by the setting that names them.
 
     Raises:
-        ConfigError: The student's vocabulary is to be cut, and it brings its own.
+        ConfigError: The student's vocabulary is to be cut, and it brings its own; or a bottleneck
+            is to be put on a student without a trained encoder.
         ModelError: A model is unknown or cannot be had, or has no layers to keep some of.
     """
     roles = {setting: role for setting, role in ROLES.items() if hasattr(config, setting)}
@@ -43,8 +44,19 @@ def choose(config: TrainingConfig) -> dict[str, Source]:
     for setting, source in found.items():
         check_depth(source, getattr(config, f"{setting}_layers", getattr(config, "layers", None)))
     if isinstance(config, DistillConfig):
-        _check_vocabulary(config, found["student"])
+        check_student(config, found["student"])
     return found
+
+
+def check_student(config: DistillConfig, student: Source) -> None:
+    """Refuses settings that the student cannot have.
+
+    Raises:
+        ConfigError: Its vocabulary is to be cut, and it brings its own; or a bottleneck is to be
+            put on a student without a trained encoder.
+    """
+    _check_vocabulary(config, student)
+    _check_bottleneck(config, student)
 
 
 def _check_vocabulary(config: DistillConfig, student: Source) -> None:
@@ -54,6 +66,28 @@ def _check_vocabulary(config: DistillConfig, student: Source) -> None:
             "Expected a student by size word, such as bert_tiny, to cut the vocabulary of. "
             f"Received: {student.name}, which brings its own. Leave out --vocabulary-size and "
             "--min-count."
+        )
+
+
+def _check_bottleneck(config: DistillConfig, student: Source) -> None:
+    if config.bottleneck is None:
+        return
+    if student.kind is Kind.SIZE:
+        raise ConfigError(
+            "Expected a student with a trained encoder to put a bottleneck on. Received: "
+            f"{student.name}. Give a preset such as distil_bert_base_en_uncased, a folder, or a "
+            "run, for example the teacher's."
+        )
+    if config.pooling not in ("auto", "mean"):
+        raise ConfigError(
+            "Expected pooling mean for a student with a bottleneck, which averages its values. "
+            f"Received: {config.pooling}. Leave --pooling out."
+        )
+    trained = [name for name in config.recipes if name.startswith("qat_")]
+    if trained:
+        raise ConfigError(
+            "Expected recipes that need no training for a student with a bottleneck. Received: "
+            f"{', '.join(trained)}. Quantize it after training: --recipe dynamic_int8."
         )
 
 

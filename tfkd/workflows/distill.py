@@ -10,16 +10,18 @@ import numpy as np
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.compression import parity, recipes
-from tfkd.config import BenchmarkConfig, DistillConfig, ExportConfig
+from tfkd.config import BenchmarkConfig, ExportConfig
 from tfkd.models import catalog, initialization
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, load_classifier
 from tfkd.models.vocabulary import Trim, trim
 from tfkd.progress import Progress
+from tfkd.training_config import DistillConfig
 from tfkd.workflows.arms import Objective, plan, train_arm
 from tfkd.workflows.aware import AwareTraining
 from tfkd.workflows.benchmark import first_texts, measure_costs, model_files
+from tfkd.workflows.bottleneck import bottleneck_student
 from tfkd.workflows.choices import choose, slug
 from tfkd.workflows.export import PARITY_TEXTS, ExportResult, calibration, export_files
 from tfkd.workflows.preparation import RUNS, Material, prepare
@@ -54,7 +56,7 @@ def distill(config: DistillConfig, progress: Progress | None = None) -> DistillR
     progress = progress or Progress(config.quiet)
     sources = choose(config)
     config = config.replace(**{role: source.name for role, source in sources.items()})
-    run = RunFolder(config.output_dir or RUNS / f"{slug(config.dataset)}-{sources['student'].slug}")
+    run = RunFolder(config.output_dir or RUNS / _name(config, sources["student"]))
     material = prepare(config, run.path.parent, progress).with_copies(
         config.augmented_copies, config.split_seed
     )
@@ -69,6 +71,12 @@ def distill(config: DistillConfig, progress: Progress | None = None) -> DistillR
     exported = write_files(config, arms["student"], answers, material, run)
     costs = _costs(material, run, teacher)
     return finish(config, material, run, teacher, arms, exported, costs)
+
+
+def _name(config: DistillConfig, student: Source) -> str:
+    """The folder of a run that is given none."""
+    end = "-bottleneck" if config.bottleneck else ""
+    return f"{slug(config.dataset)}-{student.slug}{end}"
 
 
 def smaller_vocabulary(
@@ -101,12 +109,14 @@ def new_student(
     """The untrained student; the same seed gives the same weights, for control and student alike.
 
     Args:
-        config: `DistillConfig`: length, pooling, initialization and seed.
+        config: `DistillConfig`: length, pooling, initialization, bottleneck and seed.
         source: `Source` of the student.
         teacher: `TextClassifier` to start from and to take the tokenizer of.
         material: `Material`.
         smaller: The student's smaller vocabulary. Default: the teacher's.
     """
+    if config.bottleneck:
+        return bottleneck_student(config, source, teacher, material)
     shape = Shape(config.sequence_length, config.pooling, config.seed, config.layers)
     tokenizer = smaller.tokenizer if smaller else teacher.tokenizer
     student = load_classifier(source, material.dataset, shape, tokenizer)
@@ -117,13 +127,19 @@ def new_student(
     return student
 
 
+def learning_rate(config: DistillConfig) -> float:
+    """The one that is asked for, or the default for what is trained of the student."""
+    if config.bottleneck:
+        return config.learning_rate or catalog.BOTTLENECK_LEARNING_RATES[config.bottleneck]
+    return config.learning_rate or catalog.default_learning_rate(str(config.student))
+
+
 def _train_arms(
     config: DistillConfig, untrained: Callable[[], TextClassifier], teacher_logits: np.ndarray,
     material: Material, run: RunFolder,
 ) -> dict[str, TextClassifier]:  # fmt: skip
     """Student and control: same initial weights, batches, steps and schedule."""
-    rate = config.learning_rate or catalog.default_learning_rate(str(config.student))
-    budget = plan(config, rate)
+    budget = plan(config, learning_rate(config))
     weights = {"student": config.student_loss_weight, "control": 1.0}
     if not config.control:
         del weights["control"]

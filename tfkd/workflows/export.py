@@ -11,11 +11,12 @@ from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.compression import formats, package, parity, recipes
 from tfkd.compression.calibration import Calibration
-from tfkd.config import DEFAULT_RECIPES, TOKENS, ExportConfig
+from tfkd.config import TOKENS, ExportConfig
 from tfkd.data.checks import check
 from tfkd.errors import ArtifactError, ConfigError
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
+from tfkd.training_config import DEFAULT_RECIPES
 from tfkd.workflows.benchmark import first_texts
 from tfkd.workflows.preparation import CACHE, Material, own_dataset
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from tfkd import artifacts
-from tfkd.config import FinetuneConfig
 from tfkd.evaluation import report
 from tfkd.models import catalog
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, load_classifier
 from tfkd.progress import Progress
+from tfkd.training_config import FinetuneConfig
 from tfkd.workflows.arms import Objective, plan, test_figures, train_arm, training_record
 from tfkd.workflows.choices import choose, slug
 from tfkd.workflows.page import run_page

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from tfkd.artifacts import RunFolder, fingerprint
-from tfkd.config import DataConfig
 from tfkd.data import sources, tokens
 from tfkd.data.augmentation import Augmented
 from tfkd.data.checks import SplitSummary, check
@@ -15,6 +14,7 @@ from tfkd.data.tokens import Tokens
 from tfkd.errors import ArtifactError
 from tfkd.models.tokenizers import Tokenizer
 from tfkd.progress import Progress
+from tfkd.training_config import DataConfig
 
 RUNS = Path("saved_models")
 CACHE = "cache"

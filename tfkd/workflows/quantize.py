@@ -12,7 +12,7 @@ from tfkd.artifacts import RunFolder
 from tfkd.compression import operators, parity
 from tfkd.compression import recipes as catalog
 from tfkd.compression.litert import LiteRTModel
-from tfkd.config import RECIPE_NAMES, QuantizeConfig
+from tfkd.config import QuantizeConfig
 from tfkd.data.checks import check
 from tfkd.errors import ConversionError, ModelError
 from tfkd.evaluation.budget import Budget, Candidate, choose, frontier, slower_than_float
@@ -21,6 +21,7 @@ from tfkd.evaluation.process import LITERT_LOADER
 from tfkd.evaluation.timing import TimedModel, time_models
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
+from tfkd.training_config import RECIPE_NAMES
 from tfkd.workflows.arms import file_logits, test_figures
 from tfkd.workflows.aware import AwareTraining
 from tfkd.workflows.benchmark import first_texts

@@ -21,7 +21,7 @@ from tfkd.progress import Progress
 from tfkd.settings import nearest
 from tfkd.workflows.benchmark import ModelFile, first_texts
 from tfkd.workflows.preparation import Material, prepare
-from tfkd.workflows.study_arms import check_arm, make_arm, make_teacher
+from tfkd.workflows.study_arms import check_arm, make_arm, make_teacher, student_source
 from tfkd.workflows.study_form import read_plan
 from tfkd.workflows.study_plan import StudyPlan
 from tfkd.workflows.study_scores import Scores, is_scored
@@ -105,6 +105,10 @@ def _run(plan: StudyPlan, progress: Progress) -> None:
     is_made = _is_made(plan)
     if is_made and _is_timed(plan):
         return
+    # Before a teacher is trained for nothing.
+    for arm in plan.arms:
+        if not RunFolder(arm.path).is_finished:
+            student_source(arm.config)
     material = prepare(plan.arms[0].config, plan.path, progress)
     for arm in plan.arms:
         arm.mixing.check_task(material.dataset.task)

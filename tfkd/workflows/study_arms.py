@@ -9,17 +9,16 @@ import numpy as np
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.compression.litert import LiteRTModel
-from tfkd.config import DistillConfig
 from tfkd.distillation.learned_weights import learned
 from tfkd.distillation.mixing import LEARNED, Mixing
 from tfkd.distillation.mixture import mixture
 from tfkd.errors import ArtifactError
-from tfkd.models import catalog
-from tfkd.models.checkpoints import resolve
+from tfkd.models.checkpoints import Source, resolve
 from tfkd.models.classifier import TextClassifier
+from tfkd.training_config import DistillConfig
 from tfkd.workflows.arms import Objective, file_logits, plan, train_arm, training_record
-from tfkd.workflows.choices import default_model
-from tfkd.workflows.distill import new_student, smaller_vocabulary, write_files
+from tfkd.workflows.choices import check_student, default_model
+from tfkd.workflows.distill import learning_rate, new_student, smaller_vocabulary, write_files
 from tfkd.workflows.mixtures import KeptMixture
 from tfkd.workflows.preparation import Material
 from tfkd.workflows.study_plan import ArmPlan, TeacherPlan
@@ -76,7 +75,7 @@ def make_arm(
         return
     material = material.with_copies(config.augmented_copies, config.split_seed)
     _forget_names()
-    source = resolve(config.student or default_model(config.dataset, "student"))
+    source = student_source(config)
     config = config.replace(student=source.name)
     run.start("distill", arm_settings(arm, plans), overwrite=False)
     start = teachers[arm.start].classifier
@@ -86,11 +85,11 @@ def make_arm(
     mixing = used_mixing(arm.mixing, asked, material)
     taught = [item.answers(material.transfer, material) for item in asked]
     logits = mixture(material.dataset.task, taught, config.temperature, mixing)
-    rate = config.learning_rate or catalog.default_learning_rate(source.name)
     objective = Objective(
         logits, config.temperature, config.student_loss_weight, config.distillation_loss
     )
-    student = train_arm(ARM, untrained, objective, plan(config, rate), material, run)
+    budget = plan(config, learning_rate(config))
+    student = train_arm(ARM, untrained, objective, budget, material, run)
     exported = write_files(config, student, logits, material, run)
     tokens = material.tokens("test", student.tokenizer)
     answers = {KERAS: student.logits(tokens)}
@@ -143,6 +142,18 @@ def arm_settings(arm: ArmPlan, plans: Mapping[str, TeacherPlan]) -> dict[str, ob
     # A default is None, as a setting is that arms made before there was a choice do not have.
     rule = {key: value or None for key, value in arm.mixing.to_dict().items()}
     return {**arm.config.to_dict(), "started_from": arm.start, "teacher_marks": marks, **rule}
+
+
+def student_source(config: DistillConfig) -> Source:
+    """The student of an arm's settings, when it can have them.
+
+    Raises:
+        ConfigError: It cannot, for example a bottleneck on an untrained encoder.
+        ModelError: It is unknown or cannot be had.
+    """
+    source = resolve(config.student or default_model(config.dataset, "student"))
+    check_student(config, source)
+    return source
 
 
 def check_arm(arm: ArmPlan, plans: Mapping[str, TeacherPlan]) -> None:

@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from tfkd import artifacts
-from tfkd.config import DataConfig, DistillConfig, FinetuneConfig, StudyConfig
+from tfkd.config import StudyConfig
 from tfkd.errors import ConfigError
 from tfkd.settings import nearest
+from tfkd.training_config import DataConfig, DistillConfig, FinetuneConfig
 from tfkd.workflows.study_arm_form import NAME, ArmForm, arm_forms
 from tfkd.workflows.study_plan import (
     PLAN,

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from tfkd import artifacts
-from tfkd.config import RECIPE_NAMES, DistillConfig, FinetuneConfig
 from tfkd.distillation.mixing import Mixing
 from tfkd.errors import ConfigError
 from tfkd.settings import Config, setting
+from tfkd.training_config import RECIPE_NAMES, DistillConfig, FinetuneConfig
 
 PLAN = "plan.json"
 CONTROL = "control"

@@ -9,12 +9,12 @@ import numpy as np
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.compression.litert import LiteRTModel
-from tfkd.config import DistillConfig
 from tfkd.distillation.tensorboard import RunLog
 from tfkd.evaluation import metrics, report
 from tfkd.evaluation.resampling import answers_of, columns
 from tfkd.evaluation.verdict import Comparison, compare_answers
 from tfkd.models.classifier import TextClassifier
+from tfkd.training_config import DistillConfig
 from tfkd.workflows.arms import file_logits, training_record
 from tfkd.workflows.export import ExportResult
 from tfkd.workflows.page import run_page

@@ -7,7 +7,6 @@ import numpy as np
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
-from tfkd.config import DistillConfig, FinetuneConfig
 from tfkd.distillation.mixture import mixture
 from tfkd.distillation.teacher_logits import load_or_score
 from tfkd.errors import ArtifactError
@@ -15,6 +14,7 @@ from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, check_classes, load_classifier
 from tfkd.progress import Progress
+from tfkd.training_config import DistillConfig, FinetuneConfig
 from tfkd.workflows.arms import with_thresholds
 from tfkd.workflows.choices import slug
 from tfkd.workflows.finetune import finetune

@@ -16,6 +16,7 @@ from tfkd.compression.qat.layers import CUSTOM_LAYERS
 from tfkd.compression.qat.legacy import tf_keras
 from tfkd.compression.qat.scheme import INTEGER_MASK_BIAS, Placement
 from tfkd.errors import ModelError
+from tfkd.models.bottleneck import find_bottleneck
 from tfkd.models.classifier import TextClassifier
 
 __all__ = ["CUSTOM_LAYERS", "Shape", "build", "read", "shape_of", "write"]
@@ -72,7 +73,7 @@ def shape_of(classifier: TextClassifier) -> Shape | None:
         ModelError: It is one, but with a layer that the twin does not know.
     """
     backbone = find_backbone(classifier.model)
-    if backbone is None:
+    if backbone is None or find_bottleneck(classifier.model) is not None:
         return None
     first = backbone.transformer_layers[0]
     activation = first._feedforward_intermediate_dense.activation.__name__
