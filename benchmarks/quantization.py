@@ -29,10 +29,10 @@ from tfkd.evaluation.verdict import BEATS, Comparison, compare_scores
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
 from tfkd.quiet import quiet_libraries
+from tfkd.studies.questions import EXACT
 from tfkd.workflows.arms import file_logits
 from tfkd.workflows.preparation import CACHE, Material, finished, own_dataset
 from tfkd.workflows.quantize import REPORT
-from tfkd.workflows.study_questions import EXACT
 
 FLOAT = "Keras"
 TITLES = (

@@ -175,7 +175,7 @@ def test_an_interrupted_call_leaves_no_file(tmp_path):
         time.sleep(0.1)
     assert list(tmp_path.glob("tfkd-analyze-*/0/model.keras"))
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=400)
     assert process.returncode == 130
     assert re.search(r"^Interrupted\.$", errors, re.MULTILINE)
     assert list(tmp_path.iterdir()) == []

@@ -137,8 +137,7 @@ def test_students_and_recipes_that_do_not_go_with_it(encoder):
 
 @pytest.mark.parametrize(("decoder", "rate"), [("mlp", 3e-3), ("values", 1e-1)])
 def test_learning_rate_follows_the_decoder_unless_one_is_given(encoder, decoder, rate):
-    source = resolve(str(encoder))
-    config = DistillConfig(dataset="demo", bottleneck=decoder)
-    assert learning_rate(config, source) == rate
-    assert learning_rate(config.replace(learning_rate=0.2), source) == 0.2
-    assert learning_rate(DistillConfig(dataset="demo"), source) == 5e-5
+    config = DistillConfig(dataset="demo", student=str(encoder), bottleneck=decoder)
+    assert learning_rate(config) == rate
+    assert learning_rate(config.replace(learning_rate=0.2)) == 0.2
+    assert learning_rate(config.replace(bottleneck=None)) == 5e-5

@@ -12,7 +12,7 @@ import pytest
 
 import tfkd
 from tfkd.config import VERBS, StudyConfig, read_toml
-from tfkd.workflows.study_form import read_plan
+from tfkd.studies.form import read_plan
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "tfkd").rglob("*.py"))

@@ -23,6 +23,7 @@ LAYERS = [
     ["compression", "evaluation"],
     ["serving"],
     ["workflows"],
+    ["studies"],
     ["options"],
     ["cli"],
     ["__main__"],

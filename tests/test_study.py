@@ -15,11 +15,11 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.models.encoder import build_encoder_classifier
 from tfkd.models.tokenizers import Tokenizer
 from tfkd.progress import Progress
+from tfkd.studies.arms import make_arm, make_teacher
+from tfkd.studies.form import read_plan
+from tfkd.studies.report import report
+from tfkd.studies.study import study
 from tfkd.workflows.preparation import prepare
-from tfkd.workflows.report import report
-from tfkd.workflows.study import study
-from tfkd.workflows.study_arms import make_arm, make_teacher
-from tfkd.workflows.study_form import read_plan
 
 FORM = """
 seeds = [0, 1]

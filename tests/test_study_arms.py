@@ -20,13 +20,13 @@ from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, load_classifier
 from tfkd.progress import Progress
+from tfkd.studies.form import read_plan
+from tfkd.studies.report import report
+from tfkd.studies.study import study
 from tfkd.training_config import FinetuneConfig
 from tfkd.workflows.mixtures import KeptMixture
 from tfkd.workflows.preparation import prepare
-from tfkd.workflows.report import report
-from tfkd.workflows.study import study
-from tfkd.workflows.study_form import read_plan
-from tfkd.workflows.teacher import split_logits, train_logits
+from tfkd.workflows.teacher import Teacher, train_logits
 
 FORM = """
 seeds = [0]
@@ -109,7 +109,7 @@ def heard(made, material, split):
     """What each teacher says, asked anew."""
     folders = KeptMixture.read(run(made, "learned")).folders
     return [
-        split_logits(TextClassifier.load(folder), Path(folder), split, material)
+        Teacher(TextClassifier.load(folder), Path(folder), np.zeros(0)).answers(split, material)
         for folder in folders.values()
     ]
 

@@ -10,8 +10,8 @@ from tfkd.cli import verbs
 from tfkd.config import StudyConfig
 from tfkd.distillation.mixing import Mixing
 from tfkd.errors import ArtifactError, ConfigError
-from tfkd.workflows.study_form import kept_plan, make_plan, read_plan
-from tfkd.workflows.study_steps import PlanResult, state
+from tfkd.studies.form import kept_plan, make_plan, read_plan
+from tfkd.studies.steps import PlanResult, state
 
 FORM = """
 seeds = [3, 5]

@@ -7,10 +7,10 @@ from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config import StudyConfig
 from tfkd.evaluation import metrics
-from tfkd.workflows.study_form import read_plan
-from tfkd.workflows.study_questions import questions
-from tfkd.workflows.study_scores import Scores
-from tfkd.workflows.study_table import collect
+from tfkd.studies.form import read_plan
+from tfkd.studies.questions import questions
+from tfkd.studies.scores import Scores
+from tfkd.studies.table import collect
 
 FORM = """
 recipes = ["float32", "dynamic_int8"]

@@ -26,9 +26,9 @@ def test_student_is_compared_by_the_headline_metric(task, metric, words):
         dataset=SimpleNamespace(task=task, metric=metric, label_names=names),
         tokens=lambda split, tokenizer: SimpleNamespace(labels=labels),
     )
-    teacher = SimpleNamespace(classifier=SimpleNamespace(tokenizer=None))
+    models = {name: SimpleNamespace(tokenizer=None, thresholds=0.5) for name in logits}
     config = DistillConfig(dataset="demo", seed=3)
-    comparisons, sentences = _comparisons(material, teacher, logits, config)
+    comparisons, sentences = _comparisons(material, models, logits, config)
     student, control = (answers_of(task, logits[name])[None] for name in ("student", "control"))
     expected, _ = compare_answers(metric, columns(task, labels, len(names)), student, control, 3)
     assert comparisons["student_vs_control"] == expected

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     )
     from tfkd.distillation.distiller import Distiller
     from tfkd.models.classifier import TextClassifier
+    from tfkd.studies.report import report
+    from tfkd.studies.study import study
     from tfkd.training_config import DistillConfig, FinetuneConfig
     from tfkd.workflows.analyze import analyze
     from tfkd.workflows.benchmark import benchmark
@@ -34,9 +36,7 @@ if TYPE_CHECKING:
     from tfkd.workflows.finetune import finetune
     from tfkd.workflows.predict import predict
     from tfkd.workflows.quantize import quantize
-    from tfkd.workflows.report import report
     from tfkd.workflows.serve import serve
-    from tfkd.workflows.study import study
 
 # A plain literal: setuptools reads it without importing the package.
 __version__ = "0.1.0"
@@ -97,9 +97,9 @@ _HOMES = {
     "predict": "tfkd.workflows.predict",
     "quantization_aware": "tfkd.compression.qat.model",
     "quantize": "tfkd.workflows.quantize",
-    "report": "tfkd.workflows.report",
+    "report": "tfkd.studies.report",
     "serve": "tfkd.workflows.serve",
-    "study": "tfkd.workflows.study",
+    "study": "tfkd.studies.study",
 }
 
 

@@ -232,14 +232,14 @@ def study(config: StudyConfig, progress: "Progress") -> Result:
     after an interruption only what is missing is made. Ends with one table a data set and a
     verdict on each comparison: BEATS, NO BEATS or INCONCLUSIVE.
     """
-    from tfkd.workflows.study_form import read_plan
-    from tfkd.workflows.study_steps import PlanResult
+    from tfkd.studies.form import read_plan
+    from tfkd.studies.steps import PlanResult
 
     plan = read_plan(config)
     if config.plan:
         return PlanResult(plan)
     import_tensorflow()
-    from tfkd.workflows.study import study
+    from tfkd.studies.study import study
 
     return study(config, progress)
 
@@ -250,7 +250,7 @@ def report(config: ReportConfig, progress: "Progress") -> Result:
 
     STUDY is a folder of `tfkd study`. All figures are computed anew from the answers it kept.
     """
-    from tfkd.workflows.report import report
+    from tfkd.studies.report import report
 
     return report(config, progress)
 

@@ -19,10 +19,10 @@ from tfkd.distillation.mixture import mixture
 from tfkd.errors import ArtifactError
 from tfkd.evaluation import metrics
 from tfkd.evaluation.report import SECOND_METRICS
+from tfkd.studies.plan import ArmPlan, StudyPlan, TeacherPlan
+from tfkd.studies.questions import answered
+from tfkd.studies.scores import KERAS, Scores, is_scored
 from tfkd.workflows.mixtures import KeptMixture
-from tfkd.workflows.study_plan import ArmPlan, StudyPlan, TeacherPlan
-from tfkd.workflows.study_questions import answered
-from tfkd.workflows.study_scores import KERAS, Scores, is_scored
 
 TITLES = (
     "Arm", "File", "Seeds", "{metric}", "Deviation", "Lowest to highest", "{second}", "ECE",

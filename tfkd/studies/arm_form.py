@@ -9,7 +9,7 @@ from typing import Any
 from tfkd.distillation.mixing import Mixing
 from tfkd.errors import ConfigError
 from tfkd.settings import setting
-from tfkd.workflows.study_plan import CONTROL
+from tfkd.studies.plan import CONTROL
 
 # What a folder may be called.
 NAME = r"\w[\w.-]*"

@@ -13,8 +13,8 @@ import numpy as np
 
 from tfkd.evaluation.resampling import answers_of, columns
 from tfkd.evaluation.seeds import compare_seeds
-from tfkd.workflows.study_plan import CONTROL, StudyPlan
-from tfkd.workflows.study_scores import KERAS, Scores
+from tfkd.studies.plan import CONTROL, StudyPlan
+from tfkd.studies.scores import KERAS, Scores
 
 # Nothing to prove: the same logits but for the last digits.
 EXACT = ("float32", "float16")

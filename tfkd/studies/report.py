@@ -3,8 +3,8 @@
 from tfkd import artifacts
 from tfkd.config import ReportConfig
 from tfkd.progress import Progress
-from tfkd.workflows.study_form import kept_plan
-from tfkd.workflows.study_table import StudyResult, collect
+from tfkd.studies.form import kept_plan
+from tfkd.studies.table import StudyResult, collect
 
 
 def report(config: ReportConfig, progress: Progress | None = None) -> StudyResult:

@@ -19,14 +19,14 @@ from tfkd.errors import ConfigError
 from tfkd.evaluation.timing import time_models
 from tfkd.progress import Progress
 from tfkd.settings import nearest
+from tfkd.studies.arms import check_arm, make_arm, make_teacher, student_source
+from tfkd.studies.form import read_plan
+from tfkd.studies.plan import StudyPlan
+from tfkd.studies.scores import Scores, is_scored
+from tfkd.studies.steps import PlanResult, state
+from tfkd.studies.table import StudyResult, collect, time_key, times_path
 from tfkd.workflows.benchmark import ModelFile, first_texts
 from tfkd.workflows.preparation import Material, prepare
-from tfkd.workflows.study_arms import check_arm, make_arm, make_teacher, student_source
-from tfkd.workflows.study_form import read_plan
-from tfkd.workflows.study_plan import StudyPlan
-from tfkd.workflows.study_scores import Scores, is_scored
-from tfkd.workflows.study_steps import PlanResult, state
-from tfkd.workflows.study_table import StudyResult, collect, time_key, times_path
 
 ROUNDS = 3
 RESULTS, PAGE = "study.json", "README.md"

@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from tfkd.artifacts import RunFolder
-from tfkd.workflows.study_plan import StudyPlan
+from tfkd.studies.plan import StudyPlan
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,9 +25,8 @@ from tfkd import artifacts
 from tfkd.config import StudyConfig
 from tfkd.errors import ConfigError
 from tfkd.settings import nearest
-from tfkd.training_config import DataConfig, DistillConfig, FinetuneConfig
-from tfkd.workflows.study_arm_form import NAME, ArmForm, arm_forms
-from tfkd.workflows.study_plan import (
+from tfkd.studies.arm_form import NAME, ArmForm, arm_forms
+from tfkd.studies.plan import (
     PLAN,
     ArmPlan,
     Published,
@@ -35,6 +34,7 @@ from tfkd.workflows.study_plan import (
     TeacherPlan,
     Terms,
 )
+from tfkd.training_config import DataConfig, DistillConfig, FinetuneConfig
 
 RUNS = Path("saved_models")
 TABLES = ("settings", "teachers", "students", "datasets", "arms", "published")

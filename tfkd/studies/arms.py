@@ -15,14 +15,14 @@ from tfkd.distillation.mixture import mixture
 from tfkd.errors import ArtifactError
 from tfkd.models.checkpoints import Source, resolve
 from tfkd.models.classifier import TextClassifier
+from tfkd.studies.plan import ArmPlan, TeacherPlan
+from tfkd.studies.scores import KERAS, Scores, is_scored
 from tfkd.training_config import DistillConfig
 from tfkd.workflows.arms import Objective, file_logits, plan, train_arm, training_record
 from tfkd.workflows.choices import check_student, default_model
 from tfkd.workflows.distill import learning_rate, new_student, smaller_vocabulary, write_files
 from tfkd.workflows.mixtures import KeptMixture
 from tfkd.workflows.preparation import Material
-from tfkd.workflows.study_plan import ArmPlan, TeacherPlan
-from tfkd.workflows.study_scores import KERAS, Scores, is_scored
 from tfkd.workflows.teacher import Teacher, finetuned, prepare_teacher
 
 ARM = "student"

@@ -1,0 +1,1 @@
+"""Studies: arms x seeds x data sets from one TOML file, one table, a verdict on each question."""
