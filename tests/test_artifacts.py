@@ -137,6 +137,15 @@ def test_unfinished_run_goes_on_with_the_same_settings_only(tmp_path):
         run.start("finetune", SETTINGS, overwrite=False)
 
 
+def test_a_run_older_than_a_setting_was_made_as_its_default_does(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    write_json(run.config, {"verb": "distill", "dataset": "demo", "seed": 1})
+    settings = {"dataset": "demo", "seed": 1, "temperature": 2.0, "control": True}
+    assert run.difference("distill", settings) is None
+    found = run.difference("distill", {**settings, "temperature": 3.0})
+    assert found == ("temperature", 2.0, 3.0)
+
+
 def test_finished_run_is_replaced_only_when_asked_for(tmp_path):
     run = RunFolder(tmp_path / "run")
     run.start("distill", SETTINGS, overwrite=False)

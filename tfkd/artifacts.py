@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tfkd.config import VERBS
 from tfkd.errors import ArtifactError
 
 PACKAGES = (
@@ -199,7 +200,8 @@ class RunFolder:
             verb: String. Which command is to write the folder.
             settings: Mapping. The resolved settings.
         """
-        before = self.read_config()
+        # A run that is older than a setting was made as its default does.
+        before = VERBS[verb].defaults() | self.read_config()
         for key, value in {"verb": verb, **settings}.items():
             if key not in WITHOUT_EFFECT and before.get(key) != value:
                 return key, before.get(key), value

@@ -84,16 +84,25 @@ class Config:
         """The settings as plain JSON values; `from_mapping(to_dict())` gives them back."""
         return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
 
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """The default of every setting that has one, as a plain JSON value."""
+        return {
+            field.name: _plain(field.default)
+            for field in dataclasses.fields(cls)
+            if field.default is not dataclasses.MISSING
+        }
+
     def command_line(self, verb: str) -> str:
         """The command that gives these settings; only those unlike the defaults are spelled out.
 
         Where data and results lie, `quiet` and `overwrite` are left out: they change no result.
         """
-        defaults = {field.name: _plain(field.default) for field in dataclasses.fields(self)}
+        defaults = self.defaults()
         left_out = ("data_dir", "output_dir", "quiet", "overwrite")
         parts = [f"python -m tfkd {verb}"]
         for name, value in self.to_dict().items():
-            if value == defaults[name] or name in left_out:
+            if (name in defaults and value == defaults[name]) or name in left_out:
                 continue
             option = name.replace("_", "-")
             if name in POSITIONAL:
