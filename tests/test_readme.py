@@ -9,6 +9,7 @@ import pytest
 import tfkd
 from tfkd.artifacts import read_json
 from tfkd.evaluation.report import Row
+from tfkd.studies.table import StudyResult
 
 ROOT = Path(tfkd.__file__).parents[1]
 RESULTS = ROOT / "results" / "ag_news.json"
@@ -42,6 +43,34 @@ def test_other_tables_of_the_docs_are_those_of_their_programs(results_program):
     for name, tables in results_program.pages().items():
         text = (ROOT / "docs" / name).read_text(encoding="utf-8")
         assert results_program.with_tables(text, tables) == text
+
+
+STUDIES = sorted(path.stem for path in (ROOT / "results").glob("*.md"))
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_page_of_a_study_is_that_of_its_figures(name):
+    result = StudyResult(**read_json(ROOT / "results" / f"{name}.json"))
+    assert result.study == name
+    assert (ROOT / "results" / f"{name}.md").read_text(encoding="utf-8") == result.markdown()
+    assert (ROOT / "configs" / f"{name}.toml").is_file()
+    for dataset in result.datasets:
+        seeds = [len(row["seeds"]) for row in result.datasets[dataset]["rows"] if row["seeds"]]
+        assert min(seeds) >= 3
+        for sentence in result.sentences(dataset):
+            assert any(word in sentence for word in ("BEATS", "INCONCLUSIVE"))
+
+
+def test_means_on_the_studies_page_are_those_of_the_study():
+    result = read_json(ROOT / "results" / "bert_and_friends_small.json")
+    text = (ROOT / "docs" / "studies.md").read_text(encoding="utf-8")
+    for name, found in result["datasets"].items():
+        line = next(line for line in text.splitlines() if line.startswith(f"| {name} |"))
+        arms = ("bert_tiny-control", "bert_tiny-A", "bert_tiny-B", "bert_tiny-A+B")
+        means = {row["arm"]: row["mean"] for row in found["rows"] if row["file"] == "keras"}
+        assert [cell.strip() for cell in line.split("|")[2:6]] == [
+            f"{means[arm]:.4f}" for arm in arms
+        ]
 
 
 def test_results_name_rows_versions_seed_and_command():
