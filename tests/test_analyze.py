@@ -164,9 +164,14 @@ def test_what_cannot_be_analyzed_is_said_before_anything_is_built(tmp_path):
 def test_an_interrupted_call_leaves_no_file(tmp_path):
     """Ctrl-C reaches the converter's process too, in the middle of its work."""
     command = "-m tfkd analyze --model cnn_small --texts 2 --rounds 1".split()
+
+    def heed_interrupts():
+        # A shell starts what runs in the background with SIGINT ignored, and children inherit it.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
     process = subprocess.Popen(
         [sys.executable, *command], env={**os.environ, "TMPDIR": str(tmp_path)},
-        stderr=subprocess.PIPE, start_new_session=True, text=True,
+        stderr=subprocess.PIPE, start_new_session=True, text=True, preexec_fn=heed_interrupts,
     )  # fmt: skip
     deadline = time.monotonic() + 300
     # The converter's own folder lies in the one that was made for it.
