@@ -35,7 +35,7 @@ class Augmented:
 
     >>> rows = [Example(("a fine day at the sea",), 0), Example(("rain and no end of it",), 1)]
     >>> [example.texts[0] for example in Augmented(rows, copies=2, seed=0)][2:]
-    ['a fine day at the sea', 'and no end of it', 'a fine day at end of it', 'rain and at the sea']
+    ['it at the sea', 'end it', 'a fine day at the sea it', 'rain and of it']
 
     Reference: [Tang et al., 2019](https://arxiv.org/abs/1903.12136), who drop and replace words
     and sample n-grams.

@@ -34,7 +34,7 @@ class DatasetSpec:
         splits: Our split (train, validation, test) to TFDS split. A split whose labels are not
             published is left out, and GLUE's validation split serves as test.
         metric: Headline metric: the one by which a benchmark judges, or the first of two that it
-            names, as GLUE does for mrpc, qqp (F1, accuracy) and stsb (Pearson, Spearman).
+            names, as GLUE does for mrpc, qqp (F1, accuracy) and stsb (Spearman, Pearson).
         teacher: Default teacher model.
         student: Default student model.
         host: Host a download starts at, or None when nothing is downloaded.
