@@ -81,29 +81,20 @@ def load_encoder(source: Source, shape: Shape) -> tuple[keras_hub.models.Backbon
     Raises:
         ModelError: The files do not load, or there is no encoder in the classifier.
     """
-    folder = _folder(source)
-    if source.kind is Kind.RUN:
-        classifier = TextClassifier.load(folder)
-        found = [
-            layer
-            for layer in classifier.model.layers
-            if isinstance(layer, keras_hub.models.Backbone)
-        ]
-        if not found:
-            raise ModelError(
-                f"Expected a model with an encoder. Received: {source.name} with "
-                f"{classifier.model.name}. Give an encoder, or a run with one."
-            )
-        backbone, tokenizer = found[0], classifier.tokenizer.with_length(shape.sequence_length)
-    else:
-        config = huggingface.read_config(folder)
-        backbone, _ = loaded(source.name, lambda: _encoder(folder, config))
-        tokenizer = loaded(source.name, lambda: _tokenizer(folder, config, shape))
-    limit = getattr(backbone, "max_sequence_length", shape.sequence_length)
-    _check_length(source.name, limit, shape)
-    if shape.layers is not None:
-        backbone = keep_layers(backbone, shape.layers, source.name)
-    return backbone, tokenizer
+    if source.kind is not Kind.RUN:
+        backbone, _, tokenizer = _read(source, shape)
+        return backbone, tokenizer
+    classifier = TextClassifier.load(_folder(source))
+    found = [
+        layer for layer in classifier.model.layers if isinstance(layer, keras_hub.models.Backbone)
+    ]
+    if not found:
+        raise ModelError(
+            f"Expected a model with an encoder. Received: {source.name} with "
+            f"{classifier.model.name}. Give an encoder, or a run with one."
+        )
+    tokenizer = classifier.tokenizer.with_length(shape.sequence_length)
+    return _fitted(found[0], source.name, shape), tokenizer
 
 
 def check_classes(classifier: TextClassifier, dataset: Dataset, name: str) -> TextClassifier:
@@ -193,23 +184,36 @@ def learned_tokenizer(dataset: Dataset, sequence_length: int) -> Tokenizer:
 
 
 def _pretrained(source: Source, dataset: Dataset, shape: Shape) -> TextClassifier:
-    folder = _folder(source)
-    config = huggingface.read_config(folder)
-    backbone, head = loaded(source.name, lambda: _encoder(folder, config))
-    tokenizer = loaded(source.name, lambda: _tokenizer(folder, config, shape))
-    limit = getattr(backbone, "max_sequence_length", shape.sequence_length)
-    _check_length(source.name, limit, shape)
-    if shape.layers is not None:
-        backbone = keep_layers(backbone, shape.layers, source.name)
+    backbone, head, tokenizer = _read(source, shape)
     pooling = shape.pooling
     if pooling == "auto":
-        pooling = "mean" if huggingface.uses_mean_pooling(folder) else "cls"
+        pooling = "mean" if huggingface.uses_mean_pooling(_folder(source)) else "cls"
     if head is not None:
         # A published head reads what it was trained on; its own label names decide the order.
         dataset = dataclasses.replace(dataset, label_names=_aligned(head, dataset, source.name))
         pooling = "cls"
     model = encoder.build_encoder_classifier(backbone, dataset.num_outputs, pooling, head=head)
     return _classifier(model, tokenizer, dataset)
+
+
+def _read(
+    source: Source, shape: Shape
+) -> tuple[keras_hub.models.Backbone, encoder.Head | None, Tokenizer]:
+    """Encoder, head if there is one, and tokenizer of a published model's files."""
+    folder = _folder(source)
+    config = huggingface.read_config(folder)
+    backbone, head = loaded(source.name, lambda: _encoder(folder, config))
+    tokenizer = loaded(source.name, lambda: _tokenizer(folder, config, shape))
+    return _fitted(backbone, source.name, shape), head, tokenizer
+
+
+def _fitted(
+    backbone: keras_hub.models.Backbone, name: str, shape: Shape
+) -> keras_hub.models.Backbone:
+    """The encoder with the layers asked for, if it knows as many positions."""
+    limit = getattr(backbone, "max_sequence_length", shape.sequence_length)
+    _check_length(name, limit, shape)
+    return backbone if shape.layers is None else keep_layers(backbone, shape.layers, name)
 
 
 def _encoder(
