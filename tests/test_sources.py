@@ -83,6 +83,25 @@ def test_validation_serves_as_test_and_another_is_held_out(data_dir):
     assert len(texts(dataset, "train")) == 95
 
 
+def test_validation_is_taken_for_test_when_asked_for(data_dir):
+    for split, rows in {"train": 100, "validation": 6, "test": 4}.items():
+        write_split(data_dir / "mine" / f"{split}.csv", rows)
+    dataset = sources.load("mine", data_dir, test_split="validation")
+    assert list(dataset.splits) == ["train", "validation", "test"]
+    assert texts(dataset, "test") == [f"validation {row}" for row in range(6)]
+    held_out = texts(dataset, "validation")
+    assert len(held_out) == 5
+    assert sorted(held_out + texts(dataset, "train")) == sorted(f"train {i}" for i in range(100))
+
+
+def test_validation_that_is_not_there_cannot_be_test(data_dir):
+    write_split(data_dir / "mine" / "train.csv", 100)
+    write_split(data_dir / "mine" / "test.csv", 4)
+    message = "Expected the split validation in `mine`. Received: only train, test. Add a file"
+    with pytest.raises(DatasetError, match=message):
+        sources.load("mine", data_dir, test_split="validation")
+
+
 def test_a_single_file_gives_all_three(data_dir):
     path = write_split(data_dir / "reviews.csv", 100)
     dataset = sources.load(str(path), validation_fraction=0.2)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tfkd import artifacts
 from tfkd.cli import verbs
 from tfkd.config import StudyConfig
 from tfkd.distillation.mixing import Mixing
@@ -177,6 +178,11 @@ def test_mark_of_a_teacher_follows_what_it_knows_and_not_where_it_lies():
     first = plan().teachers[0].mark
     assert plan(quiet=True, data_dir=Path("elsewhere")).teachers[0].mark == first
     assert plan(FORM.replace("epochs = 2", "epochs = 5")).teachers[0].mark != first
+
+
+def test_mark_of_a_teacher_is_that_of_the_settings_that_were_chosen():
+    settings = {"dataset": "demo", "max_train_rows": 1000, "model": "cnn", "epochs": 2}
+    assert plan().teachers[0].mark == artifacts.fingerprint(settings)
 
 
 @pytest.mark.parametrize(

@@ -93,16 +93,24 @@ class Config:
             if field.default is not dataclasses.MISSING
         }
 
+    def chosen(self) -> dict[str, Any]:
+        """The settings that are not at their default, as plain JSON values."""
+        defaults = self.defaults()
+        return {
+            name: value
+            for name, value in self.to_dict().items()
+            if name not in defaults or value != defaults[name]
+        }
+
     def command_line(self, verb: str) -> str:
         """The command that gives these settings; only those unlike the defaults are spelled out.
 
         Where data and results lie, `quiet` and `overwrite` are left out: they change no result.
         """
-        defaults = self.defaults()
         left_out = ("data_dir", "output_dir", "quiet", "overwrite")
         parts = [f"python -m tfkd {verb}"]
-        for name, value in self.to_dict().items():
-            if (name in defaults and value == defaults[name]) or name in left_out:
+        for name, value in self.chosen().items():
+            if name in left_out:
                 continue
             option = name.replace("_", "-")
             if name in POSITIONAL:

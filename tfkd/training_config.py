@@ -27,6 +27,12 @@ class DataConfig(Config):
     validation_fraction: float = setting(
         0.05, "Share of train held out when there is no validation split.", 0.001, 0.5
     )
+    test_split: str = setting(
+        "test",
+        "Published split the figures are of; with validation, as GLUE's tables have it, the rows "
+        "to choose an epoch by are held out of train.",
+        choices=("test", "validation"),
+    )
     max_train_rows: int | None = setting(
         None, "Use only the first rows of train; for trying things out.", 1
     )

@@ -111,6 +111,7 @@ def load(
     validation_fraction: float = 0.05,
     seed: int = 0,
     max_train_rows: int | None = None,
+    test_split: str = "test",
 ) -> Dataset:
     """A data set by name or path, with train, validation and test where possible.
 
@@ -126,6 +127,8 @@ def load(
         validation_fraction: Float in (0, 1). Share of train to hold out.
         seed: Integer. Decides which rows are held out, and the demo's rows.
         max_train_rows: Integer or None. Keep only the first rows of train, before holding out.
+        test_split: String. "validation" takes the published validation rows for the test rows,
+            whether there are others or not.
 
     Returns:
         A `Dataset` whose splits stream; no row is kept.
@@ -143,6 +146,9 @@ def load(
     splits = dict(dataset.splits)
     if max_train_rows is not None and "train" in splits:
         splits["train"] = FirstRows(splits["train"], max_train_rows)
+    if test_split == "validation":
+        splits["test"] = Splits(name, splits)["validation"]
+        del splits["validation"]
     splits = _complete(splits, dataset.task, validation_fraction, seed)
     return dataclasses.replace(dataset, name=name, splits=Splits(name, splits))
 

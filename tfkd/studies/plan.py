@@ -67,7 +67,8 @@ class TeacherPlan:
     @property
     def mark(self) -> str:
         """Changes with every setting that decides what it knows."""
-        values = self.settings.to_dict() if self.settings else {"ready": self.ready, **self.shape}
+        # Not the defaults, so that a teacher older than a setting keeps its mark.
+        values = self.settings.chosen() if self.settings else {"ready": self.ready, **self.shape}
         values = {key: v for key, v in values.items() if key not in artifacts.WITHOUT_EFFECT}
         return artifacts.fingerprint(values)
 

@@ -90,7 +90,7 @@ def own_dataset(settings: Mapping[str, Any], data_dir: Path | None) -> Dataset:
     """The data set of a run's `config.json`, split as it was for the run."""
     return sources.load(
         settings["dataset"], data_dir, settings["validation_fraction"],
-        settings["split_seed"], settings["max_train_rows"],
+        settings["split_seed"], settings["max_train_rows"], settings.get("test_split", "test"),
     )  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def prepare(config: DataConfig, runs: Path, progress: Progress) -> Material:
     """
     dataset = sources.load(
         config.dataset, config.data_dir, config.validation_fraction, config.split_seed,
-        config.max_train_rows,
+        config.max_train_rows, config.test_split,
     )  # fmt: skip
     progress.say(f"read and check {dataset.name}")
     summaries = check(dataset)

@@ -133,8 +133,8 @@ def finetune_config(config: DistillConfig, source: Source, run: RunFolder) -> Fi
     Only the `teacher_*` settings and the data decide: students trained otherwise share a teacher.
     """
     shared = (
-        "dataset", "data_dir", "validation_fraction", "max_train_rows", "split_seed",
-        "quiet", "backup_seconds",
+        "dataset", "data_dir", "validation_fraction", "test_split", "max_train_rows",
+        "split_seed", "quiet", "backup_seconds",
     )  # fmt: skip
     own = (
         "epochs", "batch_size", "learning_rate", "pooling", "sequence_length", "precision", "seed",
