@@ -250,7 +250,13 @@ def row_scores(
     if task == "regression":
         return -((logits[:, 0] - labels) ** 2)
     decided = decisions(task, logits, thresholds)
-    return decided == labels if task == "single_label" else _jaccard(decided, labels)
+    return decided == labels if task == "single_label" else jaccard_rows(labels, decided)
+
+
+def jaccard_rows(labels: np.ndarray, decided: np.ndarray) -> np.ndarray:
+    """Shared labels by all labels, float64, 1 where there are none; the last axis is the labels."""
+    shared, either = (decided & labels).sum(axis=-1), (decided | labels).sum(axis=-1)
+    return np.where(either == 0, 1.0, shared / np.maximum(either, 1))
 
 
 def _single_label_figures(
@@ -279,14 +285,9 @@ def _multi_label_figures(
     return {
         "micro_f1": float(f1_score(labels.ravel(), predicted.ravel(), zero_division=0)),
         "macro_f1": float(np.mean(per_class)),
-        "jaccard": float(_jaccard(predicted, labels).mean()),
+        "jaccard": float(jaccard_rows(labels, predicted).mean()),
         "f1_per_class": dict(zip(label_names, per_class, strict=True)),
     }
-
-
-def _jaccard(predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    shared, either = (predicted & labels).sum(axis=-1), (predicted | labels).sum(axis=-1)
-    return np.where(either == 0, 1.0, shared / np.maximum(either, 1))
 
 
 def _regression_figures(scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tfkd.evaluation.metrics import decisions
+from tfkd.evaluation.metrics import decisions, jaccard_rows
 
 _EQUAL = 1e-12
 _BATCH_NUMBERS = 4_000_000
@@ -69,15 +69,6 @@ def right_rows(labels: np.ndarray, answers: np.ndarray) -> np.ndarray:
     Arguments as for `RESAMPLED`.
     """
     return (answers == labels).all(axis=-1)
-
-
-def jaccard_rows(labels: np.ndarray, answers: np.ndarray) -> np.ndarray:
-    """Shared labels by all labels, 1 where there are none: float64 `[num_models, num_rows]`.
-
-    Arguments as for `RESAMPLED`.
-    """
-    shared, either = (answers & labels).sum(axis=-1), (answers | labels).sum(axis=-1)
-    return np.where(either == 0, 1.0, shared / np.maximum(either, 1))
 
 
 def _f1(labels: np.ndarray, answers: np.ndarray, counts: np.ndarray) -> np.ndarray:
