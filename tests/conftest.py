@@ -2,8 +2,11 @@
 
 import os
 
-# Before TensorFlow is imported anywhere.
+# Before TensorFlow is imported anywhere. A worker has a core, and its models are small: more
+# threads would only wait for one another.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
