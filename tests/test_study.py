@@ -1,5 +1,7 @@
 """Studies on the demo set with tiny models: whole, interrupted, reported, added to."""
 
+import dataclasses
+import re
 import shutil
 
 import keras
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 
 from tfkd import artifacts
+from tfkd.compression.recipes import RECIPES
 from tfkd.config import ReportConfig, StudyConfig
 from tfkd.errors import ArtifactError, ConfigError
 from tfkd.models.bottleneck import find_bottleneck
@@ -179,11 +182,9 @@ def test_report_needs_no_model(whole, tmp_path):
 
 def test_interrupted_study_ends_with_the_same_numbers(whole, tmp_path):
     _, result = whole
-    stops = 0
-    for count in (3, 4, 4, 5, 5):
+    for count in (3, 5, 5):
         with pytest.raises(Stopped, match=r"\w"):
             study(config(tmp_path), Stopping(count))
-        stops += 1
         with pytest.raises(ArtifactError, match="Start `tfkd study` again; it goes on"):
             report(ReportConfig(study=tmp_path / "tiny"))
     assert study(config(tmp_path)).to_dict() == result.to_dict()
@@ -217,6 +218,33 @@ def test_answers_that_were_changed_are_refused(whole, tmp_path):
     np.savez(scores, labels=np.zeros(2))
     with pytest.raises(ArtifactError, match="They are missing or were changed"):
         report(ReportConfig(study=tmp_path / "tiny"))
+
+
+def test_file_that_fails_its_gate_is_left_out_and_said(whole, tmp_path, monkeypatch):
+    path, result = whole
+    shutil.copytree(path, tmp_path / "tiny")
+    arm = tmp_path / "tiny" / "demo-cnn_small-cnn-seed1"
+    for file in ("metrics.json", "scores.json", "student/dynamic_int8.tflite"):
+        (arm / file).unlink()
+    strict = dataclasses.replace(RECIPES["dynamic_int8"], maximum_logit_difference=0.0)
+    monkeypatch.setitem(RECIPES, "dynamic_int8", strict)
+    found = study(config(tmp_path))
+    assert not (arm / "student" / "dynamic_int8.tflite").exists()
+    (refused,) = found.datasets["demo"]["refused"]
+    assert re.match(
+        "No dynamic_int8 of cnn_small-cnn, seed 1: Expected from dynamic_int8.tflite agreement of "
+        "at least 0.98 and logits within 0 of the Keras model's. Received: .* not kept.",
+        refused,
+    )
+    assert refused in found.markdown()
+    kept, before = row(found, "cnn_small-cnn", "dynamic_int8"), row(result, "cnn_small-cnn")
+    assert (kept["seeds"], kept["values"]) == ([0], [pytest.approx(before["values"][0], abs=0.01)])
+    assert row(found, "cnn_small-cnn") == before
+    *others, last = found.datasets["demo"]["comparisons"]
+    assert (last["a"], len(last["within"])) == ("cnn_small-cnn dynamic_int8", 1)
+    assert others == result.datasets["demo"]["comparisons"][:-1]
+    shutil.rmtree(tmp_path / "tiny" / "cache")
+    assert study(config(tmp_path)).to_dict() == found.to_dict()
 
 
 def test_arms_added_later_make_only_their_own_runs(whole, tmp_path):

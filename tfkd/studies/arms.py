@@ -1,7 +1,9 @@
 """The models of a study: a teacher, made once for all arms, and one arm of one seed."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,7 +14,7 @@ from tfkd.compression.litert import LiteRTModel
 from tfkd.distillation.learned_weights import learned
 from tfkd.distillation.mixing import LEARNED, Mixing
 from tfkd.distillation.mixture import mixture
-from tfkd.errors import ArtifactError
+from tfkd.errors import ArtifactError, ConversionError
 from tfkd.models.checkpoints import Source, resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.studies.plan import ArmPlan, TeacherPlan
@@ -21,6 +23,7 @@ from tfkd.training_config import DistillConfig
 from tfkd.workflows.arms import Objective, file_logits, plan, train_arm, training_record
 from tfkd.workflows.choices import check_student, default_model
 from tfkd.workflows.distill import learning_rate, new_student, smaller_vocabulary, write_files
+from tfkd.workflows.export import ExportResult
 from tfkd.workflows.mixtures import KeptMixture
 from tfkd.workflows.preparation import Material
 from tfkd.workflows.teacher import Teacher, finetuned, prepare_teacher
@@ -78,24 +81,22 @@ def make_arm(
     source = student_source(config)
     config = config.replace(student=source.name)
     run.start("distill", arm_settings(arm, plans), overwrite=False)
-    start = teachers[arm.start].classifier
-    smaller = smaller_vocabulary(config, source, start, material, run)
-    untrained = new_student(config, source, start, material, smaller)
+    untrained = _untrained(config, source, teachers[arm.start].classifier, material, run)
     asked = [teachers[name] for name in arm.teachers or (arm.start,)]
     mixing = used_mixing(arm.mixing, asked, material)
-    taught = [item.answers(material.transfer, material) for item in asked]
-    logits = mixture(material.dataset.task, taught, config.temperature, mixing)
+    logits = _logits(config, asked, mixing, material)
     objective = Objective(
         logits, config.temperature, config.student_loss_weight, config.distillation_loss
     )
     budget = plan(config, learning_rate(config))
     student = train_arm(ARM, untrained, objective, budget, material, run)
-    exported = write_files(config, student, logits, material, run)
+    exported, refused = _files(config, student, logits, material, run)
     tokens = material.tokens("test", student.tokenizer)
     answers = {KERAS: student.logits(tokens)}
     for recipe, path in exported.paths.items():
         answers[recipe] = file_logits(LiteRTModel(path), tokens, material.progress)
-    _scores(student, run.model, answers, material).write(run.path)
+    scores = _scores(student, run.model, answers, material)
+    dataclasses.replace(scores, refused=refused).write(run.path)
     artifacts.write_json(
         run.metrics,
         {
@@ -106,10 +107,50 @@ def make_arm(
             "data": material.describe(),
             "training": training_record(run, ARM),
             "exports": exported.to_dict(),
+            "refused": refused,
             "seed": config.seed,
             "versions": artifacts.versions(),
         },
     )
+
+
+def _untrained(
+    config: DistillConfig, source: Source, start: TextClassifier, material: Material, run: RunFolder
+) -> TextClassifier:
+    """The student with its initial weights, the same for all arms of it."""
+    smaller = smaller_vocabulary(config, source, start, material, run)
+    return new_student(config, source, start, material, smaller)
+
+
+def _logits(
+    config: DistillConfig, teachers: Sequence[Teacher], mixing: Mixing, material: Material
+) -> np.ndarray:
+    """The teachers' answers to the rows a student learns from, as one array."""
+    taught = [item.answers(material.transfer, material) for item in teachers]
+    return mixture(material.dataset.task, taught, config.temperature, mixing)
+
+
+def _files(
+    config: DistillConfig, student: TextClassifier, logits: np.ndarray, material: Material,
+    run: RunFolder,
+) -> tuple[ExportResult, dict[str, str]]:  # fmt: skip
+    """The LiteRT files that pass their gate, and of the other recipes why they gave none."""
+    paths: dict[str, Path] = {}
+    reports: dict[str, dict[str, Any]] = {}
+    refused: dict[str, str] = {}
+    for recipe in config.recipes:
+        try:
+            found = write_files(
+                config.replace(recipes=(recipe,)), student, logits, material, run
+            )  # fmt: skip
+        except ConversionError as error:
+            # One file that is not good enough says nothing against the student.
+            refused[recipe] = str(error)
+            material.progress.say(refused[recipe])
+        else:
+            paths |= found.paths
+            reports |= found.reports
+    return ExportResult(paths, reports), refused
 
 
 def used_mixing(mixing: Mixing, teachers: Sequence[Teacher], material: Material) -> Mixing:

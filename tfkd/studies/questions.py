@@ -67,12 +67,15 @@ def answered(plan: StudyPlan, scored: Mapping[str, Sequence[Scores]]) -> list[di
     teachers = {item.name for item in plan.teachers}
     found = []
     for a, b in questions(plan):
-        first = scored[a[0]][0]
+        sides = _sides(scored, a, b)
+        if not sides[0]:
+            continue
+        first = sides[0][0]
         metric, task = first.dataset["metric"], first.dataset["task"]
         labels = columns(task, first.labels, first.logits[KERAS].shape[1])
         answers_a, answers_b = (
-            np.stack([answers_of(task, one.logits[kind], one.thresholds) for one in scored[name]])
-            for name, kind in (a, b)
+            np.stack([answers_of(task, one.logits[kind], one.thresholds) for one in side])
+            for side, (_, kind) in zip(sides, (a, b), strict=True)
         )
         outcome = compare_seeds(metric, labels, answers_a, answers_b)
         names = _called(*a), _called(*b)
@@ -85,6 +88,16 @@ def answered(plan: StudyPlan, scored: Mapping[str, Sequence[Scores]]) -> list[di
             sentence = outcome.sentence(*names, metric)
         found.append({"a": names[0], "b": names[1], **outcome.to_dict(), "sentence": sentence})
     return found
+
+
+def _sides(
+    scored: Mapping[str, Sequence[Scores]], a: Side, b: Side
+) -> tuple[Sequence[Scores], Sequence[Scores]]:
+    """The scores of both; of a file and its Keras model those of the seeds that have the file."""
+    if a[0] != b[0]:
+        return scored[a[0]], scored[b[0]]
+    kept = [one for one in scored[a[0]] if a[1] in one.logits]
+    return kept, kept
 
 
 def _called(name: str, kind: str) -> str:

@@ -31,6 +31,7 @@ class Scores:
         model_folder: Where the files lie.
         dataset: Name, task, metric, label names and fingerprint of the test split.
         thresholds: Of multi_label: where each label is given, as `metrics.evaluate` takes them.
+        refused: Why a recipe gave no file, by recipe.
     """
 
     labels: np.ndarray
@@ -40,6 +41,7 @@ class Scores:
     model_folder: str
     dataset: Mapping[str, Any]
     thresholds: float | Sequence[float] = DEFAULT_THRESHOLD
+    refused: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Keeps them in a run folder; the arrays first, so that the record marks both complete."""
@@ -47,7 +49,7 @@ class Scores:
         with artifacts.atomic_file(folder / ARRAYS) as part:
             arrays: dict[str, Any] = {LABELS: self.labels, **self.logits}
             np.savez_compressed(part, **arrays)
-        names = ("parameters", "size_bytes", "model_folder", "dataset", "thresholds")
+        names = ("parameters", "size_bytes", "model_folder", "dataset", "thresholds", "refused")
         record = {name: getattr(self, name) for name in names}
         digest = artifacts.file_sha256(folder / ARRAYS)
         artifacts.write_json(folder / RECORD, {**record, "arrays_sha256": digest})

@@ -154,6 +154,12 @@ def _dataset_results(plan: StudyPlan) -> dict[str, Any]:
         "second_metric": SECOND_METRICS.get(first.dataset["metric"]),
         "num_test_rows": len(first.labels),
         "rows": _rows(plan, scored, figures),
+        "refused": [
+            f"No {recipe} of {name}, seed {arm.config.seed}: {reason}"
+            for name, seeds in plan.seeds_of().items()
+            for arm, scores in zip(seeds, arms[name], strict=True)
+            for recipe, reason in scores.refused.items()
+        ],
         "comparisons": answered(plan, scored),
     }
 
@@ -171,8 +177,8 @@ def _arm_figures(
         [np.asarray(one.thresholds) for one in asked], axis=0, weights=mixing.weights or None
     )
     return {
-        kind: [_figures(one, kind, reference, thresholds) for one in scores]
-        for kind in scores[0].logits
+        kind: [_figures(one, kind, reference, thresholds) for one in scores if kind in one.logits]
+        for kind in dict.fromkeys(kind for one in scores for kind in one.logits)
     }
 
 
@@ -216,18 +222,23 @@ def _rows(
     for name, (item, seeds) in items.items():
         for kind, found in figures[name].items():
             values = [one[metric] for one in found]
+            kept = [one for one in scored[name] if kind in one.logits]
             rows.append(
                 {
                     "arm": name,
                     "file": kind,
-                    "seeds": seeds,
+                    "seeds": [
+                        seed
+                        for seed, one in zip(seeds, scored[name], strict=False)
+                        if kind in one.logits
+                    ],
                     "values": values,
                     "mean": statistics.fmean(values),
                     "deviation": statistics.stdev(values) if len(values) > 1 else None,
                     "second_mean": _mean(found, SECOND_METRICS.get(metric)),
                     **{key: _mean(found, key) for key in ("ece", "nll", "agreement")},
                     "parameters": scored[name][0].parameters,
-                    "size_bytes": scored[name][0].size_bytes[kind],
+                    "size_bytes": kept[0].size_bytes[kind],
                     "latency": times.get(time_key(item, kind)),
                     "mixture": _mixture(item),
                     "published": [
@@ -262,10 +273,12 @@ def _cell(value: float | None, template: str) -> str:
 
 
 def _sources(found: Mapping[str, Any]) -> list[str]:
-    """Where the published figures come from, and how teachers were weighed."""
+    """How teachers were weighed, where published figures come from, and which files failed."""
     mixed = {row["arm"]: row["mixture"] for row in found["rows"] if row["mixture"]}
-    return [f"Teachers of {name}: {words}." for name, words in mixed.items()] + [
+    published = [
         f"Published beside {row['arm']}: {figure['value']:.4f}, {figure['source']}."
         for row in found["rows"]
         for figure in row["published"]
     ]
+    teachers = [f"Teachers of {name}: {words}." for name, words in mixed.items()]
+    return [*teachers, *published, *found["refused"]]
