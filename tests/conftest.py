@@ -13,12 +13,22 @@ import pytest
 from tfkd.training_config import DistillConfig
 
 
+def pytest_collection_modifyitems(items):
+    """Starts with the files that need the demo's run, in one worker, so that it is made once."""
+    demo = {item.path for item in items if "demo_result" in item.fixturenames}
+    for item in items:
+        # A file stays in one worker: its fixtures are made once.
+        name = "demo" if item.path in demo else item.path.name
+        item.add_marker(pytest.mark.xdist_group(name))
+    items.sort(key=lambda item: item.path not in demo)
+
+
 @pytest.fixture(scope="session")
 def demo_config(tmp_path_factory):
     """Settings of a whole run of a minute: a CNN teacher, a BERT-tiny student, its control."""
     return DistillConfig(
         dataset="demo",
-        max_train_rows=4000,
+        max_train_rows=3000,
         output_dir=tmp_path_factory.mktemp("saved_models") / "demo-bert_tiny",
         teacher="cnn",
         teacher_epochs=3,

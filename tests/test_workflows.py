@@ -139,7 +139,7 @@ def test_metrics_file_says_what_made_it(demo_result):
     metrics = artifacts.read_json(demo_result.path / "metrics.json")
     assert metrics["seed"] == 0
     assert metrics["versions"] == artifacts.versions()
-    assert metrics["data"]["splits"]["train"]["num_rows"] == 4000
+    assert metrics["data"]["splits"]["train"]["num_rows"] == 3000
     assert re.fullmatch("[0-9a-f]{64}", metrics["data"]["splits"]["test"]["fingerprint"])
     assert metrics["rows"] == [item.to_dict() for item in demo_result.rows]
 
@@ -148,7 +148,7 @@ def test_readme_of_the_run_shows_table_and_command(demo_config, demo_result):
     text = (demo_result.path / "README.md").read_text()
     assert f"```\n{demo_config.command_line('distill')}\n```" in text
     assert demo_config.command_line("distill") == (
-        "python -m tfkd distill --dataset demo --max-train-rows 4000 --epochs 2 --teacher cnn "
+        "python -m tfkd distill --dataset demo --max-train-rows 3000 --epochs 2 --teacher cnn "
         "--teacher-sequence-length 48 --student bert_tiny --sequence-length 48"
     )
     assert f"{row(demo_result, 'student').metrics['accuracy']:.4f}" in text
@@ -174,12 +174,12 @@ def test_teacher_logits_are_asked_once(demo_config, demo_result):
     folder = demo_result.path.parent / "cache" / "teacher_logits"
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.npy")}
     other = demo_config.replace(
-        student="cnn", epochs=1, control=False, recipes=["dynamic_int8"],
-        output_dir=demo_result.path.parent / "demo-cnn",
+        student="cnn_small", epochs=1, control=False, recipes=["dynamic_int8"],
+        output_dir=demo_result.path.parent / "demo-cnn_small",
     )  # fmt: skip
     result = distill(other)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.npy")} == before
-    assert len(before) == 2 + 1  # 4,000 and 2,000 rows in shards of 2,048
+    assert len(before) == 2 + 1  # 3,000 and 2,000 rows in shards of 2,048
     assert [(item.arm, item.recipe) for item in result.rows] == [
         ("teacher", "keras"), ("student", "keras"), ("student", "dynamic_int8"),
     ]  # fmt: skip
@@ -190,13 +190,13 @@ def test_altered_copies_are_answered_once_and_cost_the_control_as_many_steps(
     demo_config, demo_result, tmp_path
 ):
     config = demo_config.replace(
-        student="cnn_small", epochs=1, recipes=["float32"], augmented_copies=2, max_train_rows=600,
+        student="cnn_small", epochs=1, recipes=["float32"], augmented_copies=2, max_train_rows=300,
         teacher=str(demo_result.path.parent / "demo-cnn-finetuned"), output_dir=tmp_path / "copies",
     )  # fmt: skip
     result = distill(config)
     splits = artifacts.read_json(result.path / "metrics.json")["data"]["splits"]
     assert {name: splits[name]["num_rows"] for name in ("train", "transfer")} == {
-        "train": 600, "transfer": 1800,
+        "train": 300, "transfer": 900,
     }  # fmt: skip
     logs = [
         artifacts.read_json(result.path / "training" / f"{arm}.json")["history"][0]
@@ -209,7 +209,7 @@ def test_altered_copies_are_answered_once_and_cost_the_control_as_many_steps(
     assert logs[0]["student_loss"] < 0.5 * logs[1]["student_loss"]
     folders = [path for path in (tmp_path / "cache" / "teacher_logits").iterdir()]
     rows = sorted(artifacts.read_json(path / "manifest.json")["num_rows"] for path in folders)
-    assert rows == [1800, 2000]
+    assert rows == [900, 2000]
     message = "^Expected the settings|^Expected an output folder without a finished run"
     with pytest.raises(ArtifactError, match=message):
         distill(config.replace(augmented_copies=3))
