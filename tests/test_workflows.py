@@ -17,11 +17,12 @@ from tfkd.config import BenchmarkConfig, EvaluateConfig, ExportConfig
 from tfkd.data import sources
 from tfkd.data.demo import best_accuracy, posterior
 from tfkd.errors import ArtifactError
+from tfkd.evaluation.process import KERAS_LOADER, TimedModel
 from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.initialization import token_table
 from tfkd.progress import Progress
-from tfkd.workflows.benchmark import benchmark
+from tfkd.workflows.benchmark import ModelFile, benchmark
 from tfkd.workflows.distill import distill, new_student
 from tfkd.workflows.evaluate import evaluate
 from tfkd.workflows.export import export
@@ -249,6 +250,15 @@ def test_export_writes_a_folder_that_works_alone(demo_result, test_rows, tmp_pat
     message = f"Expected no file {tmp_path / 'dynamic_int8.tflite'}. It exists."
     with pytest.raises(ArtifactError, match=re.escape(message)):
         export(config, Progress(quiet=True))
+
+
+def test_files_are_timed_with_the_threads_that_are_asked_for(tmp_path):
+    file = ModelFile("run/student", tmp_path, "dynamic_int8").timed(3)
+    path = tmp_path / "dynamic_int8.tflite"
+    assert file == TimedModel("tfkd.compression.litert:LiteRTModel", path, {"threads": 3})
+    # TensorFlow's threads are those of the process.
+    keras_file = ModelFile("run/student", tmp_path, "keras").timed(3)
+    assert keras_file == TimedModel(KERAS_LOADER, tmp_path)
 
 
 def test_benchmark_times_all_files_in_turn(demo_result):

@@ -139,7 +139,7 @@ def _time(plan: StudyPlan, material: Material) -> None:
     files = _timed_files(plan)
     texts = first_texts(material.dataset.splits["test"], plan.terms.timed_texts)
     material.progress.say(f"time {len(files)} models on {len(texts)} texts")
-    found = time_models({name: file.timed for name, file in files.items()}, texts, ROUNDS)
+    found = time_models({name: file.timed() for name, file in files.items()}, texts, ROUNDS)
     artifacts.write_json(
         times_path(plan),
         {

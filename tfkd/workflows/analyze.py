@@ -26,7 +26,6 @@ from tfkd.errors import ConfigError, ConversionError, ModelError
 from tfkd.evaluation.latency import Latency
 from tfkd.evaluation.memory import fresh_start
 from tfkd.evaluation.predictor import Texts
-from tfkd.evaluation.process import KERAS_LOADER, LITERT_LOADER, TimedModel
 from tfkd.evaluation.timing import time_models
 from tfkd.models import catalog
 from tfkd.models.checkpoints import Kind, Source, resolve
@@ -36,7 +35,7 @@ from tfkd.models.loading import Shape, learned_tokenizer, load_classifier, load_
 from tfkd.models.tokenizers import Tokenizer
 from tfkd.progress import Progress
 from tfkd.workflows.analysis_table import AnalyzeResult, Architecture, Conditions, FileFigures
-from tfkd.workflows.benchmark import first_texts
+from tfkd.workflows.benchmark import ModelFile, first_texts
 
 DEFAULT_LENGTH = 128
 KERAS = "keras"
@@ -140,13 +139,8 @@ class _Built:
     differences: dict[str, float]
     graphs: dict[str, str]
 
-    def path(self, kind: str) -> Path:
-        return self.folder / ("model.keras" if kind == KERAS else f"{kind}.tflite")
-
-    def timed(self, kind: str, threads: int) -> TimedModel:
-        if kind == KERAS:
-            return TimedModel(KERAS_LOADER, self.folder)
-        return TimedModel(LITERT_LOADER, self.path(kind), {"threads": threads})
+    def file(self, kind: str) -> ModelFile:
+        return ModelFile(self.source.name, self.folder, kind)
 
 
 def _build(source: Source, material: _Material, folder: Path) -> _Built:
@@ -255,7 +249,7 @@ def _measure(built: Sequence[_Built], material: _Material) -> tuple[Architecture
     for texts in _asked(built, material):
         progress.say(f"time {len(built) * len(kinds)} files, {config.rounds} rounds")
         timed = {
-            f"{index}/{kind}": item.timed(kind, config.threads)
+            f"{index}/{kind}": item.file(kind).timed(config.threads)
             for index, item in enumerate(built)
             for kind in kinds
         }
@@ -282,11 +276,11 @@ def _figures(
     item: _Built, kind: str, latencies: tuple[Latency, ...], material: _Material
 ) -> FileFigures:
     """All figures of one file."""
-    threads = material.config.threads
-    start = fresh_start(item.timed(kind, threads), material.texts[:COLD_TEXTS], threads)
+    threads, file = material.config.threads, item.file(kind)
+    start = fresh_start(file.timed(threads), material.texts[:COLD_TEXTS], threads)
     return FileFigures(
         kind=kind,
-        size_bytes=item.path(kind).stat().st_size,
+        size_bytes=file.path.stat().st_size,
         graph=item.graphs[kind],
         logit_difference=item.differences[kind],
         first_call_ms=start.first_call_ms,

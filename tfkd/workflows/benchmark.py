@@ -46,12 +46,11 @@ class ModelFile:
         """The file itself."""
         return self.folder / ("model.keras" if self.kind == "keras" else f"{self.kind}.tflite")
 
-    @property
-    def timed(self) -> TimedModel:
-        """What the timing process loads."""
+    def timed(self, threads: int = 1) -> TimedModel:
+        """What the timing process loads; TensorFlow is told its threads by that process."""
         if self.kind == "keras":
             return TimedModel(KERAS_LOADER, self.folder)
-        return TimedModel(LITERT_LOADER, self.path)
+        return TimedModel(LITERT_LOADER, self.path, {"threads": threads})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,9 +168,8 @@ def measure_costs(
 ) -> tuple[Cost, ...]:
     """Latency of all files interleaved, then each one's memory in a process of its own."""
     progress.say(f"time {len(files)} models on {len(texts)} texts, {config.rounds} rounds")
-    latencies = time_models(
-        {file.name: file.timed for file in files}, texts, config.rounds, config.threads
-    )
+    timed = {file.name: file.timed(config.threads) for file in files}
+    latencies = time_models(timed, texts, config.rounds, config.threads)
     costs = []
     with progress.task("measure memory", len(files)) as task:
         for file in files:
