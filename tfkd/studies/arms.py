@@ -107,7 +107,6 @@ def make_arm(
             "data": material.describe(),
             "training": training_record(run, ARM),
             "exports": exported.to_dict(),
-            "refused": refused,
             "seed": config.seed,
             "versions": artifacts.versions(),
         },
