@@ -140,11 +140,21 @@ def test_rows_behind_the_labelled_ones_are_marked():
 
 
 def test_repeated_rows_occur_equally_often_in_as_many_steps():
-    repeated = Batches(random_tokens(10), NAMES, 4, repeats=3)
+    repeated = Batches(random_tokens(10), NAMES, 4, num_examples=30)
     assert repeated.steps_per_epoch == Batches(random_tokens(30), NAMES, 4).steps_per_epoch == 8
     for epoch in range(3):
         rows = np.concatenate(repeated.rows(epoch))
         np.testing.assert_array_equal(np.bincount(rows), np.full(10, 3))
+
+
+def test_rows_that_occur_once_more_are_others_each_epoch():
+    repeated = Batches(random_tokens(10), NAMES, 4, num_examples=24)
+    assert repeated.steps_per_epoch == 6
+    counts = [np.bincount(np.concatenate(repeated.rows(epoch))) for epoch in range(20)]
+    for count in counts:
+        np.testing.assert_array_equal(np.sort(count), [2] * 6 + [3] * 4)
+    assert len({tuple(count) for count in counts}) > 10
+    assert np.sum(counts, axis=0).min() > 2 * 20
 
 
 @pytest.mark.parametrize(

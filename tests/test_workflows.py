@@ -187,22 +187,25 @@ def test_teacher_logits_are_asked_once(demo_config, demo_result):
     assert list(result.comparisons) == ["student_vs_teacher"]
 
 
-def test_altered_copies_are_answered_once_and_cost_the_control_as_many_steps(
+def test_rows_without_labels_are_answered_once_and_cost_the_control_as_many_steps(
     demo_config, demo_result, tmp_path
 ):
+    (tmp_path / "more.txt").write_text("rain on the river\n" * 40)
     config = demo_config.replace(
         student="cnn_small", epochs=1, recipes=["float32"], augmented_copies=2, max_train_rows=300,
+        transfer_texts=str(tmp_path / "more.txt"),
         teacher=str(demo_result.path.parent / "demo-cnn-finetuned"), output_dir=tmp_path / "copies",
     )  # fmt: skip
     result = distill(config)
     splits = artifacts.read_json(result.path / "metrics.json")["data"]["splits"]
     assert {name: splits[name]["num_rows"] for name in ("train", "transfer")} == {
-        "train": 300, "transfer": 900,
+        "train": 300, "transfer": 940,
     }  # fmt: skip
-    logs = [
-        artifacts.read_json(result.path / "training" / f"{arm}.json")["history"][0]
+    records = [
+        artifacts.read_json(result.path / "training" / f"{arm}.json")
         for arm in ("student", "control")
     ]
+    logs = [record["history"][0] for record in records]
     assert all("distillation_loss" in log for log in logs)
     events = [list((result.path / "logs" / arm).glob("events*")) for arm in ("student", "control")]
     assert all(events)
@@ -210,7 +213,7 @@ def test_altered_copies_are_answered_once_and_cost_the_control_as_many_steps(
     assert logs[0]["student_loss"] < 0.5 * logs[1]["student_loss"]
     folders = [path for path in (tmp_path / "cache" / "teacher_logits").iterdir()]
     rows = sorted(artifacts.read_json(path / "manifest.json")["num_rows"] for path in folders)
-    assert rows == [900, 2000]
+    assert rows == [940, 2000]
     message = "^Expected the settings|^Expected an output folder without a finished run"
     with pytest.raises(ArtifactError, match=message):
         distill(config.replace(augmented_copies=3))

@@ -181,6 +181,15 @@ class DistillConfig(BottleneckConfig, AwareConfig, TrainingConfig):
     augmented_copies: int = setting(
         0, "Altered copies of each training text, which the teacher answers; no labels.", 0, 100
     )
+    transfer_texts: str | None = setting(
+        None,
+        "More text for the teacher to answer, without labels: a .txt file of one text a line, or "
+        "a data set as --dataset has it, of which train is taken.",
+    )
+    transfer_unit: str = setting(
+        "text", "What of it is a row: each text, or each sentence.", choices=("text", "sentence")
+    )
+    max_transfer_rows: int | None = setting(None, "Use only the first rows of it.", 1)
     distillation_loss: str = setting(
         "kl",
         "What the student learns of the teacher: its softened distribution (kl), or its logits by "

@@ -41,7 +41,8 @@ class Batches:
         seed: Integer. Seed of the order.
         teacher_logits: Optional float32 array, shape `[num_rows, num_outputs]`, joined by row.
         num_labelled: Integer. How many of the first rows have a label of their own. Default: all.
-        repeats: Integer. How often each row occurs in an epoch.
+        num_examples: Integer. How many an epoch has: as many as there are rows (default), or
+            more, for which rows occur again, none twice as often before all have occurred so.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Batches:
         seed: int = 0,
         teacher_logits: np.ndarray | None = None,
         num_labelled: int | None = None,
-        repeats: int = 1,
+        num_examples: int | None = None,
     ) -> None:
         if teacher_logits is not None and len(teacher_logits) != len(tokens):
             raise ValueError(
@@ -61,7 +62,7 @@ class Batches:
             )
         self._tokens, self._input_names = tokens, tuple(input_names)
         self.batch_size, self._seed, self._teacher_logits = batch_size, seed, teacher_logits
-        self._num_labelled, self._num_examples = num_labelled, repeats * len(tokens)
+        self._num_labelled, self._num_examples = num_labelled, num_examples or len(tokens)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -69,9 +70,12 @@ class Batches:
         return -(-self._num_examples // self.batch_size)
 
     def rows(self, epoch: int) -> list[np.ndarray]:
-        """The row numbers of each batch of an epoch; every row occurs equally often."""
+        """The row numbers of each batch of an epoch; rows occur equally often, give or take one."""
         generator = np.random.default_rng((self._seed, epoch))
         order = generator.permutation(self._num_examples) % len(self._tokens)
+        if self._num_examples % len(self._tokens):
+            # Which rows occur once more is another matter each epoch.
+            order = generator.permutation(len(self._tokens))[order]
         lengths = self._tokens.lengths
         batches = []
         for start in range(0, len(order), POOL_BATCHES * self.batch_size):

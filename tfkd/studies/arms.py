@@ -76,7 +76,7 @@ def make_arm(
     config, run = arm.config, RunFolder(arm.path)
     if run.is_finished:
         return
-    material = material.with_copies(config.augmented_copies, config.split_seed)
+    material = material.with_transfer(config)
     _forget_names()
     source = student_source(config)
     config = config.replace(student=source.name)

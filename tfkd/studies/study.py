@@ -112,6 +112,8 @@ def _run(plan: StudyPlan, progress: Progress) -> None:
     material = prepare(plan.arms[0].config, plan.path, progress)
     for arm in plan.arms:
         arm.mixing.check_task(material.dataset.task)
+        if not RunFolder(arm.path).is_finished:
+            material.transfer_rows(arm.config)
     if not is_made:
         teachers = {name: make_teacher(item, material) for name, item in plans.items()}
         for number, arm in enumerate(plan.arms, 1):

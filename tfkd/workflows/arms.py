@@ -72,7 +72,7 @@ def train_arm(
     folder, work = run.path / name, run.path / "unfinished" / name
     if (folder / "classifier.json").is_file():
         return TextClassifier.load(folder)
-    split, repeats = _taught_rows(objective, material)
+    split, num_examples = _taught_rows(objective, material)
     part, answers = trained_part(classifier, split, material), objective.teacher_logits
     if answers is not None:
         answers = answers[: len(part.train)]
@@ -83,7 +83,7 @@ def train_arm(
     )  # fmt: skip
     batches = Batches(
         part.train, part.classifier.input_names, plan.batch_size, plan.seed, answers,
-        material.summaries["train"].num_rows if split == TRANSFER else None, repeats,
+        material.summaries["train"].num_rows if split == TRANSFER else None, num_examples,
     )  # fmt: skip
     judge = validation(part.classifier, part.validation, material.dataset.metric)
     position = train(
@@ -104,11 +104,9 @@ def train_arm(
 
 
 def _taught_rows(objective: Objective, material: Material) -> tuple[str, int]:
-    """The split an arm sees, and how often: labels alone have fewer rows, seen more often."""
-    if objective.student_loss_weight < 1:
-        return material.transfer, 1
-    rows = {name: summary.num_rows for name, summary in material.summaries.items()}
-    return "train", rows[material.transfer] // rows["train"]
+    """The split an arm sees, and examples an epoch: labels alone have fewer rows, more often."""
+    split = material.transfer if objective.student_loss_weight < 1 else "train"
+    return split, material.summaries[material.transfer].num_rows
 
 
 def with_thresholds(classifier: TextClassifier, material: Material) -> TextClassifier:

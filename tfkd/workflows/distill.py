@@ -57,9 +57,7 @@ def distill(config: DistillConfig, progress: Progress | None = None) -> DistillR
     sources = choose(config)
     config = config.replace(**{role: source.name for role, source in sources.items()})
     run = RunFolder(config.output_dir or RUNS / _name(config, sources["student"]))
-    material = prepare(config, run.path.parent, progress).with_copies(
-        config.augmented_copies, config.split_seed
-    )
+    material = prepare(config, run.path.parent, progress).with_transfer(config)
     run.start("distill", config.to_dict(), config.overwrite)
     teacher = prepare_teacher(config, sources["teacher"], material, run)
     smaller = smaller_vocabulary(config, sources["student"], teacher.classifier, material, run)

@@ -1,7 +1,7 @@
 """What every training verb does first: find the data, check every row, tokenize once."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +9,13 @@ from tfkd.artifacts import RunFolder, fingerprint
 from tfkd.data import sources, tokens
 from tfkd.data.augmentation import Augmented
 from tfkd.data.checks import SplitSummary, check
-from tfkd.data.examples import Dataset
+from tfkd.data.examples import Dataset, Example
 from tfkd.data.tokens import Tokens
+from tfkd.data.transfer import Joined, unlabelled
 from tfkd.errors import ArtifactError
 from tfkd.models.tokenizers import Tokenizer
 from tfkd.progress import Progress
-from tfkd.training_config import DataConfig
+from tfkd.training_config import DataConfig, DistillConfig
 
 RUNS = Path("saved_models")
 CACHE = "cache"
@@ -40,24 +41,46 @@ class Material:
 
     @property
     def transfer(self) -> str:
-        """The split that teachers answer: train, or that with its altered copies behind it."""
+        """The split that teachers answer: train, or that with rows behind it without labels."""
         return TRANSFER if TRANSFER in self.summaries else "train"
 
-    def with_copies(self, copies: int, seed: int) -> "Material":
-        """The same with altered copies of the training texts for teachers to answer.
+    def transfer_rows(self, config: DistillConfig) -> Iterable[Example] | None:
+        """Train with altered copies and unlabelled texts behind it, or None if none are asked for.
+
+        Nothing is read yet.
+
+        Raises:
+            DatasetError: The unlabelled texts cannot be had.
+        """
+        rows = self.dataset.splits["train"]
+        if not config.augmented_copies and config.transfer_texts is None:
+            return None
+        if config.augmented_copies:
+            rows = Augmented(rows, config.augmented_copies, config.split_seed)
+        if config.transfer_texts is None:
+            return rows
+        more = unlabelled(
+            config.transfer_texts, self.dataset, config.data_dir, config.transfer_unit,
+            config.max_transfer_rows,
+        )  # fmt: skip
+        return Joined((rows, more))
+
+    def with_transfer(self, config: DistillConfig) -> "Material":
+        """The same with what teachers answer beyond the training texts, where it is asked for.
 
         Args:
-            copies: Integer. Copies of each text; 0 for none.
-            seed: Integer. Decides how they are altered.
+            config: `DistillConfig`.
+
+        Raises:
+            DatasetError: The unlabelled texts cannot be had, or one is bad.
         """
-        if not copies:
+        rows = self.transfer_rows(config)
+        if rows is None:
             return self
-        self.progress.say(f"alter each training text {copies} times")
-        splits = {
-            **self.dataset.splits,
-            TRANSFER: Augmented(self.dataset.splits["train"], copies, seed),
-        }
-        dataset = dataclasses.replace(self.dataset, splits=splits)
+        self.progress.say("read what the teachers answer beside the training texts")
+        dataset = dataclasses.replace(
+            self.dataset, splits={**self.dataset.splits, TRANSFER: rows}
+        )  # fmt: skip
         summaries = {**self.summaries, **check(dataset, [TRANSFER])}
         return dataclasses.replace(self, dataset=dataset, summaries=summaries)
 

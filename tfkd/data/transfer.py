@@ -1,0 +1,144 @@
+"""Text without labels for the teacher to answer, from a file of lines or another data set's train.
+
+What a student can take over from its teacher is bounded by what it hears it answer. Labelled text
+is scarce, text of the same kind is not: the teacher's answer stands in for the label.
+"""
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tfkd.data import sources
+from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL, Dataset, Example, Label
+from tfkd.errors import DatasetError
+
+TEXT, SENTENCE = UNITS = ("text", "sentence")
+LINES_SUFFIX = ".txt"
+# What stands where a label would; no loss reads it.
+NO_LABEL: dict[str, Label] = {SINGLE_LABEL: 0, MULTI_LABEL: (), REGRESSION: 0.0}
+_MARKUP = re.compile(r"</?[A-Za-z][^<>]*>")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])")
+
+
+@dataclasses.dataclass(frozen=True)
+class Lines:
+    """The texts of a file, one a line; blank lines are passed over."""
+
+    path: Path
+
+    def __iter__(self) -> Iterator[str]:
+        """Streams the texts.
+
+        Raises:
+            DatasetError: The file is not UTF-8.
+        """
+        try:
+            with self.path.open(encoding="utf-8-sig") as lines:
+                for line in lines:
+                    if line.strip():
+                        yield line.strip()
+        except UnicodeDecodeError as error:
+            raise DatasetError(
+                f"Expected UTF-8 text in {self.path}. Received: {error.reason}. Save the file as "
+                "UTF-8."
+            ) from error
+
+
+@dataclasses.dataclass(frozen=True)
+class FirstTexts:
+    """The text of each row of a split of single texts."""
+
+    rows: Iterable[Example]
+
+    def __iter__(self) -> Iterator[str]:
+        """Streams the texts."""
+        return (row.texts[0] for row in self.rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class Unlabelled:
+    """Texts as rows without a label of their own.
+
+    Args:
+        texts: Re-iterable of strings.
+        task: String. One of `tfkd.data.examples.TASKS`, of the rows these are put behind.
+        unit: String. "text", or "sentence": a text is cut behind each full stop, exclamation or
+            question mark that a space follows, and its markup (`<br />`) is left out.
+        num_rows: Integer or None. Only the first ones.
+
+    Example:
+
+    >>> rows = Unlabelled(["It rained.<br />We left! Why?"], "single_label", "sentence")
+    >>> [row.texts[0] for row in rows]
+    ['It rained.', 'We left!', 'Why?']
+    """
+
+    texts: Iterable[str]
+    task: str
+    unit: str = TEXT
+    num_rows: int | None = None
+
+    def __iter__(self) -> Iterator[Example]:
+        """Streams the rows."""
+        label = NO_LABEL[self.task]
+        return (Example((text,), label) for text in itertools.islice(self._units(), self.num_rows))
+
+    def _units(self) -> Iterator[str]:
+        for text in self.texts:
+            yield from sentences(text) if self.unit == SENTENCE else (text,)
+
+
+@dataclasses.dataclass(frozen=True)
+class Joined:
+    """The rows of several splits, one behind the other."""
+
+    parts: tuple[Iterable[Example], ...]
+
+    def __iter__(self) -> Iterator[Example]:
+        """Streams the rows."""
+        return itertools.chain.from_iterable(self.parts)
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text by its punctuation alone: an abbreviation ends one, too."""
+    pieces = _SENTENCE_END.split(_MARKUP.sub(" ", text))
+    return [piece.strip() for piece in pieces if piece.strip()]
+
+
+def unlabelled(
+    source: str, dataset: Dataset, data_dir: Path | None, unit: str, num_rows: int | None
+) -> Unlabelled:
+    """Rows without labels to put behind the training rows of a data set.
+
+    Args:
+        source: String. A `.txt` file of one text a line, or what `sources.load` takes.
+        dataset: `Dataset` they are for.
+        data_dir: Path of the folder with one folder a data set, or None.
+        unit: String. One of `UNITS`.
+        num_rows: Integer or None. Only the first ones.
+
+    Raises:
+        DatasetError: There is no such text, or one side is pairs.
+    """
+    if dataset.num_texts != 1:
+        raise DatasetError(
+            "Expected a data set of single texts for --transfer-texts. Received: "
+            f"{dataset.name}, of pairs. Leave --transfer-texts out, or give --augmented-copies."
+        )
+    path = Path(source).expanduser()
+    if path.suffix == LINES_SUFFIX:
+        if not path.is_file():
+            raise DatasetError(
+                f"Expected a text file for --transfer-texts. Received: {path}, which is not "
+                "there. Correct the path."
+            )
+        return Unlabelled(Lines(path), dataset.task, unit, num_rows)
+    other = sources.load(source, data_dir)
+    if other.num_texts != 1:
+        raise DatasetError(
+            f"Expected single texts for --transfer-texts. Received: {source}, of pairs. Give a "
+            "data set of single texts, or a .txt file of one text a line."
+        )
+    return Unlabelled(FirstTexts(other.splits["train"]), dataset.task, unit, num_rows)
