@@ -119,7 +119,9 @@ def test_more_texts_than_a_batch_and_none(classifier):
 def test_logits_of_tokens_are_in_the_order_of_the_rows(classifier, tmp_path):
     """Rows of like length share a batch, whatever their order."""
     rows = [" ".join(WORDS[: 1 + (7 * i) % 10]) for i in range(SCORING_BATCH_SIZE + 20)]
-    logits = classifier.logits(tokenized(classifier, rows, tmp_path / "tokens"))
+    scored = []
+    logits = classifier.logits(tokenized(classifier, rows, tmp_path / "tokens"), scored.append)
+    assert sum(scored) == len(rows)
     np.testing.assert_allclose(logits, classifier.predict(rows), atol=1e-5)
     assert len(np.unique(logits.round(4), axis=0)) == 10
 

@@ -111,11 +111,19 @@ class TextClassifier:
         for rows, arrays in scoring_batches(tokens, self.input_names, start, stop, batch_size):
             yield rows, self.predict_encoded(arrays)
 
-    def logits(self, tokens: Rows) -> np.ndarray:
-        """Logits of all rows in their own order: float32, shape `[num_rows, num_outputs]`."""
+    def logits(
+        self, tokens: Rows, scored: Callable[[int], object] = lambda count: None
+    ) -> np.ndarray:
+        """Logits of all rows in their own order: float32, shape `[num_rows, num_outputs]`.
+
+        Args:
+            tokens: `Rows`.
+            scored: Called with the rows of each batch once they are scored.
+        """
         logits = np.zeros((len(tokens), len(self.label_names)), np.float32)
         for rows, values in self.score(tokens):
             logits[rows] = values
+            scored(len(rows))
         return logits
 
     def save(self, folder: Path) -> None:

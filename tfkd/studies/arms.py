@@ -20,7 +20,14 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.studies.plan import ArmPlan, TeacherPlan
 from tfkd.studies.scores import KERAS, Scores, is_scored
 from tfkd.training_config import DistillConfig
-from tfkd.workflows.arms import Objective, file_logits, plan, train_arm, training_record
+from tfkd.workflows.arms import (
+    Objective,
+    file_logits,
+    plan,
+    test_logits,
+    train_arm,
+    training_record,
+)
 from tfkd.workflows.choices import check_student, default_model
 from tfkd.workflows.distill import learning_rate, new_student, smaller_vocabulary, write_files
 from tfkd.workflows.export import ExportResult
@@ -92,7 +99,7 @@ def make_arm(
     student = train_arm(ARM, untrained, objective, budget, material, run)
     exported, refused = _files(config, student, logits, material, run)
     tokens = material.tokens("test", student.tokenizer)
-    answers = {KERAS: student.logits(tokens)}
+    answers = {KERAS: test_logits(student, material)}
     for recipe, path in exported.paths.items():
         answers[recipe] = file_logits(LiteRTModel(path), tokens, material.progress)
     scores = _scores(student, run.model, answers, material)

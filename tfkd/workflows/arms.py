@@ -141,6 +141,13 @@ def test_figures(
     )  # fmt: skip
 
 
+def test_logits(classifier: TextClassifier, material: Material) -> np.ndarray:
+    """A classifier's logits of the test rows: float32, shape `[num_rows, num_outputs]`."""
+    tokens = material.tokens("test", classifier.tokenizer)
+    with material.progress.task("score the test rows", len(tokens)) as task:
+        return classifier.logits(tokens, task.advance)
+
+
 def file_logits(model: LiteRTModel, tokens: Tokens, progress: Progress) -> np.ndarray:
     """A LiteRT file's logits of all rows: float32, shape `[num_rows, num_outputs]`."""
     logits = np.zeros((len(tokens), model.num_outputs), np.float32)

@@ -85,14 +85,15 @@ def _row(
     material: Material,
 ) -> report.Row:  # fmt: skip
     tokens = material.tokens(config.split, classifier.tokenizer)
-    material.progress.say(f"score {arm} on {len(tokens):,} rows")
+    with material.progress.task(f"score {arm}", len(tokens)) as task:
+        logits = classifier.logits(tokens, task.advance)
     return report.Row(
         dataset=material.dataset.name,
         arm=arm,
         model=str(settings.get("student") if arm != "model" else settings["model"]),
         recipe="keras",
         seed=settings["seed"],
-        metrics=test_figures(classifier.logits(tokens), tokens, classifier),
+        metrics=test_figures(logits, tokens, classifier),
         size_bytes=(run_file := config.run / arm / "model.keras").stat().st_size,
         parameters=classifier.num_parameters,
         latency=None,

@@ -11,7 +11,14 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, load_classifier
 from tfkd.progress import Progress
 from tfkd.training_config import FinetuneConfig
-from tfkd.workflows.arms import Objective, plan, test_figures, train_arm, training_record
+from tfkd.workflows.arms import (
+    Objective,
+    plan,
+    test_figures,
+    test_logits,
+    train_arm,
+    training_record,
+)
 from tfkd.workflows.choices import choose, slug
 from tfkd.workflows.page import run_page
 from tfkd.workflows.preparation import RUNS, Material, prepare
@@ -92,7 +99,7 @@ def _finish(
 ) -> FinetuneResult:
     """Scores the test split, writes the README and metrics.json, which marks the run done."""
     tokens = material.tokens("test", classifier.tokenizer)
-    figures = test_figures(classifier.logits(tokens), tokens, classifier)
+    figures = test_figures(test_logits(classifier, material), tokens, classifier)
     record = training_record(run, "model")
     result = FinetuneResult(run.path, figures, classifier.num_parameters, record["seconds"])
     row = report.Row(

@@ -22,7 +22,7 @@ from tfkd.evaluation.timing import TimedModel, time_models
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
 from tfkd.training_config import RECIPE_NAMES
-from tfkd.workflows.arms import file_logits, test_figures
+from tfkd.workflows.arms import file_logits, test_figures, test_logits
 from tfkd.workflows.aware import AwareTraining
 from tfkd.workflows.benchmark import first_texts
 from tfkd.workflows.export import PARITY_TEXTS, calibration
@@ -261,7 +261,7 @@ def _result(
         files=tuple(measured),
         refused=refused,
         metric=material.dataset.metric,
-        float_metrics=test_figures(student.logits(tokens), tokens, student),
+        float_metrics=test_figures(test_logits(student, material), tokens, student),
         budget=budget,
         chosen=chosen,
         sentences=tuple(sentences),

@@ -15,7 +15,7 @@ from tfkd.evaluation.resampling import answers_of, columns
 from tfkd.evaluation.verdict import Comparison, compare_answers
 from tfkd.models.classifier import TextClassifier
 from tfkd.training_config import DistillConfig
-from tfkd.workflows.arms import file_logits, training_record
+from tfkd.workflows.arms import file_logits, test_logits, training_record
 from tfkd.workflows.export import ExportResult
 from tfkd.workflows.page import run_page
 from tfkd.workflows.preparation import Material
@@ -90,7 +90,7 @@ def finish(
     """Scores everything on the test split and writes metrics.json, README.md and the last logs."""
     logits = {"teacher": teacher.test_logits}
     for name, arm in arms.items():
-        logits[name] = arm.logits(material.tokens("test", arm.tokenizer))
+        logits[name] = test_logits(arm, material)
     for recipe, path in exported.paths.items():
         tokens = material.tokens("test", arms["student"].tokenizer)
         logits[recipe] = file_logits(LiteRTModel(path), tokens, material.progress)
