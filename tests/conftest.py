@@ -13,11 +13,13 @@ import pytest
 from tfkd.training_config import DistillConfig
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Starts with the files that need the demo's run, in one worker, so that it is made once."""
     demo = {item.path for item in items if "demo_result" in item.fixturenames}
     for item in items:
-        # A file stays in one worker: its fixtures are made once.
+        # A file stays in one worker: its fixtures are made once. xdist reads the mark in a hook of
+        # its own, which must come after this one.
         name = "demo" if item.path in demo else item.path.name
         item.add_marker(pytest.mark.xdist_group(name))
     items.sort(key=lambda item: item.path not in demo)

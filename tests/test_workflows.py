@@ -42,6 +42,12 @@ def material(demo_config, demo_result):
     return prepare(demo_config, demo_result.path.parent, Progress(quiet=True))
 
 
+@pytest.fixture
+def without_costs(monkeypatch):
+    """Memory and times of one run are enough: each takes a process of its own."""
+    monkeypatch.setattr("tfkd.workflows.distill._costs", lambda *_: {})
+
+
 def row(result, arm, recipe="keras"):
     return next(item for item in result.rows if (item.arm, item.recipe) == (arm, recipe))
 
@@ -171,7 +177,7 @@ def test_tensorboard_shows_both_arms_on_the_same_axes(demo_result):
         assert {"confusion matrix", "test/accuracy", "config"} <= tags[arm]
 
 
-def test_teacher_logits_are_asked_once(demo_config, demo_result):
+def test_teacher_logits_are_asked_once(demo_config, demo_result, without_costs):
     folder = demo_result.path.parent / "cache" / "teacher_logits"
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.npy")}
     other = demo_config.replace(
@@ -188,7 +194,7 @@ def test_teacher_logits_are_asked_once(demo_config, demo_result):
 
 
 def test_rows_without_labels_are_answered_once_and_cost_the_control_as_many_steps(
-    demo_config, demo_result, tmp_path
+    demo_config, demo_result, without_costs, tmp_path
 ):
     (tmp_path / "more.txt").write_text("rain on the river\n" * 40)
     config = demo_config.replace(
