@@ -2,25 +2,21 @@
 
 import dataclasses
 import json
-import os
-import re
-import signal
-import subprocess
-import sys
-import time
 
 import keras_hub
 import pytest
 
 from tfkd.compression.recipes import RECIPES
 from tfkd.config import ARCHITECTURES, UNCALIBRATED_RECIPES, AnalyzeConfig
-from tfkd.errors import ArtifactError, ConfigError, ModelError
+from tfkd.errors import ArtifactError, ConfigError, ConversionError, ModelError
 from tfkd.evaluation.latency import Latency
 from tfkd.models.catalog import CATALOG
 from tfkd.models.tokenizers import RESERVED_TOKENS, Tokenizer
+from tfkd.progress import Progress
 from tfkd.training_config import DEFAULT_RECIPES
+from tfkd.workflows.analysis_models import filled_vocabulary
 from tfkd.workflows.analysis_table import AnalyzeResult, Architecture, Conditions, FileFigures
-from tfkd.workflows.analyze import analyze, filled_texts, filled_vocabulary
+from tfkd.workflows.analyze import analyze, filled_texts
 
 WORDS = ["rain", "goal", "vote", "team", "sun", "##day"]
 
@@ -113,17 +109,35 @@ def test_filled_texts_hold_as_many_words_as_fit_for_every_tokenizer():
     ]
 
 
+class Stopped(Exception):
+    """The session ended here."""
+
+
+class Stopping(Progress):
+    """Ends the session when the first file is to be timed."""
+
+    def say(self, text):
+        if text.startswith("time "):
+            raise Stopped(text)
+
+
 @pytest.fixture(scope="module")
 def small_cnn(tmp_path_factory):
-    """The whole verb on one small model, its LiteRT file and two lengths."""
+    """The whole verb on one small model, its LiteRT file and two lengths, in two sessions."""
     folder = tmp_path_factory.mktemp("report")
     entry = dataclasses.replace(CATALOG["cnn_small"], vocabulary_size=3000)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(CATALOG, "cnn_small", entry)
+        patch.chdir(folder)
         config = AnalyzeConfig(
             models=("cnn_small", "cnn_small"), texts=4, rounds=1, lengths=(16, 32),
             recipes=("dynamic_int8",), output_dir=folder, quiet=True,
         )  # fmt: skip
+        with pytest.raises(Stopped, match="^time 2 files, 1 rounds$"):
+            analyze(config, Stopping(quiet=True))
+        assert list(folder.glob("analysis*")) == []
+        # What was built before the end of the first session is not built again.
+        patch.setattr("tfkd.workflows.analysis_models.convert", None)
         return analyze(config), folder, config
 
 
@@ -145,6 +159,7 @@ def test_figures_of_a_whole_call(small_cnn):
     written = json.loads((folder / "analysis.json").read_text())
     assert written == json.loads(json.dumps(found.to_dict()))
     assert (folder / "analysis.md").read_text() == found.markdown()
+    assert list(folder.glob("saved_models/cache/analysis/*")) == []
     with pytest.raises(ArtifactError, match=r"^Expected no file .*analysis\.json\. It exists\."):
         analyze(config)
 
@@ -161,26 +176,12 @@ def test_what_cannot_be_analyzed_is_said_before_anything_is_built(tmp_path):
         analyze(config)
 
 
-def test_an_interrupted_call_leaves_no_file(tmp_path):
-    """Ctrl-C reaches the converter's process too, in the middle of its work."""
-    command = "-m tfkd analyze --model cnn_small --texts 2 --rounds 1".split()
+def test_a_model_that_cannot_be_converted_leaves_no_file(tmp_path, monkeypatch):
+    def fail(*_):
+        raise ConversionError("Expected a file. Received: nothing.")
 
-    def heed_interrupts():
-        # A shell starts what runs in the background with SIGINT ignored, and children inherit it.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-    process = subprocess.Popen(
-        [sys.executable, *command], env={**os.environ, "TMPDIR": str(tmp_path)},
-        stderr=subprocess.PIPE, start_new_session=True, text=True, preexec_fn=heed_interrupts,
-    )  # fmt: skip
-    deadline = time.monotonic() + 300
-    # The converter's own folder lies in the one that was made for it.
-    while not list(tmp_path.glob("tmp*/tmp*")) and time.monotonic() < deadline:
-        assert process.poll() is None
-        time.sleep(0.1)
-    assert list(tmp_path.glob("tfkd-analyze-*/0/model.keras"))
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=400)
-    assert process.returncode == 130
-    assert re.search(r"^Interrupted\.$", errors, re.MULTILINE)
-    assert list(tmp_path.iterdir()) == []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tfkd.workflows.analysis_models.convert", fail)
+    with pytest.raises(ConversionError, match="^Expected a file. Received: nothing.$"):
+        analyze(AnalyzeConfig(models=("cnn_small",), texts=2, quiet=True))
+    assert list(tmp_path.glob("saved_models/cache/analysis/*")) == []
