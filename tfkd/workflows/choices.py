@@ -52,11 +52,12 @@ def check_student(config: DistillConfig, student: Source) -> None:
     """Refuses settings that the student cannot have.
 
     Raises:
-        ConfigError: Its vocabulary is to be cut, and it brings its own; or a bottleneck is to be
-            put on a student without a trained encoder.
+        ConfigError: Its vocabulary is to be cut, and it brings its own; a bottleneck is to be put
+            on a student without a trained encoder; or there are no texts to take some of.
     """
     _check_vocabulary(config, student)
     _check_bottleneck(config, student)
+    _check_transfer(config)
 
 
 def _check_vocabulary(config: DistillConfig, student: Source) -> None:
@@ -88,6 +89,15 @@ def _check_bottleneck(config: DistillConfig, student: Source) -> None:
         raise ConfigError(
             "Expected recipes that need no training for a student with a bottleneck. Received: "
             f"{', '.join(trained)}. Quantize it after training: --recipe dynamic_int8."
+        )
+
+
+def _check_transfer(config: DistillConfig) -> None:
+    is_cut = config.transfer_unit != "text" or config.max_transfer_rows is not None
+    if is_cut and config.transfer_texts is None:
+        raise ConfigError(
+            "Expected --transfer-texts with --transfer-unit and --max-transfer-rows. Received: no "
+            "texts. Give a .txt file or a data set, or leave both out."
         )
 
 
