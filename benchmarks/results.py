@@ -9,7 +9,8 @@ r"""Collects the figures of finished runs into results/, and writes README.md's 
 `collect` times the files of all runs in one process, so that their ratios hold, takes the other
 figures from each run's metrics.json and adds the rows of `benchmarks/rivals.py`. `edge`
 keeps what `tfkd quantize` and `tfkd export` measured and writes docs/edge.md's tables from it;
-`pages` writes the tables of `peers`, `vocabulary`, `quantization` and `load` into docs/.
+`pages` writes the tables of `peers`, `vocabulary`, `quantization`, `load` and `tfkd analyze` into
+docs/.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from tfkd.artifacts import read_json, versions, write_json, write_text
 from tfkd.config import BenchmarkConfig
 from tfkd.evaluation.report import Row, markdown_table, table_note
 from tfkd.quiet import quiet_libraries
+from tfkd.workflows.analysis_table import AnalyzeResult
 from tfkd.workflows.benchmark import benchmark
 from tfkd.workflows.quantize import NOTE, REPORT, TITLES, table_cells
 
@@ -107,6 +109,8 @@ def pages() -> dict[str, dict[str, str]]:
     """Pages of docs/ to their marks, and what belongs between them."""
     names = ("peers", "quantization", "quantization_lengths", "load")
     found = {name: read_json(ROOT / "results" / f"{name}.json") for name in names}
+    analyzed = AnalyzeResult.from_dict(read_json(ROOT / "results" / "analysis.json"))
+    _, _, analysis = analyzed.markdown().partition("\n\n")
     return {
         "edge.md": {
             "peers": peers.markdown(found["peers"]),
@@ -116,6 +120,7 @@ def pages() -> dict[str, dict[str, str]]:
             "quantization": quantization.markdown(found["quantization"]),
             "lengths": lengths.markdown(found["quantization_lengths"]),
         },
+        "analysis.md": {"analysis": analysis},
         "serving.md": {"load": load.markdown(found["load"]["rows"])},
     }
 

@@ -78,7 +78,9 @@ def test_page_has_the_tables_the_note_and_the_command():
     assert "| :--- | :--- | ---: | ---: | ---: | ---: | ---: | :--- |" in page
     assert "| runs/tiny | float32 | 10.0 | 1.00 | 2.00 | 0.025 | 70 |" in page
     assert page.endswith("\n\n    python -m tfkd analyze --model bert_base --model runs/tiny\n")
-    assert json.loads(json.dumps(result().to_dict()))["conditions"]["texts"] == 20
+    written = json.loads(json.dumps(result((32, 64)).to_dict()))
+    assert written["conditions"]["texts"] == 20
+    assert AnalyzeResult.from_dict(written) == result((32, 64))
 
 
 def test_filled_vocabulary_has_the_rows_and_the_tokens_of_before():

@@ -1,8 +1,8 @@
 """What `tfkd analyze` found: sizes of architectures, their files' times, and both as tables."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -97,6 +97,20 @@ class AnalyzeResult:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {**dataclasses.asdict(self), "versions": artifacts.versions()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """What `to_dict` gave."""
+        architectures = []
+        for item in values["architectures"]:
+            files = []
+            for file in item["files"]:
+                latencies = tuple(Latency(**latency) for latency in file["latencies"])
+                files.append(FileFigures(**{**file, "latencies": latencies}))
+            architectures.append(Architecture(**{**item, "files": tuple(files)}))
+        asked = values["conditions"]
+        conditions = Conditions(**{**asked, "lengths": tuple(asked["lengths"])})
+        return cls(tuple(architectures), conditions, values["command"])
 
     def render(self) -> list[Any]:
         """What the command line shows."""
