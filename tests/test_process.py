@@ -14,7 +14,7 @@ MODULE = """
     import sys
     import time
 
-    from tfkd.evaluation.process import answer
+    from tfkd.evaluation.process import answer, step
 
     job = json.load(sys.stdin)
     kind = job["kind"]
@@ -23,6 +23,11 @@ MODULE = """
     elif kind == "chatty":
         print("step 3 of 3", end="")
         answer([1, 2])
+    elif kind == "steps":
+        for _ in range(3):
+            step()
+        print("some library says so")
+        answer("after three steps")
     elif kind == "environment":
         answer({name: os.environ.get(name) for name in job["names"]})
     elif kind == "process":
@@ -45,9 +50,9 @@ def ask(tmp_path, monkeypatch):
     (tmp_path / "job_of_test.py").write_text(textwrap.dedent(MODULE), encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
 
-    def run(kind, timeout_seconds=60.0, environment=None, **job):
+    def run(kind, timeout_seconds=60.0, environment=None, stepped=lambda: None, **job):
         return run_fresh(
-            "job_of_test", {"kind": kind, **job}, "to sing", timeout_seconds, environment
+            "job_of_test", {"kind": kind, **job}, "to sing", timeout_seconds, environment, stepped
         )
 
     return run
@@ -56,6 +61,17 @@ def ask(tmp_path, monkeypatch):
 def test_job_and_answer_are_json_values(ask):
     job = {"texts": ["a", ["b", "ü 漢"], "line\nbreak"], "none": None, "number": 0.1}
     assert ask("echo", **job) == {"kind": "echo", **job}
+
+
+def test_steps_are_heard_and_are_not_the_answer(ask):
+    heard = []
+    assert ask("steps", stepped=lambda: heard.append(1)) == "after three steps"
+    assert heard == [1, 1, 1]
+
+
+def test_a_process_that_does_not_read_its_job_says_why():
+    with pytest.raises(ModelError, match="Received: .*No module named nowhere_to_be_found$"):
+        run_fresh("nowhere_to_be_found", {"texts": ["long"] * 1_000_000}, "to sing", 60.0)
 
 
 def test_the_process_is_a_fresh_one(ask):

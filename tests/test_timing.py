@@ -6,7 +6,7 @@ import pytest
 
 import tfkd.evaluation.timing as timing
 from tfkd.errors import ModelError
-from tfkd.evaluation.latency import Latency
+from tfkd.evaluation.latency import Latency, num_steps
 from tfkd.evaluation.process import TimedModel
 from tfkd.evaluation.timing import time_models
 
@@ -71,7 +71,9 @@ def model(tmp_path, monkeypatch):
 
 def test_models_are_timed_each_with_its_own_figures(model):
     models = {"teacher": model(milliseconds=8.0), "student": model(milliseconds=2.0)}
-    found = time_models(models, ["a text", "another"], rounds=3)
+    steps = []
+    found = time_models(models, ["a text", "another"], 3, stepped=lambda: steps.append(1))
+    assert len(steps) == num_steps(3) == 8
     assert list(found) == ["teacher", "student"]
     for name, milliseconds in (("teacher", 8.0), ("student", 2.0)):
         latency = found[name]

@@ -53,6 +53,7 @@ def measure_latency(
     texts: Texts,
     rounds: int,
     clock: Callable[[], float] = time.perf_counter,
+    stepped: Callable[[], object] = lambda: None,
 ) -> dict[str, Latency]:
     """Times several models on the same texts, interleaved.
 
@@ -66,6 +67,7 @@ def measure_latency(
         texts: Strings, or pairs of strings. Real ones: time depends on their length.
         rounds: Integer. Timed passes over the texts.
         clock: Function that returns seconds. For tests.
+        stepped: Called after each of the `num_steps(rounds)` passes.
 
     Returns:
         Dictionary of `Latency` by the names of `predictors`.
@@ -84,12 +86,17 @@ def measure_latency(
             f"Received: {len(predictors)} predictors, {len(texts)} texts, {rounds} rounds."
         )
     singles = [texts[index : index + 1] for index in range(len(texts))]
-    whole = _timed_rounds(_text_calls(predictors, singles), rounds, clock)
-    batches = _timed_rounds(_batch_calls(predictors, texts), rounds, clock)
+    whole = _timed_rounds(_text_calls(predictors, singles), rounds, clock, stepped)
+    batches = _timed_rounds(_batch_calls(predictors, texts), rounds, clock, stepped)
     return {
         name: _latency(whole[name, "text"], whole[name, "arrays"], batches[name, "batch"])
         for name in predictors
     }
+
+
+def num_steps(rounds: int) -> int:
+    """Passes over the texts, those of before the clock runs included: one by one, then batches."""
+    return 2 * (rounds + 1)
 
 
 _Call = tuple[tuple[str, str], Callable[[], Any]]
@@ -122,17 +129,19 @@ def _bound(function: Callable[[Any], Any], argument: Any) -> Callable[[], Any]:
 
 
 def _timed_rounds(
-    calls: list[_Call], rounds: int, clock: Callable[[], float]
+    calls: list[_Call], rounds: int, clock: Callable[[], float], stepped: Callable[[], object]
 ) -> dict[tuple[str, str], list[float]]:
     """Seconds of every call by its key, after one round that is not counted."""
     for _, call in calls:
         call()
+    stepped()
     seconds: dict[tuple[str, str], list[float]] = {key: [] for key, _ in calls}
     for _ in range(rounds):
         for key, call in calls:
             start = clock()
             call()
             seconds[key].append(clock() - start)
+        stepped()
     return seconds
 
 

@@ -7,17 +7,17 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tfkd.evaluation.latency import Latency, measure_latency
-from tfkd.evaluation.process import TimedModel, answer, load, run_fresh, thread_limits
+from tfkd.evaluation.process import TimedModel, answer, load, run_fresh, step, thread_limits
 
 
 def time_models(
     models: Mapping[str, TimedModel], texts: Sequence[Any], rounds: int, threads: int = 1,
-    timeout_seconds: float = 3600.0,
+    timeout_seconds: float = 3600.0, stepped: Callable[[], object] = lambda: None,
 ) -> dict[str, Latency]:  # fmt: skip
     """Times saved models interleaved, in one fresh process.
 
@@ -27,6 +27,7 @@ def time_models(
         rounds: Integer. Timed passes over the texts.
         threads: Integer. Threads of one prediction.
         timeout_seconds: Float. How long the process may take.
+        stepped: Called after each of the `latency.num_steps(rounds)` passes over the texts.
 
     Returns:
         Dictionary of `Latency` by the names of `models`.
@@ -41,8 +42,9 @@ def time_models(
         "texts": list(texts), "rounds": rounds,
     }  # fmt: skip
     found = run_fresh(
-        "tfkd.evaluation.timing", job, "to be timed", timeout_seconds, thread_limits(threads)
-    )
+        "tfkd.evaluation.timing", job, "to be timed", timeout_seconds, thread_limits(threads),
+        stepped,
+    )  # fmt: skip
     return {name: Latency(**figures) for name, figures in found.items()}
 
 
@@ -53,7 +55,7 @@ def _main() -> None:
         for name, (loader, path, options) in job["models"].items()
     }
     texts = [tuple(text) if isinstance(text, list) else text for text in job["texts"]]
-    measured = measure_latency(models, texts, job["rounds"])
+    measured = measure_latency(models, texts, job["rounds"], stepped=step)
     answer({name: dataclasses.asdict(latency) for name, latency in measured.items()})
 
 

@@ -16,7 +16,6 @@ from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config import StudyConfig
 from tfkd.errors import ConfigError
-from tfkd.evaluation.timing import time_models
 from tfkd.progress import Progress
 from tfkd.settings import nearest
 from tfkd.studies.arms import check_arm, make_arm, make_teacher, student_source
@@ -25,7 +24,7 @@ from tfkd.studies.plan import StudyPlan
 from tfkd.studies.scores import Scores, is_scored
 from tfkd.studies.steps import PlanResult, state
 from tfkd.studies.table import StudyResult, collect, time_key, times_path
-from tfkd.workflows.benchmark import ModelFile, first_texts
+from tfkd.workflows.benchmark import ModelFile, first_texts, time_files
 from tfkd.workflows.preparation import Material, prepare
 
 ROUNDS = 3
@@ -141,7 +140,8 @@ def _time(plan: StudyPlan, material: Material) -> None:
     files = _timed_files(plan)
     texts = first_texts(material.dataset.splits["test"], plan.terms.timed_texts)
     material.progress.say(f"time {len(files)} models on {len(texts)} texts")
-    found = time_models({name: file.timed() for name, file in files.items()}, texts, ROUNDS)
+    timed = {name: file.timed() for name, file in files.items()}
+    found = time_files(timed, texts, ROUNDS, material.progress)
     artifacts.write_json(
         times_path(plan),
         {

@@ -16,13 +16,12 @@ from tfkd.errors import ConfigError, TfkdError
 from tfkd.evaluation.latency import Latency
 from tfkd.evaluation.memory import fresh_start
 from tfkd.evaluation.predictor import Texts
-from tfkd.evaluation.timing import time_models
 from tfkd.models.checkpoints import Kind, Source, resolve
 from tfkd.models.tokenizers import Tokenizer
 from tfkd.progress import Progress
 from tfkd.workflows.analysis_models import RECORD, Built, Setup, build
 from tfkd.workflows.analysis_table import AnalyzeResult, Architecture, Conditions, FileFigures
-from tfkd.workflows.benchmark import first_texts
+from tfkd.workflows.benchmark import first_texts, time_files
 
 COLD_TEXTS = 5
 REPORT, PAGE = "analysis.json", "analysis.md"
@@ -132,7 +131,7 @@ def _measure(built: Sequence[Built], setup: Setup) -> tuple[Architecture, ...]:
             for index, item in enumerate(built)
             for kind in kinds
         }
-        latencies.append(time_models(timed, texts, config.rounds, config.threads))
+        latencies.append(time_files(timed, texts, config.rounds, progress, config.threads))
     measured = []
     with progress.task("measure first calls and memory", len(built) * len(kinds)) as task:
         for index, item in enumerate(built):

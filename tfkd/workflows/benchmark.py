@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from tfkd.config import BenchmarkConfig
 from tfkd.data import sources
 from tfkd.data.examples import Example
 from tfkd.errors import ArtifactError
-from tfkd.evaluation.latency import Latency
+from tfkd.evaluation.latency import Latency, num_steps
 from tfkd.evaluation.memory import peak_memory_bytes
 from tfkd.evaluation.process import KERAS_LOADER, LITERT_LOADER, TimedModel
 from tfkd.evaluation.timing import time_models
@@ -169,7 +169,7 @@ def measure_costs(
     """Latency of all files interleaved, then each one's memory in a process of its own."""
     progress.say(f"time {len(files)} models on {len(texts)} texts, {config.rounds} rounds")
     timed = {file.name: file.timed(config.threads) for file in files}
-    latencies = time_models(timed, texts, config.rounds, config.threads)
+    latencies = time_files(timed, texts, config.rounds, progress, config.threads)
     costs = []
     with progress.task("measure memory", len(files)) as task:
         for file in files:
@@ -178,6 +178,14 @@ def measure_costs(
             costs.append(Cost(file.name, str(file.path), size_bytes, memory, latencies[file.name]))
             task.advance()
     return tuple(costs)
+
+
+def time_files(
+    models: Mapping[str, TimedModel], texts: Any, rounds: int, progress: Progress, threads: int = 1
+) -> dict[str, Latency]:
+    """`time_models`, and how far it is."""
+    with progress.task(f"time {len(models)} files", num_steps(rounds)) as task:
+        return time_models(models, texts, rounds, threads, stepped=task.advance)
 
 
 def first_texts(rows: Iterable[Example], count: int) -> Any:

@@ -17,14 +17,13 @@ from tfkd.data.checks import check
 from tfkd.errors import ConversionError, ModelError
 from tfkd.evaluation.budget import Budget, Candidate, choose, frontier, slower_than_float
 from tfkd.evaluation.latency import Latency
-from tfkd.evaluation.process import LITERT_LOADER
-from tfkd.evaluation.timing import TimedModel, time_models
+from tfkd.evaluation.process import LITERT_LOADER, TimedModel
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
 from tfkd.training_config import RECIPE_NAMES
 from tfkd.workflows.arms import file_logits, test_figures, test_logits
 from tfkd.workflows.aware import AwareTraining
-from tfkd.workflows.benchmark import first_texts
+from tfkd.workflows.benchmark import first_texts, time_files
 from tfkd.workflows.export import PARITY_TEXTS, calibration
 from tfkd.workflows.preparation import CACHE, Material, finished, own_dataset
 from tfkd.workflows.teacher import train_logits
@@ -215,7 +214,7 @@ def _measure(
     texts = first_texts(material.dataset.splits["test"], TIMED_TEXTS)
     material.progress.say(f"time {len(paths)} files on {len(texts)} texts")
     timed = {name: TimedModel(LITERT_LOADER, path) for name, path in paths.items()}
-    latencies = time_models(timed, texts, TIMED_ROUNDS)
+    latencies = time_files(timed, texts, TIMED_ROUNDS, material.progress)
     measured = []
     for name, path in paths.items():
         model = LiteRTModel(path)
