@@ -81,6 +81,9 @@ def test_page_has_the_tables_the_note_and_the_command():
     written = json.loads(json.dumps(result((32, 64)).to_dict()))
     assert written["conditions"]["texts"] == 20
     assert AnalyzeResult.from_dict(written) == result((32, 64))
+    assert "Untrained models have random weights" in result().note()
+    given = dataclasses.replace(result(), architectures=result().architectures[1:])
+    assert given.note().endswith("to the first model's file of the same kind.")
 
 
 def test_filled_vocabulary_has_the_rows_and_the_tokens_of_before():

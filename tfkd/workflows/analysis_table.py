@@ -129,15 +129,17 @@ class AnalyzeResult:
     def note(self) -> str:
         """How to read the tables."""
         asked = self.conditions
+        untrained = (
+            " Untrained models have random weights and the published number of table rows; their "
+            f"tokens are those of {asked.tokenizer}, rows beyond them stay unused."
+        )
         return (
             "MB: 10^6 bytes of real files. p50, p95: one text a call with its tokenization, warm, "
             f"models in turns, {asked.texts} texts of {asked.dataset}, {asked.rounds} rounds, "
             f"{asked.threads} thread(s). First call, memory: a fresh process, interpreter and "
             "libraries included; a first call also traces and packs, so it compares no models. "
-            "Time ratio: to the first model's file of the same kind. Untrained models have random "
-            "weights and the published number of table rows; their tokens are those of "
-            f"{asked.tokenizer}, rows beyond them stay unused."
-        )
+            "Time ratio: to the first model's file of the same kind."
+        ) + ("" if all(item.is_trained for item in self.architectures) else untrained)
 
     def _lengths(self) -> list[str]:
         return [f"{length} tokens" for length in self.conditions.lengths] or ["texts as they are"]
