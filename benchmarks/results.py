@@ -9,8 +9,8 @@ r"""Collects the figures of finished runs into results/, and writes README.md's 
 `collect` times the files of all runs in one process, so that their ratios hold, takes the other
 figures from each run's metrics.json and adds the rows of `benchmarks/rivals.py`. `edge`
 keeps what `tfkd quantize` and `tfkd export` measured and writes docs/edge.md's tables from it;
-`pages` writes the tables of `peers`, `vocabulary`, `quantization`, `load` and `tfkd analyze` into
-docs/.
+`pages` writes the tables of `peers`, `vocabulary`, `quantization`, `load`, `tfkd analyze` and the
+studies into docs/.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import lengths
 import load
 import peers
 import quantization
+import studies
 
 from tfkd.artifacts import read_json, versions, write_json, write_text
 from tfkd.config import BenchmarkConfig
@@ -121,6 +122,7 @@ def pages() -> dict[str, dict[str, str]]:
             "lengths": lengths.markdown(found["quantization_lengths"]),
         },
         "analysis.md": {"analysis": analysis},
+        "studies.md": studies.tables(),
         "serving.md": {"load": load.markdown(found["load"]["rows"])},
     }
 
