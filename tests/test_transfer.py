@@ -58,6 +58,10 @@ def test_a_file_of_lines(tmp_path):
     message = f"Expected UTF-8 text in {path}. Received: invalid start byte. Save the file"
     with pytest.raises(DatasetError, match=f"^{re.escape(message)}"):
         list(Lines(path))
+    path.write_text("\n \n")
+    message = f"Expected a text a line in {path}. Received: blank lines only, or none."
+    with pytest.raises(DatasetError, match=f"^{re.escape(message)}$"):
+        list(Lines(path))
 
 
 def test_another_data_set_gives_its_train_split_without_its_labels(tmp_path):

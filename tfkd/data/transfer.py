@@ -32,18 +32,24 @@ class Lines:
         """Streams the texts.
 
         Raises:
-            DatasetError: The file is not UTF-8.
+            DatasetError: The file is not UTF-8, or has no text.
         """
+        is_empty = True
         try:
             with self.path.open(encoding="utf-8-sig") as lines:
                 for line in lines:
                     if line.strip():
+                        is_empty = False
                         yield line.strip()
         except UnicodeDecodeError as error:
             raise DatasetError(
                 f"Expected UTF-8 text in {self.path}. Received: {error.reason}. Save the file as "
                 "UTF-8."
             ) from error
+        if is_empty:
+            raise DatasetError(
+                f"Expected a text a line in {self.path}. Received: blank lines only, or none."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
