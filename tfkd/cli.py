@@ -204,7 +204,7 @@ def benchmark(config: BenchmarkConfig, progress: "Progress") -> Result:
     """Time the models of runs side by side.
 
     RUNS are finished folders of `tfkd distill`. All models take turns in one warm process, on real
-    texts, so that their ratios hold on a busy machine too.
+    texts, so that a busy machine changes their ratios less.
     """
     from tfkd.workflows.benchmark import benchmark
 

@@ -1,7 +1,7 @@
 """How long one text takes, warm, and how many texts a second a model answers.
 
 All models are timed in one process, taking turns text by text, so that a busy moment of the machine
-falls on every one of them and the ratios hold where the milliseconds do not. Threads are the
+falls on every one of them and ratios change less than milliseconds. Threads are the
 predictors' own business: set them when loading. A cold first call is never counted.
 """
 
