@@ -12,8 +12,10 @@ from tfkd.evaluation.metrics import METRICS
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 KERAS = "keras"
-# Of both studies of two teachers; the second is of sst2 alone.
-TWO_TEACHERS = ("bert_and_friends_small", "bert_and_friends_sst2_small")
+# A study a data set: emotion, massive_en_us, sst2.
+TWO_TEACHERS = (
+    "bert_and_friends_emotion_small", "bert_and_friends_small", "bert_and_friends_sst2_small",
+)  # fmt: skip
 
 
 def tables() -> dict[str, str]:
