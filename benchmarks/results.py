@@ -6,7 +6,7 @@ r"""Collects the figures of finished runs into results/, and writes README.md's 
     python benchmarks/results.py edge saved_models/ag_news-bert_tiny saved_models/ag_news-cnn-16000
     python benchmarks/results.py pages
 
-`collect` times the files of all runs in one process, so that their ratios hold, takes the other
+`collect` times the files of all runs in one process, in turns, takes the other
 figures from each run's metrics.json and adds the rows of `benchmarks/rivals.py`. `edge`
 keeps what `tfkd quantize` and `tfkd export` measured and writes docs/edge.md's tables from it;
 `pages` writes the tables of `peers`, `vocabulary`, `quantization`, `load`, `tfkd analyze` and the
