@@ -3,6 +3,10 @@
 import hashlib
 import os
 import re
+import subprocess
+import sys
+import threading
+import time
 
 import pytest
 
@@ -12,6 +16,7 @@ from tfkd.artifacts import (
     atomic_folder,
     file_sha256,
     fingerprint,
+    locked,
     read_json,
     versions,
     write_json,
@@ -69,6 +74,40 @@ def test_atomic_folder_keeps_the_old_folder_after_an_error(tmp_path):
             raise RuntimeError("stop")
     assert os.listdir(path) == ["old.txt"]
     assert os.listdir(tmp_path) == ["student"]
+
+
+def test_second_maker_waits_for_the_first_and_finds_what_it_made(tmp_path):
+    path, seen = tmp_path / "cache" / "tokens" / "0a", []
+    path.parent.mkdir(parents=True)
+
+    def second():
+        with locked(path):
+            seen.append(path.read_text())
+
+    with locked(path):
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        waiting.join(0.3)
+        assert (waiting.is_alive(), seen) == (True, [])
+        path.write_text("made")
+    waiting.join()
+    assert seen == ["made"]
+    assert [file.name for file in (tmp_path / "cache" / "locks").iterdir()] == ["tokens-0a.lock"]
+
+
+def test_killed_maker_holds_no_lock(tmp_path):
+    path = tmp_path / "cache" / "tokens"
+    code = (
+        "import sys, time; from pathlib import Path; from tfkd.artifacts import locked\n"
+        "with locked(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "locked\n"
+        process.kill()
+    start = time.monotonic()
+    with locked(path):
+        assert time.monotonic() - start < 10
 
 
 def test_json_round_trip_keeps_letters_readable(tmp_path):

@@ -50,6 +50,8 @@ OWNERS = {
     "tf_keras": ["compression/qat/"],
     "starlette": ["serving/"],
     "uvicorn": ["serving/server.py"],
+    "loky": ["studies/pool.py"],
+    "filelock": ["artifacts.py"],
 }
 MODULES = sorted(ROOT.rglob("*.py"))
 NAMES = [path.relative_to(ROOT).as_posix() for path in MODULES]

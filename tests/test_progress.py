@@ -40,3 +40,12 @@ def test_tasks_follow_each_other(capsys):
             task.advance()
     assert progress.bars.tasks == []
     assert capsys.readouterr().err == ""
+
+
+def test_one_of_several_processes_begins_its_lines_with_its_name(capsys):
+    progress = Progress().named("demo-cnn-seed0")
+    progress.say("convert float32")
+    assert capsys.readouterr().err == "demo-cnn-seed0: convert float32\n"
+    assert progress.is_plain
+    Progress(quiet=True).named("demo-cnn-seed0").say("convert float32")
+    assert capsys.readouterr().err == ""

@@ -23,6 +23,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from tfkd.config import VERBS
 from tfkd.errors import ArtifactError
 
@@ -60,6 +62,20 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Lets one process at a time make what belongs at `path`; a killed one holds no lock.
+
+    Who comes second waits, and should look again whether it is there. The lock is a file in
+    `locks`, beside the folder that `path` is in.
+    """
+    kind = path.parent
+    locks = kind.with_name("locks")
+    locks.mkdir(parents=True, exist_ok=True)
+    with FileLock(locks / f"{kind.name}-{path.name}.lock"):
+        yield
 
 
 def _part(path: Path) -> Path:

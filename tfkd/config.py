@@ -134,6 +134,9 @@ class StudyConfig(Config):
     datasets: tuple[str, ...] = setting(
         (), "Make only this data set's part, so that several sessions share a study. Default: all."
     )
+    jobs: int = setting(
+        1, "Arms made side by side, each in a process with its share of the cores.", 1, 256
+    )
     quiet: bool = setting(False, "No progress; only the result.")
 
 

@@ -41,11 +41,15 @@ class Progress:
 
     Args:
         quiet: Boolean. Show nothing at all.
+        name: String. Whose lines they are, where several processes write: each line begins with
+            it, and there are no bars, which would cover each other.
     """
 
-    def __init__(self, quiet: bool = False) -> None:
+    def __init__(self, quiet: bool = False, name: str = "") -> None:
         self._console = Console(stderr=True, quiet=quiet, highlight=False, markup=False)
-        self.is_plain = not self._console.is_terminal
+        self._prefix = f"{name}: " if name else ""
+        self.is_quiet = quiet
+        self.is_plain = bool(name) or not self._console.is_terminal
         self.bars = Bars(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
             TimeRemainingColumn(), TextColumn("{task.fields[status]}"),
@@ -54,7 +58,11 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Shows one line."""
-        self._console.print(text, soft_wrap=True)
+        self._console.print(self._prefix + text, soft_wrap=True)
+
+    def named(self, name: str) -> "Progress":
+        """Lines for one of several processes, or for what they all work on."""
+        return Progress(self.is_quiet, name)
 
     @contextlib.contextmanager
     def task(self, description: str, total: int, completed: int = 0) -> Iterator[Task]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfkd.artifacts import atomic_file, read_json, write_json
+from tfkd.artifacts import atomic_file, locked, read_json, write_json
 from tfkd.data.tokens import Tokens
 from tfkd.errors import ArtifactError
 from tfkd.models.classifier import TextClassifier
@@ -74,7 +74,7 @@ def load_or_score(
     num_shards = -(-len(tokens) // SHARD_ROWS)
     shards = []
     done = sum((folder / f"logits-{shard:05d}.npy").is_file() for shard in range(num_shards))
-    with progress.task("score with the teacher", num_shards, done) as task:
+    with locked(folder), progress.task("score with the teacher", num_shards, done) as task:
         for shard in range(num_shards):
             is_new = not (folder / f"logits-{shard:05d}.npy").is_file()
             shards.append(np.load(score_shard(teacher, tokens, folder, shard)))

@@ -13,7 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfkd.artifacts import atomic_file, fingerprint
+from tfkd.artifacts import atomic_file, fingerprint, locked
 from tfkd.data.tokens import Tokens
 from tfkd.models.bottleneck import KEY_NUMBERS, frozen_half
 from tfkd.models.classifier import TextClassifier
@@ -102,8 +102,8 @@ def load_or_read(
     paths = [
         folder / mark / f"numbers-{shard:05d}.npy" for shard in range(-(-len(tokens) // SHARD_ROWS))
     ]
-    missing = [shard for shard, path in enumerate(paths) if not path.is_file()]
-    if missing:
+    with locked(folder / mark):
+        missing = [shard for shard, path in enumerate(paths) if not path.is_file()]
         with progress.task("read the nearest keys", len(paths), len(paths) - len(missing)) as task:
             for shard in missing:
                 with atomic_file(paths[shard]) as part:

@@ -21,6 +21,7 @@ from tfkd.settings import nearest
 from tfkd.studies.arms import check_arm, make_arm, make_teacher, student_source
 from tfkd.studies.form import read_plan
 from tfkd.studies.plan import StudyPlan
+from tfkd.studies.pool import make_arms
 from tfkd.studies.scores import Scores, is_scored
 from tfkd.studies.steps import PlanResult, state
 from tfkd.studies.table import StudyResult, collect, time_key, times_path
@@ -60,7 +61,7 @@ def study(config: StudyConfig, progress: Progress | None = None) -> StudyResult 
         return PlanResult(plan)
     plan.write()
     for dataset in _asked(config, plan):
-        _run(plan.of(dataset), progress)
+        _run(plan.of(dataset), config.jobs, progress)
     if not all(_is_done(plan.of(dataset)) for dataset in plan.datasets):
         return PlanResult(plan)
     result = collect(plan)
@@ -96,7 +97,7 @@ def _is_done(plan: StudyPlan) -> bool:
     return _is_made(plan) and _is_timed(plan)
 
 
-def _run(plan: StudyPlan, progress: Progress) -> None:
+def _run(plan: StudyPlan, jobs: int, progress: Progress) -> None:
     """Everything of one data set that is not there yet."""
     plans = {teacher.name: teacher for teacher in plan.teachers}
     for arm in plan.arms:
@@ -115,9 +116,12 @@ def _run(plan: StudyPlan, progress: Progress) -> None:
             material.transfer_rows(arm.config)
     if not is_made:
         teachers = {name: make_teacher(item, material) for name, item in plans.items()}
-        for number, arm in enumerate(plan.arms, 1):
-            progress.say(f"{number}/{len(plan.arms)} {arm.path.name}: {state(arm.path)}")
-            make_arm(arm, plans, teachers, material)
+        if jobs > 1:
+            make_arms(plan, jobs, teachers, material)
+        else:
+            for number, arm in enumerate(plan.arms, 1):
+                progress.say(f"{number}/{len(plan.arms)} {arm.path.name}: {state(arm.path)}")
+                make_arm(arm, plans, teachers, material)
     _time(plan, material)
 
 

@@ -9,7 +9,7 @@ import dataclasses
 import keras
 import numpy as np
 
-from tfkd.artifacts import atomic_file, fingerprint
+from tfkd.artifacts import atomic_file, fingerprint, locked
 from tfkd.data.batching import Rows
 from tfkd.data.tokens import Tokens
 from tfkd.models import bottleneck, keys, readings
@@ -104,15 +104,16 @@ def _set_keys(student: TextClassifier, material: Material, seed: int) -> None:
         }
     )
     path = material.cache / "keys" / f"{mark}.npy"
-    if path.is_file():
-        bottleneck.set_keys(student.model, np.load(path, allow_pickle=False))
-        return
-    found = keys.initialize_keys(
-        student.model, _batches(tokens, seed), material.progress, seed=seed
-    )
-    material.progress.say(found.sentence())
-    with atomic_file(path) as part:
-        np.save(part, found.keys)
+    with locked(path):
+        if path.is_file():
+            bottleneck.set_keys(student.model, np.load(path, allow_pickle=False))
+            return
+        found = keys.initialize_keys(
+            student.model, _batches(tokens, seed), material.progress, seed=seed
+        )
+        material.progress.say(found.sentence())
+        with atomic_file(path) as part:
+            np.save(part, found.keys)
 
 
 def _batches(tokens: Tokens, seed: int) -> list[dict[str, np.ndarray]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tfkd.artifacts import RunFolder, fingerprint
+from tfkd.artifacts import RunFolder, fingerprint, locked
 from tfkd.data import sources, tokens
 from tfkd.data.augmentation import Augmented
 from tfkd.data.checks import SplitSummary, check
@@ -92,10 +92,13 @@ class Material:
         folder = self.cache / "tokens" / mark
         if folder.is_dir():
             return Tokens.load(folder, mark)
-        return tokens.write(
-            folder, self.dataset.splits[split], tokenizer.encode, self.dataset.task,
-            self.dataset.num_outputs, mark, (self.progress, self.summaries[split].num_rows),
-        )  # fmt: skip
+        with locked(folder):
+            if folder.is_dir():
+                return Tokens.load(folder, mark)
+            return tokens.write(
+                folder, self.dataset.splits[split], tokenizer.encode, self.dataset.task,
+                self.dataset.num_outputs, mark, (self.progress, self.summaries[split].num_rows),
+            )  # fmt: skip
 
     def describe(self) -> dict[str, object]:
         """Name, rows and fingerprint of each split, for metrics.json."""

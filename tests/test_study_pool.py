@@ -1,0 +1,110 @@
+"""Arms side by side: the figures of one after another, killed or not, and no process left over."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tfkd.config import StudyConfig
+from tfkd.errors import ArtifactError, ModelError
+from tfkd.studies.study import study
+
+FORM = """
+seeds = [0, 1]
+timed_texts = 0
+[settings]
+max_train_rows = 200
+sequence_length = 16
+epochs = 1
+learning_rate = 0.01
+batch_size = 32
+augmented_copies = 1
+[teachers.cnn]
+model = "cnn_small"
+epochs = 1
+learning_rate = 0.01
+sequence_length = 24
+[students.cnn_small]
+[datasets.demo]
+"""
+LIMIT_SECONDS = 120.0
+
+
+def config(folder, jobs):
+    path = folder / "tiny.toml"
+    path.write_text(FORM, encoding="utf-8")
+    return StudyConfig(study=path, output_dir=folder / "tiny", quiet=True, jobs=jobs)
+
+
+def workers_of(parent):
+    """Processes of the pool that a process has begun."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            parent_of = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent_of == parent and b"popen_loky" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def wait_for(condition):
+    """What the condition gives once it is true; it has to be within the limit."""
+    end = time.monotonic() + LIMIT_SECONDS
+    while not (found := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return found
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory):
+    """The study with its arms one after another."""
+    return study(config(tmp_path_factory.mktemp("serial"), 1))
+
+
+def test_killed_study_leaves_no_process_and_ends_with_the_serial_figures(serial, tmp_path):
+    settings = config(tmp_path, 2)
+    command = [sys.executable, "-m", "tfkd", "study", str(settings.study), "--jobs", "2"]
+    command += ["--output-dir", str(settings.output_dir), "--quiet"]
+    with subprocess.Popen(command) as process:
+        wait_for(lambda: list(settings.output_dir.glob("demo-cnn_small-*/config.json")))
+        begun = workers_of(process.pid)
+        process.kill()
+    assert len(begun) == 2
+    wait_for(lambda: not any(Path(f"/proc/{number}").exists() for number in begun))
+    found = study(settings).datasets["demo"]["rows"]
+    assert workers_of(os.getpid()) == []
+    rows = serial.datasets["demo"]["rows"]
+    assert [item["arm"] for item in found] == [item["arm"] for item in rows]
+    for item, expected in zip(found, rows, strict=True):
+        # Another number of threads may round otherwise.
+        assert item["values"] == pytest.approx(expected["values"], abs=0.005)
+
+
+def test_error_of_an_arm_is_the_studys(tmp_path):
+    (tmp_path / "tiny" / "demo-cnn_small-cnn-seed1").mkdir(parents=True)
+    (tmp_path / "tiny" / "demo-cnn_small-cnn-seed1" / "notes.txt").touch()
+    with pytest.raises(ArtifactError, match=r"a new or empty output folder\. .*-cnn-seed1, "):
+        study(config(tmp_path, 2))
+    assert workers_of(os.getpid()) == []
+
+
+def test_killed_process_is_told_in_one_line(tmp_path):
+    def kill():
+        found = wait_for(lambda: list((tmp_path / "tiny").glob("demo-cnn_small-*/config.json")))
+        assert found
+        os.kill(workers_of(os.getpid())[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(ModelError, match=r"^Expected 2 processes .* one was killed, .* fewer --jo"):
+        study(config(tmp_path, 2))
+    killer.join()
+    assert workers_of(os.getpid()) == []

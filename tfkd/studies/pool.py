@@ -1,0 +1,80 @@
+"""Arms of a study side by side: each in a process of its own, with its share of the cores.
+
+A training of a small student leaves half of several cores idle; as many trainings as there are
+cores, each with one thread, do not.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+
+from loky import BrokenProcessPool, ProcessPoolExecutor, as_completed, cpu_count
+
+from tfkd.artifacts import RunFolder
+from tfkd.errors import ModelError
+from tfkd.evaluation.process import thread_limits
+from tfkd.studies import worker
+from tfkd.studies.plan import ArmPlan, StudyPlan
+from tfkd.workflows.preparation import Material
+from tfkd.workflows.teacher import Teacher
+
+TRANSFER_SETTINGS = ("augmented_copies", "transfer_texts", "transfer_unit", "max_transfer_rows")
+
+
+def make_arms(
+    plan: StudyPlan, jobs: int, teachers: Mapping[str, Teacher], material: Material
+) -> None:
+    """Makes the arms of one data set that are not there yet, several at once.
+
+    Teachers answer first, with all cores, what more than one arm asks.
+
+    Args:
+        plan: `StudyPlan` of one data set.
+        jobs: Integer. Processes; each has a share of the cores.
+        teachers: `Teacher` by name, all made.
+        material: `Material` of the data set.
+
+    Raises:
+        ModelError: A process was killed, most often for want of memory.
+        TfkdError: What `make_arm` raises, for the first arm that fails; the others are ended.
+    """
+    # Seeds side by side: they share nothing that one would have to wait for.
+    arms = [
+        arm
+        for seeds in plan.seeds_of().values()
+        for arm in seeds
+        if not RunFolder(arm.path).is_finished
+    ]
+    if not arms:
+        return
+    _ask(arms, teachers, material)
+    limits = thread_limits(max(cpu_count() // jobs, 1))
+    pool = ProcessPoolExecutor(
+        min(jobs, len(arms)), initializer=worker.begin, initargs=(os.getpid(),), env=limits
+    )
+    progress = material.progress.named(plan.datasets[0])
+    try:
+        with progress.task("arms", len(plan.arms), len(plan.arms) - len(arms)) as task:
+            made = [pool.submit(worker.make, arm, plan, progress.is_quiet) for arm in arms]
+            for future in as_completed(made):
+                future.result()
+                task.advance()
+    except BrokenProcessPool as error:
+        raise ModelError(
+            f"Expected {jobs} processes to make the arms of {plan.path}. Received: one was killed, "
+            "most often for want of memory. Start the study again with fewer --jobs; it goes on."
+        ) from error
+    finally:
+        pool.shutdown(kill_workers=True)
+
+
+def _ask(arms: Sequence[ArmPlan], teachers: Mapping[str, Teacher], material: Material) -> None:
+    """Has each teacher answer, once, all rows that these arms learn from."""
+    asked: set[tuple[object, ...]] = set()
+    for arm in arms:
+        terms = tuple(getattr(arm.config, name) for name in TRANSFER_SETTINGS)
+        names = [name for name in arm.teachers or (arm.start,) if (name, *terms) not in asked]
+        if names:
+            wider = material.with_transfer(arm.config)
+            for name in names:
+                teachers[name].answers(wider.transfer, wider)
+                asked.add((name, *terms))

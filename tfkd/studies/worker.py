@@ -1,0 +1,71 @@
+"""A process that makes arms of a study for another one.
+
+Imports TensorFlow only when it has begun: what the pool starts it with has to come first.
+"""
+
+import dataclasses
+import functools
+import os
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from tfkd.progress import Progress
+from tfkd.quiet import import_tensorflow, quiet_libraries
+from tfkd.studies.plan import ArmPlan, StudyPlan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tfkd.training_config import DistillConfig
+    from tfkd.workflows.preparation import Material
+
+
+def begin(parent: int) -> None:
+    """What a fresh process does first.
+
+    Args:
+        parent: Integer. The process it works for.
+    """
+    quiet_libraries()
+    # Ctrl-C reaches the whole group; the parent ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    import_tensorflow()
+
+
+def make(arm: ArmPlan, plan: StudyPlan, is_quiet: bool) -> None:
+    """One arm, in a process that may have made others before.
+
+    Args:
+        arm: `ArmPlan`. Its teachers are made.
+        plan: `StudyPlan` of its data set.
+        is_quiet: Boolean. Show nothing.
+
+    Raises:
+        TfkdError: What `make_arm` raises.
+    """
+    from tfkd.studies.arms import make_arm, make_teacher
+
+    progress = Progress(is_quiet, arm.path.name)
+    material = dataclasses.replace(_material(plan.arms[0].config, plan.path), progress=progress)
+    plans = {item.name: item for item in plan.teachers}
+    heard = (arm.start, *arm.teachers)
+    teachers = {name: make_teacher(item, material) for name, item in plans.items() if name in heard}
+    make_arm(arm, plans, teachers, material)
+
+
+@functools.cache
+def _material(config: "DistillConfig", path: "Path") -> "Material":
+    """The data set, read once a process; the parent has said what it holds."""
+    from tfkd.workflows.preparation import prepare
+
+    return prepare(config, path, Progress(quiet=True))
+
+
+def _follow(parent: int) -> None:
+    """Ends this process when its parent is gone: the study may have been started again."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
