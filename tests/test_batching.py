@@ -169,6 +169,12 @@ def test_labels_keep_shape_and_type(labels):
         assert found.dtype == labels.dtype.name
 
 
+def test_no_thread_tunes_what_has_nothing_to_tune():
+    """TensorFlow would let go of a long epoch only when its tuner wakes, up to 60 s later."""
+    dataset = Batches(tokens_of([3, 5]), NAMES, 2).dataset(0)
+    assert dataset.options().autotune.enabled is False
+
+
 def test_rows_of_like_length_share_a_batch():
     tokens = random_tokens(800, longest=128)
     batches = Batches(tokens, NAMES, 16)

@@ -96,7 +96,11 @@ class Batches:
         dataset = tf.data.Dataset.from_generator(
             lambda: self._generate(epoch, first_step), output_signature=self._signature()
         )
-        return dataset.prefetch(4)
+        options = tf.data.Options()
+        # There is nothing to tune, and TensorFlow may wait for its tuner's next minute before it
+        # lets go of an epoch: a stall of up to 60 s after each epoch longer than that.
+        options.autotune.enabled = False
+        return dataset.prefetch(4).with_options(options)
 
     def _generate(self, epoch: int, first_step: int) -> Iterator[Any]:
         for rows in self.rows(epoch)[first_step:]:

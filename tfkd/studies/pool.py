@@ -58,12 +58,14 @@ def make_arms(
             for future in as_completed(made):
                 future.result()
                 task.advance()
+        pool.shutdown()
     except BrokenProcessPool as error:
         raise ModelError(
             f"Expected {jobs} processes to make the arms of {plan.path}. Received: one was killed, "
             "most often for want of memory. Start the study again with fewer --jobs; it goes on."
         ) from error
     finally:
+        # After an error or Ctrl-C: those that are still at work.
         pool.shutdown(kill_workers=True)
 
 
