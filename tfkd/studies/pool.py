@@ -1,7 +1,6 @@
 """Arms of a study side by side: each in a process of its own, with its share of the cores.
 
-A training of a small student leaves half of several cores idle; as many trainings as there are
-cores, each with one thread, do not.
+The training of one small student does not fill several cores.
 """
 
 import os
