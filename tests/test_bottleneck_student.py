@@ -17,6 +17,7 @@ from tfkd.models.encoder import build_encoder_classifier
 from tfkd.models.tokenizers import Tokenizer
 from tfkd.progress import Progress
 from tfkd.training_config import DistillConfig
+from tfkd.workflows.arms import test_logits as scored
 from tfkd.workflows.bottleneck import bottleneck_student
 from tfkd.workflows.choices import choose
 from tfkd.workflows.distill import learning_rate
@@ -99,6 +100,24 @@ def test_keys_of_the_teacher(encoder, material):
     assert kept(material, "keys") == written
     with pytest.raises(ModelError, match="^Expected a teacher with a bottleneck .* one without"):
         made(carried, encoder, material)
+
+
+def test_the_encoder_reads_the_test_rows_once_for_all_arms_of_its_keys(encoder, material, tmp_path):
+    config = DistillConfig(**SETTINGS, bottleneck="mlp", seed=5)
+    student = made(config, encoder, material)
+    whole = student.logits(material.tokens("test", student.tokenizer))
+    assert np.ptp(whole) > 0.01
+    np.testing.assert_allclose(scored(student, material), whole, atol=1e-6)
+    written = kept(material, "readings")
+    assert len(written) == 1
+
+    student.save(tmp_path / "student")
+    kept_student = TextClassifier.load(tmp_path / "student")
+    np.testing.assert_allclose(scored(kept_student, material), whole, atol=1e-6)
+    scored(made(config.replace(bottleneck="values"), encoder, material), material)
+    assert kept(material, "readings") == written
+    scored(made(config.replace(seed=6), encoder, material), material)
+    assert len(kept(material, "readings")) == 2
 
 
 def test_only_a_model_with_an_encoder_can_be_frozen(place, encoder, material):

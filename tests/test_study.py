@@ -353,9 +353,9 @@ def test_a_bottleneck_is_a_student_like_any(tmp_path):
     first, second = (find_bottleneck(arm.model) for arm in arms)
     np.testing.assert_array_equal(first.keys.keys, second.keys.keys)
     assert np.abs(np.asarray(first.values.values) - second.values.values).max() > 1e-4
-    # Both arms were trained from one reading of the train and validation splits.
+    # Both arms were trained, judged and tested from one reading of each of the three splits.
     cache = tmp_path / "tiny" / "cache"
-    assert len(list((cache / "readings").iterdir())) == 2
+    assert len(list((cache / "readings").iterdir())) == 3
     assert len(list((cache / "keys").iterdir())) == 1
 
 

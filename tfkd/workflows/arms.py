@@ -21,7 +21,7 @@ from tfkd.evaluation.thresholds import average_precision, tuned_thresholds
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
 from tfkd.training_config import TrainingConfig
-from tfkd.workflows.bottleneck import trained_part
+from tfkd.workflows.bottleneck import trained_part, trained_part_rows
 from tfkd.workflows.preparation import TRANSFER, Material
 
 ROWS_PER_REPORT = 256
@@ -73,19 +73,21 @@ def train_arm(
     if (folder / "classifier.json").is_file():
         return TextClassifier.load(folder)
     split, num_examples = _taught_rows(objective, material)
-    part, answers = trained_part(classifier, split, material), objective.teacher_logits
+    part, answers = trained_part(classifier), objective.teacher_logits
+    rows = trained_part_rows(classifier, split, material)
     if answers is not None:
-        answers = answers[: len(part.train)]
+        answers = answers[: len(rows)]
     distiller = Distiller(
-        part.classifier.model, task=classifier.task, temperature=objective.temperature,
+        part.model, task=classifier.task, temperature=objective.temperature,
         student_loss_weight=objective.student_loss_weight,
         distillation_loss=objective.distillation_loss,
     )  # fmt: skip
     batches = Batches(
-        part.train, part.classifier.input_names, plan.batch_size, plan.seed, answers,
+        rows, part.input_names, plan.batch_size, plan.seed, answers,
         material.summaries["train"].num_rows if split == TRANSFER else None, num_examples,
     )  # fmt: skip
-    judge = validation(part.classifier, part.validation, material.dataset.metric)
+    held_out = trained_part_rows(classifier, "validation", material)
+    judge = validation(part, held_out, material.dataset.metric)
     position = train(
         distiller, batches, plan, judge, work,
         lambda step: RunLog(run.logs / name, step), (material.progress, name),
@@ -113,8 +115,8 @@ def with_thresholds(classifier: TextClassifier, material: Material) -> TextClass
     """A trained classifier with thresholds tuned on the validation rows, if its task has any."""
     if classifier.task != MULTI_LABEL:
         return classifier
-    tokens = material.tokens("validation", classifier.tokenizer)
-    found = tuned_thresholds(classifier.logits(tokens), np.asarray(tokens.labels))
+    rows = trained_part_rows(classifier, "validation", material)
+    found = tuned_thresholds(trained_part(classifier).logits(rows), np.asarray(rows.labels))
     return dataclasses.replace(classifier, thresholds=found.tolist())
 
 
@@ -143,9 +145,9 @@ def test_figures(
 
 def test_logits(classifier: TextClassifier, material: Material) -> np.ndarray:
     """A classifier's logits of the test rows: float32, shape `[num_rows, num_outputs]`."""
-    tokens = material.tokens("test", classifier.tokenizer)
-    with material.progress.task("score the test rows", len(tokens)) as task:
-        return classifier.logits(tokens, task.advance)
+    rows = trained_part_rows(classifier, "test", material)
+    with material.progress.task("score the test rows", len(rows)) as task:
+        return trained_part(classifier).logits(rows, task.advance)
 
 
 def file_logits(model: LiteRTModel, tokens: Tokens, progress: Progress) -> np.ndarray:

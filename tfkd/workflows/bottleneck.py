@@ -24,37 +24,32 @@ KEY_ROWS = 2000
 ROWS_PER_BATCH = 64
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainedPart:
-    """What of a classifier is trained, and the rows it takes.
-
-    Attributes:
-        classifier: `TextClassifier` that shares the trained layers.
-        train: `Rows` it is trained on.
-        validation: `Rows` of the validation split.
-    """
-
-    classifier: TextClassifier
-    train: Rows
-    validation: Rows
-
-
-def trained_part(classifier: TextClassifier, split: str, material: Material) -> TrainedPart:
-    """All of a classifier over tokens; of one with a bottleneck, its values over key numbers.
+def trained_part(classifier: TextClassifier) -> TextClassifier:
+    """What of a classifier is trained, with its layers: all of it, or of a bottleneck the values.
 
     Args:
-        classifier: `TextClassifier` with its initial weights.
-        split: String. What it is trained on.
-        material: `Material`.
+        classifier: `TextClassifier`.
     """
-    tokens = [material.tokens(name, classifier.tokenizer) for name in (split, "validation")]
     if bottleneck.find_bottleneck(classifier.model) is None:
-        return TrainedPart(classifier, *tokens)
-    folder = material.cache / "readings"
-    rows = [readings.load_or_read(classifier, item, folder, material.progress) for item in tokens]
+        return classifier
     trained = bottleneck.trained_half(classifier.model)
-    part = dataclasses.replace(classifier, model=trained, _folder=None, _functions={})
-    return TrainedPart(part, *rows)
+    return dataclasses.replace(classifier, model=trained, _folder=None, _functions={})
+
+
+def trained_part_rows(classifier: TextClassifier, split: str, material: Material) -> Rows:
+    """A split as that part takes it: tokens, or what a frozen encoder found in them.
+
+    Arms of the same keys share the encoder's pass over a split, be it to train or to score.
+
+    Args:
+        classifier: `TextClassifier`, the whole.
+        split: String. Name of the split.
+        material: `Material`. Its cache keeps what was found.
+    """
+    tokens = material.tokens(split, classifier.tokenizer)
+    if bottleneck.find_bottleneck(classifier.model) is None:
+        return tokens
+    return readings.load_or_read(classifier, tokens, material.cache / "readings", material.progress)
 
 
 def bottleneck_student(
