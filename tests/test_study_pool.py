@@ -69,12 +69,20 @@ def serial(tmp_path_factory):
     return study(config(tmp_path_factory.mktemp("serial"), 1))
 
 
+def command(settings):
+    line = [sys.executable, "-m", "tfkd", "study", str(settings.study), "--jobs", "2"]
+    return [*line, "--output-dir", str(settings.output_dir), "--quiet"]
+
+
+def arms_of(settings):
+    """Marks of the arms that have begun."""
+    return list(settings.output_dir.glob("demo-cnn_small-*/config.json"))
+
+
 def test_killed_study_leaves_no_process_and_ends_with_the_serial_figures(serial, tmp_path):
     settings = config(tmp_path, 2)
-    command = [sys.executable, "-m", "tfkd", "study", str(settings.study), "--jobs", "2"]
-    command += ["--output-dir", str(settings.output_dir), "--quiet"]
-    with subprocess.Popen(command) as process:
-        wait_for(lambda: list(settings.output_dir.glob("demo-cnn_small-*/config.json")))
+    with subprocess.Popen(command(settings)) as process:
+        wait_for(lambda: arms_of(settings))
         begun = workers_of(process.pid)
         process.kill()
     assert len(begun) == 2
@@ -88,6 +96,26 @@ def test_killed_study_leaves_no_process_and_ends_with_the_serial_figures(serial,
         assert item["values"] == pytest.approx(expected["values"], abs=0.005)
 
 
+def test_ctrl_c_ends_all_processes_with_one_line(tmp_path):
+    def session():
+        os.setsid()
+        # A shell starts what runs in the background with SIGINT ignored, and children inherit it.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    settings = config(tmp_path, 2)
+    with subprocess.Popen(
+        command(settings), stderr=subprocess.PIPE, text=True, preexec_fn=session
+    ) as process:
+        wait_for(lambda: arms_of(settings))
+        begun = workers_of(process.pid)
+        # A terminal sends it to the whole group.
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=LIMIT_SECONDS)
+    assert (process.returncode, errors) == (130, "\nInterrupted.\n")
+    assert len(begun) == 2
+    wait_for(lambda: not any(Path(f"/proc/{number}").exists() for number in begun))
+
+
 def test_error_of_an_arm_is_the_studys(tmp_path):
     (tmp_path / "tiny" / "demo-cnn_small-cnn-seed1").mkdir(parents=True)
     (tmp_path / "tiny" / "demo-cnn_small-cnn-seed1" / "notes.txt").touch()
@@ -98,13 +126,13 @@ def test_error_of_an_arm_is_the_studys(tmp_path):
 
 def test_killed_process_is_told_in_one_line(tmp_path):
     def kill():
-        found = wait_for(lambda: list((tmp_path / "tiny").glob("demo-cnn_small-*/config.json")))
-        assert found
+        wait_for(lambda: arms_of(settings))
         os.kill(workers_of(os.getpid())[0], signal.SIGKILL)
 
+    settings = config(tmp_path, 2)
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(ModelError, match=r"^Expected 2 processes .* one was killed, .* fewer --jo"):
-        study(config(tmp_path, 2))
+        study(settings)
     killer.join()
     assert workers_of(os.getpid()) == []
