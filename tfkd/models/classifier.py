@@ -126,6 +126,10 @@ class TextClassifier:
             scored(len(rows))
         return logits
 
+    def with_model(self, model: keras.Model) -> Self:
+        """The same tokenizer and labels around another model, which no folder holds yet."""
+        return dataclasses.replace(self, model=model, _folder=None, _functions={})
+
     def save(self, folder: Path) -> None:
         """Writes the model folder, whole or not at all."""
         tuned = {"thresholds": self.label_thresholds} if self.label_thresholds else {}

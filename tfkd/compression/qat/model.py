@@ -4,7 +4,6 @@ It is a `Distiller` whose student is the tf_keras twin of a Keras 3 one, so that
 optimizer, backups and logs are those of any other training.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +58,7 @@ class QuantizationAware(Distiller):
             student, teacher, classifier.task, temperature, student_loss_weight, distillation_loss
         )
         self.classifier, self.recipe, self.scheme = classifier, recipe, scheme
-        self.twin = dataclasses.replace(classifier, model=student, _folder=None, _functions={})
+        self.twin = classifier.with_model(student)
 
     def compile(self, *args: Any, jit_compile: bool = False, **kwargs: Any) -> None:
         """As of `keras.Model`, but without XLA: on a CPU it makes these models slower."""
