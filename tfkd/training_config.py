@@ -63,7 +63,8 @@ class TrainingConfig(DataConfig):
     patience: int = setting(3, "Epochs without a better validation metric before stopping.", 1)
     precision: str = setting(
         "float32",
-        "Arithmetic of the training; bfloat16 is twice as fast on CPUs that have it.",
+        "Arithmetic of the training; bfloat16 is twice as fast on CPUs that have it, half as fast "
+        "on others.",
         choices=("float32", "bfloat16"),
     )
     backup_seconds: float = setting(60.0, "Seconds between two backups to resume from.", 0.0)
