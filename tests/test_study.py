@@ -13,6 +13,7 @@ from tfkd import artifacts
 from tfkd.compression.recipes import RECIPES
 from tfkd.config import ReportConfig, StudyConfig
 from tfkd.errors import ArtifactError, ConfigError
+from tfkd.models import readings
 from tfkd.models.bottleneck import find_bottleneck
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.encoder import build_encoder_classifier
@@ -310,7 +311,7 @@ def test_squared_error_of_logits_knows_no_temperature(tmp_path):
 
 
 BOTTLENECK = """
-seeds = [0]
+seeds = [0, 1]
 recipes = ["float32"]
 timed_texts = 0
 [settings]
@@ -342,21 +343,24 @@ def small_encoder(folder):
     return folder
 
 
-def test_a_bottleneck_is_a_student_like_any(tmp_path):
+def test_a_bottleneck_is_a_student_like_any(tmp_path, monkeypatch):
+    passes, read = [], readings._read
+    monkeypatch.setattr(readings, "_read", lambda *given: passes.append(given) or read(*given))
     form = BOTTLENECK.format(encoder=small_encoder(tmp_path / "encoder").as_posix())
     result = study(config(tmp_path, form), Progress(quiet=True))
     assert "frozen-cnn" in result.markdown()
-    arms = [
-        TextClassifier.load(tmp_path / "tiny" / f"demo-{name}-seed0" / "student")
-        for name in ("frozen-control", "frozen-cnn")
-    ]
-    first, second = (find_bottleneck(arm.model) for arm in arms)
+    first, second, other = (
+        find_bottleneck(TextClassifier.load(tmp_path / "tiny" / f"demo-{name}" / "student").model)
+        for name in ("frozen-control-seed0", "frozen-cnn-seed0", "frozen-cnn-seed1")
+    )
     np.testing.assert_array_equal(first.keys.keys, second.keys.keys)
     assert np.abs(np.asarray(first.values.values) - second.values.values).max() > 1e-4
-    # Both arms were trained, judged and tested from one reading of each of the three splits.
+    assert np.abs(np.asarray(other.keys.keys) - second.keys.keys).max() > 1e-4
+    # All arms were trained, judged and tested from one pass of the encoder over each split.
+    assert len(passes) == 3
     cache = tmp_path / "tiny" / "cache"
-    assert len(list((cache / "readings").iterdir())) == 3
-    assert len(list((cache / "keys").iterdir())) == 1
+    assert len(list((cache / "readings").iterdir())) == 2 * 3
+    assert len(list((cache / "keys").iterdir())) == 2
 
 
 def test_a_bottleneck_without_an_encoder_is_refused_before_the_teacher_is_made(tmp_path):

@@ -10,6 +10,7 @@ vector and pooling behind the bottleneck: a thousand keys a codebook tell many t
 texts. Padding is left out of the mean.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
@@ -235,6 +236,28 @@ def frozen_half(model: keras.Model) -> keras.Model:
         ValueError: The model has no bottleneck.
     """
     return keras.Model(model.input, _bottleneck(model).keys.output)
+
+
+def frozen_halves(models: Sequence[keras.Model]) -> keras.Model:
+    """The frozen halves of models that differ in keys and values alone: one pass of their encoder.
+
+    Args:
+        models: `keras.Model` of `build_bottleneck_classifier`, at least one.
+
+    Returns:
+        From the models' inputs to the key numbers of all, side by side in their order: int32
+        `[batch, length, codebooks of all]`.
+
+    Raises:
+        ValueError: A model has no bottleneck.
+    """
+    vectors, found = _bottleneck(models[0]).keys.input, []
+    for number, model in enumerate(models):
+        layer = _bottleneck(model).keys
+        copy = NearestKeys.from_config({**layer.get_config(), "name": f"{KEYS_LAYER}_{number}"})
+        found.append(copy(vectors))
+        copy.set_weights(layer.get_weights())
+    return keras.Model(models[0].input, ops.concatenate(found, axis=-1))
 
 
 def trained_half(model: keras.Model) -> keras.Model:

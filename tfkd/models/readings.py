@@ -1,13 +1,14 @@
 """What the frozen half of a bottleneck finds in a split: the nearest keys of every token, on disk.
 
 Nothing before the values changes in training, so the encoder reads every text once, for all
-epochs, arms and teachers. A shard is written whole or not at all and left alone when it is there,
-so a killed reading goes on where it was.
+epochs, arms and teachers, and for several sets of keys together. A shard is written whole or not at
+all and left alone when it is there, so a killed reading goes on where it was.
 """
 
+import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -15,8 +16,9 @@ import numpy as np
 
 from tfkd.artifacts import atomic_file, fingerprint, locked
 from tfkd.data.tokens import Tokens
-from tfkd.models.bottleneck import KEY_NUMBERS, frozen_half
+from tfkd.models.bottleneck import KEY_NUMBERS, frozen_half, frozen_halves
 from tfkd.models.classifier import TextClassifier
+from tfkd.models.keys import encoder_of
 from tfkd.progress import Progress
 
 SHARD_ROWS = 2048
@@ -74,42 +76,53 @@ class Readings:
 
 
 def load_or_read(
-    classifier: TextClassifier, tokens: Tokens, folder: Path, progress: Progress
-) -> Readings:
+    classifiers: Sequence[TextClassifier], tokens: Tokens, folder: Path, progress: Progress
+) -> list[Readings]:
     """The nearest keys of all tokens of a split, reading what is missing.
 
-    Costs two bytes a token and codebook.
+    One pass of the encoder finds those of all classifiers. Costs two bytes a token and codebook.
 
     Args:
-        classifier: `TextClassifier` with a bottleneck.
-        tokens: `Tokens` of the split, made with its tokenizer.
+        classifiers: `TextClassifier` with bottlenecks on the same encoder; their keys may differ.
+        tokens: `Tokens` of the split, made with their tokenizer.
         folder: Path that holds readings of many splits and encoders.
         progress: Where to show it.
 
     Returns:
-        Memory-mapped `Readings`.
+        Memory-mapped `Readings`, one a classifier.
+
+    Raises:
+        ValueError: Their encoders differ.
 
     Example:
 
     ```python
-    readings = load_or_read(student, tokens, folder, Progress())
+    (readings,) = load_or_read([student], tokens, folder, Progress())
     readings.arrays(np.arange(8))["key_numbers"].shape  # (8, 16, 32)
     ```
     """
-    frozen = frozen_half(classifier.model)
-    reader = dataclasses.replace(classifier, model=frozen, _folder=None, _functions={})
-    mark = fingerprint({"tokens": tokens.fingerprint, "reader": weights_sha256(frozen)})
-    paths = [
-        folder / mark / f"numbers-{shard:05d}.npy" for shard in range(-(-len(tokens) // SHARD_ROWS))
+    if len({encoder_sha256(item) for item in classifiers}) > 1:
+        raise ValueError("Expected bottlenecks on one encoder. Received: several encoders.")
+    places = [_place(item, tokens, folder) for item in classifiers]
+    readers = dict(zip(places, classifiers, strict=True))
+    count = -(-len(tokens) // SHARD_ROWS)
+    with contextlib.ExitStack() as locks:
+        # In one order for all processes, so that none waits for another in a circle.
+        for place in sorted(readers):
+            locks.enter_context(locked(place))
+        _read_missing(readers, count, tokens, progress)
+    return [
+        Readings(
+            tokens,
+            [np.load(_shard(place, n), mmap_mode="r", allow_pickle=False) for n in range(count)],
+        )
+        for place in places
     ]
-    with locked(folder / mark):
-        missing = [shard for shard, path in enumerate(paths) if not path.is_file()]
-        with progress.task("read the nearest keys", len(paths), len(paths) - len(missing)) as task:
-            for shard in missing:
-                with atomic_file(paths[shard]) as part:
-                    np.save(part, _read(reader, tokens, shard))
-                task.advance()
-    return Readings(tokens, [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths])
+
+
+def encoder_sha256(classifier: TextClassifier) -> str:
+    """Changes with any weight of a bottleneck's encoder."""
+    return weights_sha256(encoder_of(classifier.model)[0])
 
 
 def weights_sha256(model: keras.Model) -> str:
@@ -119,6 +132,41 @@ def weights_sha256(model: keras.Model) -> str:
         digest.update(str(weight.shape).encode())
         digest.update(np.ascontiguousarray(weight).data)
     return digest.hexdigest()
+
+
+def _place(classifier: TextClassifier, tokens: Tokens, folder: Path) -> Path:
+    """The folder of what a classifier's keys find in a split."""
+    reader = weights_sha256(frozen_half(classifier.model))
+    return folder / fingerprint({"tokens": tokens.fingerprint, "reader": reader})
+
+
+def _shard(place: Path, number: int) -> Path:
+    return place / f"numbers-{number:05d}.npy"
+
+
+def _read_missing(
+    readers: Mapping[Path, TextClassifier], count: int, tokens: Tokens, progress: Progress
+) -> None:
+    """Writes the shards that are not there, each into the folder of its classifier."""
+    places = [p for p in readers if not all(_shard(p, n).is_file() for n in range(count))]
+    shards = [n for n in range(count) if not all(_shard(p, n).is_file() for p in places)]
+    with progress.task("read the nearest keys", count, count - len(shards)) as task:
+        if not shards:
+            return
+        models = [readers[place].model for place in places]
+        reader = readers[places[0]].with_model(frozen_halves(models))
+        ends = np.cumsum([_codebooks(model) for model in models])
+        for shard in shards:
+            numbers = np.split(_read(reader, tokens, shard), ends[:-1], axis=1)
+            for path, part in zip((_shard(p, shard) for p in places), numbers, strict=True):
+                if not path.is_file():
+                    with atomic_file(path) as unfinished:
+                        np.save(unfinished, part)
+            task.advance()
+
+
+def _codebooks(model: keras.Model) -> int:
+    return int(frozen_half(model).output.shape[-1])
 
 
 def _read(reader: TextClassifier, tokens: Tokens, shard: int) -> np.ndarray:

@@ -28,6 +28,7 @@ from tfkd.workflows.arms import (
     train_arm,
     training_record,
 )
+from tfkd.workflows.bottleneck import read_together
 from tfkd.workflows.choices import check_student, default_model
 from tfkd.workflows.distill import learning_rate, new_student, smaller_vocabulary, write_files
 from tfkd.workflows.export import ExportResult
@@ -36,6 +37,11 @@ from tfkd.workflows.preparation import Material
 from tfkd.workflows.teacher import Teacher, finetuned, prepare_teacher
 
 ARM = "student"
+# What decides the keys of a bottleneck.
+KEYS_SETTINGS = (
+    "student", "layers", "sequence_length", "bottleneck_codebooks", "bottleneck_keys",
+    "bottleneck_key_source", "seed",
+)  # fmt: skip
 
 
 def make_teacher(teacher: TeacherPlan, material: Material) -> Teacher:
@@ -61,6 +67,33 @@ def make_teacher(teacher: TeacherPlan, material: Material) -> Teacher:
             teacher.path
         )
     return found
+
+
+def read_frozen(
+    arms: Sequence[ArmPlan], teachers: Mapping[str, Teacher], material: Material
+) -> None:
+    """Has each frozen encoder read the texts once for the keys of all seeds.
+
+    Args:
+        arms: `ArmPlan` that are to be made; those without a bottleneck need nothing.
+        teachers: `Teacher` by name.
+        material: `Material` of their data set.
+    """
+    groups: dict[tuple[object, ...], dict[tuple[object, ...], ArmPlan]] = {}
+    for arm in arms:
+        if arm.config.bottleneck:
+            keys = (arm.start, *(getattr(arm.config, name) for name in KEYS_SETTINGS))
+            groups.setdefault(arm.transfer_terms, {}).setdefault(keys, arm)
+    for group in groups.values():
+        found = list(group.values())
+        wider = material.with_transfer(found[0].config)
+        students = [
+            new_student(
+                arm.config, student_source(arm.config), teachers[arm.start].classifier, wider
+            )
+            for arm in found
+        ]
+        read_together(students, wider)
 
 
 def make_arm(

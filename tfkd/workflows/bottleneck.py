@@ -4,7 +4,7 @@ Keys and key numbers lie in the cache, shared by all runs beside each other: arm
 teacher, temperature or weights have the same.
 """
 
-import dataclasses
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -33,7 +33,7 @@ def trained_part(classifier: TextClassifier) -> TextClassifier:
     if bottleneck.find_bottleneck(classifier.model) is None:
         return classifier
     trained = bottleneck.trained_half(classifier.model)
-    return dataclasses.replace(classifier, model=trained, _folder=None, _functions={})
+    return classifier.with_model(trained)
 
 
 def trained_part_rows(classifier: TextClassifier, split: str, material: Material) -> Rows:
@@ -49,7 +49,31 @@ def trained_part_rows(classifier: TextClassifier, split: str, material: Material
     tokens = material.tokens(split, classifier.tokenizer)
     if bottleneck.find_bottleneck(classifier.model) is None:
         return tokens
-    return readings.load_or_read(classifier, tokens, material.cache / "readings", material.progress)
+    return _read([classifier], tokens, material)[0]
+
+
+def read_together(classifiers: Sequence[TextClassifier], material: Material) -> None:
+    """Finds what `trained_part_rows` gives of all splits, for several students at once.
+
+    Args:
+        classifiers: `TextClassifier` with bottlenecks; each encoder reads a split once for all
+            students that have it, whatever their keys.
+        material: `Material`. Its cache keeps what is found.
+    """
+    groups: dict[tuple[str, str], list[TextClassifier]] = {}
+    for item in classifiers:
+        mark = (readings.encoder_sha256(item), item.tokenizer.fingerprint)
+        groups.setdefault(mark, []).append(item)
+    for group in groups.values():
+        for split in (material.transfer, "validation", "test"):
+            _read(group, material.tokens(split, group[0].tokenizer), material)
+
+
+def _read(
+    classifiers: Sequence[TextClassifier], tokens: Tokens, material: Material
+) -> list[readings.Readings]:
+    folder = material.cache / "readings"
+    return readings.load_or_read(classifiers, tokens, folder, material.progress)
 
 
 def bottleneck_student(
