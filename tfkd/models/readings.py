@@ -92,7 +92,7 @@ def load_or_read(
         Memory-mapped `Readings`, one a classifier.
 
     Raises:
-        ValueError: Their encoders differ.
+        ValueError: Something is to be read, and their encoders differ.
 
     Example:
 
@@ -101,8 +101,6 @@ def load_or_read(
     readings.arrays(np.arange(8))["key_numbers"].shape  # (8, 16, 32)
     ```
     """
-    if len({encoder_sha256(item) for item in classifiers}) > 1:
-        raise ValueError("Expected bottlenecks on one encoder. Received: several encoders.")
     places = [_place(item, tokens, folder) for item in classifiers]
     readers = dict(zip(places, classifiers, strict=True))
     count = -(-len(tokens) // SHARD_ROWS)
@@ -118,11 +116,6 @@ def load_or_read(
         )
         for place in places
     ]
-
-
-def encoder_sha256(classifier: TextClassifier) -> str:
-    """Changes with any weight of a bottleneck's encoder."""
-    return weights_sha256(encoder_of(classifier.model)[0])
 
 
 def weights_sha256(model: keras.Model) -> str:
@@ -154,8 +147,10 @@ def _read_missing(
         if not shards:
             return
         models = [readers[place].model for place in places]
+        if len({weights_sha256(encoder_of(model)[0]) for model in models}) > 1:
+            raise ValueError("Expected bottlenecks on one encoder. Received: several encoders.")
         reader = readers[places[0]].with_model(frozen_halves(models))
-        ends = np.cumsum([_codebooks(model) for model in models])
+        ends = np.cumsum([encoder_of(model)[1].num_codebooks for model in models])
         for shard in shards:
             numbers = np.split(_read(reader, tokens, shard), ends[:-1], axis=1)
             for path, part in zip((_shard(p, shard) for p in places), numbers, strict=True):
@@ -163,10 +158,6 @@ def _read_missing(
                     with atomic_file(path) as unfinished:
                         np.save(unfinished, part)
             task.advance()
-
-
-def _codebooks(model: keras.Model) -> int:
-    return int(frozen_half(model).output.shape[-1])
 
 
 def _read(reader: TextClassifier, tokens: Tokens, shard: int) -> np.ndarray:

@@ -37,11 +37,6 @@ from tfkd.workflows.preparation import Material
 from tfkd.workflows.teacher import Teacher, finetuned, prepare_teacher
 
 ARM = "student"
-# What decides the keys of a bottleneck.
-KEYS_SETTINGS = (
-    "student", "layers", "sequence_length", "bottleneck_codebooks", "bottleneck_keys",
-    "bottleneck_key_source", "seed",
-)  # fmt: skip
 
 
 def make_teacher(teacher: TeacherPlan, material: Material) -> Teacher:
@@ -72,26 +67,26 @@ def make_teacher(teacher: TeacherPlan, material: Material) -> Teacher:
 def read_frozen(
     arms: Sequence[ArmPlan], teachers: Mapping[str, Teacher], material: Material
 ) -> None:
-    """Has each frozen encoder read the texts once for the keys of all seeds.
+    """Has each frozen encoder read the texts once for the keys of all seeds of a student.
 
     Args:
-        arms: `ArmPlan` that are to be made; those without a bottleneck need nothing.
+        arms: `ArmPlan` of one data set. Those without a bottleneck, or made before, need nothing.
         teachers: `Teacher` by name.
-        material: `Material` of their data set.
+        material: `Material` of the data set.
     """
-    groups: dict[tuple[object, ...], dict[tuple[object, ...], ArmPlan]] = {}
+    seeds: dict[str, dict[int, ArmPlan]] = {}
     for arm in arms:
-        if arm.config.bottleneck:
-            keys = (arm.start, *(getattr(arm.config, name) for name in KEYS_SETTINGS))
-            groups.setdefault(arm.transfer_terms, {}).setdefault(keys, arm)
-    for group in groups.values():
-        found = list(group.values())
-        wider = material.with_transfer(found[0].config)
+        if arm.config.bottleneck and not RunFolder(arm.path).is_finished:
+            seeds.setdefault(arm.student, {})[arm.config.seed] = arm
+    for by_seed in seeds.values():
+        unfinished = list(by_seed.values())
+        # Arms of a student have the same texts and, seed by seed, the same keys.
+        wider = material.with_transfer(unfinished[0].config)
         students = [
             new_student(
                 arm.config, student_source(arm.config), teachers[arm.start].classifier, wider
             )
-            for arm in found
+            for arm in unfinished
         ]
         read_together(students, wider)
 

@@ -13,7 +13,6 @@ from tfkd.training_config import RECIPE_NAMES, DistillConfig, FinetuneConfig
 
 PLAN = "plan.json"
 CONTROL = "control"
-TRANSFER_SETTINGS = ("augmented_copies", "transfer_texts", "transfer_unit", "max_transfer_rows")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,11 +97,6 @@ class ArmPlan:
     start: str
     path: Path
     config: DistillConfig
-
-    @property
-    def transfer_terms(self) -> tuple[object, ...]:
-        """What decides the rows beside the training texts that teachers answer."""
-        return tuple(getattr(self.config, name) for name in TRANSFER_SETTINGS)
 
 
 @dataclasses.dataclass(frozen=True)

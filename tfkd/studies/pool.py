@@ -16,6 +16,8 @@ from tfkd.studies.plan import ArmPlan, StudyPlan
 from tfkd.workflows.preparation import Material
 from tfkd.workflows.teacher import Teacher
 
+TRANSFER_SETTINGS = ("augmented_copies", "transfer_texts", "transfer_unit", "max_transfer_rows")
+
 
 def make_arms(
     plan: StudyPlan, jobs: int, teachers: Mapping[str, Teacher], material: Material
@@ -70,13 +72,10 @@ def _ask(arms: Sequence[ArmPlan], teachers: Mapping[str, Teacher], material: Mat
     """Has each teacher answer, once, all rows that these arms learn from."""
     asked: set[tuple[object, ...]] = set()
     for arm in arms:
-        names = [
-            name
-            for name in arm.teachers or (arm.start,)
-            if (name, *arm.transfer_terms) not in asked
-        ]
+        terms = tuple(getattr(arm.config, name) for name in TRANSFER_SETTINGS)
+        names = [name for name in arm.teachers or (arm.start,) if (name, *terms) not in asked]
         if names:
             wider = material.with_transfer(arm.config)
             for name in names:
                 teachers[name].answers(wider.transfer, wider)
-                asked.add((name, *arm.transfer_terms))
+                asked.add((name, *terms))

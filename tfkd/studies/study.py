@@ -18,13 +18,7 @@ from tfkd.config import StudyConfig
 from tfkd.errors import ConfigError
 from tfkd.progress import Progress
 from tfkd.settings import nearest
-from tfkd.studies.arms import (
-    check_arm,
-    make_arm,
-    make_teacher,
-    read_frozen,
-    student_source,
-)
+from tfkd.studies.arms import check_arm, make_arm, make_teacher, read_frozen, student_source
 from tfkd.studies.form import read_plan
 from tfkd.studies.plan import StudyPlan
 from tfkd.studies.pool import make_arms
@@ -122,7 +116,7 @@ def _run(plan: StudyPlan, jobs: int, progress: Progress) -> None:
             material.transfer_rows(arm.config)
     if not is_made:
         teachers = {name: make_teacher(item, material) for name, item in plans.items()}
-        read_frozen([a for a in plan.arms if not RunFolder(a.path).is_finished], teachers, material)
+        read_frozen(plan.arms, teachers, material)
         if jobs > 1:
             make_arms(plan, jobs, teachers, material)
         else:

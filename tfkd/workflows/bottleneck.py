@@ -56,17 +56,12 @@ def read_together(classifiers: Sequence[TextClassifier], material: Material) -> 
     """Finds what `trained_part_rows` gives of all splits, for several students at once.
 
     Args:
-        classifiers: `TextClassifier` with bottlenecks; each encoder reads a split once for all
-            students that have it, whatever their keys.
+        classifiers: `TextClassifier` with bottlenecks on the same encoder; it reads a split once
+            for all of them, whatever their keys.
         material: `Material`. Its cache keeps what is found.
     """
-    groups: dict[tuple[str, str], list[TextClassifier]] = {}
-    for item in classifiers:
-        mark = (readings.encoder_sha256(item), item.tokenizer.fingerprint)
-        groups.setdefault(mark, []).append(item)
-    for group in groups.values():
-        for split in (material.transfer, "validation", "test"):
-            _read(group, material.tokens(split, group[0].tokenizer), material)
+    for split in (material.transfer, "validation", "test"):
+        _read(classifiers, material.tokens(split, classifiers[0].tokenizer), material)
 
 
 def _read(
