@@ -53,15 +53,46 @@ def test_atomic_file_keeps_the_old_content_after_an_error(tmp_path):
     assert os.listdir(tmp_path) == ["file.txt"]
 
 
-def test_atomic_folder_replaces_the_old_folder_whole(tmp_path):
+def test_atomic_folder_appears_whole(tmp_path):
     path = tmp_path / "student"
-    path.mkdir()
-    (path / "old.txt").write_text("old")
-    with atomic_folder(path) as part:
+    with atomic_folder(path, "mark.json") as part:
         (part / "new.txt").write_text("new")
-        assert os.listdir(path) == ["old.txt"]
+        assert not path.exists()
     assert os.listdir(path) == ["new.txt"]
     assert os.listdir(tmp_path) == ["student"]
+
+
+def test_atomic_folder_replaces_what_has_its_names_and_nothing_else(tmp_path):
+    path = tmp_path / "student"
+    for name in ("notes.txt", "mark.json", "tokenizer/old.txt"):
+        write_text(path / name, "old")
+    with atomic_folder(path, "mark.json") as part:
+        for name in ("mark.json", "tokenizer/new.txt"):
+            write_text(part / name, "new")
+        assert (path / "mark.json").read_text() == "old"
+    assert sorted(os.listdir(path)) == ["mark.json", "notes.txt", "tokenizer"]
+    assert (path / "mark.json").read_text() == "new"
+    assert (path / "notes.txt").read_text() == "old"
+    assert os.listdir(path / "tokenizer") == ["new.txt"]
+    assert os.listdir(tmp_path) == ["student"]
+
+
+def test_mark_of_a_folder_is_the_first_to_go_and_the_last_to_come(tmp_path, monkeypatch):
+    path, moved = tmp_path / "student", []
+    write_text(path / "mark.json", "old")
+    replace = os.replace
+
+    def noted(made, target):
+        # Not the atomic writes inside the new folder.
+        if target.parent == path:
+            moved.append((target.name, (path / "mark.json").exists()))
+        replace(made, target)
+
+    monkeypatch.setattr(os, "replace", noted)
+    with atomic_folder(path, "mark.json") as part:
+        for name in ("mark.json", "a.txt", "z.txt"):
+            write_text(part / name, "new")
+    assert moved == [("a.txt", False), ("z.txt", False), ("mark.json", False)]
 
 
 def test_atomic_folder_keeps_the_old_folder_after_an_error(tmp_path):
@@ -69,7 +100,7 @@ def test_atomic_folder_keeps_the_old_folder_after_an_error(tmp_path):
     path.mkdir()
     (path / "old.txt").write_text("old")
     with pytest.raises(RuntimeError, match="^stop$"):
-        with atomic_folder(path) as part:
+        with atomic_folder(path, "mark.json") as part:
             (part / "new.txt").write_text("new")
             raise RuntimeError("stop")
     assert os.listdir(path) == ["old.txt"]
@@ -198,6 +229,88 @@ def test_finished_run_is_replaced_only_when_asked_for(tmp_path):
         run.start("distill", SETTINGS, overwrite=False)
     run.start("distill", SETTINGS, overwrite=True)
     assert os.listdir(run.path) == ["config.json"]
+
+
+def files_of(folder):
+    return sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )
+
+
+# As tfkd itself names them, in every folder of a run.
+OWN = [
+    "README.md", "control/model.keras", "logs/student/events.out.tfevents.1", "metrics.json",
+    "qat/qat_int8.json", "qat/qat_int8.npz", "quantization.json", "scores.json", "scores.npz",
+    "student/.part-1f.tflite", "student/classifier.json", "student/dynamic_int8.json",
+    "student/dynamic_int8.tflite", "student/edge-dynamic_int8.tflite", "student/labels.txt",
+    "student/saved-model.json", "student/saved-model/saved_model.pb",
+    "student/saved-model/variables/variables.index", "student/text-tflite-float32.json",
+    "student/tokenizer/vocabulary.txt", "teacher/model.keras", "training/student.json",
+    "unfinished/control/state.npz", "vocabulary.json",
+]  # fmt: skip
+OF_OTHERS = [
+    "model/weights.bin", "notes.md", "papers/draft.tex", "student/mine.json", "student/my.tflite",
+    "logs/student/why.txt",
+]  # fmt: skip
+
+
+def test_overwriting_a_run_removes_what_tfkd_wrote_and_leaves_all_else(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.start("distill", SETTINGS, overwrite=False)
+    for name in (*OWN, *OF_OTHERS):
+        write_text(run.path / name, name)
+    run.start("distill", {**SETTINGS, "temperature": 3.0}, overwrite=True)
+    assert files_of(run.path) == sorted(["config.json", *OF_OTHERS])
+    assert run.read_config()["temperature"] == 3.0
+    for name in OF_OTHERS:
+        assert (run.path / name).read_text() == name
+    # What is empty goes, too.
+    assert sorted(os.listdir(run.path)) == [
+        "config.json", "logs", "model", "notes.md", "papers", "student",
+    ]  # fmt: skip
+
+
+def test_overwriting_a_run_follows_no_link(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.start("distill", SETTINGS, overwrite=False)
+    write_text(tmp_path / "elsewhere" / "model.keras", "weights")
+    (run.path / "student").symlink_to(tmp_path / "elsewhere")
+    write_text(tmp_path / "big" / "0001.npz", "state")
+    (run.path / "unfinished").symlink_to(tmp_path / "big")
+    run.start("distill", SETTINGS, overwrite=True)
+    assert files_of(tmp_path / "elsewhere") == ["model.keras"]
+    assert files_of(tmp_path / "big") == ["0001.npz"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize(
+    "config",
+    [
+        '{"model_type": "bert", "hidden_size": 384}',
+        '{"verb": "serve"}',
+        "[1]",
+        '{"verb": ["distill"]}',
+    ],
+)
+def test_folder_of_another_program_with_a_config_is_never_touched(tmp_path, overwrite, config):
+    write_text(tmp_path / "config.json", config)
+    write_text(tmp_path / "model.safetensors", "weights")
+    write_text(tmp_path / "1_Pooling" / "config.json", "{}")
+    message = (
+        f"Expected a new or empty output folder. Received: {tmp_path}, which holds other files. "
+        "Give another --output-dir."
+    )
+    run = RunFolder(tmp_path)
+    with pytest.raises(ArtifactError, match=exactly(message)):
+        run.start("finetune", SETTINGS, overwrite=overwrite)
+    assert files_of(tmp_path) == ["1_Pooling/config.json", "config.json", "model.safetensors"]
+    assert (tmp_path / "config.json").read_text() == config
+    message = (
+        f"Expected a folder written by `tfkd finetune` or `tfkd distill`. Received: {tmp_path}, "
+        "whose config.json another program wrote."
+    )
+    with pytest.raises(ArtifactError, match=exactly(message)):
+        run.read_config()
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

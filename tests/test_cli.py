@@ -321,3 +321,24 @@ def test_python_m_tfkd_ends_with_the_exit_code():
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 1
     assert ended.stderr == "Error: Expected `epochs` in [1, inf]. Received: epochs=0.\n"
+
+
+@pytest.mark.parametrize("verb", ["finetune", "distill"])
+def test_overwrite_leaves_a_model_of_another_program_alone(verb, tmp_path):
+    folder = tmp_path / "hf_model"
+    (folder / "1_Pooling").mkdir(parents=True)
+    (folder / "1_Pooling" / "config.json").write_text("{}")
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+    (folder / "model.safetensors").write_text("weights")
+    model = "--model" if verb == "finetune" else "--student"
+    result = run(
+        verb, "--dataset", "demo", model, "cnn", "--output-dir", str(folder), "--overwrite"
+    )  # fmt: skip
+    message = (
+        f"Error: Expected a new or empty output folder. Received: {folder}, which holds other "
+        "files. Give another --output-dir.\n"
+    )
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.endswith(message)
+    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+    assert names == ["1_Pooling", "1_Pooling/config.json", "config.json", "model.safetensors"]

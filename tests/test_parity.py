@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 import shutil
 
 import keras
@@ -9,6 +10,7 @@ import pytest
 from tfkd import artifacts
 from tfkd.compression import flatbuffer, recipes
 from tfkd.compression.calibration import Calibration
+from tfkd.compression.comparison import check_replaceable, keep
 from tfkd.compression.litert import LiteRTModel
 from tfkd.compression.parity import check_file, check_parity, export, is_kept
 from tfkd.compression.recipes import Recipe
@@ -284,3 +286,39 @@ def test_a_converter_that_gives_up_leaves_no_file_and_one_line(tmp_path):
             output_folder=tmp_path / "files", calibration=calibration,
         )  # fmt: skip
     assert list((tmp_path / "files").iterdir()) == []
+
+
+def test_export_replaces_only_a_folder_that_it_wrote(tmp_path):
+    path, model = tmp_path / "out" / "saved-model", tmp_path / "model"
+    artifacts.write_text(model / "model.keras", "weights")
+    path.parent.mkdir()
+
+    def made(content):
+        folder = tmp_path / "part"
+        artifacts.write_text(folder / "variables" / "index", content)
+        return folder
+
+    keep(made("1"), path, {}, model)
+    check_replaceable(path)
+    keep(made("2"), path, {}, model)
+    assert (path / "variables" / "index").read_text() == "2"
+    artifacts.write_text(path / "variables" / "notes.txt", "mine")
+    message = (
+        f"Expected only what `tfkd export` wrote in {path}, to replace it. Received: "
+        "variables/notes.txt and 0 more. Give another --output-dir."
+    )
+    for replace in (check_replaceable, lambda path: keep(made("3"), path, {}, model)):
+        with pytest.raises(ArtifactError, match=f"^{re.escape(message)}$"):
+            replace(path)
+    assert (path / "variables" / "notes.txt").read_text() == "mine"
+    assert (path / "variables" / "index").read_text() == "2"
+
+
+def test_export_replaces_no_folder_of_another_program(tmp_path):
+    path = tmp_path / "saved-model"
+    artifacts.write_text(path / "saved_model.pb", "theirs")
+    message = "^Expected only what `tfkd export` wrote in .* Received: saved_model.pb and 0 more"
+    with pytest.raises(ArtifactError, match=message):
+        check_replaceable(path)
+    # A file is what --overwrite asks for.
+    check_replaceable(path / "saved_model.pb")

@@ -25,14 +25,37 @@ from typing import Any
 
 from filelock import FileLock
 
-from tfkd.config import VERBS
+from tfkd.config import FORMAT_NAMES, VERBS
 from tfkd.errors import ArtifactError
+from tfkd.training_config import RECIPE_NAMES
 
 PACKAGES = (
     "tensorflow", "keras", "keras-hub", "tensorflow-datasets", "tensorflow-text",
     "tensorflow-model-optimization", "tf_keras", "ai-edge-litert", "numpy",
 )  # fmt: skip
 
+
+# Verbs that write a run.
+RUN_VERBS = ("finetune", "distill")
+# What they, and verbs that add to a run, write into it.
+MODELS = ("student", "control", "model", "teacher")
+FOLDERS = (*MODELS, "training", "qat", "unfinished", "logs")
+FILES = (*RECIPE_NAMES, *(f"{form}-{name}" for form in FORMAT_NAMES for name in RECIPE_NAMES))
+WRITTEN = (
+    *("**/.part-*", "**/.part-*/**/*", "unfinished/**/*", "logs/**/events.out.tfevents.*"),
+    *("metrics.json", "README.md", "vocabulary.json", "quantization.json"),
+    *("scores.json", "scores.npz", "training/*.json", "qat/*.json", "qat/*.npz"),
+    *(
+        f"{folder}/{name}"
+        for folder in MODELS
+        for name in (
+            *("model.keras", "classifier.json", "labels.txt", "tokenizer/*"),
+            *(f"{file}.{ending}" for file in FILES for ending in ("tflite", "json")),
+            *("saved-model.json", "saved-model/*.pb"),
+            *("saved-model/variables/variables.*", "saved-model/assets/*"),
+        )
+    ),
+)
 
 # Settings that change no result: where things lie, what is shown, how often is backed up.
 WITHOUT_EFFECT = {"quiet", "overwrite", "output_dir", "data_dir", "backup_seconds"}
@@ -51,17 +74,37 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder that takes the place of `path` when the block ends without an error."""
+def atomic_folder(path: Path, mark: str) -> Iterator[Path]:
+    """A temporary folder that becomes `path` when the block ends without an error.
+
+    Where `path` is there already, what the block wrote takes the place of what has the same name;
+    all else in it stays.
+
+    Args:
+        path: Path of the folder.
+        mark: String. Name of the file that tells readers the folder is whole: of an old folder it
+            is the first to go and the last to come.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = _part(path)
     part.mkdir()
     try:
         yield part
-        shutil.rmtree(path, ignore_errors=True)
-        os.replace(part, path)
+        if path.is_dir():
+            (path / mark).unlink(missing_ok=True)
+            for made in sorted(part.iterdir(), key=lambda made: (made.name == mark, made.name)):
+                _replace(made, path / made.name)
+        else:
+            os.replace(part, path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _replace(made: Path, target: Path) -> None:
+    """Moves a file or folder to its place, where an older one of the same name may be."""
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    os.replace(made, target)
 
 
 @contextlib.contextmanager
@@ -145,6 +188,15 @@ def versions() -> dict[str, str]:
     return found
 
 
+def _remove_empty(folder: Path) -> None:
+    """Removes a folder and those in it, but for what holds a file."""
+    for inner in folder.iterdir():
+        if inner.is_dir() and not inner.is_symlink():
+            _remove_empty(inner)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
 @dataclasses.dataclass(frozen=True)
 class RunFolder:
     """The paths of a run, and the rules for starting one again."""
@@ -188,14 +240,14 @@ class RunFolder:
         Raises:
             ArtifactError: The folder holds a finished run, another run, or other files.
         """
-        if overwrite:
+        if overwrite and self.is_run:
             self._clear()
-        if self.is_finished:
+        elif self.is_finished and self.is_run:
             raise ArtifactError(
                 f"Expected an output folder without a finished run. Received: {self.path}. "
                 "Add --overwrite to replace it, or give another --output-dir."
             )
-        if self.config.is_file():
+        elif self.is_run:
             self._check_same(verb, settings)
         elif self.path.exists() and any(self.path.iterdir()):
             raise ArtifactError(
@@ -204,10 +256,35 @@ class RunFolder:
             )
         write_json(self.config, {"verb": verb, **settings})
 
+    @property
+    def is_run(self) -> bool:
+        """Whether `tfkd finetune` or `tfkd distill` wrote the folder; others have config.json, too.
+
+        Raises:
+            ArtifactError: Its config.json is not JSON.
+        """
+        if not self.config.is_file():
+            return False
+        settings = read_json(self.config)
+        return isinstance(settings, dict) and settings.get("verb") in RUN_VERBS
+
     def _clear(self) -> None:
-        """Removes a run, and only a run: a folder without config.json is left alone."""
-        if self.config.is_file():
-            shutil.rmtree(self.path)
+        """Removes what tfkd writes into a run, and folders left empty; what else is there stays."""
+        # config.json last: a removal that was killed can be gone on with.
+        for pattern in (*WRITTEN, self.config.name):
+            for path in self._found(pattern):
+                path.unlink()
+        for name in FOLDERS:
+            folder = self.path / name
+            if folder.is_dir() and not folder.is_symlink():
+                _remove_empty(folder)
+
+    def _found(self, pattern: str) -> Iterator[Path]:
+        """Files of the run by a pattern; none behind a link, which tfkd does not make."""
+        for path in self.path.glob(pattern):
+            inside = path.relative_to(self.path).parents
+            if path.is_file() and not any((self.path / part).is_symlink() for part in inside):
+                yield path
 
     def difference(self, verb: str, settings: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
         """The first setting that would lead to another result: name, the run's value, the given.
@@ -229,10 +306,15 @@ class RunFolder:
         Raises:
             ArtifactError: The folder is missing or is not a run.
         """
-        if not self.config.is_file():
+        if not self.is_run:
+            reason = (
+                "whose config.json another program wrote"
+                if self.config.is_file()
+                else "which has no config.json"
+            )
             raise ArtifactError(
                 f"Expected a folder written by `tfkd finetune` or `tfkd distill`. Received: "
-                f"{self.path}, which has no config.json."
+                f"{self.path}, {reason}."
             )
         return read_json(self.config)
 

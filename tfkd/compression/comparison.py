@@ -18,6 +18,7 @@ from scipy.special import logit
 from tfkd import artifacts
 from tfkd.compression.recipes import Recipe
 from tfkd.data.examples import DEFAULT_THRESHOLD, MULTI_LABEL, REGRESSION, SINGLE_LABEL, TASKS
+from tfkd.errors import ArtifactError
 
 # A constant score has no spread to measure a difference by; this is float32's own noise.
 _SMALLEST_ALLOWED_DIFFERENCE = 1e-5
@@ -185,9 +186,10 @@ def keep(made: Path, path: Path, figures: Mapping[str, Any], model_folder: Path)
         model_folder: Path. Folder of the model it was made from.
     """
     record = path.with_suffix(".json")
-    record.unlink(missing_ok=True)
     if path.is_dir():
+        check_replaceable(path)
         shutil.rmtree(path)
+    record.unlink(missing_ok=True)
     os.replace(made, path)
     artifacts.write_json(
         record,
@@ -198,6 +200,29 @@ def keep(made: Path, path: Path, figures: Mapping[str, Any], model_folder: Path)
             "versions": artifacts.versions(),
         },
     )
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuses to replace a folder that holds anything but what an earlier export wrote.
+
+    Args:
+        path: Path. Place of a file or a folder, its record beside it as `<name>.json`.
+
+    Raises:
+        ArtifactError: It is a folder with other files.
+    """
+    if path.is_dir() and (other := _others(path, path.with_suffix(".json"))):
+        raise ArtifactError(
+            f"Expected only what `tfkd export` wrote in {path}, to replace it. Received: "
+            f"{other[0]} and {len(other) - 1} more. Give another --output-dir."
+        )
+
+
+def _others(path: Path, record: Path) -> list[str]:
+    """The files of a folder that its record does not name."""
+    known = artifacts.read_json(record).get("sha256", {}) if record.is_file() else {}
+    found = (file for file in sorted(path.rglob("*")) if not file.is_dir() or file.is_symlink())
+    return [name for file in found if (name := file.relative_to(path).as_posix()) not in known]
 
 
 def _sha256(path: Path) -> str | dict[str, str]:

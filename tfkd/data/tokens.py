@@ -113,7 +113,7 @@ def write(
     """
     offsets, boundaries, labels = [np.zeros(1, np.int64)], [], []
     padding_id = 0
-    with atomic_folder(folder) as part:
+    with atomic_folder(folder, "manifest.json") as part:
         with (
             (part / "token_ids.int32").open("wb") as stream,
             progress[0].task("tokenize", progress[1]) as task_bar,

@@ -10,7 +10,7 @@ import enum
 import os
 from pathlib import Path
 
-from tfkd.artifacts import RunFolder, read_json
+from tfkd.artifacts import RunFolder
 from tfkd.errors import ModelError
 from tfkd.models import catalog, hub, huggingface, presets
 from tfkd.models.hub import OFFLINE_CHOICES
@@ -95,7 +95,7 @@ def _resolve_folder(name: str, folder: Path) -> Source:
     run = RunFolder(folder)
     if (folder / "classifier.json").is_file():
         return Source(name, Kind.RUN, folder)
-    if run.config.is_file() and "verb" in read_json(run.config):
+    if run.is_run:
         if not run.is_finished:
             raise ModelError(
                 f"Expected a finished run. Received: {folder}, which has no metrics.json yet. "

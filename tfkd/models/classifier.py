@@ -131,9 +131,9 @@ class TextClassifier:
         return dataclasses.replace(self, model=model, _folder=None, _functions={})
 
     def save(self, folder: Path) -> None:
-        """Writes the model folder, whole or not at all."""
+        """Writes the model folder, whole or not at all; other files that are in it stay."""
         tuned = {"thresholds": self.label_thresholds} if self.label_thresholds else {}
-        with artifacts.atomic_folder(folder) as part:
+        with artifacts.atomic_folder(folder, "classifier.json") as part:
             self.model.save(part / "model.keras")
             self.tokenizer.save(part / "tokenizer")
             artifacts.write_text(part / "labels.txt", "\n".join(self.label_names) + "\n")

@@ -238,7 +238,7 @@ def check_arm(arm: ArmPlan, plans: Mapping[str, TeacherPlan]) -> None:
         ArtifactError: It was.
     """
     run = RunFolder(arm.path)
-    if not run.config.is_file():
+    if not run.is_run:
         return
     found = run.difference("distill", arm_settings(arm, plans))
     if found is not None:

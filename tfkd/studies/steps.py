@@ -51,4 +51,4 @@ def state(path: Path) -> str:
     run = RunFolder(path)
     if run.is_finished:
         return "done"
-    return "begun" if run.config.is_file() else "to do"
+    return "begun" if run.is_run else "to do"

@@ -11,6 +11,7 @@ from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.compression import formats, package, parity, recipes
 from tfkd.compression.calibration import Calibration
+from tfkd.compression.comparison import check_replaceable
 from tfkd.config import TOKENS, ExportConfig
 from tfkd.data.checks import check
 from tfkd.errors import ArtifactError, ConfigError
@@ -78,6 +79,7 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
                 f"Expected no file {path}. It exists. Add --overwrite to replace it, or give "
                 "another --output-dir."
             )
+        check_replaceable(path)
     dataset = own_dataset(settings, config.data_dir)
     material = Material(dataset, check(dataset), run.path.parent / CACHE, progress)
     classifier = TextClassifier.load(run.model)
