@@ -151,9 +151,12 @@ def read(splits: dict[str, Split], num_keys: int, seed: int) -> tuple[np.ndarray
 
 
 def trained(
-    variant: Variant, keys: np.ndarray, readings: dict[str, Readings], encoder: str,
+    variant: Variant,
+    keys: np.ndarray,
+    readings: dict[str, Readings],
+    encoder: str,
     material: Material,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Figures of a variant trained on labels alone."""
     keras.utils.set_random_seed(variant.seed)
     dataset = material.dataset
@@ -173,9 +176,14 @@ def trained(
     judge = validation(part, readings["validation"], dataset.metric)
     with tempfile.TemporaryDirectory() as folder:
         position = train(
-            Distiller(part.model, task=dataset.task), batches, plan, judge, Path(folder),
-            lambda step: _NoLog(), (QUIET, "variant"),
-        )  # fmt: skip
+            Distiller(part.model, task=dataset.task),
+            batches,
+            plan,
+            judge,
+            Path(folder),
+            lambda step: _NoLog(),
+            (QUIET, "variant"),
+        )
     logits = part.logits(readings["test"])
     name = f"validation_{dataset.metric}"
     return {
@@ -200,16 +208,19 @@ def train_rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """One row a data set, variant and seed."""
     for name in options.dataset or DATASETS:
         config = DistillConfig(
-            dataset=name, data_dir=options.data_dir, sequence_length=LENGTH,
+            dataset=name,
+            data_dir=options.data_dir,
+            sequence_length=LENGTH,
             max_train_rows=DATASETS[name],
-        )  # fmt: skip
+        )
         with tempfile.TemporaryDirectory() as folder:
             material = prepare(config, Path(folder), QUIET)
             splits = read_splits(options.encoder, material)
             same = {
-                "dataset": name, "metric": material.dataset.metric,
+                "dataset": name,
+                "metric": material.dataset.metric,
                 "encoder": Path(options.encoder).name,
-            }  # fmt: skip
+            }
             yield same | linear_probe(splits, material)
             variants = [Variant()] if options.default else VARIANTS
             for found in variant_rows(variants, splits, options.encoder, material):
@@ -270,10 +281,13 @@ def file_rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 file = convert(run.model, [name], lengths, Path(folder), calibration=rows)[name]
                 found = LiteRTModel(file, student.tokenizer).predict(texts)
                 yield {
-                    "run": path.name, "task": dataset.task, "recipe": name,
-                    "num_texts": len(texts), **distances(expected, found, dataset.task),
+                    "run": path.name,
+                    "task": dataset.task,
+                    "recipe": name,
+                    "num_texts": len(texts),
+                    **distances(expected, found, dataset.task),
                     "size_bytes": file.stat().st_size,
-                }  # fmt: skip
+                }
 
 
 def distances(expected: np.ndarray, found: np.ndarray, task: str) -> dict[str, float | None]:

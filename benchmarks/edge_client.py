@@ -39,9 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{row['label']} in tfkd, {likeliest(scores)} in MediaPipe: {row['text']}")
     num_same = sum(likeliest(scores) == row["label"] for row, scores in pairs)
     difference = max(
-        abs(score - row["probabilities"][name]) for row, scores in pairs
+        abs(score - row["probabilities"][name])
+        for row, scores in pairs
         for name, score in scores.items()
-    )  # fmt: skip
+    )
     print(
         f"{num_same} of {len(pairs)} labels are the same, largest difference of a score "
         f"{difference:.2g}, {1000 * seconds / len(pairs):.2f} ms a text"

@@ -78,11 +78,14 @@ def measure(runs: Sequence[RunFolder], data_dir: Path | None) -> dict[str, Any]:
             seconds, _ = interleaved(contenders, filled * (NUM_ROUNDS + 1))
             rows += [
                 {
-                    "run": name, "recipe": recipe, "length": length, "size_bytes": one.size_bytes,
+                    "run": name,
+                    "recipe": recipe,
+                    "length": length,
+                    "size_bytes": one.size_bytes,
                     "p50_ms": 1000 * float(np.median(times[NUM_TEXTS - 1 :])),
                 }
                 for (name, recipe), one, times in zip(files, contenders, seconds, strict=True)
-            ]  # fmt: skip
+            ]
     return {"num_calls": NUM_TEXTS * NUM_ROUNDS, "rows": rows, "versions": versions()}
 
 

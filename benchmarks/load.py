@@ -196,9 +196,12 @@ def wait_for(port: int) -> None:
 
 
 def turn(
-    contender: Contender, texts: Sequence[str], labels: Sequence[str], connections: int,
+    contender: Contender,
+    texts: Sequence[str],
+    labels: Sequence[str],
+    connections: int,
     seconds: float,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """One server under load for some seconds, and its answers checked after that."""
     bodies = [json.dumps(contender.body(text)).encode() for text in texts]
     started = time.perf_counter()

@@ -141,9 +141,7 @@ def model_rows(
         filled = filled_texts(texts, material.count_tokens, length, options.texts)
         arrays = [classifier.encode([text], length) for text in filled] * (options.rounds + 1)
         reference = np.concatenate([classifier.predict_encoded(values) for values in arrays])
-        found = timed_rows(
-            encoded_contenders(material, length), arrays, reference, len(filled)
-        )  # fmt: skip
+        found = timed_rows(encoded_contenders(material, length), arrays, reference, len(filled))
         yield from (labelled(row, name, f"{length} tokens") for row in found)
     # New texts in every round, because tokenizers remember words; the last rows of the split,
     # because the columns before read the first.
@@ -186,9 +184,11 @@ def labelled(row: dict[str, Any], name: str, column: str) -> dict[str, Any]:
 def markdown(results: dict[str, Any]) -> str:
     """The tables, and a line on how they were made."""
     names = {
-        "LiteRT": "ai-edge-litert", "ONNX Runtime": "onnxruntime", "PyTorch": "torch",
+        "LiteRT": "ai-edge-litert",
+        "ONNX Runtime": "onnxruntime",
+        "PyTorch": "torch",
         "Keras": "keras",
-    }  # fmt: skip
+    }
     found = ", ".join(f"{name} {results['versions'][key]}" for name, key in names.items())
     return (
         f"{markdown_tables(results['rows'])}\n\n"
@@ -222,9 +222,10 @@ def _count(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument(
-        "models", nargs="*",
+        "models",
+        nargs="*",
         help="model folders of BERT students, or size words (bert_mini) for untrained models",
-    )  # fmt: skip
+    )
     parser.add_argument("--dataset", default="ag_news", help="whose test texts (default ag_news)")
     parser.add_argument(
         "--data-dir", type=Path, help="folder that holds <dataset>/test.csv (or TFKD_DATA_DIR)"

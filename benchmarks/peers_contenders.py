@@ -64,9 +64,11 @@ def _litert(name: str, file: Path, length: int) -> Contender:
     interpreter.allocate_tensors()
     runner = interpreter.get_signature_runner(f"{SIGNATURE_PREFIX}{length}")
     return Contender(
-        name, lambda arrays: runner(**arrays)["logits"], file.stat().st_size,
+        name,
+        lambda arrays: runner(**arrays)["logits"],
+        file.stat().st_size,
         tolerance=_litert_tolerance(name),
-    )  # fmt: skip
+    )
 
 
 def _litert_from_text(
@@ -75,9 +77,11 @@ def _litert_from_text(
     model = LiteRTModel(file, material.at_own_length().tokenizer)
     model.encode(read_before)
     return Contender(
-        name, lambda text: model.predict([text]), model.size_bytes,
+        name,
+        lambda text: model.predict([text]),
+        model.size_bytes,
         tolerance=_litert_tolerance(name),
-    )  # fmt: skip
+    )
 
 
 def _litert_tolerance(name: str) -> float | None:
@@ -87,10 +91,13 @@ def _litert_tolerance(name: str) -> float | None:
 def _onnx(material: Material) -> Iterator[Contender]:
     for (precision, variant), session in material.sessions.items():
         yield Contender(
-            ONNX_NAMES[precision], _session_answer(session),
-            material.onnx[precision, variant].stat().st_size, variant, _int64,
+            ONNX_NAMES[precision],
+            _session_answer(session),
+            material.onnx[precision, variant].stat().st_size,
+            variant,
+            _int64,
             TOLERANCE if precision == "float32" else None,
-        )  # fmt: skip
+        )
 
 
 def _session_answer(session: InferenceSession) -> Callable[[Arrays], np.ndarray]:
@@ -116,9 +123,11 @@ def _keras(classifier: TextClassifier) -> Iterator[Contender]:
     function = classifier.predict_encoded
     yield Contender("Keras tf.function", function, size_bytes, tolerance=TOLERANCE)
     yield Contender(
-        "Keras predict", lambda arrays: classifier.model.predict(arrays, verbose=0), size_bytes,
+        "Keras predict",
+        lambda arrays: classifier.model.predict(arrays, verbose=0),
+        size_bytes,
         tolerance=TOLERANCE,
-    )  # fmt: skip
+    )
 
 
 def _int64(arrays: Arrays) -> dict[str, np.ndarray]:

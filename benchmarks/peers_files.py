@@ -123,10 +123,15 @@ def write_onnx(network: Network, folder: Path) -> dict[tuple[str, str], Path]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            network, (example, example, torch.zeros_like(example)), str(exported),
-            input_names=list(INPUT_NAMES), output_names=["logits"], opset_version=17,
-            dynamic_axes={name: {1: "length"} for name in INPUT_NAMES}, dynamo=False,
-        )  # fmt: skip
+            network,
+            (example, example, torch.zeros_like(example)),
+            str(exported),
+            input_names=list(INPUT_NAMES),
+            output_names=["logits"],
+            opset_version=17,
+            dynamic_axes={name: {1: "length"} for name in INPUT_NAMES},
+            dynamo=False,
+        )
     network.bert.set_attn_implementation("sdpa")
     config = network.bert.config
     optimized = optimize_model(
@@ -138,10 +143,13 @@ def write_onnx(network: Network, folder: Path) -> dict[tuple[str, str], Path]:
         for scope, operators in (("", None), (", products only", ["MatMul", "Attention"])):
             written = folder / f"{variant}{scope.replace(', ', '_')}_int8.onnx"
             quantize_dynamic(
-                file, written, op_types_to_quantize=operators, weight_type=QuantType.QInt8,
+                file,
+                written,
+                op_types_to_quantize=operators,
+                weight_type=QuantType.QInt8,
                 # Fused operators have no shape inference, and it asks for the type of results.
                 extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
-            )  # fmt: skip
+            )
             files["int8", variant + scope] = written
     return files
 

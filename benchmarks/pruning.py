@@ -78,9 +78,13 @@ def pruned_files(model: Path, share: float, folder: Path) -> Iterator[dict[str, 
             path = folder / f"{recipe}-{share}-{encoding}.tflite"
             path.write_bytes(content)
             yield {
-                "path": path, "recipe": recipe, "pruned_share": share, "encoding": encoding,
-                "size_bytes": len(content), "zipped_bytes": len(zlib.compress(content)),
-            }  # fmt: skip
+                "path": path,
+                "recipe": recipe,
+                "pruned_share": share,
+                "encoding": encoding,
+                "size_bytes": len(content),
+                "zipped_bytes": len(zlib.compress(content)),
+            }
 
 
 def time_files(

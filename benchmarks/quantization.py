@@ -36,9 +36,14 @@ from tfkd.workflows.quantize import REPORT
 
 FLOAT = "Keras"
 TITLES = (
-    "Recipe", "MB", "Metric, mean", "Seeds, lowest to highest", "Against float, points",
-    "Agreement with float", "p50 / float32's",
-)  # fmt: skip
+    "Recipe",
+    "MB",
+    "Metric, mean",
+    "Seeds, lowest to highest",
+    "Against float, points",
+    "Agreement with float",
+    "p50 / float32's",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,9 +230,14 @@ def cells(values: Mapping[str, Any]) -> list[str]:
     """The line of a recipe."""
     ratio = "-" if values["p50_ratio"] is None else f"{values['p50_ratio']:.2f}"
     return [
-        values["recipe"], f"{values['size_bytes'] / 1e6:.2f}", f"{values['mean']:.4f}",
-        spread(values), f"{100 * values['difference']:+.2f}", f"{values['agreement']:.4f}", ratio,
-    ]  # fmt: skip
+        values["recipe"],
+        f"{values['size_bytes'] / 1e6:.2f}",
+        f"{values['mean']:.4f}",
+        spread(values),
+        f"{100 * values['difference']:+.2f}",
+        f"{values['agreement']:.4f}",
+        ratio,
+    ]
 
 
 def spread(values: Mapping[str, Any]) -> str:

@@ -35,9 +35,13 @@ from tfkd.workflows.quantize import NOTE, REPORT, TITLES, table_cells
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE_TITLES = ("Package", "Recipe", "MB", "Agreement", "Log-score diff.", "Held-out texts")
 VOCABULARY_TITLES = (
-    "Setting", "Tokens", "Float32 table, MB", "Training tokens lost", "Texts tokenized as before",
+    "Setting",
+    "Tokens",
+    "Float32 table, MB",
+    "Training tokens lost",
+    "Texts tokenized as before",
     "Length",
-)  # fmt: skip
+)
 
 
 def main() -> None:
@@ -96,11 +100,16 @@ def with_edge(text: str, results: Mapping[str, dict[str, Any]]) -> str:
         files = markdown([list(TITLES), *table_cells(result)])
         parts += [f"**{name}**, `{result['command']}`", files, sentences]
         packages = [
-            [item["format"], item["recipe"], f"{item['size_bytes'] / 1e6:.2f}",
-             f"{item['agreement']:.4f}", f"{item['largest_logit_difference']:.2g}",
-             str(item["num_texts"])]
+            [
+                item["format"],
+                item["recipe"],
+                f"{item['size_bytes'] / 1e6:.2f}",
+                f"{item['agreement']:.4f}",
+                f"{item['largest_logit_difference']:.2g}",
+                str(item["num_texts"]),
+            ]
             for item in result["packages"]
-        ]  # fmt: skip
+        ]
         if packages:
             parts.append(markdown([list(PACKAGE_TITLES), *packages]))
     return between_marks(text, "\n\n".join([*parts, NOTE]))
@@ -141,11 +150,16 @@ def vocabulary_table(results: dict[str, Any]) -> str:
     lines = [["whole", f"{whole[0]:,}", f"{whole[1]:.1f}", "0", "1", "1"]]
     for row in rows:
         name = "vocabulary_size" if "vocabulary_size" in row else "min_count"
-        lines.append([
-            f"`--{name.replace('_', '-')} {row[name]}`", f"{row['tokens_after']:,}",
-            f"{row['table_bytes_after'] / 1e6:.1f}", f"{100 * row['lost_share']:.1f} %",
-            f"{row['same_share']:.3f}", f"x {row['length_ratio']:.3f}",
-        ])  # fmt: skip
+        lines.append(
+            [
+                f"`--{name.replace('_', '-')} {row[name]}`",
+                f"{row['tokens_after']:,}",
+                f"{row['table_bytes_after'] / 1e6:.1f}",
+                f"{100 * row['lost_share']:.1f} %",
+                f"{row['same_share']:.3f}",
+                f"x {row['length_ratio']:.3f}",
+            ]
+        )
     return markdown([VOCABULARY_TITLES, *lines])
 
 
@@ -165,9 +179,11 @@ def between_marks(text: str, content: str, name: str = "results") -> str:
 def collect(arguments: argparse.Namespace) -> dict[str, Any]:
     """Rows, comparisons, data and versions of the runs."""
     config = BenchmarkConfig(
-        runs=tuple(arguments.runs), data_dir=arguments.data_dir, texts=arguments.texts,
+        runs=tuple(arguments.runs),
+        data_dir=arguments.data_dir,
+        texts=arguments.texts,
         rounds=arguments.rounds,
-    )  # fmt: skip
+    )
     costs = {cost.path: cost for cost in benchmark(config).costs}
     rows, sentences, runs = [], [], {}
     for run in arguments.runs:

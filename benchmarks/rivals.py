@@ -105,9 +105,12 @@ def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
         DatasetError: The data cannot be had.
     """
     dataset = load(
-        options.dataset, options.data_dir, options.validation_fraction, options.seed,
+        options.dataset,
+        options.data_dir,
+        options.validation_fraction,
+        options.seed,
         options.max_train_rows,
-    )  # fmt: skip
+    )
     if dataset.task != SINGLE_LABEL:
         raise ConfigError(
             f"Expected a data set with one class a text. Received: {options.dataset}, a "
@@ -130,9 +133,7 @@ def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
     return [_row(answer, test, options, shared) for answer in answers]
 
 
-def fasttext_answers(
-    train: Split, validation: Split, test: Split, seed: int
-) -> Iterator[Answer]:  # fmt: skip
+def fasttext_answers(train: Split, validation: Split, test: Split, seed: int) -> Iterator[Answer]:
     """fastText, and the same quantized."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "train.txt"
@@ -144,9 +145,7 @@ def fasttext_answers(
         best: tuple[float, float, float, Any] = (-1.0, 0.0, 0.0, None)
         for rate in FASTTEXT_LEARNING_RATES:
             started_at = time.perf_counter()
-            model = fasttext.train_supervised(
-                str(file), lr=rate, seed=seed, **FASTTEXT_SETTINGS
-            )  # fmt: skip
+            model = fasttext.train_supervised(str(file), lr=rate, seed=seed, **FASTTEXT_SETTINGS)
             seconds = time.perf_counter() - started_at
             accuracy = _accuracy(fasttext_predictions(model, validation.texts), validation)
             if accuracy > best[0]:
@@ -157,19 +156,27 @@ def fasttext_answers(
         path = Path(folder) / "model.bin"
         model.save_model(str(path))
         yield Answer(
-            "fasttext", description, settings, fasttext_predictions(model, test.texts),
-            path.stat().st_size, "bytes of the .bin file", seconds,
-        )  # fmt: skip
+            "fasttext",
+            description,
+            settings,
+            fasttext_predictions(model, test.texts),
+            path.stat().st_size,
+            "bytes of the .bin file",
+            seconds,
+        )
         model.quantize(input=str(file), cutoff=100_000, qnorm=True, retrain=True, verbose=0)
         path = path.with_suffix(".ftz")
         model.save_model(str(path))
         accuracy = _accuracy(fasttext_predictions(model, validation.texts), validation)
         yield Answer(
-            "fasttext_quantized", f"{description}, 100,000 features kept",
+            "fasttext_quantized",
+            f"{description}, 100,000 features kept",
             settings | {"validation_accuracy": accuracy},
-            fasttext_predictions(model, test.texts), path.stat().st_size,
-            "bytes of the .ftz file", seconds,
-        )  # fmt: skip
+            fasttext_predictions(model, test.texts),
+            path.stat().st_size,
+            "bytes of the .ftz file",
+            seconds,
+        )
 
 
 def fasttext_line(text: str) -> str:
@@ -187,9 +194,7 @@ def fasttext_predictions(model: Any, texts: Sequence[str]) -> np.ndarray:
 def svm_answer(train: Split, validation: Split, test: Split, seed: int) -> Answer:
     """TF-IDF of words and word pairs that occur twice, with a linear SVM."""
     started_at = time.perf_counter()
-    features = TfidfVectorizer(
-        ngram_range=(1, 2), min_df=2, sublinear_tf=True, dtype=np.float32
-    )  # fmt: skip
+    features = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, dtype=np.float32)
     train_features = features.fit_transform(train.texts)
     features_seconds = time.perf_counter() - started_at
     validation_features = features.transform(validation.texts)
@@ -205,12 +210,14 @@ def svm_answer(train: Split, validation: Split, test: Split, seed: int) -> Answe
     num_weights = model.coef_.size + model.intercept_.size + features.idf_.size
     vocabulary_bytes = sum(len(term.encode()) + 1 for term in features.vocabulary_)
     return Answer(
-        "tfidf_svm", "TF-IDF of 1-2 grams, linear SVM",
+        "tfidf_svm",
+        "TF-IDF of 1-2 grams, linear SVM",
         {"cost": cost, "validation_accuracy": accuracy},
-        model.predict(features.transform(test.texts)), 4 * num_weights + vocabulary_bytes,
+        model.predict(features.transform(test.texts)),
+        4 * num_weights + vocabulary_bytes,
         "estimate: float32 coefficients and idf, and the vocabulary as lines of text",
         features_seconds + seconds,
-    )  # fmt: skip
+    )
 
 
 def command(options: argparse.Namespace) -> str:

@@ -14,8 +14,10 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 KERAS = "keras"
 # A study a data set: emotion, massive_en_us, sst2.
 TWO_TEACHERS = (
-    "bert_and_friends_emotion_small", "bert_and_friends_small", "bert_and_friends_sst2_small",
-)  # fmt: skip
+    "bert_and_friends_emotion_small",
+    "bert_and_friends_small",
+    "bert_and_friends_sst2_small",
+)
 
 
 def tables() -> dict[str, str]:
@@ -60,10 +62,14 @@ def files(result: Mapping[str, Any]) -> str:
         times = first / row["latency"]["p50_ms"]
         lines.append(
             [
-                row["arm"], row["file"], f"{row['mean']:.4f}", f"{row['ece']:.4f}",
-                f"{row['size_bytes'] / 1e6:.2f}", "1" if times == 1 else f"1/{times:.2g}",
+                row["arm"],
+                row["file"],
+                f"{row['mean']:.4f}",
+                f"{row['ece']:.4f}",
+                f"{row['size_bytes'] / 1e6:.2f}",
+                "1" if times == 1 else f"1/{times:.2g}",
             ]
-        )  # fmt: skip
+        )
     return markdown(lines)
 
 

@@ -20,10 +20,15 @@ from tfkd.workflows.preparation import Material, own_dataset
 
 TABLE_WIDTH = 128
 SETTINGS = (
-    {"min_count": 1}, {"min_count": 2}, {"min_count": 5}, {"min_count": 10},
-    {"vocabulary_size": 16000}, {"vocabulary_size": 12000}, {"vocabulary_size": 8000},
+    {"min_count": 1},
+    {"min_count": 2},
+    {"min_count": 5},
+    {"min_count": 10},
+    {"vocabulary_size": 16000},
+    {"vocabulary_size": 12000},
+    {"vocabulary_size": 8000},
     {"vocabulary_size": 4000},
-)  # fmt: skip
+)
 
 
 def main() -> None:

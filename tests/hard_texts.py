@@ -93,7 +93,7 @@ HARD_TEXTS = (
     ("10,000 characters of chinese", "石油" * 5000),
     ("3,000 commas", "," * 3000),
     ("mixed scripts in a word", "oil石油нефтьنفط원유"),
-)  # fmt: skip
+)
 
 
 def character_vocabulary():

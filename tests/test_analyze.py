@@ -41,7 +41,7 @@ def result(lengths=()):
         ),
         Conditions("demo", "f" * 16, 20, 2, 1, lengths, "a vocabulary learned from demo"),
         "python -m tfkd analyze --model bert_base --model runs/tiny",
-    )  # fmt: skip
+    )
 
 
 def test_defaults_are_known_words_and_recipes():
@@ -135,9 +135,14 @@ def small_cnn(tmp_path_factory):
         patch.setitem(CATALOG, "cnn_small", entry)
         patch.chdir(folder)
         config = AnalyzeConfig(
-            models=("cnn_small", "cnn_small"), texts=4, rounds=1, lengths=(16, 32),
-            recipes=("dynamic_int8",), output_dir=folder, quiet=True,
-        )  # fmt: skip
+            models=("cnn_small", "cnn_small"),
+            texts=4,
+            rounds=1,
+            lengths=(16, 32),
+            recipes=("dynamic_int8",),
+            output_dir=folder,
+            quiet=True,
+        )
         with pytest.raises(Stopped, match="^time 2 files, 1 rounds$"):
             analyze(config, Stopping(quiet=True))
         assert list(folder.glob("analysis*")) == []

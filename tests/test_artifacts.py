@@ -239,19 +239,39 @@ def files_of(folder):
 
 # As tfkd itself names them, in every folder of a run.
 OWN = [
-    "README.md", "control/model.keras", "logs/student/events.out.tfevents.1", "metrics.json",
-    "qat/qat_int8.json", "qat/qat_int8.npz", "quantization.json", "scores.json", "scores.npz",
-    "student/.part-1f.tflite", "student/classifier.json", "student/dynamic_int8.json",
-    "student/dynamic_int8.tflite", "student/edge-dynamic_int8.tflite", "student/labels.txt",
-    "student/saved-model.json", "student/saved-model/saved_model.pb",
-    "student/saved-model/variables/variables.index", "student/text-tflite-float32.json",
-    "student/tokenizer/vocabulary.txt", "teacher/model.keras", "training/student.json",
-    "unfinished/control/state.npz", "vocabulary.json",
-]  # fmt: skip
+    "README.md",
+    "control/model.keras",
+    "logs/student/events.out.tfevents.1",
+    "metrics.json",
+    "qat/qat_int8.json",
+    "qat/qat_int8.npz",
+    "quantization.json",
+    "scores.json",
+    "scores.npz",
+    "student/.part-1f.tflite",
+    "student/classifier.json",
+    "student/dynamic_int8.json",
+    "student/dynamic_int8.tflite",
+    "student/edge-dynamic_int8.tflite",
+    "student/labels.txt",
+    "student/saved-model.json",
+    "student/saved-model/saved_model.pb",
+    "student/saved-model/variables/variables.index",
+    "student/text-tflite-float32.json",
+    "student/tokenizer/vocabulary.txt",
+    "teacher/model.keras",
+    "training/student.json",
+    "unfinished/control/state.npz",
+    "vocabulary.json",
+]
 OF_OTHERS = [
-    "model/weights.bin", "notes.md", "papers/draft.tex", "student/mine.json", "student/my.tflite",
+    "model/weights.bin",
+    "notes.md",
+    "papers/draft.tex",
+    "student/mine.json",
+    "student/my.tflite",
     "logs/student/why.txt",
-]  # fmt: skip
+]
 
 
 def test_overwriting_a_run_removes_what_tfkd_wrote_and_leaves_all_else(tmp_path):
@@ -266,8 +286,13 @@ def test_overwriting_a_run_removes_what_tfkd_wrote_and_leaves_all_else(tmp_path)
         assert (run.path / name).read_text() == name
     # What is empty goes, too.
     assert sorted(os.listdir(run.path)) == [
-        "config.json", "logs", "model", "notes.md", "papers", "student",
-    ]  # fmt: skip
+        "config.json",
+        "logs",
+        "model",
+        "notes.md",
+        "papers",
+        "student",
+    ]
 
 
 def test_overwriting_a_run_follows_no_link(tmp_path):

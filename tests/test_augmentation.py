@@ -18,10 +18,13 @@ def texts(rows, side=0):
 
 def test_golden_copies():
     assert texts(Augmented(ROWS, copies=2, seed=0)) == [
-        "a fine day at the sea", "rain and no end of it",
-        "it at the sea", "end it",
-        "a fine day at the sea it", "rain and of it",
-    ]  # fmt: skip
+        "a fine day at the sea",
+        "rain and no end of it",
+        "it at the sea",
+        "end it",
+        "a fine day at the sea it",
+        "rain and of it",
+    ]
 
 
 @given(st.lists(WORDS, min_size=1, max_size=6), st.integers(0, 3), st.integers(0, 5))

@@ -36,9 +36,14 @@ ROOT = Path(tfkd.__file__).parent
 def config(tmp_path_factory):
     """A run of 10 steps an epoch."""
     return DistillConfig(
-        dataset="demo", max_train_rows=320, batch_size=32, epochs=1, sequence_length=16,
-        output_dir=tmp_path_factory.mktemp("saved_models") / "demo-cnn", quiet=True,
-    )  # fmt: skip
+        dataset="demo",
+        max_train_rows=320,
+        batch_size=32,
+        epochs=1,
+        sequence_length=16,
+        output_dir=tmp_path_factory.mktemp("saved_models") / "demo-cnn",
+        quiet=True,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -143,11 +148,13 @@ def test_what_is_done_is_not_done_again(run, material, result):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"qat_epochs": 2}, {"qat_learning_rate": 0.5}, {"qat_frozen_fraction": 0.5},
+        {"qat_epochs": 2},
+        {"qat_learning_rate": 0.5},
+        {"qat_frozen_fraction": 0.5},
         {"integer_softmax": True},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_file_made_otherwise_is_not_taken(run, material, result, settings):
     assert not done(run, material, **settings).is_kept("qat_int8")
     assert not done(run, material).is_kept("qat_int4_tables")

@@ -18,9 +18,13 @@ def model_of(width=4):
     """A compiled model with dropout and an optimizer with two slots a weight."""
     keras.utils.set_random_seed(1)
     model = keras.Sequential(
-        [keras.Input([3]), keras.layers.Dense(width), keras.layers.Dropout(0.5),
-         keras.layers.Dense(1)]
-    )  # fmt: skip
+        [
+            keras.Input([3]),
+            keras.layers.Dense(width),
+            keras.layers.Dropout(0.5),
+            keras.layers.Dense(1),
+        ]
+    )
     optimizer = keras.optimizers.AdamW(0.01)
     optimizer.build(model.trainable_variables)
     model.compile(optimizer=optimizer, loss="mse")
@@ -77,9 +81,13 @@ def test_another_process_gets_the_same(tmp_path):
 
 def test_position_round_trip(tmp_path):
     position = Position(
-        epoch=2, step=41, best_epoch=1, seconds=12.5, means={"loss": [1 / 3, 8.0]},
+        epoch=2,
+        step=41,
+        best_epoch=1,
+        seconds=12.5,
+        means={"loss": [1 / 3, 8.0]},
         history=[{"epoch": 1, "loss": 0.1}, {"epoch": 2, "loss": 1e-300}],
-    )  # fmt: skip
+    )
     model = model_of()
     Backup(tmp_path, variables(model), 60.0).save(position)
     assert Backup(tmp_path, variables(model), 60.0).restore() == position

@@ -132,10 +132,14 @@ def test_the_table_takes_the_fastest_variant_and_the_smallest_file():
 def test_the_command_names_no_place_of_this_machine(tmp_path):
     options = peers._parser().parse_args(
         [
-            str(tmp_path / "ag_news-bert_tiny" / "student"), "bert_mini",
-            "--data-dir", str(tmp_path), "--output", str(tmp_path / "peers.json"),
+            str(tmp_path / "ag_news-bert_tiny" / "student"),
+            "bert_mini",
+            "--data-dir",
+            str(tmp_path),
+            "--output",
+            str(tmp_path / "peers.json"),
         ]
-    )  # fmt: skip
+    )
     assert peers.command(options) == (
         "python benchmarks/peers.py --dataset ag_news --data-dir $TFKD_DATA_DIR --texts 20 "
         "--rounds 10 --output results/peers.json saved_models/ag_news-bert_tiny/student bert_mini"

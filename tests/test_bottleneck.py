@@ -31,9 +31,7 @@ from tfkd.models.tokenizers import Tokenizer
 VOCABULARY_SIZE, LENGTH, WIDTH, NUM_OUTPUTS = 60, 12, 24, 3
 WORDS = "oil prices fell again bridge river rain night".split()
 # Two codebooks of three keys over vectors of four numbers.
-KEYS = np.array(
-    [[[0, 0], [2, 0], [0, 2]], [[1, 1], [-1, -1], [5, 5]]], np.float32
-)  # fmt: skip
+KEYS = np.array([[[0, 0], [2, 0], [0, 2]], [[1, 1], [-1, -1], [5, 5]]], np.float32)
 VECTORS = np.array(
     [[[1.5, 0.2, -3, -3], [0.1, 0.4, 4, 4]], [[-1, 3, 0.5, 0], [1, 0, 9, 9]]], np.float32
 )
@@ -56,9 +54,14 @@ def read(bottleneck, vectors=VECTORS):
 def encoder(family=keras_hub.models.DistilBertBackbone):
     keras.utils.set_random_seed(1)
     backbone = family(
-        vocabulary_size=VOCABULARY_SIZE, num_layers=2, num_heads=2, hidden_dim=WIDTH,
-        intermediate_dim=48, dropout=0.5, max_sequence_length=16,
-    )  # fmt: skip
+        vocabulary_size=VOCABULARY_SIZE,
+        num_layers=2,
+        num_heads=2,
+        hidden_dim=WIDTH,
+        intermediate_dim=48,
+        dropout=0.5,
+        max_sequence_length=16,
+    )
     random = np.random.default_rng(1)
     for weight in backbone.weights:
         weight.assign(weight + 0.2 * random.standard_normal(weight.shape).astype(np.float32))

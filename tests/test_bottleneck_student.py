@@ -45,9 +45,13 @@ def encoder(place, material):
     texts = [example.texts[0] for example in dataset.splits["train"]]
     tokenizer = Tokenizer.learn(texts, 300, 24)
     backbone = keras_hub.models.BertBackbone(
-        vocabulary_size=tokenizer.vocabulary_size, num_layers=1, num_heads=2, hidden_dim=24,
-        intermediate_dim=32, max_sequence_length=32,
-    )  # fmt: skip
+        vocabulary_size=tokenizer.vocabulary_size,
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=24,
+        intermediate_dim=32,
+        max_sequence_length=32,
+    )
     model = build_encoder_classifier(backbone, dataset.num_outputs)
     classifier = TextClassifier(model, tokenizer, dataset.task, dataset.label_names)
     classifier.save(place / "encoder")

@@ -92,8 +92,10 @@ def test_emotion_from_the_manual_folder(manual_dir, tfds_dir):
     assert check(again) == check(dataset)
     info = tfds.builder("emotion", data_dir=tfds_dir).info
     assert {name: split.num_examples for name, split in info.splits.items()} == {
-        "train": 2, "validation": 1, "test": 2,
-    }  # fmt: skip
+        "train": 2,
+        "validation": 1,
+        "test": 2,
+    }
     assert tuple(info.features["label"].names) == CATALOG["emotion"].label_names
     assert info.supervised_keys == ("text", "label")
 
@@ -212,9 +214,8 @@ def test_an_archive_cut_short(manual_dir):
 
 
 TFDS_SETS = [
-    name for name, spec in CATALOG.items()
-    if spec.tfds_name and name not in ("emotion", "massive")
-]  # fmt: skip
+    name for name, spec in CATALOG.items() if spec.tfds_name and name not in ("emotion", "massive")
+]
 
 
 @pytest.mark.parametrize("name", TFDS_SETS)
@@ -284,9 +285,12 @@ def test_prepared_data_is_read_without_a_network(tfds_dir):
         return tf.data.Dataset.from_tensor_slices(values | {"text": texts})
 
     writer(
-        name="trec", version="1.0.0", features=features, data_dir=tfds_dir,
+        name="trec",
+        version="1.0.0",
+        features=features,
+        data_dir=tfds_dir,
         split_datasets={split: rows(split) for split in ("train", "test")},
-    )  # fmt: skip
+    )
     dataset = sources.load("trec", validation_fraction=0.1)
     counts = {split: summary.num_rows for split, summary in check(dataset).items()}
     assert counts == {"train": 36, "validation": 4, "test": 40}

@@ -49,11 +49,22 @@ def test_ag_news_keeps_title_and_description():
 
 @pytest.mark.parametrize(
     ("name", "metric"),
-    [("cola", "mcc"), ("mrpc", "f1"), ("qqp", "f1"), ("stsb", "spearman"), ("sst2", "accuracy"),
-     ("mnli", "accuracy"), ("mnli_mismatched", "accuracy"), ("qnli", "accuracy"),
-     ("rte", "accuracy"), ("wnli", "accuracy"), ("goemotions", "macro_f1"),
-     ("jigsaw_toxic", "macro_f1"), ("massive", "accuracy")],
-)  # fmt: skip
+    [
+        ("cola", "mcc"),
+        ("mrpc", "f1"),
+        ("qqp", "f1"),
+        ("stsb", "spearman"),
+        ("sst2", "accuracy"),
+        ("mnli", "accuracy"),
+        ("mnli_mismatched", "accuracy"),
+        ("qnli", "accuracy"),
+        ("rte", "accuracy"),
+        ("wnli", "accuracy"),
+        ("goemotions", "macro_f1"),
+        ("jigsaw_toxic", "macro_f1"),
+        ("massive", "accuracy"),
+    ],
+)
 def test_headline_metrics_are_those_of_the_benchmarks(name, metric):
     assert find(name).metric == metric
 

@@ -69,10 +69,13 @@ def test_fingerprint_tells_a_pair_from_a_joined_text():
         (Example(("a",), (0, 2)), MULTI_LABEL, "labels from 0 to 1 in {}. Received: (0, 2)."),
         (Example(("a",), (1, 0)), MULTI_LABEL, "labels in rising order in {}. Received: (1, 0)."),
         (Example(("a",), 1), MULTI_LABEL, "a tuple of class indices as labels in {}. Received: 1."),
-        (Example(("a",), float("inf")), REGRESSION,
-         "a finite float as label in {}. Received: inf."),
+        (
+            Example(("a",), float("inf")),
+            REGRESSION,
+            "a finite float as label in {}. Received: inf.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_bad_rows_are_refused(example, task, message):
     good = {SINGLE_LABEL: 0, MULTI_LABEL: (0,), REGRESSION: 0.5}[task]
     rows = [Example(("fine",), good), example]

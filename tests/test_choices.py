@@ -18,8 +18,9 @@ from tfkd.workflows.teacher import finetune_config
 def test_models_left_open_are_the_data_sets_own():
     found = choose(DistillConfig(dataset="demo"))
     assert {role: source.name for role, source in found.items()} == {
-        "student": "bert_tiny", "teacher": "bert_mini",
-    }  # fmt: skip
+        "student": "bert_tiny",
+        "teacher": "bert_mini",
+    }
     assert list(choose(FinetuneConfig(dataset="demo", model="cnn")).items())[0][0] == "model"
     assert choose(FinetuneConfig(dataset="demo"))["model"].kind is Kind.SIZE
 

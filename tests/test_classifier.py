@@ -79,9 +79,14 @@ def classifier(request):
 def tokenized(classifier, rows, folder):
     examples = [Example(row if isinstance(row, tuple) else (row,), 0) for row in rows]
     return tokens.write(
-        folder, examples, classifier.tokenizer.encode, SINGLE_LABEL, 3, "mark",
+        folder,
+        examples,
+        classifier.tokenizer.encode,
+        SINGLE_LABEL,
+        3,
+        "mark",
         (Progress(quiet=True), len(rows)),
-    )  # fmt: skip
+    )
 
 
 def test_arrays_are_those_the_model_takes(classifier):
@@ -177,10 +182,14 @@ def test_folder_says_what_it_holds(tmp_path):
     description = json.loads((tmp_path / "student" / "classifier.json").read_text())
     assert len(description.pop("model_sha256")) == 64
     assert description == {
-        "format_version": 1, "task": "multi_label", "label_names": list(LABELS), "num_texts": 2,
-        "sequence_length": 24, "num_parameters": classifier.num_parameters,
+        "format_version": 1,
+        "task": "multi_label",
+        "label_names": list(LABELS),
+        "num_texts": 2,
+        "sequence_length": 24,
+        "num_parameters": classifier.num_parameters,
         "thresholds": [0.5, 0.5, 0.5],
-    }  # fmt: skip
+    }
     assert [path.name for path in tmp_path.iterdir()] == ["student"]
 
 
@@ -211,12 +220,18 @@ def test_fresh_process_loads_it_and_answers_the_same(tmp_path):
         "    print(json.dumps([classifier.tokenizer.fingerprint, logits]))"
     )
     environment = {
-        **os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": str(Path(tfkd.__file__).parents[1]),
-    }  # fmt: skip
+        **os.environ,
+        "PYTHONHASHSEED": "7",
+        "PYTHONPATH": str(Path(tfkd.__file__).parents[1]),
+    }
     answer = subprocess.run(
         [sys.executable, "-c", program, *(str(tmp_path / name) for name in classifiers)],
-        env=environment, capture_output=True, text=True, check=True, timeout=120,
-    )  # fmt: skip
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
     for line, classifier in zip(answer.stdout.splitlines(), classifiers.values(), strict=True):
         fingerprint, logits = json.loads(line)
         assert fingerprint == classifier.tokenizer.fingerprint

@@ -21,9 +21,19 @@ from tfkd.settings import POSITIONAL
 from tfkd.training_config import RECIPE_NAMES, DistillConfig
 
 ALL_VERBS = [
-    "finetune", "distill", "evaluate", "quantize", "export", "benchmark", "analyze", "study",
-    "report", "predict", "serve", "list",
-]  # fmt: skip
+    "finetune",
+    "distill",
+    "evaluate",
+    "quantize",
+    "export",
+    "benchmark",
+    "analyze",
+    "study",
+    "report",
+    "predict",
+    "serve",
+    "list",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -333,7 +343,7 @@ def test_overwrite_leaves_a_model_of_another_program_alone(verb, tmp_path):
     model = "--model" if verb == "finetune" else "--student"
     result = run(
         verb, "--dataset", "demo", model, "cnn", "--output-dir", str(folder), "--overwrite"
-    )  # fmt: skip
+    )
     message = (
         f"Error: Expected a new or empty output folder. Received: {folder}, which holds other "
         "files. Give another --output-dir.\n"

@@ -37,9 +37,13 @@ TEXTS = [
 
 def small_bert():
     backbone = keras_hub.models.BertBackbone(
-        vocabulary_size=VOCABULARY_SIZE, num_layers=1, num_heads=2, hidden_dim=32,
-        intermediate_dim=64, max_sequence_length=64,
-    )  # fmt: skip
+        vocabulary_size=VOCABULARY_SIZE,
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=32,
+        intermediate_dim=64,
+        max_sequence_length=64,
+    )
     return build_encoder_classifier(backbone, num_outputs=3)
 
 
@@ -84,8 +88,11 @@ def test_files_are_named_after_their_recipes_with_the_route_beside_them(converte
     }
     folder = files["float32"].parent
     assert sorted(path.name for path in folder.iterdir()) == [
-        "dynamic_int8.json", "dynamic_int8.tflite", "float32.json", "float32.tflite",
-    ]  # fmt: skip
+        "dynamic_int8.json",
+        "dynamic_int8.tflite",
+        "float32.json",
+        "float32.tflite",
+    ]
     route = artifacts.read_json(folder / "float32.json")
     name = classifier.model.name
     assert route["name"] == ("plain" if name in ("bilstm", "cnn") else "lean")

@@ -12,9 +12,13 @@ from tfkd.training_config import DistillConfig, FinetuneConfig
 from tfkd.workflows.choices import choose
 
 SIZES = {
-    "vocabulary_size": 20, "num_layers": 4, "num_heads": 2, "hidden_dim": 8,
-    "intermediate_dim": 16, "max_sequence_length": 6,
-}  # fmt: skip
+    "vocabulary_size": 20,
+    "num_layers": 4,
+    "num_heads": 2,
+    "hidden_dim": 8,
+    "intermediate_dim": 16,
+    "max_sequence_length": 6,
+}
 TOKENS = {"token_ids": np.array([[3, 4, 5, 0]]), "padding_mask": np.array([[1, 1, 1, 0]])}
 
 

@@ -238,9 +238,11 @@ def test_zero_weights_cost_nothing_and_teach_nothing():
     inputs, labels, teacher = data()
     student = linear(0)
     kernel = weights(student)[0]
-    history = compiled(student).fit(
-        inputs, targets(labels, teacher), sample_weight=np.zeros(6), verbose=0
-    ).history  # fmt: skip
+    history = (
+        compiled(student)
+        .fit(inputs, targets(labels, teacher), sample_weight=np.zeros(6), verbose=0)
+        .history
+    )
     assert [history[name] for name in [*PARTS, "gradient_norm"]] == [[0.0]] * 4
     np.testing.assert_array_equal(weights(student)[0], kernel)
 
@@ -340,9 +342,13 @@ def test_save_and_load(tmp_path, has_teacher):
     inputs, labels = texts(), np.arange(24) % NUM_CLASSES
     y = labels if has_teacher else targets(labels, data(24)[2])
     distiller = Distiller(
-        text_model(3, dropout=0.2), text_model(7) if has_teacher else None, temperature=3.5,
-        student_loss_weight=0.25, distillation_loss="mse", name="small",
-    )  # fmt: skip
+        text_model(3, dropout=0.2),
+        text_model(7) if has_teacher else None,
+        temperature=3.5,
+        student_loss_weight=0.25,
+        distillation_loss="mse",
+        name="small",
+    )
     distiller.compile(optimizer=keras.optimizers.AdamW(0.01), metrics=["accuracy"])
     distiller.fit(inputs, y, epochs=2, verbose=0)
     distiller.save(tmp_path / "distiller.keras")

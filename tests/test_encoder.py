@@ -44,10 +44,14 @@ def tiny_bert():
 def tiny_roberta():
     return with_random_weights(
         keras_hub.models.RobertaBackbone(
-            vocabulary_size=20, num_layers=1, num_heads=2, hidden_dim=WIDTH, intermediate_dim=16,
+            vocabulary_size=20,
+            num_layers=1,
+            num_heads=2,
+            hidden_dim=WIDTH,
+            intermediate_dim=16,
             max_sequence_length=32,
         )
-    )  # fmt: skip
+    )
 
 
 def with_random_weights(model):
@@ -59,9 +63,11 @@ def with_random_weights(model):
 def answer(model, arrays=INPUTS):
     arrays = {name: arrays[name] for name in model.input}
     output = model(arrays, training=False)
-    return {k: np.asarray(v) for k, v in output.items()} if isinstance(output, dict) else (
-        np.asarray(output)
-    )  # fmt: skip
+    return (
+        {k: np.asarray(v) for k, v in output.items()}
+        if isinstance(output, dict)
+        else (np.asarray(output))
+    )
 
 
 def head_weights(model, name="logits"):

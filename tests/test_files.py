@@ -191,89 +191,107 @@ def test_lists_of_labels_in_jsonl_and_parquet(tmp_path):
 
 FAULTS = {
     "missing text": (
-        "a.csv", "sentence,label\na,0\n",
+        "a.csv",
+        "sentence,label\na,0\n",
         "Expected the columns `text` (or `sentence1`, `sentence2`) and `label` (or `labels`) in "
         "{path}. Received: sentence, label. Rename the columns in the file.",
     ),
     "missing label": (
-        "a.jsonl", '{"text": "a", "class": 0}\n',
+        "a.jsonl",
+        '{"text": "a", "class": 0}\n',
         "Expected the columns `text` (or `sentence1`, `sentence2`) and `label` (or `labels`) in "
         "{path}. Received: text, class. Rename the columns in the file.",
     ),
     "column twice": (
-        "a.csv", "text,label,text\na,0,b\n",
+        "a.csv",
+        "text,label,text\na,0,b\n",
         "Expected one column `text` in {path}. Received: several.",
     ),
     "empty text": (
-        "a.csv", "text,label\na,0\n  ,1\n",
+        "a.csv",
+        "text,label\na,0\n  ,1\n",
         "Expected a text in {path}, row 2 {place}. Received: an empty one. "
         "Drop the row or fill it in.",
     ),
     "no string": (
-        "a.jsonl", '{"text": "a", "label": 0}\n{"text": 5, "label": 1}\n',
+        "a.jsonl",
+        '{"text": "a", "label": 0}\n{"text": 5, "label": 1}\n',
         "Expected a string as text in {path}, row 2 {place}. Received: 5.",
     ),
     "null text": (
-        "a.jsonl", '{"text": "a", "label": 0}\n{"text": null, "label": 1}\n',
+        "a.jsonl",
+        '{"text": "a", "label": 0}\n{"text": null, "label": 1}\n',
         "Expected a string as text in {path}, row 2 {place}. Received: None.",
     ),
     "empty label": (
-        "a.csv", "text,label\na,0\nb,1\nc,\n",
+        "a.csv",
+        "text,label\na,0\nb,1\nc,\n",
         "Expected a label in {path}, row 3 {place}. Received: an empty one.",
     ),
     "one class": (
-        "a.csv", "text,label\na,x\nb,x\n",
+        "a.csv",
+        "text,label\na,x\nb,x\n",
         "Expected at least two classes in {path}. Received: x. Add rows of other classes, or a "
         "labels.txt with one class name a line.",
     ),
     "broken UTF-8": (
-        "a.csv", b"text,label\ngood,0\ncaf\xe9,1\nmore,1\n",
+        "a.csv",
+        b"text,label\ngood,0\ncaf\xe9,1\nmore,1\n",
         "Expected UTF-8 text in {path}, row 2 {place}. Received: a broken character in "
         "'caf\\udce9'. Save the file as UTF-8.",
     ),
     "few fields": (
-        "a.csv", "text,label\na,0\nb\n",
+        "a.csv",
+        "text,label\na,0\nb\n",
         "Expected 2 fields as in the header in {path}, row 2 {place}. Received: 1 fields, the "
         "first 'b'. Quote texts that hold the separator, quotes or line breaks.",
     ),
     "many fields": (
-        "a.csv", "text,label\none, two,0\n",
+        "a.csv",
+        "text,label\none, two,0\n",
         "Expected 2 fields as in the header in {path}, row 1 {place}. Received: 3 fields, the "
         "first 'one'. Quote texts that hold the separator, quotes or line breaks.",
     ),
     "open quote": (
-        "a.csv", 'text,label\na,0\n"b,1\nc,0\n',
+        "a.csv",
+        'text,label\na,0\n"b,1\nc,0\n',
         "Expected standard quoting in {path}, row 2 {place}. Received: unexpected end of data. "
         'Put texts that hold quotes in quotes and double those inside: "a ""b"" c".',
     ),
     "bad JSON": (
-        "a.jsonl", '{"text": "a", "label": 0}\n{"text": "b"\n',
+        "a.jsonl",
+        '{"text": "a", "label": 0}\n{"text": "b"\n',
         "Expected a JSON object in {path}, row 2 {place}. Received: Expecting ',' delimiter: "
         "line 2 column 1 (char 13).",
     ),
     "no JSON object": (
-        "a.jsonl", '{"text": "a", "label": 0}\n["b", 1]\n',
+        "a.jsonl",
+        '{"text": "a", "label": 0}\n["b", 1]\n',
         "Expected a JSON object in {path}, row 2 {place}. Received: ['b', 1].",
     ),
     "JSON field missing": (
-        "a.jsonl", '{"text": "a", "label": 0}\n{"text": "b"}\n',
+        "a.jsonl",
+        '{"text": "a", "label": 0}\n{"text": "b"}\n',
         "Expected the fields of row 1, text, label in {path}, row 2 {place}. Received: only text.",
     ),
     "bad label list": (
-        "a.csv", 'text,labels\na,0\nb,"[1"\n',
+        "a.csv",
+        'text,labels\na,0\nb,"[1"\n',
         "Expected a JSON list of labels in {path}, row 2 {place}. Received: '[1'.",
     ),
     "header only": (
-        "a.csv", "text,label\n",
+        "a.csv",
+        "text,label\n",
         "Expected at least two classes in {path}. Received: none. Add rows of other classes, or a "
         "labels.txt with one class name a line.",
     ),
     "empty csv": (
-        "a.csv", "",
+        "a.csv",
+        "",
         "Expected a header line such as text,label in {path}. Received: an empty first line.",
     ),
     "empty jsonl": ("a.jsonl", "\n", "Expected rows in {path}. Received: an empty file."),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -47,9 +47,13 @@ def randomized(model):
 
 def encoder(family="bert", **changes):
     sizes = {
-        "num_layers": 2, "num_heads": 4, "hidden_dim": 32, "intermediate_dim": 64,
-        "max_sequence_length": 16, **changes,
-    }  # fmt: skip
+        "num_layers": 2,
+        "num_heads": 4,
+        "hidden_dim": 32,
+        "intermediate_dim": 64,
+        "max_sequence_length": 16,
+        **changes,
+    }
     return FAMILIES[family](vocabulary_size=VOCABULARY_SIZE, **sizes)
 
 

@@ -71,9 +71,14 @@ def test_dependencies_have_lower_bounds_and_no_pins(setup):
     for line in required:
         assert re.fullmatch(r"[\w-]+>=[\d.]+", line), line
     assert {re.split(">=", line)[0] for line in required} >= {
-        "tensorflow", "keras", "keras-hub", "tensorflow-datasets",
-        "tensorflow-model-optimization", "click", "importlib_resources",
-    }  # fmt: skip
+        "tensorflow",
+        "keras",
+        "keras-hub",
+        "tensorflow-datasets",
+        "tensorflow-model-optimization",
+        "click",
+        "importlib_resources",
+    }
 
 
 def test_every_imported_package_is_asked_for(setup):
@@ -109,7 +114,8 @@ def test_warnings_are_errors_but_for_named_ones(setup):
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_module_is_small_and_says_what_it_is(path):
     source = path.read_text(encoding="utf-8")
-    assert source.count("\n") <= 350
+    assert source.count("\n") <= 400
+    assert "fmt: " not in source
     assert path.stem not in {"utils", "helpers", "common", "misc", "manager"}
     assert len(ast.get_docstring(ast.parse(source)) or "") > 20
     for node in functions(path):

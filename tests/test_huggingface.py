@@ -18,29 +18,61 @@ from tfkd.models.pooling import MeanPooling
 WIDTH, WIDE, HEADS, LAYERS, POSITIONS = 8, 16, 2, 2, 34
 LABELS = ("World", "Sports", "Business")
 WORDS = [
-    "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "oil", "prices", "fell", "cafe", "the", "team",
-    "won", "late",
-]  # fmt: skip
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "oil",
+    "prices",
+    "fell",
+    "cafe",
+    "the",
+    "team",
+    "won",
+    "late",
+]
 BYTE_PAIRS = {
-    "<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "o": 4, "i": 5, "l": 6, "oi": 7, "oil": 8,
-    "Ġ": 9, "Ġoil": 10, "f": 11, "<mask>": 12,
-}  # fmt: skip
+    "<s>": 0,
+    "<pad>": 1,
+    "</s>": 2,
+    "<unk>": 3,
+    "o": 4,
+    "i": 5,
+    "l": 6,
+    "oi": 7,
+    "oil": 8,
+    "Ġ": 9,
+    "Ġoil": 10,
+    "f": 11,
+    "<mask>": 12,
+}
 DATASET = Dataset("toy", SINGLE_LABEL, ("world", "sports", "business"), 1, "accuracy", {})
 # Where each family keeps the parts of a layer.
 PARTS = {
     "bert": {
-        "layer": "bert.encoder.layer.", "query": "attention.self.query",
-        "key": "attention.self.key", "value": "attention.self.value",
-        "output": "attention.output.dense", "norm": "attention.output.LayerNorm",
-        "wide": "intermediate.dense", "narrow": "output.dense", "last_norm": "output.LayerNorm",
+        "layer": "bert.encoder.layer.",
+        "query": "attention.self.query",
+        "key": "attention.self.key",
+        "value": "attention.self.value",
+        "output": "attention.output.dense",
+        "norm": "attention.output.LayerNorm",
+        "wide": "intermediate.dense",
+        "narrow": "output.dense",
+        "last_norm": "output.LayerNorm",
     },
     "distilbert": {
-        "layer": "distilbert.transformer.layer.", "query": "attention.q_lin",
-        "key": "attention.k_lin", "value": "attention.v_lin", "output": "attention.out_lin",
-        "norm": "sa_layer_norm", "wide": "ffn.lin1", "narrow": "ffn.lin2",
+        "layer": "distilbert.transformer.layer.",
+        "query": "attention.q_lin",
+        "key": "attention.k_lin",
+        "value": "attention.v_lin",
+        "output": "attention.out_lin",
+        "norm": "sa_layer_norm",
+        "wide": "ffn.lin1",
+        "narrow": "ffn.lin2",
         "last_norm": "output_layer_norm",
     },
-}  # fmt: skip
+}
 PARTS["roberta"] = {**PARTS["bert"], "layer": "roberta.encoder.layer."}
 # The layers behind the encoder: from the first token's vector to the logits.
 HEAD = {
@@ -83,18 +115,29 @@ def random_tensors(family, num_outputs=3):
 
 def config_of(family, **changes):
     sizes = {
-        "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "hidden_size": WIDTH,
-        "intermediate_size": WIDE, "hidden_dropout_prob": 0.1,
-    }  # fmt: skip
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
+        "hidden_size": WIDTH,
+        "intermediate_size": WIDE,
+        "hidden_dropout_prob": 0.1,
+    }
     if family == "distilbert":
         sizes = {
-            "n_layers": LAYERS, "n_heads": HEADS, "dim": WIDTH, "hidden_dim": WIDE, "dropout": 0.1,
-        }  # fmt: skip
+            "n_layers": LAYERS,
+            "n_heads": HEADS,
+            "dim": WIDTH,
+            "hidden_dim": WIDE,
+            "dropout": 0.1,
+        }
     return {
-        "model_type": family, "architectures": [ARCHITECTURES[family]], "vocab_size": len(WORDS),
-        "max_position_embeddings": POSITIONS, **sizes,
-        "id2label": {str(index): label for index, label in enumerate(LABELS)}, **changes,
-    }  # fmt: skip
+        "model_type": family,
+        "architectures": [ARCHITECTURES[family]],
+        "vocab_size": len(WORDS),
+        "max_position_embeddings": POSITIONS,
+        **sizes,
+        "id2label": {str(index): label for index, label in enumerate(LABELS)},
+        **changes,
+    }
 
 
 def write_folder(folder, family, tensors=None, **changes):
@@ -285,9 +328,11 @@ def test_label_names_without_meaning_are_those_of_the_data_set(tmp_path):
 )
 def test_head_of_other_classes_is_refused(labels, received, tmp_path):
     folder = write_folder(
-        tmp_path / "published", "distilbert", random_tensors("distilbert", len(labels)),
+        tmp_path / "published",
+        "distilbert",
+        random_tensors("distilbert", len(labels)),
         id2label={str(index): label for index, label in enumerate(labels)},
-    )  # fmt: skip
+    )
     with pytest.raises(ModelError, match="^Expected a head with the 3 classes") as caught:
         load(folder)
     assert str(caught.value) == (

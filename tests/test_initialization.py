@@ -23,11 +23,15 @@ def bert(layers=2, width=8, words=WORDS, heads=2, seed=0):
 def other_encoder(family):
     return build_encoder_classifier(
         family(
-            vocabulary_size=WORDS, num_layers=1, num_heads=2, hidden_dim=8, intermediate_dim=16,
+            vocabulary_size=WORDS,
+            num_layers=1,
+            num_heads=2,
+            hidden_dim=8,
+            intermediate_dim=16,
             max_sequence_length=16,
         ),
         3,
-    )  # fmt: skip
+    )
 
 
 MODELS = {
@@ -197,6 +201,8 @@ def test_student_with_all_of_its_teacher_differs_in_its_head_alone():
         if not np.array_equal(mine.numpy(), other.numpy())
     }
     assert differing == {
-        "position_embedding/embeddings", "segment_embedding/embeddings", "pooled_dense/kernel",
+        "position_embedding/embeddings",
+        "segment_embedding/embeddings",
+        "pooled_dense/kernel",
         "logits/kernel",
-    }  # fmt: skip
+    }

@@ -124,9 +124,13 @@ def test_too_few_tokens():
 def test_keys_of_a_model_come_from_its_real_tokens_alone():
     keras.utils.set_random_seed(0)
     backbone = keras_hub.models.DistilBertBackbone(
-        vocabulary_size=30, num_layers=1, num_heads=2, hidden_dim=12, intermediate_dim=16,
+        vocabulary_size=30,
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=12,
+        intermediate_dim=16,
         max_sequence_length=8,
-    )  # fmt: skip
+    )
     model = build_bottleneck_classifier(backbone, 2, 3, 6)
     mask = (np.arange(8) < np.array([8, 3, 5])[:, None]).astype(np.int32)
     ids = np.random.default_rng(0).integers(0, 30, (3, 8), dtype=np.int32)

@@ -86,8 +86,12 @@ def test_a_small_bilstm_has_the_sizes_of_its_entry(tokenizer):
     model = load_classifier(resolve("bilstm_small"), dataset(), Shape(12), tokenizer).model
     direction = [(16, 32), (8, 32), (32,)]
     assert [w.shape for w in model.weights] == [
-        (len(VOCABULARY), 16), *direction, *direction, (16, 3), (3,),
-    ]  # fmt: skip
+        (len(VOCABULARY), 16),
+        *direction,
+        *direction,
+        (16, 3),
+        (3,),
+    ]
 
 
 @pytest.mark.parametrize("name", ["cnn", "bert_tiny"])
@@ -107,12 +111,16 @@ def test_seed_decides_the_weights(name, tokenizer):
 def test_vocabulary_is_learned_from_both_texts_of_the_training_rows(monkeypatch):
     monkeypatch.setattr(loading, "LEARNED_FROM_ROWS", 20)
     pairs = Dataset(
-        "toy", SINGLE_LABEL, LABELS, 2, "accuracy",
+        "toy",
+        SINGLE_LABEL,
+        LABELS,
+        2,
+        "accuracy",
         {
             "train": [Example(("Rain", "harbour"), 0)] * 20 + [Example(("zebra", "zoo"), 1)] * 20,
             "test": [Example(("quiz", "quarter"), 0)] * 20,
         },
-    )  # fmt: skip
+    )
     classifier = load_classifier(resolve("cnn"), pairs, Shape(16))
     assert {"rain", "harbour"} <= set(classifier.tokenizer.vocabulary)
     assert not {"zebra", "zoo", "quiz"} & set(classifier.tokenizer.vocabulary)

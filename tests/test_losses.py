@@ -128,12 +128,16 @@ def test_binary_version_far_apart_does_not_underflow():
         ("single_label", [1, 0], [[0, np.log(3)]] * 2, [np.log(4 / 3), np.log(4)]),
         ("single_label", [0], [[0, 1000]], [1000]),
         # Probabilities 1/2 and 3/4.
-        ("multi_label", [[1, 0], [0, 1]], [[0, np.log(3)]] * 2,
-         [(np.log(2) + np.log(4)) / 2, (np.log(2) + np.log(4 / 3)) / 2]),
+        (
+            "multi_label",
+            [[1, 0], [0, 1]],
+            [[0, np.log(3)]] * 2,
+            [(np.log(2) + np.log(4)) / 2, (np.log(2) + np.log(4 / 3)) / 2],
+        ),
         ("multi_label", [[1, 0]], [[-1000, 1000]], [1000]),
         ("regression", [3.0, -1.0], [[1.0], [0.5]], [4.0, 2.25]),
     ],
-)  # fmt: skip
+)
 def test_label_losses(task, labels, logits, expected):
     found = label_loss(task, np.array(labels), np.array(logits, np.float32))
     np.testing.assert_allclose(found, expected, rtol=1e-6)

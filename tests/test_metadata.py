@@ -208,7 +208,7 @@ def test_metadata_costs_little_more_than_its_texts(edge, plain):
         (("token_ids", "other"), {}, r"padding_mask, segment_ids\. Received: other, token_ids$"),
         (("token_ids", "padding_mask"), {"num_signatures": 2}, "one signature. .* tokens_0, token"),
     ],
-)  # fmt: skip
+)
 def test_a_file_that_is_no_classifier_of_tokens_is_refused(tmp_path, names, options, message):
     content = litert(tmp_path, *names, **options)
     with pytest.raises(ValueError, match=message):

@@ -30,9 +30,15 @@ class TestSingleLabel:
         assert figures["macro_f1"] == pytest.approx((1 / 2 + 4 / 5 + 2 / 3) / 3)
         assert figures["mcc"] == pytest.approx(12 / np.sqrt(22 * 24))
         assert set(figures) == {
-            "accuracy", "macro_f1", "f1_per_class", "mcc", "confusion_matrix",
-            "nll", "ece", "brier",
-        }  # fmt: skip
+            "accuracy",
+            "macro_f1",
+            "f1_per_class",
+            "mcc",
+            "confusion_matrix",
+            "nll",
+            "ece",
+            "brier",
+        }
 
     def test_figures_are_plain_json(self):
         figures = metrics.evaluate("single_label", LOGITS, LABELS, NAMES, LOGITS)
@@ -317,35 +323,85 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("task", "logits", "labels", "names", "message"),
         [
-            ("ranking", LOGITS, LABELS, NAMES,
-             r"^Expected `task` to be one of single_label, multi_label, regression\. "
-             r"Received: 'ranking'\.$"),
-            ("single_label", LOGITS[0], LABELS, NAMES,
-             r"^Expected logits of shape \[num_rows, num_outputs\] with at least one row\. "
-             r"Received: shape \(3,\)\.$"),
+            (
+                "ranking",
+                LOGITS,
+                LABELS,
+                NAMES,
+                r"^Expected `task` to be one of single_label, multi_label, regression\. "
+                r"Received: 'ranking'\.$",
+            ),
+            (
+                "single_label",
+                LOGITS[0],
+                LABELS,
+                NAMES,
+                r"^Expected logits of shape \[num_rows, num_outputs\] with at least one row\. "
+                r"Received: shape \(3,\)\.$",
+            ),
             ("single_label", LOGITS[:0], LABELS[:0], NAMES, r"Received: shape \(0, 3\)\.$"),
-            ("single_label", LOGITS, LABELS[:5], NAMES,
-             r"^Expected labels of shape \(6,\) for single_label\. Received: shape \(5,\)\.$"),
-            ("single_label", LOGITS, LABELS + 1, NAMES,
-             r"^Expected labels that are whole numbers from 0 to 2 for single_label\. "
-             r"Received: 3 at row 4\.$"),
+            (
+                "single_label",
+                LOGITS,
+                LABELS[:5],
+                NAMES,
+                r"^Expected labels of shape \(6,\) for single_label\. Received: shape \(5,\)\.$",
+            ),
+            (
+                "single_label",
+                LOGITS,
+                LABELS + 1,
+                NAMES,
+                r"^Expected labels that are whole numbers from 0 to 2 for single_label\. "
+                r"Received: 3 at row 4\.$",
+            ),
             ("single_label", LOGITS, LABELS - 0.5, NAMES, r"Received: -0\.5 at row 0\.$"),
-            ("single_label", LOGITS, LABELS, NAMES[:2],
-             r"^Expected `label_names` to name the 3 outputs\. Received: 2 names\.$"),
-            ("single_label", LOGITS[:, :1], LABELS, ["calm"],
-             r"^Expected logits of at least two columns for single_label\. Received: 1\.$"),
-            ("multi_label", LOGITS, LABELS, NAMES,
-             r"^Expected labels of shape \(6, 3\) for multi_label\. Received: shape \(6,\)\.$"),
-            ("multi_label", MULTI_LOGITS, 2 * MULTI_LABELS, NAMES,
-             r"^Expected labels that are whole numbers from 0 to 1 for multi_label\. "
-             r"Received: 2 at row 0\.$"),
-            ("regression", LOGITS, LABELS, NAMES,
-             r"^Expected logits of one column and finite labels for regression\. "
-             r"Received: 3 columns, labels \[\]\.$"),
-            ("regression", LOGITS[:1, :1], np.array([np.nan]), ["score"],
-             r"Received: 1 columns, labels \[nan\]\.$"),
+            (
+                "single_label",
+                LOGITS,
+                LABELS,
+                NAMES[:2],
+                r"^Expected `label_names` to name the 3 outputs\. Received: 2 names\.$",
+            ),
+            (
+                "single_label",
+                LOGITS[:, :1],
+                LABELS,
+                ["calm"],
+                r"^Expected logits of at least two columns for single_label\. Received: 1\.$",
+            ),
+            (
+                "multi_label",
+                LOGITS,
+                LABELS,
+                NAMES,
+                r"^Expected labels of shape \(6, 3\) for multi_label\. Received: shape \(6,\)\.$",
+            ),
+            (
+                "multi_label",
+                MULTI_LOGITS,
+                2 * MULTI_LABELS,
+                NAMES,
+                r"^Expected labels that are whole numbers from 0 to 1 for multi_label\. "
+                r"Received: 2 at row 0\.$",
+            ),
+            (
+                "regression",
+                LOGITS,
+                LABELS,
+                NAMES,
+                r"^Expected logits of one column and finite labels for regression\. "
+                r"Received: 3 columns, labels \[\]\.$",
+            ),
+            (
+                "regression",
+                LOGITS[:1, :1],
+                np.array([np.nan]),
+                ["score"],
+                r"Received: 1 columns, labels \[nan\]\.$",
+            ),
         ],
-    )  # fmt: skip
+    )
     def test_what_does_not_fit(self, task, logits, labels, names, message):
         with pytest.raises(ValueError, match=message):
             metrics.evaluate(task, logits, labels, names)

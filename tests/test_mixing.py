@@ -33,9 +33,14 @@ def test_bad_rule_is_refused(values, message):
 
 @pytest.mark.parametrize(
     "values",
-    [{"weighting": "confidence"}, {"weighting": "entropy"}, {"average": "logits"},
-     {"average": "probabilities"}, {"temperatures": (2.0, 3.0)}],
-)  # fmt: skip
+    [
+        {"weighting": "confidence"},
+        {"weighting": "entropy"},
+        {"average": "logits"},
+        {"average": "probabilities"},
+        {"temperatures": (2.0, 3.0)},
+    ],
+)
 def test_scores_are_averaged_and_nothing_else(values):
     ((key, value),) = values.items()
     value = list(value) if isinstance(value, tuple) else value

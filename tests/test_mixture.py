@@ -130,10 +130,13 @@ def test_rows_are_weighed_one_by_one(weighting):
 
 
 RULES = st.sampled_from(
-    [Mixing(weighting=name, average=average)
-     for name in ("equal", "confidence", "entropy") for average in ("probabilities", "logits")]
+    [
+        Mixing(weighting=name, average=average)
+        for name in ("equal", "confidence", "entropy")
+        for average in ("probabilities", "logits")
+    ]
     + [Mixing(weights=(1, 2, 5)), Mixing(weights=(3, 0, 1), temperatures=(1, 2, 4))]
-)  # fmt: skip
+)
 
 
 @settings(max_examples=40, deadline=None)

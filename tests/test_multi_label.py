@@ -52,10 +52,15 @@ def data(tmp_path_factory):
 def config(data, tmp_path_factory):
     budget = {"epochs": 4, "learning_rate": 0.02, "batch_size": 32, "sequence_length": 12}
     return DistillConfig(
-        dataset=data, teacher="cnn_small", student="cnn_small", recipes=("dynamic_int8",),
-        output_dir=tmp_path_factory.mktemp("saved_models") / "weather", quiet=True,
-        **budget, **{f"teacher_{name}": value for name, value in budget.items()},
-    )  # fmt: skip
+        dataset=data,
+        teacher="cnn_small",
+        student="cnn_small",
+        recipes=("dynamic_int8",),
+        output_dir=tmp_path_factory.mktemp("saved_models") / "weather",
+        quiet=True,
+        **budget,
+        **{f"teacher_{name}": value for name, value in budget.items()},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -105,10 +110,14 @@ def test_figures_are_decided_at_them(result, splits):
             file = LiteRTModel(result.path / "student" / f"{row.recipe}.tflite")
             answers = file.predict_encoded(tokens.arrays(np.arange(len(tokens))))
         expected = metrics.evaluate(
-            "multi_label", answers, labels, model.label_names,
-            None if row.arm == "teacher" else logits["teacher"], model.thresholds,
+            "multi_label",
+            answers,
+            labels,
+            model.label_names,
+            None if row.arm == "teacher" else logits["teacher"],
+            model.thresholds,
             models["teacher"].thresholds,
-        )  # fmt: skip
+        )
         assert row.metrics["f1_per_class"] == pytest.approx(expected.pop("f1_per_class"), abs=0.01)
         for name, value in expected.items():
             assert row.metrics[name] == pytest.approx(value, abs=0.01), (row.arm, name)

@@ -71,9 +71,12 @@ def test_whole_means_one_part_with_nothing_but_lookups_outside():
 def test_the_report_is_plain_json():
     values = REPORT.to_dict()
     assert values["groups"][3] == {
-        "name": "EMBEDDING_LOOKUP", "arithmetic": "hybrid", "weights": "int4", "count": 2,
+        "name": "EMBEDDING_LOOKUP",
+        "arithmetic": "hybrid",
+        "weights": "int4",
+        "count": 2,
         "num_delegated": 0,
-    }  # fmt: skip
+    }
     assert (values["partitions"], values["is_whole"]) == (1, True)
     assert values["sentence"] == REPORT.sentence
 
@@ -215,5 +218,6 @@ def test_a_float_product_inside_a_loop_is_seen(tmp_path):
 def test_a_file_without_tables_proves_nothing(tmp_path):
     path = written(tmp_path, optimizations=[tf.lite.Optimize.DEFAULT])
     assert operators.integer_proof(path).exceptions == (
-        "2 FULLY_CONNECTED hybrid int8", "no table lookup",
-    )  # fmt: skip
+        "2 FULLY_CONNECTED hybrid int8",
+        "no table lookup",
+    )

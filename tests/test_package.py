@@ -92,11 +92,15 @@ def roberta_tokenizer():
 def encoder(backbone, vocabulary_size):
     return build_encoder_classifier(
         backbone(
-            vocabulary_size=vocabulary_size, num_layers=2, num_heads=2, hidden_dim=32,
-            intermediate_dim=64, max_sequence_length=32,
+            vocabulary_size=vocabulary_size,
+            num_layers=2,
+            num_heads=2,
+            hidden_dim=32,
+            intermediate_dim=64,
+            max_sequence_length=32,
         ),
         num_outputs=3,
-    )  # fmt: skip
+    )
 
 
 def classifier(model=None, tokenizer=None, task="single_label", **settings):
@@ -125,10 +129,14 @@ def folder(student, tmp_path_factory):
 def written(format_name, folder, target, recipe="float32"):
     package_writer.write(
         {
-            "format": format_name, "recipe": recipe, "length": LENGTH,
-            "model_folder": str(folder), "target": str(target), "calibration": None,
+            "format": format_name,
+            "recipe": recipe,
+            "length": LENGTH,
+            "model_folder": str(folder),
+            "target": str(target),
+            "calibration": None,
         }
-    )  # fmt: skip
+    )
     return target
 
 
@@ -198,8 +206,10 @@ def test_an_edge_package_is_kept_with_its_record(student, folder, tmp_path):
     record = json.loads((tmp_path / "edge.json").read_text())
     assert {name: record[name] for name in package.to_dict()} == package.to_dict()
     assert (record["recipe"], record["length"], record["num_texts"]) == (
-        "dynamic_int8", 12, len(TEXTS),
-    )  # fmt: skip
+        "dynamic_int8",
+        12,
+        len(TEXTS),
+    )
     assert record["size_bytes"] == order.path.stat().st_size
     content = order.path.read_bytes()
     assert record["sha256"] == hashlib.sha256(content).hexdigest()
@@ -249,8 +259,12 @@ def test_a_package_that_takes_too_long_leaves_nothing(student, folder, tmp_path)
 
 def test_a_student_without_segments_has_an_edge_package_of_three_inputs(tmp_path):
     tokenizer = bert_tokenizer()
-    student = classifier(build_cnn(tokenizer.vocabulary_size, 3, width=16, filters=8), tokenizer,
-                         "multi_label", thresholds=[0.25, 0.5, 0.1])  # fmt: skip
+    student = classifier(
+        build_cnn(tokenizer.vocabulary_size, 3, width=16, filters=8),
+        tokenizer,
+        "multi_label",
+        thresholds=[0.25, 0.5, 0.1],
+    )
     student.save(tmp_path / "student")
     path = written(EDGE, tmp_path / "student", tmp_path / "edge.tflite")
     scores = clients.edge_scores(path, student.encode(TEXTS, LENGTH))

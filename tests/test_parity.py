@@ -20,9 +20,13 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.models.tokenizers import Tokenizer
 
 RECIPE = Recipe(
-    name="test", summary="For tests.", when_to_use="Never.", minimum_agreement=0.75,
-    maximum_logit_difference=0.5, maximum_score_difference=0.25,
-)  # fmt: skip
+    name="test",
+    summary="For tests.",
+    when_to_use="Never.",
+    minimum_agreement=0.75,
+    maximum_logit_difference=0.5,
+    maximum_score_difference=0.25,
+)
 LOGITS = np.array([[2.0, 1.0, 0.0], [0.0, 3.0, -1.0], [-1.0, 0.0, 1.0], [5.0, 0.0, 0.0]])
 BOTH = ("float32", "dynamic_int8")
 WORDS = "a the river bank harbour bridge boat rises falls under over again night rain".split()
@@ -106,11 +110,18 @@ def test_logits_that_are_not_finite_never_pass(value, task):
 def test_the_report_is_plain_json():
     report = check_parity(LOGITS, moved(0, 0, 0.25), RECIPE)
     assert json.loads(json.dumps(report.to_dict())) == {
-        "recipe": "test", "task": "single_label", "num_texts": 4, "agreement": 1.0,
-        "largest_logit_difference": 0.25, "has_nan": False, "minimum_agreement": 0.75,
-        "allowed_logit_difference": 0.5, "size_bytes": 0, "difference_by_length": {},
+        "recipe": "test",
+        "task": "single_label",
+        "num_texts": 4,
+        "agreement": 1.0,
+        "largest_logit_difference": 0.25,
+        "has_nan": False,
+        "minimum_agreement": 0.75,
+        "allowed_logit_difference": 0.5,
+        "size_bytes": 0,
+        "difference_by_length": {},
         "passed": True,
-    }  # fmt: skip
+    }
 
 
 def test_arrays_that_cannot_be_compared_are_refused():
@@ -177,9 +188,13 @@ def test_a_file_that_passes_is_kept_with_its_report(gated):
 def test_a_file_that_fails_is_not_left_behind(gated):
     folder, _, _ = gated
     assert sorted(path.name for path in folder.iterdir()) == [
-        "classifier.json", "float32.json", "float32.tflite", "labels.txt", "model.keras",
+        "classifier.json",
+        "float32.json",
+        "float32.tflite",
+        "labels.txt",
+        "model.keras",
         "tokenizer",
-    ]  # fmt: skip
+    ]
 
 
 def test_the_refusal_names_figures_and_limits(gated):
@@ -196,9 +211,11 @@ def test_the_kept_file_answers_like_the_student(gated):
     folder, classifier, _ = gated
     texts = random_texts(10)
     np.testing.assert_allclose(
-        LiteRTModel(folder / "float32.tflite").predict(texts), classifier.predict(texts),
-        rtol=0, atol=1e-5,
-    )  # fmt: skip
+        LiteRTModel(folder / "float32.tflite").predict(texts),
+        classifier.predict(texts),
+        rtol=0,
+        atol=1e-5,
+    )
 
 
 def test_a_model_with_nan_weights_is_refused_and_an_older_file_stays(tmp_path):
@@ -282,9 +299,13 @@ def test_a_converter_that_gives_up_leaves_no_file_and_one_line(tmp_path):
         r"writing static_int8\.tflite: .+\. Leave that recipe or layer out\.$",
     ):
         export(
-            tmp_path / "student", classifier, random_texts(4), ["static_int8"],
-            output_folder=tmp_path / "files", calibration=calibration,
-        )  # fmt: skip
+            tmp_path / "student",
+            classifier,
+            random_texts(4),
+            ["static_int8"],
+            output_folder=tmp_path / "files",
+            calibration=calibration,
+        )
     assert list((tmp_path / "files").iterdir()) == []
 
 

@@ -16,9 +16,18 @@ from tfkd.models.loading import Shape, load_classifier
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "oil", "price", "fell", "the", "team", "won"]
 BYTE_PAIRS = {
-    "<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "o": 4, "i": 5, "l": 6, "oi": 7, "oil": 8,
-    "Ġ": 9, "<mask>": 10,
-}  # fmt: skip
+    "<s>": 0,
+    "<pad>": 1,
+    "</s>": 2,
+    "<unk>": 3,
+    "o": 4,
+    "i": 5,
+    "l": 6,
+    "oi": 7,
+    "oil": 8,
+    "Ġ": 9,
+    "<mask>": 10,
+}
 DATASET = Dataset("toy", SINGLE_LABEL, ("world", "sports", "business"), 1, "accuracy", {})
 TEXTS = ["oil price fell", "the team won the oil", "oil"]
 # Without characters beyond the tiny vocabulary, for which KerasHub has two answers.
@@ -30,9 +39,13 @@ FAMILIES = ("Bert", "DistilBert", "Roberta")
 def backbone_of(family):
     keras.utils.set_random_seed(2)
     backbone = getattr(keras_hub.models, f"{family}Backbone")(
-        vocabulary_size=len(WORDS), num_layers=1, num_heads=2, hidden_dim=8, intermediate_dim=16,
+        vocabulary_size=len(WORDS),
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=8,
+        intermediate_dim=16,
         max_sequence_length=32,
-    )  # fmt: skip
+    )
     return randomize(backbone)
 
 

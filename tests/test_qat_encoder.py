@@ -41,9 +41,13 @@ def student(pooling="cls", head=None, family="bert", num_texts=1, backbone=None)
     """A small student with weights that hide nothing."""
     keras.utils.set_random_seed(0)
     backbone = backbone or FAMILIES[family](
-        vocabulary_size=VOCABULARY_SIZE, num_layers=2, num_heads=2, hidden_dim=32,
-        intermediate_dim=64, max_sequence_length=16,
-    )  # fmt: skip
+        vocabulary_size=VOCABULARY_SIZE,
+        num_layers=2,
+        num_heads=2,
+        hidden_dim=32,
+        intermediate_dim=64,
+        max_sequence_length=16,
+    )
     model = build_encoder_classifier(backbone, NUM_OUTPUTS, pooling, head=head)
     random = np.random.default_rng(0)
     for weight in model.weights:

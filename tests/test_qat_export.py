@@ -58,9 +58,13 @@ def trained(classifier, scheme):
 def folder(tmp_path_factory):
     keras.utils.set_random_seed(0)
     backbone = keras_hub.models.BertBackbone(
-        vocabulary_size=NUM_TOKENS, num_layers=1, num_heads=2, hidden_dim=WIDTH,
-        intermediate_dim=2 * WIDTH, max_sequence_length=16,
-    )  # fmt: skip
+        vocabulary_size=NUM_TOKENS,
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=WIDTH,
+        intermediate_dim=2 * WIDTH,
+        max_sequence_length=16,
+    )
     model = build_encoder_classifier(backbone, num_outputs=3)
     random = np.random.default_rng(0)
     for weight in model.trainable_weights:
@@ -132,11 +136,14 @@ def four_bits(folder, tmp_path_factory):
     export.save_variables(part / "variables.npz", aware.student)
     export.write_file(
         {
-            "model_folder": str(folder), "variables": str(part / "variables.npz"),
-            "scheme": dataclasses.asdict(aware.scheme), "recipe": "qat_int4_tables",
-            "lengths": LENGTHS[-1:], "target": str(part / "qat_int4_tables.tflite"),
+            "model_folder": str(folder),
+            "variables": str(part / "variables.npz"),
+            "scheme": dataclasses.asdict(aware.scheme),
+            "recipe": "qat_int4_tables",
+            "lengths": LENGTHS[-1:],
+            "target": str(part / "qat_int4_tables.tflite"),
         }
-    )  # fmt: skip
+    )
     return aware, part / "qat_int4_tables.tflite"
 
 

@@ -27,9 +27,13 @@ def untrained(name):
     if name == "cnn":
         return build_cnn(VOCABULARY_SIZE, 3, width=32, filters=8)
     backbone = keras_hub.models.BertBackbone(
-        vocabulary_size=VOCABULARY_SIZE, num_layers=2, num_heads=2, hidden_dim=32,
-        intermediate_dim=64, max_sequence_length=16,
-    )  # fmt: skip
+        vocabulary_size=VOCABULARY_SIZE,
+        num_layers=2,
+        num_heads=2,
+        hidden_dim=32,
+        intermediate_dim=64,
+        max_sequence_length=16,
+    )
     return build_encoder_classifier(backbone, 3)
 
 

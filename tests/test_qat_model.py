@@ -87,9 +87,14 @@ def fit(distiller, classifier, tokens, folder, log=None):
         return {"accuracy": float(np.mean(np.argmax(logits, axis=1) == tokens.labels))}
 
     return train(
-        distiller, batches, PLAN, Validation(measure, "accuracy", lambda a, b: a > b), folder,
-        lambda step: log or Log(), (Progress(quiet=True), "student"),
-    )  # fmt: skip
+        distiller,
+        batches,
+        PLAN,
+        Validation(measure, "accuracy", lambda a, b: a > b),
+        folder,
+        lambda step: log or Log(),
+        (Progress(quiet=True), "student"),
+    )
 
 
 def values(aware):

@@ -39,8 +39,11 @@ def test_a_layer_without_quantizers_stays_itself():
 def test_only_placed_layers_are_wrapped(training):
     """TF-MOT's own scheme would round token ids and the sum before a placed layer."""
     assert [layer.name for layer in training.layers] == [
-        "ids", f"{PREFIX}table", "total", f"{PREFIX}product",
-    ]  # fmt: skip
+        "ids",
+        f"{PREFIX}table",
+        "total",
+        f"{PREFIX}product",
+    ]
 
 
 def test_unknown_output_is_refused():

@@ -14,9 +14,12 @@ from quantization import FLOAT, Scored, collect, markdown  # noqa: E402
 NUM_ROWS = 400
 # Right answers of 400: by seed.
 RIGHT = {
-    FLOAT: (300, 310), "float32": (300, 310), "dynamic_int8": (299, 309), "static_int8": (250, 260),
+    FLOAT: (300, 310),
+    "float32": (300, 310),
+    "dynamic_int8": (299, 309),
+    "static_int8": (250, 260),
     "qat_int8": (320, 330),
-}  # fmt: skip
+}
 MODEL_MS = {"float32": 0.2, "dynamic_int8": 0.1, "static_int8": 0.3, "qat_int8": 0.08}
 
 
@@ -26,16 +29,21 @@ def scored(seed, right=RIGHT):
 
     files = [
         {
-            "recipe": name, "parity": {"size_bytes": 1000 + place},
+            "recipe": name,
+            "parity": {"size_bytes": 1000 + place},
             "metrics": {"accuracy": accuracy(name), "agreement": 0.99},
-            "latency": {"encoded_p50_ms": MODEL_MS[name]}, "operators": {"sentence": "1 product"},
+            "latency": {"encoded_p50_ms": MODEL_MS[name]},
+            "operators": {"sentence": "1 product"},
         }
         for place, name in enumerate(MODEL_MS)
-    ]  # fmt: skip
+    ]
     report = {
-        "files": files, "metric": "accuracy", "seed": seed, "command": "python -m tfkd quantize x",
+        "files": files,
+        "metric": "accuracy",
+        "seed": seed,
+        "command": "python -m tfkd quantize x",
         "float_metrics": {"accuracy": accuracy(FLOAT)},
-    }  # fmt: skip
+    }
     rows = {name: np.arange(NUM_ROWS) < counts[seed] for name, counts in right.items()}
     scores = {name: values.astype(np.float64) for name, values in rows.items()}
     return Scored(f"run-seed{seed}", "emotion", report, scores)
@@ -58,8 +66,11 @@ def test_a_row_holds_mean_spread_difference_and_ratio(found):
 def test_trained_recipes_are_tested_against_float_and_the_best_made_after_training(found):
     assert found["best_after_training"] == "dynamic_int8"
     assert list(found["comparisons"]) == [
-        "dynamic_int8 / Keras", "static_int8 / Keras", "qat_int8 / Keras", "qat_int8 / dynamic_int8"
-    ]  # fmt: skip
+        "dynamic_int8 / Keras",
+        "static_int8 / Keras",
+        "qat_int8 / Keras",
+        "qat_int8 / dynamic_int8",
+    ]
     comparison = found["comparisons"]["qat_int8 / dynamic_int8"]
     assert comparison["difference"] == pytest.approx(21 / 400)
     assert comparison["verdict"] == "BEATS"
@@ -79,9 +90,7 @@ def test_the_table_shows_one_line_a_recipe_under_its_titles(found):
     lines = markdown({"datasets": {"emotion": found}}).splitlines()
     assert lines[0] == "**emotion**, 2 seeds, 400 test rows"
     assert lines[4] == "| Keras | - | 0.7625 | 0.7500 to 0.7750 | - | - | - |"
-    assert lines[8] == (
-        "| qat_int8 | 0.00 | 0.8125 | 0.8000 to 0.8250 | +5.00 | 0.9900 | 0.40 |"
-    )  # fmt: skip
+    assert lines[8] == ("| qat_int8 | 0.00 | 0.8125 | 0.8000 to 0.8250 | +5.00 | 0.9900 | 0.40 |")
 
 
 def test_a_run_that_was_not_quantized_is_refused_in_one_line(tmp_path, capsys):

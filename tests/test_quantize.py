@@ -70,8 +70,9 @@ def test_figures_are_kept_beside_the_run(result):
 
 def test_files_that_passed_are_not_written_again(result):
     before = {file.recipe: file.path.stat().st_mtime_ns for file in result.files}
-    again = quantize(QuantizeConfig(run=result.path, recipes=RECIPES[:1], max_mb=0.001),
-                     Progress(quiet=True))  # fmt: skip
+    again = quantize(
+        QuantizeConfig(run=result.path, recipes=RECIPES[:1], max_mb=0.001), Progress(quiet=True)
+    )
     assert again.files[0].path.stat().st_mtime_ns == before["dynamic_int8"]
     assert again.chosen is None
     assert again.sentences[-1].startswith("Nothing is within the budget: dynamic_int8 (")

@@ -35,9 +35,13 @@ def spread_out(model):
 def build_classifier(width):
     keras.utils.set_random_seed(0)
     backbone = keras_hub.models.BertBackbone(
-        vocabulary_size=NUM_TOKENS, num_layers=1, num_heads=2, hidden_dim=width,
-        intermediate_dim=2 * width, max_sequence_length=16,
-    )  # fmt: skip
+        vocabulary_size=NUM_TOKENS,
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=width,
+        intermediate_dim=2 * width,
+        max_sequence_length=16,
+    )
     tokenizer = Tokenizer.learn(WORDS, 60, 16)
     model = spread_out(build_encoder_classifier(backbone, num_outputs=3))
     return TextClassifier(model, tokenizer, "single_label", ("a", "b", "c"))

@@ -23,9 +23,13 @@ LENGTHS = (3, 9, 1, 12, 5, 2, 7)
 def classifier():
     keras.utils.set_random_seed(2)
     backbone = keras_hub.models.DistilBertBackbone(
-        vocabulary_size=30, num_layers=1, num_heads=2, hidden_dim=12, intermediate_dim=16,
+        vocabulary_size=30,
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=12,
+        intermediate_dim=16,
         max_sequence_length=16,
-    )  # fmt: skip
+    )
     model = build_bottleneck_classifier(backbone, 2, 3, 6)
     # Vectors of an untrained encoder are all alike: keys far apart would be one key.
     keys = np.random.default_rng(0).normal(size=(3, 6, 4))

@@ -80,8 +80,15 @@ def test_results_name_rows_versions_seed_and_command():
 
 def test_rows_of_a_rival_have_the_fields_of_the_others(results_program):
     rival = {
-        "dataset": "x", "arm": "SVM", "model": "TF-IDF", "recipe": None, "seed": 0,
-        "metrics": {"accuracy": 0.9}, "size_bytes": 10, "settings": {}, "command": "python",
-    }  # fmt: skip
+        "dataset": "x",
+        "arm": "SVM",
+        "model": "TF-IDF",
+        "recipe": None,
+        "seed": 0,
+        "metrics": {"accuracy": 0.9},
+        "size_bytes": 10,
+        "settings": {},
+        "command": "python",
+    }
     row = Row.from_dict(results_program.rival_row(rival))
     assert (row.recipe, row.parameters, row.size_bytes) == ("-", None, 10)

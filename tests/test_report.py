@@ -20,9 +20,17 @@ COMMAND = "python -m tfkd distill --dataset demo"
 
 def row(arm, recipe="keras", **changes):
     values = {
-        "dataset": "demo", "arm": arm, "model": "bert_tiny", "recipe": recipe, "seed": 0,
-        "metrics": {}, "size_bytes": None, "parameters": None, "latency": None, "command": COMMAND,
-    }  # fmt: skip
+        "dataset": "demo",
+        "arm": arm,
+        "model": "bert_tiny",
+        "recipe": recipe,
+        "seed": 0,
+        "metrics": {},
+        "size_bytes": None,
+        "parameters": None,
+        "latency": None,
+        "command": COMMAND,
+    }
     return Row(**(values | changes))
 
 
@@ -31,13 +39,28 @@ def quality(accuracy, macro_f1, ece, nll, **more):
 
 
 ROWS = [
-    row("teacher", model="bert_small", metrics=quality(0.94, 0.9391, 0.02, 0.2),
-        size_bytes=115_000_000, parameters=28_763_648, latency={"p50_ms": 25.0, "p95_ms": 30.0}),
-    row("control", metrics=quality(0.9123456, 0.911, 0.05, 0.3, agreement=0.95),
-        size_bytes=17_544_321, parameters=4_386_178, latency={"p50_ms": 2.0}),
-    row("student", "dynamic_int8", metrics=quality(0.93, 0.929, 0.011, 0.25, agreement=0.97),
-        size_bytes=4_600_000),
-]  # fmt: skip
+    row(
+        "teacher",
+        model="bert_small",
+        metrics=quality(0.94, 0.9391, 0.02, 0.2),
+        size_bytes=115_000_000,
+        parameters=28_763_648,
+        latency={"p50_ms": 25.0, "p95_ms": 30.0},
+    ),
+    row(
+        "control",
+        metrics=quality(0.9123456, 0.911, 0.05, 0.3, agreement=0.95),
+        size_bytes=17_544_321,
+        parameters=4_386_178,
+        latency={"p50_ms": 2.0},
+    ),
+    row(
+        "student",
+        "dynamic_int8",
+        metrics=quality(0.93, 0.929, 0.011, 0.25, agreement=0.97),
+        size_bytes=4_600_000,
+    ),
+]
 
 MARKDOWN = """\
 | Arm | Model | File | Accuracy | Macro F1 | ECE | NLL | Agreement | Parameters | Size, MB | p50, ms | Speed-up |
@@ -82,9 +105,17 @@ class TestRow:
 
     def test_fields_in_the_order_of_the_results_files(self):
         assert list(ROWS[0].to_dict()) == [
-            "dataset", "arm", "model", "recipe", "seed", "metrics", "size_bytes", "parameters",
-            "latency", "command",
-        ]  # fmt: skip
+            "dataset",
+            "arm",
+            "model",
+            "recipe",
+            "seed",
+            "metrics",
+            "size_bytes",
+            "parameters",
+            "latency",
+            "command",
+        ]
 
     def test_other_fields(self):
         values = ROWS[0].to_dict()

@@ -11,11 +11,31 @@ from tfkd import artifacts
 from tfkd.models.classifier import TextClassifier
 
 ARGUMENTS = (
-    "distill", "--dataset", "demo", "--max-train-rows", "600", "--teacher", "cnn", "--student",
-    "cnn", "--teacher-epochs", "2", "--epochs", "3", "--teacher-sequence-length", "48",
-    "--sequence-length", "48", "--batch-size", "8", "--recipe", "float32", "--backup-seconds", "0",
+    "distill",
+    "--dataset",
+    "demo",
+    "--max-train-rows",
+    "600",
+    "--teacher",
+    "cnn",
+    "--student",
+    "cnn",
+    "--teacher-epochs",
+    "2",
+    "--epochs",
+    "3",
+    "--teacher-sequence-length",
+    "48",
+    "--sequence-length",
+    "48",
+    "--batch-size",
+    "8",
+    "--recipe",
+    "float32",
+    "--backup-seconds",
+    "0",
     "--quiet",
-)  # fmt: skip
+)
 
 
 def command(folder):

@@ -27,17 +27,38 @@ TEXTS = [
 PAIRS = [("rain", "the bank raised its rates"), ("a long report", "bridges and rivers again")]
 # No table is wrapped round for negative ids, no mask is made of comparisons and selections.
 LEAN_OPERATORS = {
-    "ADD", "BATCH_MATMUL", "CAST", "DIV", "FULLY_CONNECTED", "GATHER", "GELU", "MAXIMUM", "MEAN",
-    "MUL", "RESHAPE", "RSQRT", "SOFTMAX", "SQUARE", "SQUARED_DIFFERENCE", "STRIDED_SLICE", "SUB",
-    "SUM", "TANH", "TRANSPOSE",
-}  # fmt: skip
+    "ADD",
+    "BATCH_MATMUL",
+    "CAST",
+    "DIV",
+    "FULLY_CONNECTED",
+    "GATHER",
+    "GELU",
+    "MAXIMUM",
+    "MEAN",
+    "MUL",
+    "RESHAPE",
+    "RSQRT",
+    "SOFTMAX",
+    "SQUARE",
+    "SQUARED_DIFFERENCE",
+    "STRIDED_SLICE",
+    "SUB",
+    "SUM",
+    "TANH",
+    "TRANSPOSE",
+}
 
 
 def small_encoder(backbone_class=keras_hub.models.BertBackbone, pooling="cls"):
     backbone = backbone_class(
-        vocabulary_size=VOCABULARY_SIZE, num_layers=2, num_heads=2, hidden_dim=WIDTH,
-        intermediate_dim=48, max_sequence_length=128,
-    )  # fmt: skip
+        vocabulary_size=VOCABULARY_SIZE,
+        num_layers=2,
+        num_heads=2,
+        hidden_dim=WIDTH,
+        intermediate_dim=48,
+        max_sequence_length=128,
+    )
     return build_encoder_classifier(backbone, 3, pooling)
 
 

@@ -22,11 +22,16 @@ def test_warm_up_rises_by_equal_steps_and_ends_at_the_peak(shape):
     ("shape", "quarter", "half", "last", "end"),
     [
         ("linear", 0.75e-3, 0.5e-3, 1e-3 / 120, 0.0),
-        ("cosine", 1e-3 * (0.5 + math.sqrt(0.125)), 0.5e-3,
-         0.5e-3 * (1 - math.cos(math.pi / 120)), 0.0),
+        (
+            "cosine",
+            1e-3 * (0.5 + math.sqrt(0.125)),
+            0.5e-3,
+            0.5e-3 * (1 - math.cos(math.pi / 120)),
+            0.0,
+        ),
         ("constant", 1e-3, 1e-3, 1e-3, 1e-3),
     ],
-)  # fmt: skip
+)
 def test_decay(shape, quarter, half, last, end):
     found = rates([10, 40, 70, 129, 130, 500], shape=shape)
     expected = [1e-3, quarter, half, last, end, end]

@@ -106,8 +106,10 @@ def test_metadata(served, path):
     value = served.client.get(f"{path}/metadata").json()
     assert value["model_spec"] == {"name": "news", "signature_name": "", "version": "1"}
     assert list(value["metadata"]["signature_def"]["signature_def"]) == [
-        "serving_default", "predict", "classify",
-    ]  # fmt: skip
+        "serving_default",
+        "predict",
+        "classify",
+    ]
 
 
 def test_version_may_stand_in_the_address(served):
@@ -127,8 +129,9 @@ def test_version_may_stand_in_the_address(served):
 def test_another_model_is_not_found(served, path):
     answer = served.client.post(path, json={"instances": ["rain"]})
     assert (answer.status_code, answer.json()) == (
-        404, {"error": "Expected model news, version 1. Received another name or version."},
-    )  # fmt: skip
+        404,
+        {"error": "Expected model news, version 1. Received another name or version."},
+    )
 
 
 @pytest.mark.parametrize(
@@ -145,8 +148,9 @@ def test_another_model_is_not_found(served, path):
 def test_no_such_address(served, method, path, status):
     answer = served.client.request(method, path)
     assert (answer.status_code, answer.json()) == (
-        status, {"error": f"Malformed request: {method} {path}"},
-    )  # fmt: skip
+        status,
+        {"error": f"Malformed request: {method} {path}"},
+    )
 
 
 def test_what_does_not_fit_the_contract_is_400(served):
@@ -160,8 +164,9 @@ def test_what_does_not_fit_the_contract_is_400(served):
 def test_too_many_and_too_long_texts_are_400(served):
     answer = served.predict(*["rain"] * 5)
     assert (answer.status_code, answer.json()) == (
-        400, {"error": "Expected from 1 to 4 texts in instances. Received: 5."},
-    )  # fmt: skip
+        400,
+        {"error": "Expected from 1 to 4 texts in instances. Received: 5."},
+    )
     answer = served.predict("rain", "r" * 101)
     message = "Expected texts of at most 100 characters. Received: instances[1] with 101."
     assert (answer.status_code, answer.json()) == (400, {"error": message})
@@ -174,8 +179,9 @@ def test_too_many_bytes_are_413_with_and_without_a_length(served):
     for content in (body + b" ", iter([body, b" "])):
         answer = served.client.post(PREDICT, content=content)
         assert (answer.status_code, answer.json()) == (
-            413, {"error": "Expected a body of at most 1000 bytes. Received more."},
-        )  # fmt: skip
+            413,
+            {"error": "Expected a body of at most 1000 bytes. Received more."},
+        )
         assert answer.headers["connection"] == "close"
 
 
@@ -189,8 +195,9 @@ def test_full_queue_is_429_with_a_time_and_what_was_taken_is_answered():
             threading.Event().wait(0.001)
         answer = served.predict("goal")
         assert (answer.status_code, answer.json()) == (
-            429, {"error": "The queue is full. Try again in 1 s."},
-        )  # fmt: skip
+            429,
+            {"error": "The queue is full. Try again in 1 s."},
+        )
         assert answer.headers["retry-after"] == "1"
         served.words.gate.set()
         first, second = (one.result(SECONDS) for one in taken)
@@ -207,8 +214,9 @@ def test_a_failure_inside_is_500_and_the_next_request_is_answered(served, text):
     ):
         answer = served.client.post(path, json=value)
         assert (answer.status_code, answer.json()) == (
-            500, {"error": "The model failed on this request."},
-        )  # fmt: skip
+            500,
+            {"error": "The model failed on this request."},
+        )
     assert served.predict("rain").json()["predictions"][0]["label"] == "weather"
 
 
@@ -224,8 +232,9 @@ def test_an_answer_that_takes_too_long_is_504():
     with Served(limits=RequestLimits(timeout_seconds=0.05)) as served:
         answer = served.predict("wait")
         assert (answer.status_code, answer.json()) == (
-            504, {"error": "Expected an answer within 0.05 s. There is none."},
-        )  # fmt: skip
+            504,
+            {"error": "Expected an answer within 0.05 s. There is none."},
+        )
         served.words.gate.set()
 
 
@@ -250,16 +259,18 @@ def test_a_body_that_does_not_come_is_408():
     app = build_app(MODEL, Batcher([Words()], QueueLimits()), RequestLimits(timeout_seconds=0.05))
     part = {"type": "http.request", "body": b'{"inst', "more_body": True}
     assert asyncio.run(asked(app, [part])) == (
-        408, b'{"error": "Expected the whole body within 0.05 s."}',
-    )  # fmt: skip
+        408,
+        b'{"error": "Expected the whole body within 0.05 s."}',
+    )
 
 
 def test_a_connection_that_ends_inside_the_body_is_no_failure():
     app = build_app(MODEL, Batcher([Words()], QueueLimits()), LIMITS)
     part = {"type": "http.request", "body": b'{"inst', "more_body": True}
     assert asyncio.run(asked(app, [part, {"type": "http.disconnect"}])) == (
-        400, b'{"error": "Expected a whole body. The connection ended before."}',
-    )  # fmt: skip
+        400,
+        b'{"error": "Expected a whole body. The connection ended before."}',
+    )
 
 
 def test_health_and_readiness(served):
@@ -292,5 +303,6 @@ def test_pairs_and_scores():
         assert answer.json() == {"predictions": [[3.0], [-4.0]]}
         answer = client.post("/v1/models/pairs:classify", json={"examples": [{"text": "a"}]})
         assert (answer.status_code, answer.json()) == (
-            400, {"error": "Expected :predict for a model without classes. Received :classify."},
-        )  # fmt: skip
+            400,
+            {"error": "Expected :predict for a model without classes. Received :classify."},
+        )

@@ -22,9 +22,13 @@ RIGHT = {"label": "weather", "scores": [0.75, 0.25]}
 
 def contender(port=0):
     return load.Contender(
-        "server", port, "/predict", lambda text: {"text": text},
-        lambda answer: (answer["label"], answer["scores"]), EXPECTED,
-    )  # fmt: skip
+        "server",
+        port,
+        "/predict",
+        lambda text: {"text": text},
+        lambda answer: (answer["label"], answer["scores"]),
+        EXPECTED,
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,8 +78,9 @@ def test_every_answer_belongs_to_its_text():
     answers = under_load(str.encode)
     assert len(answers) >= 3
     assert {(answer.row, answer.status, answer.content) for answer in answers} == {
-        (0, 200, b"rain"), (1, 200, b"goal"),
-    }  # fmt: skip
+        (0, 200, b"rain"),
+        (1, 200, b"goal"),
+    }
 
 
 def test_a_connection_that_breaks_is_an_error_and_the_next_is_new():
@@ -87,9 +92,13 @@ def test_a_connection_that_breaks_is_an_error_and_the_next_is_new():
 def test_the_table_has_medians_and_ratios():
     def row(server, rate, errors=0):
         return {
-            "server": server, "requests": 100, "errors": errors, "requests_per_second": rate,
-            "p50_ms": 1000 / rate, "p99_ms": 2000 / rate,
-        }  # fmt: skip
+            "server": server,
+            "requests": 100,
+            "errors": errors,
+            "requests_per_second": rate,
+            "p50_ms": 1000 / rate,
+            "p99_ms": 2000 / rate,
+        }
 
     rows = [row("a", 1000), row("b", 50, 1), row("a", 800), row("b", 20), row("a", 900)]
     rows.append(row("b", 30))

@@ -334,9 +334,13 @@ def small_encoder(folder):
     keras.utils.set_random_seed(0)
     tokenizer = Tokenizer.learn(["oil prices fell again, rain fell on the river"] * 3, 200, 24)
     backbone = keras_hub.models.BertBackbone(
-        vocabulary_size=tokenizer.vocabulary_size, num_layers=1, num_heads=2, hidden_dim=24,
-        intermediate_dim=32, max_sequence_length=32,
-    )  # fmt: skip
+        vocabulary_size=tokenizer.vocabulary_size,
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=24,
+        intermediate_dim=32,
+        max_sequence_length=32,
+    )
     names = ("a", "b", "c", "d")
     model = build_encoder_classifier(backbone, len(names))
     TextClassifier(model, tokenizer, "single_label", names).save(folder)

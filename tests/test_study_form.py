@@ -59,8 +59,9 @@ def test_every_student_meets_every_teacher_and_has_one_control():
 
 def test_control_differs_from_its_student_in_the_label_weight_alone():
     found = plan()
-    student, control = (arm(found, "demo", name).config.to_dict() for name in
-                        ("tiny-A", "tiny-control"))  # fmt: skip
+    student, control = (
+        arm(found, "demo", name).config.to_dict() for name in ("tiny-A", "tiny-control")
+    )
     unlike = {key for key in student if student[key] != control[key]}
     assert unlike == {"student_loss_weight", "recipes", "output_dir"}
     assert control["student_loss_weight"] == 1.0
@@ -76,8 +77,11 @@ def test_the_nearer_table_wins():
     assert arm(found, "demo", "tiny-A").config.temperature == 3.0
     epochs = {(item.dataset, item.name): item.settings.epochs for item in found.teachers}
     assert epochs == {
-        ("demo", "A"): 2, ("demo", "B"): 3, ("emotion", "A"): 6, ("emotion", "B"): 3,
-    }  # fmt: skip
+        ("demo", "A"): 2,
+        ("demo", "B"): 3,
+        ("emotion", "A"): 6,
+        ("emotion", "B"): 3,
+    }
     assert {item.settings.max_train_rows for item in found.teachers} == {1000}
 
 
@@ -118,8 +122,9 @@ def test_teachers_can_be_weighed_in_arms_of_their_own_name():
     names = [item.name for item in found.arms[:4]]
     assert names == ["cnn-control", "cnn-A+B", "cnn-weighed", "cnn-learned"]
     assert [item.path.name for item in found.arms[2:4]] == [
-        "demo-cnn-weighed-seed3", "demo-cnn-learned-seed3",
-    ]  # fmt: skip
+        "demo-cnn-weighed-seed3",
+        "demo-cnn-learned-seed3",
+    ]
     assert arm(found, "demo", "cnn-A+B").mixing == Mixing()
     assert arm(found, "demo", "cnn-learned").mixing == Mixing(weighting="learned", average="logits")
 
@@ -201,7 +206,7 @@ def test_mark_of_a_teacher_is_that_of_the_settings_that_were_chosen():
         ("[datasets.demo]", '[datasets."a/b"]', "[datasets.'a/b']. Give the data set or model"),
         ("[students.cnn]", "[[arms]]\nstudent = 'cn'\n[students.cnn]", "Received: 'cn'."),
     ],
-)  # fmt: skip
+)
 def test_bad_form_is_refused(before, after, message):
     assert before in FORM
     with pytest.raises(ConfigError, match=re.escape(message)):

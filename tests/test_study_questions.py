@@ -54,9 +54,12 @@ def write_scores(plan, task, metric, label_names, noise):
         labels = random.integers(0, len(label_names), NUM_ROWS)
         truth = 2 * np.eye(len(label_names))[labels]
     dataset = {
-        "name": plan.datasets[0], "task": task, "metric": metric, "label_names": label_names,
+        "name": plan.datasets[0],
+        "task": task,
+        "metric": metric,
+        "label_names": label_names,
         "test_fingerprint": "",
-    }  # fmt: skip
+    }
     for item in plan.items:
         kinds = ["keras"] if item in plan.teachers else ["keras", "float32", "dynamic_int8"]
         answers = truth + random.normal(0, noise[item.name], truth.shape)
@@ -69,9 +72,14 @@ def write_scores(plan, task, metric, label_names, noise):
 
 
 NOISE = {
-    "A": 0.5, "B": 0.6, "cnn_small-control": 2.5, "cnn_small-A": 1.2, "cnn_small-A+B": 1.2,
-    "bilstm-control": 2.5, "bilstm-A": 1.5,
-}  # fmt: skip
+    "A": 0.5,
+    "B": 0.6,
+    "cnn_small-control": 2.5,
+    "cnn_small-A": 1.2,
+    "cnn_small-A+B": 1.2,
+    "bilstm-control": 2.5,
+    "bilstm-A": 1.5,
+}
 
 
 def test_who_is_compared_with_whom(tmp_path):

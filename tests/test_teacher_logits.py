@@ -118,8 +118,10 @@ def test_a_stopped_scoring_goes_on_where_it_was(teacher, tokens, tmp_path):
     with pytest.raises(KeyboardInterrupt, match="^$"):
         scored(teacher, tokens, tmp_path / "stopped")
     assert sorted(path.name for path in (tmp_path / "stopped").iterdir()) == [
-        "logits-00000.npy", "logits-00001.npy", "manifest.json",
-    ]  # fmt: skip
+        "logits-00000.npy",
+        "logits-00001.npy",
+        "manifest.json",
+    ]
     teacher.stop_at = None
     np.testing.assert_array_equal(scored(teacher, tokens, tmp_path / "stopped"), expected)
     assert teacher.asked == [(0, 8), (8, 16), (16, 24), (24, 27)]
@@ -153,9 +155,12 @@ def test_a_shard_alone(teacher, tokens, tmp_path):
 def test_manifest_states_the_bytes_of_a_row(teacher, tokens, tmp_path):
     scored(teacher, tokens, tmp_path, "0123abcd")
     assert read_json(tmp_path / "manifest.json") == {
-        "fingerprint": "0123abcd", "num_rows": 27, "num_outputs": 3, "shard_rows": 8,
+        "fingerprint": "0123abcd",
+        "num_rows": 27,
+        "num_outputs": 3,
+        "shard_rows": 8,
         "bytes_per_row": 12,
-    }  # fmt: skip
+    }
     headers = 4 * 128
     assert sum(path.stat().st_size for path in tmp_path.glob("*.npy")) == 27 * 12 + headers
 

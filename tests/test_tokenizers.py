@@ -11,14 +11,42 @@ from tfkd.models.tokenizers import RESERVED_TOKENS, Tokenizer
 from tfkd.models.wordpiece import WordPieceTokenizer
 
 VOCABULARY = [
-    "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "oil", "price", "##s", "fell", "again",
-    "the", "team", "won", "cafe", "a", "goal", ".", "in", "rain", "late",
-]  # fmt: skip
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "oil",
+    "price",
+    "##s",
+    "fell",
+    "again",
+    "the",
+    "team",
+    "won",
+    "cafe",
+    "a",
+    "goal",
+    ".",
+    "in",
+    "rain",
+    "late",
+]
 # Not in the order of the indices, as in some published files.
 BYTE_PAIRS = {
-    "<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "oil": 8, "o": 4, "i": 5, "l": 6, "oi": 7,
-    "Ġ": 9, "Ġoil": 10, "<mask>": 11,
-}  # fmt: skip
+    "<s>": 0,
+    "<pad>": 1,
+    "</s>": 2,
+    "<unk>": 3,
+    "oil": 8,
+    "o": 4,
+    "i": 5,
+    "l": 6,
+    "oi": 7,
+    "Ġ": 9,
+    "Ġoil": 10,
+    "<mask>": 11,
+}
 MERGES = ["o i", "oi l", "Ġ oil"]
 SENTENCES = ["Oil prices fell again.", "The team won a goal late in the rain", "Café"]
 
@@ -71,15 +99,9 @@ def test_unknown_word_and_special_words_in_a_text_are_no_special_tokens():
 
 def test_pair_has_segments():
     arrays = bert().encode([("oil price", "the team"), ("goal", "rain")])
-    assert arrays["token_ids"].tolist() == [
-        [2, 5, 6, 3, 10, 11, 3, 0], [2, 15, 3, 18, 3, 0, 0, 0]
-    ]  # fmt: skip
-    assert arrays["segment_ids"].tolist() == [
-        [0, 0, 0, 0, 1, 1, 1, 0], [0, 0, 0, 1, 1, 0, 0, 0]
-    ]  # fmt: skip
-    assert arrays["padding_mask"].tolist() == [
-        [1, 1, 1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 0, 0, 0]
-    ]  # fmt: skip
+    assert arrays["token_ids"].tolist() == [[2, 5, 6, 3, 10, 11, 3, 0], [2, 15, 3, 18, 3, 0, 0, 0]]
+    assert arrays["segment_ids"].tolist() == [[0, 0, 0, 0, 1, 1, 1, 0], [0, 0, 0, 1, 1, 0, 0, 0]]
+    assert arrays["padding_mask"].tolist() == [[1, 1, 1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 0, 0, 0]]
 
 
 def test_roberta_sentence_and_pair_written_out():

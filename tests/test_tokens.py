@@ -70,15 +70,14 @@ def test_arrays_of_pairs(tmp_path):
     assert tokens.boundaries.tolist() == [3, 5]
     found = tokens.arrays(np.array([0, 1]))
     assert found["token_ids"].tolist() == [
-        [2, 97, 3, 98, 99, 3, 1, 1], [2, 100, 101, 102, 3, 103, 3, 1],
-    ]  # fmt: skip
+        [2, 97, 3, 98, 99, 3, 1, 1],
+        [2, 100, 101, 102, 3, 103, 3, 1],
+    ]
     assert found["segment_ids"].tolist() == [[0, 0, 0, 1, 1, 1, 0, 0], [0, 0, 0, 0, 0, 1, 1, 0]]
     assert found["padding_mask"].sum(axis=1).tolist() == [6, 7]
 
 
-@pytest.mark.parametrize(
-    ("multiple", "width"), [(1, 9), (2, 10), (8, 16), (9, 9), (32, 32)]
-)  # fmt: skip
+@pytest.mark.parametrize(("multiple", "width"), [(1, 9), (2, 10), (8, 16), (9, 9), (32, 32)])
 def test_width_is_the_longest_row_rounded_up(tmp_path, multiple, width):
     tokens = written(tmp_path / "train", singles("a", "abcdefg"))
     assert tokens.arrays(np.array([0, 1]), multiple)["token_ids"].shape == (2, width)

@@ -115,10 +115,14 @@ class Session:
 
     def run(self):
         self.position = train(
-            self.distiller, self.batches, self.plan,
-            Validation(self.measure, "accuracy", self.is_better), self.folder, self.open_log,
+            self.distiller,
+            self.batches,
+            self.plan,
+            Validation(self.measure, "accuracy", self.is_better),
+            self.folder,
+            self.open_log,
             (Progress(quiet=True), "student"),
-        )  # fmt: skip
+        )
         return self
 
 
@@ -153,10 +157,17 @@ def test_position_and_history(whole):
     assert position.seconds > 0
     assert [entry["epoch"] for entry in position.history] == [1, 2]
     for entry in position.history:
-        assert sorted(entry) == sorted([
-            "epoch", "loss", "student_loss", "distillation_loss", "gradient_norm",
-            "validation_accuracy", "validation_zero",
-        ])  # fmt: skip
+        assert sorted(entry) == sorted(
+            [
+                "epoch",
+                "loss",
+                "student_loss",
+                "distillation_loss",
+                "gradient_norm",
+                "validation_accuracy",
+                "validation_zero",
+            ]
+        )
         assert entry["loss"] == pytest.approx(
             (entry["student_loss"] + entry["distillation_loss"]) / 2, rel=1e-5
         )
@@ -174,10 +185,17 @@ def test_log(whole):
         100: whole.position.history[1]["validation_accuracy"],
     }
     first = whole.log.lines[0][1]
-    assert sorted(first) == sorted(f"train/{name}" for name in (
-        "loss", "student_loss", "distillation_loss", "gradient_norm", "examples_per_second",
-        "learning_rate",
-    ))  # fmt: skip
+    assert sorted(first) == sorted(
+        f"train/{name}"
+        for name in (
+            "loss",
+            "student_loss",
+            "distillation_loss",
+            "gradient_norm",
+            "examples_per_second",
+            "learning_rate",
+        )
+    )
     assert all(rate > 0 for rate in whole.log.figures("train/examples_per_second").values())
     schedule = WarmupSchedule(0.02, total_steps=100, warmup_steps=6)
     for step, rate in whole.log.figures("train/learning_rate").items():
@@ -270,8 +288,11 @@ def test_optimizer_follows_the_plan():
     assert type(optimizer) is keras.optimizers.AdamW
     assert (optimizer.weight_decay, optimizer.global_clipnorm) == (0.3, 0.7)
     assert optimizer._learning_rate.get_config() == {
-        "peak": 0.02, "total_steps": 100, "warmup_steps": 6, "shape": "cosine",
-    }  # fmt: skip
+        "peak": 0.02,
+        "total_steps": 100,
+        "warmup_steps": 6,
+        "shape": "cosine",
+    }
     assert distiller.jit_compile is False
     decayed = {
         variable.path.split("/", 1)[-1] if variable.name != "kernel" else "kernel": (
@@ -279,8 +300,13 @@ def test_optimizer_follows_the_plan():
         )
         for variable in distiller.student.trainable_variables
     }
-    assert decayed == {"embeddings": True, "gamma": False, "beta": False, "kernel": True,
-                       "bias": False}  # fmt: skip
+    assert decayed == {
+        "embeddings": True,
+        "gamma": False,
+        "beta": False,
+        "kernel": True,
+        "bias": False,
+    }
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0])
@@ -430,13 +456,17 @@ if __name__ == "__main__":
 
 def start(script, folder, *arguments):
     environment = {
-        **os.environ, "PYTHONPATH": os.pathsep.join(map(str, filter(None, sys.path))),
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(map(str, filter(None, sys.path))),
         "TF_CPP_MIN_LOG_LEVEL": "3",
-    }  # fmt: skip
+    }
     return subprocess.Popen(
-        [sys.executable, script, folder, *map(str, arguments)], env=environment,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8",
-    )  # fmt: skip
+        [sys.executable, script, folder, *map(str, arguments)],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
 
 
 def lines(folder):

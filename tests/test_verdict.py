@@ -97,9 +97,11 @@ class TestCompareScores:
         a = random.random(12)
         b = a - random.normal(0.05, 0.1, 12)
         exact = permutation_test(
-            (a, b), lambda x, y, axis: (x - y).mean(axis), permutation_type="samples",
+            (a, b),
+            lambda x, y, axis: (x - y).mean(axis),
+            permutation_type="samples",
             n_resamples=4096,
-        )  # fmt: skip
+        )
         assert compare_scores(a, b).p_value == pytest.approx(exact.pvalue, abs=0.015)
 
     @pytest.mark.parametrize(

@@ -20,12 +20,39 @@ LETTERS = "abcdef"
 # Every string of up to three letters, at a word's start and inside it.
 WORDS = ["".join(word) for size in (2, 3) for word in itertools.product(LETTERS, repeat=size)]
 VOCABULARY = [
-    *RESERVED_TOKENS, "[unused0]", *LETTERS, *WORDS, ".", "7",
+    *RESERVED_TOKENS,
+    "[unused0]",
+    *LETTERS,
+    *WORDS,
+    ".",
+    "7",
     *("##" + piece for piece in [*LETTERS, *WORDS, "7"]),
-]  # fmt: skip
+]
 # By index:   0        1        2        3        4         5           6    7    8     9
-SMALL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[unused0]", "a", "b", "##a", "##b",
-         "ab", "ba", "aab", "##ab", "bb", "ж", "##ж", "жж", "字", ".", "7", "##7"]  # fmt: skip
+SMALL = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "[unused0]",
+    "a",
+    "b",
+    "##a",
+    "##b",
+    "ab",
+    "ba",
+    "aab",
+    "##ab",
+    "bb",
+    "ж",
+    "##ж",
+    "жж",
+    "字",
+    ".",
+    "7",
+    "##7",
+]
 SMALL_NEEDED = [0, 1, 2, 3, 4, 6, 7, 8, 9, 19, 20, 21]
 
 
@@ -47,9 +74,14 @@ def byte_pairs():
 def tokenized(folder, tokenizer, texts):
     rows = [Example((text,) if isinstance(text, str) else text, 0) for text in texts]
     return data_tokens.write(
-        folder / "tokens", rows, tokenizer.encode, SINGLE_LABEL, 2, "mark",
+        folder / "tokens",
+        rows,
+        tokenizer.encode,
+        SINGLE_LABEL,
+        2,
+        "mark",
         (Progress(quiet=True), len(rows)),
-    )  # fmt: skip
+    )
 
 
 def counts_of(**occurrences):
@@ -120,9 +152,15 @@ def test_single_characters_of_the_scripts_that_occur_stay(occurrences, kept):
 @pytest.mark.parametrize(
     "seen, unseen",
     [
-        ("é", "z"), ("カ", "ー"), ("漢", "字"), ("한", "글"), ("ا", "ب"), ("क", "ि"), ("𝒶", "𝒷"),
+        ("é", "z"),
+        ("カ", "ー"),
+        ("漢", "字"),
+        ("한", "글"),
+        ("ا", "ب"),
+        ("क", "ि"),
+        ("𝒶", "𝒷"),
     ],
-)  # fmt: skip
+)
 def test_letters_and_marks_of_one_script_stay_together(seen, unseen):
     vocabulary = [*RESERVED_TOKENS, seen + seen, unseen, "##" + unseen, "ж", "##"]
     counts = np.array([0, 0, 0, 0, 0, 1, 0, 0, 0, 0])

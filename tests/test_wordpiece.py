@@ -15,10 +15,32 @@ from tfkd.models import wordpiece
 from tfkd.models.wordpiece import MAX_WORD_BYTES, WordPieceTokenizer, fitting_length
 
 VOCABULARY = [
-    "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "oil", "price", "##s", "fell", "again",
-    "un", "##want", "##ed", "want", "cafe", "caf", "##é", ".", "[", "]", "中", "文", "a", "##a",
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "oil",
+    "price",
+    "##s",
+    "fell",
+    "again",
+    "un",
+    "##want",
+    "##ed",
+    "want",
+    "cafe",
+    "caf",
+    "##é",
+    ".",
+    "[",
+    "]",
+    "中",
+    "文",
+    "a",
+    "##a",
     "##aa",
-]  # fmt: skip
+]
 PAGE = Path(__file__).parent.parent / "docs" / "tokenization.md"
 
 
@@ -215,9 +237,16 @@ def test_litert_files_take_texts_without_tensorflow(tmp_path):
 
 @pytest.mark.parametrize(
     ("longest", "length", "width"),
-    [(9, None, 16), (16, None, 16), (30, None, 24), (9, 12, 12), (9, (8, 16, 24), 16),
-     (8, (8, 16, 24), 8), (25, (8, 16, 24), 24)],
-)  # fmt: skip
+    [
+        (9, None, 16),
+        (16, None, 16),
+        (30, None, 24),
+        (9, 12, 12),
+        (9, (8, 16, 24), 16),
+        (8, (8, 16, 24), 8),
+        (25, (8, 16, 24), 24),
+    ],
+)
 def test_width_is_what_was_asked_for_or_the_first_that_holds_the_longest_row(
     longest, length, width
 ):

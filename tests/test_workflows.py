@@ -54,26 +54,43 @@ def row(result, arm, recipe="keras"):
 
 def test_run_folder_holds_all_parts(demo_result):
     expected = {
-        "config.json", "metrics.json", "README.md", "logs", "training", "student", "control",
-    }  # fmt: skip
+        "config.json",
+        "metrics.json",
+        "README.md",
+        "logs",
+        "training",
+        "student",
+        "control",
+    }
     found = {path.name for path in demo_result.path.iterdir()}
     assert found == expected
     student = {path.name for path in (demo_result.path / "student").iterdir()}
     assert student == {
-        "model.keras", "classifier.json", "labels.txt", "tokenizer", "float32.tflite",
-        "float32.json", "dynamic_int8.tflite", "dynamic_int8.json",
-    }  # fmt: skip
+        "model.keras",
+        "classifier.json",
+        "labels.txt",
+        "tokenizer",
+        "float32.tflite",
+        "float32.json",
+        "dynamic_int8.tflite",
+        "dynamic_int8.json",
+    }
 
 
 def test_table_has_a_row_for_each_arm_and_file(demo_result):
     assert [(item.arm, item.recipe) for item in demo_result.rows] == [
-        ("teacher", "keras"), ("control", "keras"), ("student", "keras"),
-        ("student", "float32"), ("student", "dynamic_int8"),
-    ]  # fmt: skip
+        ("teacher", "keras"),
+        ("control", "keras"),
+        ("student", "keras"),
+        ("student", "float32"),
+        ("student", "dynamic_int8"),
+    ]
     for item in demo_result.rows:
         assert item.size_bytes is None or item.size_bytes > 0
-    sizes = {recipe: row(demo_result, "student", recipe).size_bytes for recipe in
-             ("keras", "float32", "dynamic_int8")}  # fmt: skip
+    sizes = {
+        recipe: row(demo_result, "student", recipe).size_bytes
+        for recipe in ("keras", "float32", "dynamic_int8")
+    }
     assert sizes["dynamic_int8"] < 0.35 * sizes["float32"]
     path = demo_result.path / "student" / "dynamic_int8.tflite"
     assert sizes["dynamic_int8"] == path.stat().st_size
@@ -169,9 +186,15 @@ def test_tensorboard_shows_both_arms_on_the_same_axes(demo_result):
         tags[arm] = set(events.Tags()["tensors"])
     curves = {
         f"train/{name}"
-        for name in ("loss", "student_loss", "distillation_loss", "learning_rate",
-                     "examples_per_second", "gradient_norm")
-    } | {"validation/accuracy"}  # fmt: skip
+        for name in (
+            "loss",
+            "student_loss",
+            "distillation_loss",
+            "learning_rate",
+            "examples_per_second",
+            "gradient_norm",
+        )
+    } | {"validation/accuracy"}
     assert curves <= tags["student"] and curves <= tags["control"]
     for arm in tags:
         assert {"confusion matrix", "test/accuracy", "config"} <= tags[arm]
@@ -181,15 +204,20 @@ def test_teacher_logits_are_asked_once(demo_config, demo_result, without_costs):
     folder = demo_result.path.parent / "cache" / "teacher_logits"
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.npy")}
     other = demo_config.replace(
-        student="cnn_small", epochs=1, control=False, recipes=["dynamic_int8"],
+        student="cnn_small",
+        epochs=1,
+        control=False,
+        recipes=["dynamic_int8"],
         output_dir=demo_result.path.parent / "demo-cnn_small",
-    )  # fmt: skip
+    )
     result = distill(other)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.npy")} == before
     assert len(before) == 2 + 1  # 3,000 and 2,000 rows in shards of 2,048
     assert [(item.arm, item.recipe) for item in result.rows] == [
-        ("teacher", "keras"), ("student", "keras"), ("student", "dynamic_int8"),
-    ]  # fmt: skip
+        ("teacher", "keras"),
+        ("student", "keras"),
+        ("student", "dynamic_int8"),
+    ]
     assert list(result.comparisons) == ["student_vs_teacher"]
 
 
@@ -198,15 +226,21 @@ def test_rows_without_labels_are_answered_once_and_cost_the_control_as_many_step
 ):
     (tmp_path / "more.txt").write_text("rain on the river\n" * 40)
     config = demo_config.replace(
-        student="cnn_small", epochs=1, recipes=["float32"], augmented_copies=2, max_train_rows=300,
+        student="cnn_small",
+        epochs=1,
+        recipes=["float32"],
+        augmented_copies=2,
+        max_train_rows=300,
         transfer_texts=str(tmp_path / "more.txt"),
-        teacher=str(demo_result.path.parent / "demo-cnn-finetuned"), output_dir=tmp_path / "copies",
-    )  # fmt: skip
+        teacher=str(demo_result.path.parent / "demo-cnn-finetuned"),
+        output_dir=tmp_path / "copies",
+    )
     result = distill(config)
     splits = artifacts.read_json(result.path / "metrics.json")["data"]["splits"]
     assert {name: splits[name]["num_rows"] for name in ("train", "transfer")} == {
-        "train": 300, "transfer": 940,
-    }  # fmt: skip
+        "train": 300,
+        "transfer": 940,
+    }
     records = [
         artifacts.read_json(result.path / "training" / f"{arm}.json")
         for arm in ("student", "control")
@@ -323,10 +357,24 @@ def test_folder_of_files_is_a_data_set(tmp_path):
     ]
     (tmp_path / "train.csv").write_text("\n".join(lines) + "\n")
     arguments = [
-        "finetune", "--dataset", f"{tmp_path}/", "--model", "cnn", "--epochs", "6", "--quiet",
-        "--batch-size", "8", "--validation-fraction", "0.2", "--sequence-length", "16", "--json",
-        "--output-dir", str(tmp_path / "runs" / "weather"),
-    ]  # fmt: skip
+        "finetune",
+        "--dataset",
+        f"{tmp_path}/",
+        "--model",
+        "cnn",
+        "--epochs",
+        "6",
+        "--quiet",
+        "--batch-size",
+        "8",
+        "--validation-fraction",
+        "0.2",
+        "--sequence-length",
+        "16",
+        "--json",
+        "--output-dir",
+        str(tmp_path / "runs" / "weather"),
+    ]
     done = CliRunner().invoke(verbs, arguments)
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["metrics"]["accuracy"] == 1.0

@@ -30,9 +30,16 @@ from tfkd.errors import ArtifactError
 from tfkd.training_config import RECIPE_NAMES
 
 PACKAGES = (
-    "tensorflow", "keras", "keras-hub", "tensorflow-datasets", "tensorflow-text",
-    "tensorflow-model-optimization", "tf_keras", "ai-edge-litert", "numpy",
-)  # fmt: skip
+    "tensorflow",
+    "keras",
+    "keras-hub",
+    "tensorflow-datasets",
+    "tensorflow-text",
+    "tensorflow-model-optimization",
+    "tf_keras",
+    "ai-edge-litert",
+    "numpy",
+)
 
 
 # Verbs that write a run.

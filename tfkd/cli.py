@@ -262,9 +262,12 @@ def report(config: ReportConfig, progress: "Progress") -> Result:
 )
 @click.argument("texts", nargs=-1)
 @click.option(
-    "--input", "source", type=click.Path(path_type=Path), metavar="FILE",
+    "--input",
+    "source",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
     help="Read the texts from FILE, one a line. Default: standard input.",
-)  # fmt: skip
+)
 def predict(
     texts: tuple[str, ...],
     source: Path | None,

@@ -18,9 +18,14 @@ FORMAT_NAMES = (TOKENS, "edge", "text-tflite", "saved-model")
 # Those that need neither calibration nor training.
 UNCALIBRATED_RECIPES = ("float32", "float16", "dynamic_int8", "int4_tables", "int4")
 ARCHITECTURES = (
-    "bert_base", "distilbert_base", "distilroberta_base", "tinybert_4", "minilm_6", "bert_tiny",
+    "bert_base",
+    "distilbert_base",
+    "distilroberta_base",
+    "tinybert_4",
+    "minilm_6",
+    "bert_tiny",
     "bilstm",
-)  # fmt: skip
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

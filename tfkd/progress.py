@@ -51,10 +51,15 @@ class Progress:
         self.is_quiet = quiet
         self.is_plain = bool(name) or not self._console.is_terminal
         self.bars = Bars(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TimeRemainingColumn(), TextColumn("{task.fields[status]}"),
-            console=self._console, transient=True, disable=self.is_plain or quiet,
-        )  # fmt: skip
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[status]}"),
+            console=self._console,
+            transient=True,
+            disable=self.is_plain or quiet,
+        )
 
     def say(self, text: str) -> None:
         """Shows one line."""

@@ -6,9 +6,16 @@ from pathlib import Path
 from tfkd.settings import Config, setting
 
 RECIPE_NAMES = (
-    "float32", "float16", "dynamic_int8", "static_int8", "int16x8", "int4_tables", "int4",
-    "qat_int8", "qat_int4_tables",
-)  # fmt: skip
+    "float32",
+    "float16",
+    "dynamic_int8",
+    "static_int8",
+    "int16x8",
+    "int4_tables",
+    "int4",
+    "qat_int8",
+    "qat_int4_tables",
+)
 DEFAULT_RECIPES = ("float32", "dynamic_int8")
 BOTTLENECK_DECODERS = ("mlp", "values")
 

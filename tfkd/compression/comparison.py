@@ -77,9 +77,12 @@ class ParityReport:
 
 
 def check_parity(
-    reference_logits: np.ndarray, logits: np.ndarray, recipe: Recipe, task: str = SINGLE_LABEL,
+    reference_logits: np.ndarray,
+    logits: np.ndarray,
+    recipe: Recipe,
+    task: str = SINGLE_LABEL,
     thresholds: ArrayLike = DEFAULT_THRESHOLD,
-) -> ParityReport:  # fmt: skip
+) -> ParityReport:
     """Compares a file's logits with the Keras model's.
 
     Args:

@@ -146,9 +146,14 @@ def run_child(command: Sequence[str], purpose: str, timeout_seconds: float) -> N
         # What a child that is ended leaves behind goes with the folder.
         with tempfile.TemporaryDirectory() as folder:
             done = subprocess.run(
-                command, env={**_environment(), "TMPDIR": folder}, capture_output=True, text=True,
-                errors="replace", timeout=timeout_seconds, stdin=subprocess.DEVNULL,
-            )  # fmt: skip
+                command,
+                env={**_environment(), "TMPDIR": folder},
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout_seconds,
+                stdin=subprocess.DEVNULL,
+            )
     except subprocess.TimeoutExpired as error:
         output = error.stdout.decode(errors="replace") if error.stdout else ""
         raise ConversionError(
@@ -255,9 +260,13 @@ def _main(job: dict[str, Any]) -> None:
     if job["calibration"] is not None:
         calibration = Calibration.load(Path(job["calibration"]))
     write_files(
-        Path(job["model_folder"]), job["recipes"], job["lengths"], Path(job["output_folder"]),
-        calibration, announce_stage,
-    )  # fmt: skip
+        Path(job["model_folder"]),
+        job["recipes"],
+        job["lengths"],
+        Path(job["output_folder"]),
+        calibration,
+        announce_stage,
+    )
 
 
 if __name__ == "__main__":

@@ -33,21 +33,36 @@ _BERT_TOKENIZER_OPTIONS = 4
 # The fields of each table in the order of the schema, up to the last one that is written here.
 _FIELDS = {
     "ModelMetadata": (
-        "name", "description", "version", "subgraph_metadata", "author", "license",
-        "associated_files", "min_parser_version",
+        "name",
+        "description",
+        "version",
+        "subgraph_metadata",
+        "author",
+        "license",
+        "associated_files",
+        "min_parser_version",
     ),
     "SubGraphMetadata": (
-        "name", "description", "input_tensor_metadata", "output_tensor_metadata",
-        "associated_files", "input_process_units",
+        "name",
+        "description",
+        "input_tensor_metadata",
+        "output_tensor_metadata",
+        "associated_files",
+        "input_process_units",
     ),
     "TensorMetadata": (
-        "name", "description", "dimension_names", "content", "process_units", "stats",
+        "name",
+        "description",
+        "dimension_names",
+        "content",
+        "process_units",
+        "stats",
         "associated_files",
     ),
     "ProcessUnit": ("options_type", "options"),
     "BertTokenizerOptions": ("vocab_file",),
     "AssociatedFile": ("name", "description", "type"),
-}  # fmt: skip
+}
 # The archive's own clock: the same model gives the same bytes.
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -91,9 +106,11 @@ _Value = str | int | _Table | list[_Table]
 
 
 def with_metadata(
-    content: bytes, label_names: Sequence[str], vocabulary: Sequence[str],
+    content: bytes,
+    label_names: Sequence[str],
+    vocabulary: Sequence[str],
     thresholds: Sequence[float] = (),
-) -> bytes:  # fmt: skip
+) -> bytes:
     """The same LiteRT file with label names and vocabulary in it.
 
     Args:

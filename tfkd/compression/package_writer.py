@@ -43,9 +43,11 @@ def _edge_bytes(job: dict[str, Any], classifier: TextClassifier) -> bytes:
         write_saved_model(classifier, lengths, folder, bias, output="scores")
         content = quantizer.litert_bytes(folder, recipe, lengths, calibration)
     return with_metadata(
-        content, classifier.label_names, classifier.tokenizer.vocabulary,
+        content,
+        classifier.label_names,
+        classifier.tokenizer.vocabulary,
         classifier.label_thresholds,
-    )  # fmt: skip
+    )
 
 
 def _text_bytes(job: dict[str, Any], classifier: TextClassifier) -> bytes:

@@ -136,9 +136,13 @@ def export(
 
 
 def check_file(
-    path: Path, recipe: str, reference: Reference, texts: Texts, task: str = SINGLE_LABEL,
+    path: Path,
+    recipe: str,
+    reference: Reference,
+    texts: Texts,
+    task: str = SINGLE_LABEL,
     thresholds: ArrayLike = DEFAULT_THRESHOLD,
-) -> ParityReport:  # fmt: skip
+) -> ParityReport:
     """Sends a file that is there already through the gate again.
 
     Args:
@@ -227,9 +231,12 @@ def _logits(reference: Reference, arrays: Mapping[str, np.ndarray]) -> np.ndarra
 
 
 def _compared(
-    model: LiteRTModel, probes: Sequence[_Probe], recipe: Recipe, task: str,
+    model: LiteRTModel,
+    probes: Sequence[_Probe],
+    recipe: Recipe,
+    task: str,
     thresholds: ArrayLike,
-) -> ParityReport:  # fmt: skip
+) -> ParityReport:
     """The report of one file: agreement over all texts, differences of each signature."""
     answers = [model.predict_encoded(probe.arrays, probe.length) for probe in probes]
     report = check_parity(probes[0].logits, answers[0], recipe, task, thresholds)

@@ -65,9 +65,13 @@ def write_saved_model(
         _write_plain(classifier, lengths, folder, output)
         return Route(PLAIN, reason)
     lean = graph.LeanGraph(
-        classifier.model, classifier.num_texts, mask_bias, classifier.task, whole_last_layer,
+        classifier.model,
+        classifier.num_texts,
+        mask_bias,
+        classifier.task,
+        whole_last_layer,
         num_positions=max(lengths),
-    )  # fmt: skip
+    )
     signatures = {
         f"{SIGNATURE_PREFIX}{length}": lean.endpoint(length, output) for length in lengths
     }

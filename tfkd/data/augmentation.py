@@ -57,9 +57,9 @@ class Augmented:
                 side = int(random.integers(len(example.texts)))
                 words = example.texts[side].split()
                 other = pool[int(random.integers(len(pool)))].texts[side].split()
-                altered = _joined(words, other, random) if copy % 2 else _altered(
-                    words, pool, random
-                )  # fmt: skip
+                altered = (
+                    _joined(words, other, random) if copy % 2 else _altered(words, pool, random)
+                )
                 texts = list(example.texts)
                 texts[side] = " ".join(altered) or texts[side]
                 yield Example(tuple(texts), example.label)

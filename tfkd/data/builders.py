@@ -133,9 +133,11 @@ class Massive(tfds.core.GeneratorBasedBuilder):
                     yield str(values["id"]), {"text": values["utt"], "label": intent}
             except (ValueError, KeyError, TypeError) as error:
                 raise fault(
-                    path, row, f"a JSON object with id, partition, intent and utt in {member}",
+                    path,
+                    row,
+                    f"a JSON object with id, partition, intent and utt in {member}",
                     shown(line),
-                ) from error  # fmt: skip
+                ) from error
 
 
 def _features(label_names: tuple[str, ...]) -> tfds.features.FeaturesDict:
@@ -170,8 +172,12 @@ def _semicolon_rows(path: Path) -> Iterator[Row]:
         for row, line in enumerate(lines, start=1):
             text, _, label = line.strip().rpartition(";")
             if not text or label not in names:
-                raise fault(path, row, f"`text;label` with a label of {', '.join(names)}",
-                            shown(line.strip()))  # fmt: skip
+                raise fault(
+                    path,
+                    row,
+                    f"`text;label` with a label of {', '.join(names)}",
+                    shown(line.strip()),
+                )
             yield f"{row:06d}", {"text": text, "label": label}
 
 

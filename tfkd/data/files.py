@@ -71,9 +71,12 @@ def _text(value: Any, path: Path, row: int) -> str:
             value.encode()
         except UnicodeEncodeError as error:
             raise fault(
-                path, row, "UTF-8 text", f"a broken character in {shown(value)}",
+                path,
+                row,
+                "UTF-8 text",
+                f"a broken character in {shown(value)}",
                 "Save the file as UTF-8.",
-            ) from error  # fmt: skip
+            ) from error
     if not value or value.isspace():
         raise fault(path, row, "a text", "an empty one", "Drop the row or fill it in.")
     return value
@@ -120,9 +123,10 @@ def split_files(folder: Path) -> dict[str, Path]:
     for split, stems in SPLIT_NAMES.items():
         paths = [
             folder / f"{stem}{suffix}"
-            for stem in stems for suffix in SUFFIXES
+            for stem in stems
+            for suffix in SUFFIXES
             if (folder / f"{stem}{suffix}").is_file()
-        ]  # fmt: skip
+        ]
         if len(paths) > 1:
             raise DatasetError(
                 f"Expected one file for {split} in {folder}. Received: "
@@ -167,9 +171,12 @@ def read_file(path: Path, name: str) -> Dataset:
 
 
 def _dataset(
-    paths: dict[str, Path], name: str, names: Sequence[str] | None, origin: str,
+    paths: dict[str, Path],
+    name: str,
+    names: Sequence[str] | None,
+    origin: str,
     spec: DatasetSpec | None,
-) -> Dataset:  # fmt: skip
+) -> Dataset:
     # Columns and class names are those of train; without one, of whatever there is.
     first = paths.get("train") or next(iter(paths.values()))
     with open_table(first) as table:

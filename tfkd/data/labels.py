@@ -145,9 +145,12 @@ def discover(
                 names.add(name)
         if len(names) > MOST_CLASSES and (is_whole or not is_numeric):
             raise fault(
-                path, row, f"at most {MOST_CLASSES} classes", "more",
+                path,
+                row,
+                f"at most {MOST_CLASSES} classes",
+                "more",
                 "Is the label column right?",
-            )  # fmt: skip
+            )
     if is_numeric and not is_whole and not is_multi_label:
         return REGRESSION, (SCORE_NAME,)
     if len(names) < (1 if is_multi_label else 2):

@@ -87,9 +87,7 @@ class TfdsSplit:
 
         # One file after the other: row i stays row i however many cores read.
         config = tfds.ReadConfig(try_autocache=False, interleave_cycle_length=1)
-        rows = self.builder.as_dataset(
-            split=self.split, shuffle_files=False, read_config=config
-        )  # fmt: skip
+        rows = self.builder.as_dataset(split=self.split, shuffle_files=False, read_config=config)
         for row in tfds.as_numpy(rows):
             yield Example(self._texts(row), self._label(row))
 
@@ -225,9 +223,7 @@ def _from_tfds(spec: DatasetSpec, data_dir: Path | None) -> Dataset:
             raise _missing(spec, data_dir, f"{spec.host} cannot be reached")
         builder = _prepare(spec, tfds_dir, data_dir)
     splits = {ours: TfdsSplit(builder, theirs, spec) for ours, theirs in spec.splits.items()}
-    return Dataset(
-        spec.name, spec.task, spec.label_names, spec.num_texts, spec.metric, splits
-    )  # fmt: skip
+    return Dataset(spec.name, spec.task, spec.label_names, spec.num_texts, spec.metric, splits)
 
 
 def _prepare(spec: DatasetSpec, tfds_dir: Path, data_dir: Path | None) -> Any:

@@ -150,16 +150,21 @@ def _csv_rows(
                 counter[0] += 1
                 if len(values) != num_fields:
                     raise fault(
-                        path, counter[0], f"{num_fields} fields as in the header",
+                        path,
+                        counter[0],
+                        f"{num_fields} fields as in the header",
                         f"{len(values)} fields, the first {shown(values[0])}",
                         "Quote texts that hold the separator, quotes or line breaks.",
-                    )  # fmt: skip
+                    )
                 yield values
         except csv.Error as error:
             raise fault(
-                path, counter[0] + 1, "standard quoting", str(error),
+                path,
+                counter[0] + 1,
+                "standard quoting",
+                str(error),
                 'Put texts that hold quotes in quotes and double those inside: "a ""b"" c".',
-            ) from error  # fmt: skip
+            ) from error
 
 
 def _jsonl_table(path: Path, stream: IO[str]) -> Table:
@@ -180,9 +185,11 @@ def _jsonl_rows(
             yield tuple(values[name] for name in columns)
         except KeyError as error:
             raise fault(
-                path, row, f"the fields of row 1, {', '.join(columns)}",
+                path,
+                row,
+                f"the fields of row 1, {', '.join(columns)}",
                 f"only {', '.join(values) or 'none'}",
-            ) from error  # fmt: skip
+            ) from error
 
 
 def _json_objects(path: Path, stream: IO[str]) -> Iterator[dict[str, Any]]:

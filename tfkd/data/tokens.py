@@ -97,9 +97,14 @@ class Tokens:
 
 
 def write(
-    folder: Path, split: Iterable[Example], encode: Encode, task: str, num_outputs: int,
-    fingerprint: str, progress: tuple[Progress, int],
-) -> Tokens:  # fmt: skip
+    folder: Path,
+    split: Iterable[Example],
+    encode: Encode,
+    task: str,
+    num_outputs: int,
+    fingerprint: str,
+    progress: tuple[Progress, int],
+) -> Tokens:
     """Tokenizes a split into a folder, whole or not at all, and opens it.
 
     Args:

@@ -144,9 +144,11 @@ class Distiller(keras.Model):
         distillation_loss = _mean(losses, sample_weight)
         weight = self.student_loss_weight
         # At weight 1 the teacher is watched, not followed: 0 * inf would poison the gradient.
-        loss = student_loss if weight == 1 else (
-            weight * student_loss + (1 - weight) * distillation_loss
-        )  # fmt: skip
+        loss = (
+            student_loss
+            if weight == 1
+            else (weight * student_loss + (1 - weight) * distillation_loss)
+        )
         return {
             "loss": loss + added,
             "student_loss": student_loss,

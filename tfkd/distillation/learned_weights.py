@@ -55,10 +55,12 @@ def learned(task: str, logits: Sequence[np.ndarray], labels: np.ndarray, mixing:
     # The optimizer's tolerance is absolute, squared errors have any size.
     scale = loss(equal) or 1.0
     found = minimize(
-        lambda weights: loss(weights) / scale, equal, method="SLSQP",
+        lambda weights: loss(weights) / scale,
+        equal,
+        method="SLSQP",
         bounds=[(0.0, 1.0)] * len(logits),
         constraints=LinearConstraint(np.ones(len(logits)), 1.0, 1.0),
         options={"ftol": TOLERANCE},
-    )  # fmt: skip
+    )
     weights = np.abs(found.x.round(DIGITS))
     return mixing.replace(weights=tuple(weights.tolist()), weighting=None)

@@ -69,9 +69,14 @@ class Validation:
 
 
 def train(
-    distiller: Distiller, batches: Batches, plan: Plan, validation: Validation, folder: Path,
-    open_log: Callable[[int], ScalarLog], progress: tuple[Progress, str],
-) -> Position:  # fmt: skip
+    distiller: Distiller,
+    batches: Batches,
+    plan: Plan,
+    validation: Validation,
+    folder: Path,
+    open_log: Callable[[int], ScalarLog],
+    progress: tuple[Progress, str],
+) -> Position:
     """Trains to the end of the plan, or until the validation metric stops getting better.
 
     Args:
@@ -87,8 +92,9 @@ def train(
         `Position` at the end, with the history of all epochs.
     """
     compile_distiller(distiller, plan, batches.steps_per_epoch)
-    backup = Backup(folder, [*distiller.student.variables, *distiller.optimizer.variables],
-                    plan.backup_seconds)  # fmt: skip
+    backup = Backup(
+        folder, [*distiller.student.variables, *distiller.optimizer.variables], plan.backup_seconds
+    )
     position = backup.restore()
     steps = batches.steps_per_epoch
     first_step = position.epoch * steps + position.step
@@ -104,8 +110,11 @@ def train(
                 distiller.fit(
                     batches.dataset(position.epoch, position.step),
                     steps_per_epoch=steps - position.step,
-                    epochs=1, verbose=0, shuffle=False, callbacks=[monitor],
-                )  # fmt: skip
+                    epochs=1,
+                    verbose=0,
+                    shuffle=False,
+                    callbacks=[monitor],
+                )
             _finish_epoch(distiller, validation, position, folder, monitor)
             backup.save(position)
     distiller.set_precision(POLICIES["float32"])
@@ -133,9 +142,12 @@ def _is_stopped(position: Position, plan: Plan) -> bool:
 
 
 def _finish_epoch(
-    distiller: Distiller, validation: Validation, position: Position, folder: Path,
+    distiller: Distiller,
+    validation: Validation,
+    position: Position,
+    folder: Path,
     monitor: "_Monitor",
-) -> None:  # fmt: skip
+) -> None:
     """Validates, keeps the best weights and writes the epoch into the history."""
     measured = validation.measure()
     means = {name: total / count for name, (total, count) in position.means.items() if count}

@@ -125,13 +125,17 @@ def peak_memory_of(
 
 
 def _run(
-    model: TimedModel, texts: Sequence[Any], timeout_seconds: float,
+    model: TimedModel,
+    texts: Sequence[Any],
+    timeout_seconds: float,
     environment: Mapping[str, str] | None = None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     job = {
-        "loader": model.loader, "path": str(model.path), "options": dict(model.options),
+        "loader": model.loader,
+        "path": str(model.path),
+        "options": dict(model.options),
         "texts": list(texts),
-    }  # fmt: skip
+    }
     purpose = f"of {model.path} to load and answer {len(texts)} texts"
     return run_fresh("tfkd.evaluation.memory", job, purpose, timeout_seconds, environment)
 

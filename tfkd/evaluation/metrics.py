@@ -66,10 +66,14 @@ def is_better(metric: str, value: float, other: float) -> bool:
 
 
 def evaluate(
-    task: str, logits: np.ndarray, labels: np.ndarray, label_names: Sequence[str],
-    teacher_logits: np.ndarray | None = None, thresholds: ArrayLike = 0.5,
+    task: str,
+    logits: np.ndarray,
+    labels: np.ndarray,
+    label_names: Sequence[str],
+    teacher_logits: np.ndarray | None = None,
+    thresholds: ArrayLike = 0.5,
     teacher_thresholds: ArrayLike = 0.5,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """All figures of a task.
 
     Args:
@@ -214,9 +218,12 @@ def brier_score(task: str, logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def agreement(
-    task: str, logits: np.ndarray, teacher_logits: np.ndarray,
-    thresholds: ArrayLike = 0.5, teacher_thresholds: ArrayLike = 0.5,
-) -> float:  # fmt: skip
+    task: str,
+    logits: np.ndarray,
+    teacher_logits: np.ndarray,
+    thresholds: ArrayLike = 0.5,
+    teacher_thresholds: ArrayLike = 0.5,
+) -> float:
     """Share of decisions that two models make alike: rows, or labels of rows for multi_label.
 
     Arguments as for `evaluate`, but not for regression.

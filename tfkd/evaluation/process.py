@@ -41,9 +41,13 @@ class TimedModel:
 
 
 def run_fresh(
-    module: str, job: Any, purpose: str, timeout_seconds: float,
-    environment: Mapping[str, str] | None = None, stepped: Callable[[], object] = lambda: None,
-) -> Any:  # fmt: skip
+    module: str,
+    job: Any,
+    purpose: str,
+    timeout_seconds: float,
+    environment: Mapping[str, str] | None = None,
+    stepped: Callable[[], object] = lambda: None,
+) -> Any:
     """The answer of `python -m module` to a job.
 
     Args:
@@ -63,10 +67,15 @@ def run_fresh(
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors,
         subprocess.Popen(
-            [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=errors, encoding="utf-8", errors="replace", env=variables,
+            [sys.executable, "-m", module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            encoding="utf-8",
+            errors="replace",
+            env=variables,
         ) as process,
-    ):  # fmt: skip
+    ):
         watchdog = threading.Timer(timeout_seconds, _stop, (process, is_late))
         watchdog.start()
         try:

@@ -106,9 +106,13 @@ class SeedsComparison:
 
 
 def compare_seeds(
-    metric: str, labels: np.ndarray, answers_a: np.ndarray, answers_b: np.ndarray,
-    seed: int = 0, confidence: float = 0.95,
-) -> SeedsComparison:  # fmt: skip
+    metric: str,
+    labels: np.ndarray,
+    answers_a: np.ndarray,
+    answers_b: np.ndarray,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> SeedsComparison:
     """Compares two kinds of training, or a kind of training with one model, seed by seed.
 
     Args:
@@ -131,32 +135,47 @@ def compare_seeds(
 
     Reference: [Berger, 1982](https://doi.org/10.1080/00401706.1982.10487790)
     """
-    shapes, num_seeds = (answers_a.shape, answers_b.shape), len(answers_a)
-    if any(shape[1:] != labels.shape for shape in shapes) or len(answers_b) not in (1, num_seeds):
+    _check_answers(labels, answers_a, answers_b)
+    rows, within = compare_answers(metric, labels, answers_a, answers_b, seed, confidence)
+    values_a, values_b = (figures(metric, labels, side) for side in (answers_a, answers_b))
+    differences = values_a - values_b
+    mean = float(differences.mean())
+    p_value, test, verdict, needed = None, None, rows.verdict, None
+    low, high = rows.low, rows.high
+    if len(answers_a) > 1:
+        p_value, low, high = _over_seeds(differences, confidence)
+        test = PAIRED_T if len(answers_b) > 1 else ONE_SAMPLE_T
+        if p_value >= 1 - confidence:
+            needed = seeds_needed(mean, float(differences.std(ddof=1)), 1 - confidence)
+            verdict = INCONCLUSIVE
+        elif rows.verdict != (BEATS if mean > 0 else NO_BEATS):
+            verdict = INCONCLUSIVE
+    return SeedsComparison(
+        mean_a=float(values_a.mean()),
+        mean_b=float(values_b.mean()),
+        differences=tuple(differences.tolist()),
+        difference=mean,
+        low=low,
+        high=high,
+        p_value=p_value,
+        test=test,
+        rows=rows,
+        within=within,
+        verdict=verdict,
+        seeds_needed=needed,
+        confidence=confidence,
+    )
+
+
+def _check_answers(labels: np.ndarray, answers_a: np.ndarray, answers_b: np.ndarray) -> None:
+    """Refuses answers to other rows than the labels', or of seeds that do not pair."""
+    shapes = answers_a.shape, answers_b.shape
+    pairs = len(answers_b) in (1, len(answers_a))
+    if not pairs or any(shape[1:] != labels.shape for shape in shapes):
         raise ValueError(
             f"Expected answers [num_seeds, {', '.join(map(str, labels.shape))}] of the same seeds, "
             f"or of one model for b. Received: shapes {shapes[0]} and {shapes[1]}."
         )
-    rows, within = compare_answers(metric, labels, answers_a, answers_b, seed, confidence)
-    values_a, values_b = (figures(metric, labels, side) for side in (answers_a, answers_b))
-    differences = values_a - values_b
-    means = float(values_a.mean()), float(values_b.mean())
-    mean = float(differences.mean())
-    if num_seeds == 1:
-        return SeedsComparison(
-            *means, (mean,), mean, rows.low, rows.high, None, None, rows, within, rows.verdict,
-            None, confidence,
-        )  # fmt: skip
-    p_value, low, high = _over_seeds(differences, confidence)
-    verdict, needed = INCONCLUSIVE, None
-    if p_value >= 1 - confidence:
-        needed = seeds_needed(mean, float(differences.std(ddof=1)), 1 - confidence)
-    elif rows.verdict == (BEATS if mean > 0 else NO_BEATS):
-        verdict = rows.verdict
-    return SeedsComparison(
-        *means, tuple(differences.tolist()), mean, low, high, p_value,
-        PAIRED_T if len(answers_b) > 1 else ONE_SAMPLE_T, rows, within, verdict, needed, confidence,
-    )  # fmt: skip
 
 
 def seeds_needed(difference: float, deviation: float, level: float = 0.05) -> int | None:

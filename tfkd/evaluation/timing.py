@@ -16,9 +16,13 @@ from tfkd.evaluation.process import TimedModel, answer, load, run_fresh, step, t
 
 
 def time_models(
-    models: Mapping[str, TimedModel], texts: Sequence[Any], rounds: int, threads: int = 1,
-    timeout_seconds: float = 3600.0, stepped: Callable[[], object] = lambda: None,
-) -> dict[str, Latency]:  # fmt: skip
+    models: Mapping[str, TimedModel],
+    texts: Sequence[Any],
+    rounds: int,
+    threads: int = 1,
+    timeout_seconds: float = 3600.0,
+    stepped: Callable[[], object] = lambda: None,
+) -> dict[str, Latency]:
     """Times saved models interleaved, in one fresh process.
 
     Args:
@@ -39,12 +43,17 @@ def time_models(
         "models": {
             name: [item.loader, str(item.path), dict(item.options)] for name, item in models.items()
         },
-        "texts": list(texts), "rounds": rounds,
-    }  # fmt: skip
+        "texts": list(texts),
+        "rounds": rounds,
+    }
     found = run_fresh(
-        "tfkd.evaluation.timing", job, "to be timed", timeout_seconds, thread_limits(threads),
+        "tfkd.evaluation.timing",
+        job,
+        "to be timed",
+        timeout_seconds,
+        thread_limits(threads),
         stepped,
-    )  # fmt: skip
+    )
     return {name: Latency(**figures) for name, figures in found.items()}
 
 

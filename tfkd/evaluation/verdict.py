@@ -177,9 +177,13 @@ def compare_scores(
 
 
 def compare_answers(
-    metric: str, labels: np.ndarray, answers_a: np.ndarray, answers_b: np.ndarray,
-    seed: int = 0, confidence: float = 0.95,
-) -> tuple[Comparison, tuple[Comparison, ...]]:  # fmt: skip
+    metric: str,
+    labels: np.ndarray,
+    answers_a: np.ndarray,
+    answers_b: np.ndarray,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> tuple[Comparison, tuple[Comparison, ...]]:
     """Compares models of a, one a seed, with those of b, by a metric of their answers to all rows.
 
     Accuracy and Jaccard are means over rows: a pair of models that are right or wrong goes to
@@ -280,9 +284,14 @@ def _comparison(
     ).confidence_interval
     wins = int((differences > 0).sum()), int((differences < 0).sum())
     return _judged(
-        float(differences.mean()), (float(interval.low), float(interval.high)), p_value,
-        len(differences), wins, test, confidence,
-    )  # fmt: skip
+        float(differences.mean()),
+        (float(interval.low), float(interval.high)),
+        p_value,
+        len(differences),
+        wins,
+        test,
+        confidence,
+    )
 
 
 def _bootstrapped(told: np.ndarray, num_rows: int, confidence: float) -> Comparison:
@@ -292,15 +301,25 @@ def _bootstrapped(told: np.ndarray, num_rows: int, confidence: float) -> Compari
     p_value = min(1.0, 2 * (least + 1) / (len(drawn) + 1))
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     return _judged(
-        difference, (float(low), float(high)), p_value, num_rows, (None, None), PAIRED_BOOTSTRAP,
+        difference,
+        (float(low), float(high)),
+        p_value,
+        num_rows,
+        (None, None),
+        PAIRED_BOOTSTRAP,
         confidence,
-    )  # fmt: skip
+    )
 
 
 def _judged(
-    difference: float, interval: tuple[float, float], p_value: float, num_rows: int,
-    wins: tuple[int, int] | tuple[None, None], test: str, confidence: float,
-) -> Comparison:  # fmt: skip
+    difference: float,
+    interval: tuple[float, float],
+    p_value: float,
+    num_rows: int,
+    wins: tuple[int, int] | tuple[None, None],
+    test: str,
+    confidence: float,
+) -> Comparison:
     # A sum's last digit is no difference.
     difference = round(difference, 12)
     verdict = INCONCLUSIVE

@@ -11,9 +11,12 @@ from tfkd.models.pooling import pool
 
 
 def build_bilstm(
-    vocabulary_size: int, num_outputs: int, width: int = 128, units: int = 128,
+    vocabulary_size: int,
+    num_outputs: int,
+    width: int = 128,
+    units: int = 128,
     dropout: float = 0.3,
-) -> keras.Model:  # fmt: skip
+) -> keras.Model:
     """The untrained model.
 
     Args:

@@ -50,9 +50,14 @@ def _encoder(
     """An encoder of one of the three families; heads of 64 unless `num_heads` says otherwise."""
     kind = {"BERT": "bert", "DistilBERT": "distil_bert", "RoBERTa": "roberta"}[family]
     return ModelEntry(
-        name, kind, f"{family} with {layers} layers of {width}, from scratch", learning_rate,
-        layers, width, **{"num_heads": width // 64, **shape},
-    )  # fmt: skip
+        name,
+        kind,
+        f"{family} with {layers} layers of {width}, from scratch",
+        learning_rate,
+        layers,
+        width,
+        **{"num_heads": width // 64, **shape},
+    )
 
 
 CATALOG: dict[str, ModelEntry] = {
@@ -75,22 +80,33 @@ CATALOG: dict[str, ModelEntry] = {
             "distilroberta_base", "RoBERTa", 6, 768, 1e-4, vocabulary_size=ROBERTA_VOCABULARY_SIZE
         ),
         ModelEntry(
-            "bilstm", "bilstm", "Bidirectional LSTM over a token table, max pooling", 2e-3,
+            "bilstm",
+            "bilstm",
+            "Bidirectional LSTM over a token table, max pooling",
+            2e-3,
             units=128,
         ),
         ModelEntry(
-            "bilstm_small", "bilstm", "The same with 8 units each way over a table of width 16",
-            5e-3, hidden_dim=16, units=8,
+            "bilstm_small",
+            "bilstm",
+            "The same with 8 units each way over a table of width 16",
+            5e-3,
+            hidden_dim=16,
+            units=8,
         ),
         ModelEntry(
             "cnn", "cnn", "1-D convolutions over a token table, max pooling", 1e-3, filters=512
         ),
         ModelEntry(
-            "cnn_small", "cnn", "The same with half the detectors and half the width", 1e-3,
-            hidden_dim=64, filters=256,
+            "cnn_small",
+            "cnn",
+            "The same with half the detectors and half the width",
+            1e-3,
+            hidden_dim=64,
+            filters=256,
         ),
     )
-}  # fmt: skip
+}
 
 
 def default_learning_rate(name: str) -> float:

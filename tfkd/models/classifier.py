@@ -103,9 +103,12 @@ class TextClassifier:
         return np.concatenate(parts) if parts else np.zeros((0, len(self.label_names)), np.float32)
 
     def score(
-        self, tokens: Rows, start: int = 0, stop: int | None = None,
+        self,
+        tokens: Rows,
+        start: int = 0,
+        stop: int | None = None,
         batch_size: int = SCORING_BATCH_SIZE,
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:  # fmt: skip
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Row numbers and logits, batch by batch, of the rows `[start, stop)`."""
         stop = len(tokens) if stop is None else stop
         for rows, arrays in scoring_batches(tokens, self.input_names, start, stop, batch_size):

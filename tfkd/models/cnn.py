@@ -13,9 +13,13 @@ KERNEL_SIZE = 3
 
 
 def build_cnn(
-    vocabulary_size: int, num_outputs: int, width: int = 128, filters: int = 512,
-    table_dropout: float = 0.1, dropout: float = 0.3,
-) -> keras.Model:  # fmt: skip
+    vocabulary_size: int,
+    num_outputs: int,
+    width: int = 128,
+    filters: int = 512,
+    table_dropout: float = 0.1,
+    dropout: float = 0.3,
+) -> keras.Model:
     """The untrained model.
 
     Args:

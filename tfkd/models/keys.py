@@ -100,9 +100,14 @@ def encoder_of(model: keras.Model) -> tuple[keras.Model, NearestKeys]:
 
 
 def fit_keys(
-    vectors: np.ndarray, layer: NearestKeys, progress: Progress, passes: int = PASSES,
-    decay: float = DECAY, seed: int = 0, batch_vectors: int = BATCH_VECTORS,
-) -> Keys:  # fmt: skip
+    vectors: np.ndarray,
+    layer: NearestKeys,
+    progress: Progress,
+    passes: int = PASSES,
+    decay: float = DECAY,
+    seed: int = 0,
+    batch_vectors: int = BATCH_VECTORS,
+) -> Keys:
     """Finds keys for a layer; it is not changed.
 
     Args:

@@ -81,9 +81,13 @@ class Trim:
 
 
 def trim(
-    tokenizer: Tokenizer, train: Tokens, held_out: Texts, table_width: int,
-    vocabulary_size: int | None = None, min_count: int = 1,
-) -> Trim:  # fmt: skip
+    tokenizer: Tokenizer,
+    train: Tokens,
+    held_out: Texts,
+    table_width: int,
+    vocabulary_size: int | None = None,
+    min_count: int = 1,
+) -> Trim:
     """Cuts a WordPiece vocabulary to what the training text needs. The same input, the same cut.
 
     Args:

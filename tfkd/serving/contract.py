@@ -24,9 +24,14 @@ TEXT = "text"
 PREDICT_SIGNATURES = ("serving_default", "predict")
 CLASSIFY_SIGNATURES = ("serving_default", "classify")
 _KINDS = {
-    dict: "an object", list: "a list", str: "a string", int: "a number", float: "a number",
-    bool: "true or false", type(None): "null",
-}  # fmt: skip
+    dict: "an object",
+    list: "a list",
+    str: "a string",
+    int: "a number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "null",
+}
 _SCORES = {
     SINGLE_LABEL: lambda logits: softmax(logits, axis=-1),
     MULTI_LABEL: expit,

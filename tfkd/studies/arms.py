@@ -92,9 +92,11 @@ def read_frozen(
 
 
 def make_arm(
-    arm: ArmPlan, plans: Mapping[str, TeacherPlan], teachers: Mapping[str, Teacher],
+    arm: ArmPlan,
+    plans: Mapping[str, TeacherPlan],
+    teachers: Mapping[str, Teacher],
     material: Material,
-) -> None:  # fmt: skip
+) -> None:
     """Trains, exports and scores a student into its run folder, or goes on with one.
 
     A control sees the same batches with the same weights to start from, and labels alone.
@@ -165,18 +167,19 @@ def _logits(
 
 
 def _files(
-    config: DistillConfig, student: TextClassifier, logits: np.ndarray, material: Material,
+    config: DistillConfig,
+    student: TextClassifier,
+    logits: np.ndarray,
+    material: Material,
     run: RunFolder,
-) -> tuple[ExportResult, dict[str, str]]:  # fmt: skip
+) -> tuple[ExportResult, dict[str, str]]:
     """The LiteRT files that pass their gate, and of the other recipes why they gave none."""
     paths: dict[str, Path] = {}
     reports: dict[str, dict[str, Any]] = {}
     refused: dict[str, str] = {}
     for recipe in config.recipes:
         try:
-            found = write_files(
-                config.replace(recipes=(recipe,)), student, logits, material, run
-            )  # fmt: skip
+            found = write_files(config.replace(recipes=(recipe,)), student, logits, material, run)
         except ConversionError as error:
             # One file that is not good enough says nothing against the student.
             refused[recipe] = str(error)

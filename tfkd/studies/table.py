@@ -25,9 +25,20 @@ from tfkd.studies.scores import KERAS, Scores, is_scored
 from tfkd.workflows.mixtures import KeptMixture
 
 TITLES = (
-    "Arm", "File", "Seeds", "{metric}", "Deviation", "Lowest to highest", "{second}", "ECE",
-    "Agreement", "Parameters", "Size, MB", "p50, ms", "Published",
-)  # fmt: skip
+    "Arm",
+    "File",
+    "Seeds",
+    "{metric}",
+    "Deviation",
+    "Lowest to highest",
+    "{second}",
+    "ECE",
+    "Agreement",
+    "Parameters",
+    "Size, MB",
+    "p50, ms",
+    "Published",
+)
 NOTE = (
     "Means over the seeds; deviation: standard deviation over them. A teacher is one model. "
     "Agreement: with the arm's own teachers, of a control with the data set's first. MB: 10^6 "
@@ -200,15 +211,21 @@ def _figures(
 ) -> dict[str, Any]:
     """All metrics of a file, and its agreement with reference logits at their own thresholds."""
     return metrics.evaluate(
-        scores.dataset["task"], scores.logits[kind], scores.labels, scores.dataset["label_names"],
-        reference, scores.thresholds, thresholds,
-    )  # fmt: skip
+        scores.dataset["task"],
+        scores.logits[kind],
+        scores.labels,
+        scores.dataset["label_names"],
+        reference,
+        scores.thresholds,
+        thresholds,
+    )
 
 
 def _rows(
-    plan: StudyPlan, scored: Mapping[str, list[Scores]],
+    plan: StudyPlan,
+    scored: Mapping[str, list[Scores]],
     figures: Mapping[str, Mapping[str, Figures]],
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> list[dict[str, Any]]:
     """One row for every teacher, and every file of every arm."""
     items: dict[str, tuple[TeacherPlan | ArmPlan, list[int]]] = {
         item.name: (item, []) for item in plan.teachers
@@ -260,12 +277,20 @@ def _line(row: Mapping[str, Any]) -> list[str]:
     values, times = row["values"], row["latency"]
     spread = f"{min(values):.4f} to {max(values):.4f}" if len(values) > 1 else "-"
     return [
-        row["arm"], row["file"], str(len(row["seeds"]) or "-"), f"{row['mean']:.4f}",
-        _cell(row["deviation"], "{:.4f}"), spread, _cell(row["second_mean"], "{:.4f}"),
-        _cell(row["ece"], "{:.4f}"), _cell(row["agreement"], "{:.4f}"), f"{row['parameters']:,}",
-        f"{row['size_bytes'] / 1e6:.2f}", _cell(times and times["p50_ms"], "{:.2f}"),
+        row["arm"],
+        row["file"],
+        str(len(row["seeds"]) or "-"),
+        f"{row['mean']:.4f}",
+        _cell(row["deviation"], "{:.4f}"),
+        spread,
+        _cell(row["second_mean"], "{:.4f}"),
+        _cell(row["ece"], "{:.4f}"),
+        _cell(row["agreement"], "{:.4f}"),
+        f"{row['parameters']:,}",
+        f"{row['size_bytes'] / 1e6:.2f}",
+        _cell(times and times["p50_ms"], "{:.2f}"),
         ", ".join(f"{figure['value']:.4f}" for figure in row["published"]) or "-",
-    ]  # fmt: skip
+    ]
 
 
 def _cell(value: float | None, template: str) -> str:

@@ -150,12 +150,15 @@ class AnalyzeResult:
         for item in self.architectures:
             rows.append(
                 (
-                    item.name, "given" if item.is_trained else "untrained",
-                    f"{item.parameters:,}", f"{item.table_parameters:,}",
+                    item.name,
+                    "given" if item.is_trained else "untrained",
+                    f"{item.parameters:,}",
+                    f"{item.table_parameters:,}",
                     f"{item.table_parameters / item.parameters:.0%}",
-                    *(f"{file.size_bytes / 1e6:.2f}" for file in item.files), item.files[-1].graph,
+                    *(f"{file.size_bytes / 1e6:.2f}" for file in item.files),
+                    item.files[-1].graph,
                 )
-            )  # fmt: skip
+            )
         return rows
 
     def _times(self, index: int, title: str) -> list[Sequence[str]]:
@@ -167,11 +170,15 @@ class AnalyzeResult:
                 ratio = latency.p50_ms / first.latencies[index].p50_ms
                 rows.append(
                     (
-                        item.name, file.kind, f"{file.first_call_ms:.1f}", f"{latency.p50_ms:.2f}",
-                        f"{latency.p95_ms:.2f}", f"{ratio:.3f}",
+                        item.name,
+                        file.kind,
+                        f"{file.first_call_ms:.1f}",
+                        f"{latency.p50_ms:.2f}",
+                        f"{latency.p95_ms:.2f}",
+                        f"{ratio:.3f}",
                         f"{file.peak_memory_bytes / 1e6:.0f}",
                     )
-                )  # fmt: skip
+                )
         return rows
 
 

@@ -67,9 +67,14 @@ def analyze(config: AnalyzeConfig, progress: Progress | None = None) -> AnalyzeR
         raise
     architectures = _measure(built, setup)
     conditions = Conditions(
-        dataset.name, artifacts.fingerprint({"texts": list(texts)}), len(texts), config.rounds,
-        config.threads, config.lengths, setup.tokenizer_origin,
-    )  # fmt: skip
+        dataset.name,
+        artifacts.fingerprint({"texts": list(texts)}),
+        len(texts),
+        config.rounds,
+        config.threads,
+        config.lengths,
+        setup.tokenizer_origin,
+    )
     result = AnalyzeResult(architectures, conditions, config.command_line("analyze"))
     if report is not None:
         artifacts.write_text(report.with_name(PAGE), result.markdown())
@@ -143,10 +148,13 @@ def _measure(built: Sequence[Built], setup: Setup) -> tuple[Architecture, ...]:
             is_trained = item.source.kind is not Kind.SIZE
             measured.append(
                 Architecture(
-                    item.source.name, is_trained, item.parameters, item.table_parameters,
+                    item.source.name,
+                    is_trained,
+                    item.parameters,
+                    item.table_parameters,
                     tuple(files),
                 )
-            )  # fmt: skip
+            )
     return tuple(measured)
 
 

@@ -53,9 +53,13 @@ def plan(config: TrainingConfig, learning_rate: float) -> Plan:
 
 
 def train_arm(
-    name: str, classifier: TextClassifier, objective: Objective, plan: Plan, material: Material,
+    name: str,
+    classifier: TextClassifier,
+    objective: Objective,
+    plan: Plan,
+    material: Material,
     run: artifacts.RunFolder,
-) -> TextClassifier:  # fmt: skip
+) -> TextClassifier:
     """Trains an arm into `<run>/<name>`, or loads it when an earlier session finished it.
 
     Args:
@@ -72,26 +76,26 @@ def train_arm(
     folder, work = run.path / name, run.path / "unfinished" / name
     if (folder / "classifier.json").is_file():
         return TextClassifier.load(folder)
-    split, num_examples = _taught_rows(objective, material)
-    part, answers = trained_part(classifier), objective.teacher_logits
-    rows = trained_part_rows(classifier, split, material)
-    if answers is not None:
-        answers = answers[: len(rows)]
+    part = trained_part(classifier)
     distiller = Distiller(
-        part.model, task=classifier.task, temperature=objective.temperature,
+        part.model,
+        task=classifier.task,
+        temperature=objective.temperature,
         student_loss_weight=objective.student_loss_weight,
         distillation_loss=objective.distillation_loss,
-    )  # fmt: skip
-    batches = Batches(
-        rows, part.input_names, plan.batch_size, plan.seed, answers,
-        material.summaries["train"].num_rows if split == TRANSFER else None, num_examples,
-    )  # fmt: skip
+    )
+    batches = _batches(classifier, part.input_names, objective, plan, material)
     held_out = trained_part_rows(classifier, "validation", material)
     judge = validation(part, held_out, material.dataset.metric)
     position = train(
-        distiller, batches, plan, judge, work,
-        lambda step: RunLog(run.logs / name, step), (material.progress, name),
-    )  # fmt: skip
+        distiller,
+        batches,
+        plan,
+        judge,
+        work,
+        lambda step: RunLog(run.logs / name, step),
+        (material.progress, name),
+    )
     artifacts.write_json(
         run.path / "training" / f"{name}.json",
         {"plan": dataclasses.asdict(plan), **dataclasses.asdict(position)},
@@ -105,10 +109,28 @@ def train_arm(
     return TextClassifier.load(folder)
 
 
-def _taught_rows(objective: Objective, material: Material) -> tuple[str, int]:
-    """The split an arm sees, and examples an epoch: labels alone have fewer rows, more often."""
+def _batches(
+    classifier: TextClassifier,
+    input_names: tuple[str, ...],
+    objective: Objective,
+    plan: Plan,
+    material: Material,
+) -> Batches:
+    """What an arm sees; one that learns from labels alone has fewer rows, and sees them more often.
+
+    All arms of a run have as many examples an epoch.
+    """
     split = material.transfer if objective.student_loss_weight < 1 else "train"
-    return split, material.summaries[material.transfer].num_rows
+    rows, answers = trained_part_rows(classifier, split, material), objective.teacher_logits
+    return Batches(
+        rows,
+        input_names,
+        plan.batch_size,
+        plan.seed,
+        None if answers is None else answers[: len(rows)],
+        material.summaries["train"].num_rows if split == TRANSFER else None,
+        material.summaries[material.transfer].num_rows,
+    )
 
 
 def with_thresholds(classifier: TextClassifier, material: Material) -> TextClassifier:
@@ -126,9 +148,11 @@ def training_record(run: artifacts.RunFolder, name: str) -> dict[str, Any]:
 
 
 def test_figures(
-    logits: np.ndarray, rows: Rows, classifier: TextClassifier,
+    logits: np.ndarray,
+    rows: Rows,
+    classifier: TextClassifier,
     own_logits: np.ndarray | None = None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """All metrics of logits on the rows of a split, decided at the classifier's thresholds.
 
     Args:
@@ -138,9 +162,14 @@ def test_figures(
         own_logits: The classifier's, to tell how far a file agrees with it.
     """
     return metrics.evaluate(
-        classifier.task, logits, np.asarray(rows.labels), classifier.label_names, own_logits,
-        classifier.thresholds, classifier.thresholds,
-    )  # fmt: skip
+        classifier.task,
+        logits,
+        np.asarray(rows.labels),
+        classifier.label_names,
+        own_logits,
+        classifier.thresholds,
+        classifier.thresholds,
+    )
 
 
 def test_logits(classifier: TextClassifier, material: Material) -> np.ndarray:

@@ -99,9 +99,13 @@ class AwareTraining:
 
         settings = self._settings(recipe)
         aware = quantization_aware(
-            self.student, recipe, None, settings["integer_softmax"], settings["freeze_after"],
+            self.student,
+            recipe,
+            None,
+            settings["integer_softmax"],
+            settings["freeze_after"],
             **{name: settings[name] for name in _LOSS},
-        )  # fmt: skip
+        )
         if self._is_trained(recipe):
             with np.load(self._variables_path(recipe), allow_pickle=False) as arrays:
                 mirror.load(aware.student, arrays)
@@ -117,18 +121,22 @@ class AwareTraining:
         tokens = self.material.tokens("train", self.student.tokenizer)
         batches = Batches(tokens, self.student.input_names, plan.batch_size, plan.seed, logits)
         judge = validation(
-            aware.twin, self.material.tokens("validation", self.student.tokenizer),
+            aware.twin,
+            self.material.tokens("validation", self.student.tokenizer),
             self.material.dataset.metric,
-        )  # fmt: skip
+        )
         steps = plan.epochs * batches.steps_per_epoch
         self.material.progress.say(f"{recipe} is learned: train the student for {steps:,} steps")
         work = self.run.path / "unfinished" / recipe
         position = train(
-            aware, batches, plan, judge,
+            aware,
+            batches,
+            plan,
+            judge,
             work / artifacts.fingerprint(settings),
             lambda step: RangeLog(self.run.logs / recipe, step, aware),
             (self.material.progress, recipe),
-        )  # fmt: skip
+        )
         path = self._variables_path(recipe)
         self._record_path(recipe).unlink(missing_ok=True)
         save_variables(path, aware.student)

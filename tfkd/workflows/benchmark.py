@@ -88,18 +88,31 @@ class BenchmarkResult:
         """What the command line shows."""
         table = Table(box=SIMPLE_HEAD, show_edge=False)
         table.add_column("File")
-        for title in ("Size, MB", "Memory, MB", "p50, ms", "p95", "p99", "without tokens, p50",
-                      "texts/s at 32", "Time ratio"):  # fmt: skip
+        for title in (
+            "Size, MB",
+            "Memory, MB",
+            "p50, ms",
+            "p95",
+            "p99",
+            "without tokens, p50",
+            "texts/s at 32",
+            "Time ratio",
+        ):
             table.add_column(title, justify="right")
         for cost in self.costs:
             latency = cost.latency
             ratio = latency.p50_ms / self.costs[0].latency.p50_ms
             table.add_row(
-                cost.file, f"{cost.size_bytes / 1e6:.2f}", f"{cost.peak_memory_bytes / 1e6:.0f}",
-                f"{latency.p50_ms:.2f}", f"{latency.p95_ms:.2f}", f"{latency.p99_ms:.2f}",
-                f"{latency.encoded_p50_ms:.2f}", f"{latency.throughput_per_second:.0f}",
+                cost.file,
+                f"{cost.size_bytes / 1e6:.2f}",
+                f"{cost.peak_memory_bytes / 1e6:.0f}",
+                f"{latency.p50_ms:.2f}",
+                f"{latency.p95_ms:.2f}",
+                f"{latency.p99_ms:.2f}",
+                f"{latency.encoded_p50_ms:.2f}",
+                f"{latency.throughput_per_second:.0f}",
                 f"{ratio:.3f}",
-            )  # fmt: skip
+            )
         note = (
             f"Warm, interleaved, {self.texts} real texts, {self.threads} thread(s); p50, p95, p99: "
             "one text a call with its tokenization. MB: 10^6 bytes. Time ratio: to the first line."

@@ -91,9 +91,12 @@ def bottleneck_student(
         source, Shape(config.sequence_length, seed=config.seed, layers=config.layers)
     )
     model = bottleneck.build_bottleneck_classifier(
-        backbone, material.dataset.num_outputs, config.bottleneck_codebooks,
-        config.bottleneck_keys, config.bottleneck or bottleneck.MLP,
-    )  # fmt: skip
+        backbone,
+        material.dataset.num_outputs,
+        config.bottleneck_codebooks,
+        config.bottleneck_keys,
+        config.bottleneck or bottleneck.MLP,
+    )
     dataset = material.dataset
     student = TextClassifier(model, tokenizer, dataset.task, dataset.label_names, dataset.num_texts)
     if config.bottleneck_key_source == "teacher":

@@ -103,9 +103,11 @@ def _check_transfer(config: DistillConfig) -> None:
 
 def slug(dataset: str) -> str:
     """A data set's name or path as part of a folder's name."""
-    return Path(dataset.rstrip("/")).name.split(".")[0] if Path(dataset).exists() else (
-        dataset.replace("/", "_")
-    )  # fmt: skip
+    return (
+        Path(dataset.rstrip("/")).name.split(".")[0]
+        if Path(dataset).exists()
+        else (dataset.replace("/", "_"))
+    )
 
 
 def default_model(dataset: str, role: str) -> str:

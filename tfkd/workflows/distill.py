@@ -78,9 +78,12 @@ def _name(config: DistillConfig, student: Source) -> str:
 
 
 def smaller_vocabulary(
-    config: DistillConfig, source: Source, teacher: TextClassifier, material: Material,
+    config: DistillConfig,
+    source: Source,
+    teacher: TextClassifier,
+    material: Material,
     run: RunFolder,
-) -> Trim | None:  # fmt: skip
+) -> Trim | None:
     """The student's smaller vocabulary, if one is asked for; its report goes into the run folder.
 
     Raises:
@@ -91,19 +94,25 @@ def smaller_vocabulary(
         return None
     tokenizer = teacher.tokenizer.with_length(config.sequence_length)
     found = trim(
-        tokenizer, material.tokens("train", tokenizer),
+        tokenizer,
+        material.tokens("train", tokenizer),
         first_texts(material.dataset.splits["validation"], COMPARED_TEXTS),
-        catalog.CATALOG[source.name].hidden_dim, config.vocabulary_size, config.min_count or 1,
-    )  # fmt: skip
+        catalog.CATALOG[source.name].hidden_dim,
+        config.vocabulary_size,
+        config.min_count or 1,
+    )
     artifacts.write_json(run.path / "vocabulary.json", found.report.to_dict())
     material.progress.say(found.report.sentence())
     return found
 
 
 def new_student(
-    config: DistillConfig, source: Source, teacher: TextClassifier, material: Material,
+    config: DistillConfig,
+    source: Source,
+    teacher: TextClassifier,
+    material: Material,
     smaller: Trim | None = None,
-) -> TextClassifier:  # fmt: skip
+) -> TextClassifier:
     """The untrained student; the same seed gives the same weights, for control and student alike.
 
     Args:
@@ -133,9 +142,12 @@ def learning_rate(config: DistillConfig) -> float:
 
 
 def _train_arms(
-    config: DistillConfig, untrained: Callable[[], TextClassifier], teacher_logits: np.ndarray,
-    material: Material, run: RunFolder,
-) -> dict[str, TextClassifier]:  # fmt: skip
+    config: DistillConfig,
+    untrained: Callable[[], TextClassifier],
+    teacher_logits: np.ndarray,
+    material: Material,
+    run: RunFolder,
+) -> dict[str, TextClassifier]:
     """Student and control: same initial weights, batches, steps and schedule."""
     budget = plan(config, learning_rate(config))
     weights = {"student": config.student_loss_weight, "control": 1.0}
@@ -143,18 +155,24 @@ def _train_arms(
         del weights["control"]
     return {
         name: train_arm(
-            name, untrained(),
+            name,
+            untrained(),
             Objective(teacher_logits, config.temperature, weight, config.distillation_loss),
-            budget, material, run,
+            budget,
+            material,
+            run,
         )
         for name, weight in weights.items()
-    }  # fmt: skip
+    }
 
 
 def write_files(
-    config: DistillConfig, student: TextClassifier, teacher_logits: np.ndarray, material: Material,
+    config: DistillConfig,
+    student: TextClassifier,
+    teacher_logits: np.ndarray,
+    material: Material,
     run: RunFolder,
-) -> ExportResult:  # fmt: skip
+) -> ExportResult:
     """The student's LiteRT files, or their reports when an earlier session wrote them.
 
     Args:

@@ -30,9 +30,10 @@ class EvaluateResult:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
-            "metric": self.metric, "split": self.split,
+            "metric": self.metric,
+            "split": self.split,
             "rows": [row.to_dict() for row in self.rows],
-        }  # fmt: skip
+        }
 
     def render(self) -> list[Any]:
         """What the command line shows."""
@@ -81,9 +82,12 @@ def _dataset(config: EvaluateConfig, settings: dict[str, Any]) -> Dataset:
 
 
 def _row(
-    arm: str, classifier: TextClassifier, config: EvaluateConfig, settings: dict[str, Any],
+    arm: str,
+    classifier: TextClassifier,
+    config: EvaluateConfig,
+    settings: dict[str, Any],
     material: Material,
-) -> report.Row:  # fmt: skip
+) -> report.Row:
     tokens = material.tokens(config.split, classifier.tokenizer)
     with material.progress.task(f"score {arm}", len(tokens)) as task:
         logits = classifier.logits(tokens, task.advance)

@@ -100,9 +100,13 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
 
 
 def export_files(
-    model_folder: Path, classifier: TextClassifier, texts: Any, config: ExportConfig,
-    calibration: Calibration | None, progress: Progress,
-) -> ExportResult:  # fmt: skip
+    model_folder: Path,
+    classifier: TextClassifier,
+    texts: Any,
+    config: ExportConfig,
+    calibration: Calibration | None,
+    progress: Progress,
+) -> ExportResult:
     """Converts, checks and keeps the files of one model folder that take tokens."""
     folder = config.output_dir or model_folder
     names = config.recipes or DEFAULT_RECIPES
@@ -120,9 +124,12 @@ def export_files(
 
 
 def calibration(
-    names: Sequence[str], classifier: TextClassifier, material: Material, seed: int,
+    names: Sequence[str],
+    classifier: TextClassifier,
+    material: Material,
+    seed: int,
     num_rows: int = CALIBRATION_ROWS,
-) -> Calibration | None:  # fmt: skip
+) -> Calibration | None:
     """Training rows for recipes whose activations get fixed ranges; None when there is no such.
 
     Args:

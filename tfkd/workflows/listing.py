@@ -51,8 +51,11 @@ def listing(kind: str | None = None) -> Listing:
     ['float32', 'float16', 'dynamic_int8']
     """
     known = {
-        "datasets": _datasets, "models": _models, "recipes": _recipes, "formats": _formats,
-    }  # fmt: skip
+        "datasets": _datasets,
+        "models": _models,
+        "recipes": _recipes,
+        "formats": _formats,
+    }
     if kind is not None and kind not in known:
         raise ConfigError(
             f"Expected datasets, models, recipes or formats. Received: `{kind}`. "

@@ -16,9 +16,12 @@ DECIDED = {
 
 
 def run_page(
-    title: str, rows: Sequence[report.Row], material: Material, files: Mapping[str, str],
+    title: str,
+    rows: Sequence[report.Row],
+    material: Material,
+    files: Mapping[str, str],
     comparison: str = "",
-) -> str:  # fmt: skip
+) -> str:
     """The page in Markdown.
 
     Args:

@@ -60,9 +60,12 @@ class Material:
         if config.transfer_texts is None:
             return rows
         more = unlabelled(
-            config.transfer_texts, self.dataset, config.data_dir, config.transfer_unit,
+            config.transfer_texts,
+            self.dataset,
+            config.data_dir,
+            config.transfer_unit,
             config.max_transfer_rows,
-        )  # fmt: skip
+        )
         return Joined((rows, more))
 
     def with_transfer(self, config: DistillConfig) -> "Material":
@@ -78,9 +81,7 @@ class Material:
         if rows is None:
             return self
         self.progress.say("read what the teachers answer beside the training texts")
-        dataset = dataclasses.replace(
-            self.dataset, splits={**self.dataset.splits, TRANSFER: rows}
-        )  # fmt: skip
+        dataset = dataclasses.replace(self.dataset, splits={**self.dataset.splits, TRANSFER: rows})
         summaries = {**self.summaries, **check(dataset, [TRANSFER])}
         return dataclasses.replace(self, dataset=dataset, summaries=summaries)
 
@@ -96,9 +97,14 @@ class Material:
             if folder.is_dir():
                 return Tokens.load(folder, mark)
             return tokens.write(
-                folder, self.dataset.splits[split], tokenizer.encode, self.dataset.task,
-                self.dataset.num_outputs, mark, (self.progress, self.summaries[split].num_rows),
-            )  # fmt: skip
+                folder,
+                self.dataset.splits[split],
+                tokenizer.encode,
+                self.dataset.task,
+                self.dataset.num_outputs,
+                mark,
+                (self.progress, self.summaries[split].num_rows),
+            )
 
     def describe(self) -> dict[str, object]:
         """Name, rows and fingerprint of each split, for metrics.json."""
@@ -115,9 +121,13 @@ class Material:
 def own_dataset(settings: Mapping[str, Any], data_dir: Path | None) -> Dataset:
     """The data set of a run's `config.json`, split as it was for the run."""
     return sources.load(
-        settings["dataset"], data_dir, settings["validation_fraction"],
-        settings["split_seed"], settings["max_train_rows"], settings.get("test_split", "test"),
-    )  # fmt: skip
+        settings["dataset"],
+        data_dir,
+        settings["validation_fraction"],
+        settings["split_seed"],
+        settings["max_train_rows"],
+        settings.get("test_split", "test"),
+    )
 
 
 def finished(run: RunFolder) -> RunFolder:
@@ -142,9 +152,13 @@ def prepare(config: DataConfig, runs: Path, progress: Progress) -> Material:
         DatasetError: The data set cannot be had, or a row is bad.
     """
     dataset = sources.load(
-        config.dataset, config.data_dir, config.validation_fraction, config.split_seed,
-        config.max_train_rows, config.test_split,
-    )  # fmt: skip
+        config.dataset,
+        config.data_dir,
+        config.validation_fraction,
+        config.split_seed,
+        config.max_train_rows,
+        config.test_split,
+    )
     progress.say(f"read and check {dataset.name}")
     summaries = check(dataset)
     counts = ", ".join(f"{name} {item.num_rows:,}" for name, item in summaries.items())

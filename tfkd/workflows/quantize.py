@@ -100,9 +100,12 @@ class QuantizeResult:
         """Plain JSON values."""
         files = [file.to_dict() for file in self.files]
         return {
-            **dataclasses.asdict(self), "path": str(self.path), "files": files,
-            "sentences": list(self.sentences), "versions": artifacts.versions(),
-        }  # fmt: skip
+            **dataclasses.asdict(self),
+            "path": str(self.path),
+            "files": files,
+            "sentences": list(self.sentences),
+            "versions": artifacts.versions(),
+        }
 
     def render(self) -> list[Any]:
         """What the command line shows."""
@@ -119,9 +122,18 @@ class QuantizeResult:
 
 
 TITLES = (
-    "Recipe", "MB", "Metric", "Drop", "Agreement", "Logit diff.", "p50, ms", "p95", "p99", "Model",
+    "Recipe",
+    "MB",
+    "Metric",
+    "Drop",
+    "Agreement",
+    "Logit diff.",
+    "p50, ms",
+    "p95",
+    "p99",
+    "Model",
     "Operators",
-)  # fmt: skip
+)
 NOTE = (
     "MB: 10^6 bytes of the file. Metric, agreement: test split. Drop: points lost on held-out rows "
     "against the float student. p50, p95, p99: one text, one thread, warm, tokenization included, "
@@ -239,9 +251,13 @@ def _measure(
 
 
 def _result(
-    config: QuantizeConfig, run: RunFolder, measured: list[Quantized], refused: dict[str, str],
-    student: TextClassifier, material: Material,
-) -> QuantizeResult:  # fmt: skip
+    config: QuantizeConfig,
+    run: RunFolder,
+    measured: list[Quantized],
+    refused: dict[str, str],
+    student: TextClassifier,
+    material: Material,
+) -> QuantizeResult:
     """The figures with the choice and what must be said beside them."""
     tokens = material.tokens("test", student.tokenizer)
     candidates = [file.candidate for file in measured]
@@ -291,12 +307,19 @@ def table_cells(result: dict[str, Any]) -> list[list[str]]:
     rows = []
     for file in result["files"]:
         latency, agreement = file["latency"], file["metrics"].get("agreement")
-        rows.append([
-            file["recipe"], f"{file['parity']['size_bytes'] / 1e6:.2f}",
-            f"{file['metrics'][result['metric']]:.4f}", f"{100 * file['drop']:.2f}",
-            "-" if agreement is None else f"{agreement:.4f}",
-            f"{file['parity']['largest_logit_difference']:.2g}",
-            f"{latency['p50_ms']:.2f}", f"{latency['p95_ms']:.2f}", f"{latency['p99_ms']:.2f}",
-            f"{latency['encoded_p50_ms']:.3f}", file["operators"]["sentence"],
-        ])  # fmt: skip
+        rows.append(
+            [
+                file["recipe"],
+                f"{file['parity']['size_bytes'] / 1e6:.2f}",
+                f"{file['metrics'][result['metric']]:.4f}",
+                f"{100 * file['drop']:.2f}",
+                "-" if agreement is None else f"{agreement:.4f}",
+                f"{file['parity']['largest_logit_difference']:.2g}",
+                f"{latency['p50_ms']:.2f}",
+                f"{latency['p95_ms']:.2f}",
+                f"{latency['p99_ms']:.2f}",
+                f"{latency['encoded_p50_ms']:.3f}",
+                file["operators"]["sentence"],
+            ]
+        )
     return rows

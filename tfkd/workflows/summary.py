@@ -84,9 +84,14 @@ class DistillResult:
 
 
 def finish(
-    config: DistillConfig, material: Material, run: RunFolder, teacher: Teacher,
-    arms: dict[str, TextClassifier], exported: ExportResult, costs: Costs,
-) -> DistillResult:  # fmt: skip
+    config: DistillConfig,
+    material: Material,
+    run: RunFolder,
+    teacher: Teacher,
+    arms: dict[str, TextClassifier],
+    exported: ExportResult,
+    costs: Costs,
+) -> DistillResult:
     """Scores everything on the test split and writes metrics.json, README.md and the last logs."""
     logits = {"teacher": teacher.test_logits}
     for name, arm in arms.items():
@@ -123,9 +128,13 @@ def finish(
 
 
 def _rows(
-    config: DistillConfig, material: Material, teacher: Teacher,
-    arms: dict[str, TextClassifier], logits: dict[str, np.ndarray], costs: Costs,
-) -> list[report.Row]:  # fmt: skip
+    config: DistillConfig,
+    material: Material,
+    teacher: Teacher,
+    arms: dict[str, TextClassifier],
+    logits: dict[str, np.ndarray],
+    costs: Costs,
+) -> list[report.Row]:
     """One row for teacher, control, student and each file of the student."""
     labels = np.asarray(material.tokens("test", teacher.classifier.tokenizer).labels)
     models = {"teacher": teacher.classifier, **arms}
@@ -135,10 +144,14 @@ def _rows(
         arm = name if name in models else "student"
         cost = costs.get(name if name != "student" else "keras")
         figures = metrics.evaluate(
-            material.dataset.task, logits[name], labels, material.dataset.label_names,
+            material.dataset.task,
+            logits[name],
+            labels,
+            material.dataset.label_names,
             None if arm == "teacher" else teacher.test_logits,
-            models[arm].thresholds, teacher.classifier.thresholds,
-        )  # fmt: skip
+            models[arm].thresholds,
+            teacher.classifier.thresholds,
+        )
         rows.append(
             report.Row(
                 dataset=material.dataset.name,
@@ -157,9 +170,11 @@ def _rows(
 
 
 def _comparisons(
-    material: Material, models: dict[str, TextClassifier], logits: dict[str, np.ndarray],
+    material: Material,
+    models: dict[str, TextClassifier],
+    logits: dict[str, np.ndarray],
     config: DistillConfig,
-) -> tuple[dict[str, Comparison], list[str]]:  # fmt: skip
+) -> tuple[dict[str, Comparison], list[str]]:
     """The student against its control and its teacher on the same test rows, and in words."""
     dataset = material.dataset
     labels = columns(

@@ -133,13 +133,25 @@ def finetune_config(config: DistillConfig, source: Source, run: RunFolder) -> Fi
     Only the `teacher_*` settings and the data decide: students trained otherwise share a teacher.
     """
     shared = (
-        "dataset", "data_dir", "validation_fraction", "test_split", "max_train_rows",
-        "split_seed", "quiet", "backup_seconds",
-    )  # fmt: skip
+        "dataset",
+        "data_dir",
+        "validation_fraction",
+        "test_split",
+        "max_train_rows",
+        "split_seed",
+        "quiet",
+        "backup_seconds",
+    )
     own = (
-        "epochs", "batch_size", "learning_rate", "pooling", "sequence_length", "precision", "seed",
+        "epochs",
+        "batch_size",
+        "learning_rate",
+        "pooling",
+        "sequence_length",
+        "precision",
+        "seed",
         "layers",
-    )  # fmt: skip
+    )
     return FinetuneConfig(
         model=source.name,
         output_dir=run.path.parent / f"{slug(config.dataset)}-{source.slug}-finetuned",
@@ -170,6 +182,9 @@ def _logits(classifier: TextClassifier, folder: Path, split: str, material: Mate
         }
     )
     return load_or_score(
-        classifier, material.tokens(split, classifier.tokenizer),
-        material.cache / "teacher_logits" / mark, mark, material.progress,
-    )  # fmt: skip
+        classifier,
+        material.tokens(split, classifier.tokenizer),
+        material.cache / "teacher_logits" / mark,
+        mark,
+        material.progress,
+    )

@@ -86,9 +86,10 @@ def shape_of(classifier: TextClassifier) -> Shape | None:
             "Quantize it after training: --recipe dynamic_int8."
         )
     norms = (
-        backbone.embeddings_layer_norm, first._self_attention_layer_norm,
+        backbone.embeddings_layer_norm,
+        first._self_attention_layer_norm,
         first._feedforward_layer_norm,
-    )  # fmt: skip
+    )
     segments = segment_table(backbone)
     pooling, head = find_head(classifier.model)
     return Shape(

@@ -219,6 +219,15 @@ def _size(tensor: Any, axis: int) -> Any:
 
 
 CUSTOM_LAYERS = (
-    Positions, SegmentShift, Norm, NegativeGelu, SplitHeads, MergeHeads, Scores, MaskBias, Mix,
-    FirstRow, Pool,
-)  # fmt: skip
+    Positions,
+    SegmentShift,
+    Norm,
+    NegativeGelu,
+    SplitHeads,
+    MergeHeads,
+    Scores,
+    MaskBias,
+    Mix,
+    FirstRow,
+    Pool,
+)

@@ -86,8 +86,11 @@ class QuantizationAware(Distiller):
 
     def ranges(self) -> dict[str, tuple[float, float]]:
         """Lowest and highest value of each activation's range, by the name of its layer."""
-        found = {name: float(value) for name, value in mirror.variables(self.student).items()
-                 if name.endswith(("_low", "_high"))}  # fmt: skip
+        found = {
+            name: float(value)
+            for name, value in mirror.variables(self.student).items()
+            if name.endswith(("_low", "_high"))
+        }
         return {
             name.removesuffix("_low"): (low, found[f"{name.removesuffix('_low')}_high"])
             for name, low in found.items()

@@ -227,6 +227,9 @@ class FixedRange(Quantizer):
 
 def _scalar(layer: Any, name: str, value: float, dtype: Any = tf.float32) -> tf.Variable:
     return layer.add_weight(
-        name, shape=(), dtype=dtype, trainable=False,
+        name,
+        shape=(),
+        dtype=dtype,
+        trainable=False,
         initializer=tf_keras.initializers.Constant(value),
-    )  # fmt: skip
+    )
