@@ -27,6 +27,7 @@ import numpy as np
 from tfkd.artifacts import RunFolder, read_json, versions, write_json
 from tfkd.compression.conversion import convert, signature_lengths
 from tfkd.compression.litert import LiteRTModel
+from tfkd.config.training import DistillConfig
 from tfkd.data.batching import Batches
 from tfkd.data.checks import check
 from tfkd.data.examples import REGRESSION
@@ -41,11 +42,10 @@ from tfkd.models.keys import encoder_of, fit_keys
 from tfkd.models.loading import Shape, load_encoder
 from tfkd.models.readings import SHARD_ROWS, Readings
 from tfkd.progress import Progress
-from tfkd.training_config import DistillConfig
-from tfkd.workflows.arms import test_figures, validation
-from tfkd.workflows.benchmark import first_texts
-from tfkd.workflows.export import calibration
-from tfkd.workflows.preparation import Material, own_dataset, prepare
+from tfkd.runs.files import calibration
+from tfkd.runs.material import Material, first_texts, own_dataset, prepare
+from tfkd.runs.scoring import test_figures
+from tfkd.runs.training import validation
 
 LENGTH, BATCH_SIZE, EPOCHS = 64, 32, 3
 # Data set and how many of its training rows.

@@ -21,13 +21,12 @@ from ai_edge_litert.interpreter import Interpreter
 from peers_timing import Contender, filled_texts, interleaved
 
 from tfkd.artifacts import RunFolder, read_json, versions, write_json
-from tfkd.compression import parity
+from tfkd.compression import export
 from tfkd.compression.recipes import RECIPES
 from tfkd.compression.saved_model import SIGNATURE_PREFIX
 from tfkd.models.classifier import TextClassifier
 from tfkd.quiet import quiet_libraries
-from tfkd.workflows.benchmark import first_texts
-from tfkd.workflows.preparation import own_dataset
+from tfkd.runs.material import first_texts, own_dataset
 
 LENGTHS = (32, 64, 128)
 FILES = ("float32", "dynamic_int8", "int4_tables", "qat_int8", "qat_int4_tables")
@@ -103,7 +102,7 @@ def write_files(
 
     student.save(folder)
     after = [name for name in FILES if not RECIPES[name].trained]
-    found = parity.export(folder, student, held_out, after, LENGTHS)
+    found = export.export(folder, student, held_out, after, LENGTHS)
     files = {name: file.path for name, file in found.items()}
     for name in FILES:
         if RECIPES[name].trained:

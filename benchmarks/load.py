@@ -32,8 +32,7 @@ from tfkd.compression.litert import LiteRTModel
 from tfkd.errors import TfkdError
 from tfkd.models.classifier import TextClassifier
 from tfkd.quiet import quiet_libraries
-from tfkd.workflows.benchmark import first_texts
-from tfkd.workflows.preparation import own_dataset
+from tfkd.runs.material import first_texts, own_dataset
 
 RECIPE = "dynamic_int8"
 NUM_PROCESSES = 4

@@ -27,7 +27,7 @@ from peers_timing import BASES, filled_texts, markdown_tables, timed_rows
 from tfkd.artifacts import read_json, versions, write_json
 from tfkd.data.sources import load
 from tfkd.errors import ConfigError, DatasetError, TfkdError
-from tfkd.models.catalog import CATALOG
+from tfkd.models.sizes import CATALOG
 from tfkd.quiet import import_tensorflow, quiet_libraries
 
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")

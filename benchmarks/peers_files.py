@@ -20,9 +20,9 @@ from tfkd.compression.quantizer import litert_bytes
 from tfkd.compression.recipes import find
 from tfkd.compression.saved_model import write_saved_model
 from tfkd.errors import ModelError
-from tfkd.models.catalog import ModelEntry
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.encoder import build_encoder_classifier, encoder_from_scratch
+from tfkd.models.sizes import ModelEntry
 
 RECIPES = ("dynamic_int8", "float32", "int4_tables")
 RECIPES_OF_WHOLE_LAYER = ("dynamic_int8", "float32")

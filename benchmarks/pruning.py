@@ -26,8 +26,7 @@ from tfkd.compression.litert import LiteRTModel
 from tfkd.compression.saved_model import SIGNATURE_PREFIX, write_saved_model
 from tfkd.errors import ArtifactError
 from tfkd.models.classifier import TextClassifier
-from tfkd.workflows.benchmark import first_texts
-from tfkd.workflows.preparation import own_dataset
+from tfkd.runs.material import first_texts, own_dataset
 
 SHARES = (0.0, 0.5, 0.8)
 DENSE, SPARSE = "dense", "sparse encoding"

@@ -29,9 +29,9 @@ from tfkd.evaluation.verdict import BEATS, Comparison, compare_scores
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
 from tfkd.quiet import quiet_libraries
+from tfkd.runs.material import CACHE, Material, finished, own_dataset
+from tfkd.runs.scoring import file_logits
 from tfkd.studies.questions import EXACT
-from tfkd.workflows.arms import file_logits
-from tfkd.workflows.preparation import CACHE, Material, finished, own_dataset
 from tfkd.workflows.quantize import REPORT
 
 FLOAT = "Keras"

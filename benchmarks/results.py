@@ -25,10 +25,10 @@ import quantization
 import studies
 
 from tfkd.artifacts import read_json, versions, write_json, write_text
-from tfkd.config import BenchmarkConfig
-from tfkd.evaluation.report import Row, markdown_table, table_note
+from tfkd.config.verbs import BenchmarkConfig
+from tfkd.evaluation.architectures import AnalyzeResult
+from tfkd.evaluation.rows import Row, markdown_table, table_note
 from tfkd.quiet import quiet_libraries
-from tfkd.workflows.analysis_table import AnalyzeResult
 from tfkd.workflows.benchmark import benchmark
 from tfkd.workflows.quantize import NOTE, REPORT, TITLES, table_cells
 

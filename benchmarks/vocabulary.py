@@ -14,9 +14,8 @@ from tfkd.models.tokenizers import Tokenizer
 from tfkd.models.vocabulary import trim
 from tfkd.progress import Progress
 from tfkd.quiet import quiet_libraries
-from tfkd.workflows.benchmark import first_texts
-from tfkd.workflows.distill import COMPARED_TEXTS
-from tfkd.workflows.preparation import Material, own_dataset
+from tfkd.runs.material import Material, first_texts, own_dataset
+from tfkd.runs.student import COMPARED_TEXTS
 
 TABLE_WIDTH = 128
 SETTINGS = (

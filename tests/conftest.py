@@ -12,7 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-from tfkd.training_config import DistillConfig
+from tfkd.config.training import DistillConfig
 
 HERE = Path(__file__).parent
 DEMO = {path.name for path in HERE.glob("test_*.py") if "demo_result" in path.read_text("utf-8")}

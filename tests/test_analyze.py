@@ -7,15 +7,15 @@ import keras_hub
 import pytest
 
 from tfkd.compression.recipes import RECIPES
-from tfkd.config import ARCHITECTURES, UNCALIBRATED_RECIPES, AnalyzeConfig
+from tfkd.config.training import DEFAULT_RECIPES
+from tfkd.config.verbs import ARCHITECTURES, UNCALIBRATED_RECIPES, AnalyzeConfig
 from tfkd.errors import ArtifactError, ConfigError, ConversionError, ModelError
+from tfkd.evaluation.architectures import AnalyzeResult, Architecture, Conditions, FileFigures
 from tfkd.evaluation.latency import Latency
-from tfkd.models.catalog import CATALOG
+from tfkd.models.sizes import CATALOG
 from tfkd.models.tokenizers import RESERVED_TOKENS, Tokenizer
 from tfkd.progress import Progress
-from tfkd.training_config import DEFAULT_RECIPES
-from tfkd.workflows.analysis_models import filled_vocabulary
-from tfkd.workflows.analysis_table import AnalyzeResult, Architecture, Conditions, FileFigures
+from tfkd.runs.architectures import filled_vocabulary
 from tfkd.workflows.analyze import analyze, filled_texts
 
 WORDS = ["rain", "goal", "vote", "team", "sun", "##day"]
@@ -147,7 +147,7 @@ def small_cnn(tmp_path_factory):
             analyze(config, Stopping(quiet=True))
         assert list(folder.glob("analysis*")) == []
         # What was built before the end of the first session is not built again.
-        patch.setattr("tfkd.workflows.analysis_models.convert", None)
+        patch.setattr("tfkd.runs.architectures.convert", None)
         return analyze(config), folder, config
 
 
@@ -191,7 +191,7 @@ def test_a_model_that_cannot_be_converted_leaves_no_file(tmp_path, monkeypatch):
         raise ConversionError("Expected a file. Received: nothing.")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tfkd.workflows.analysis_models.convert", fail)
+    monkeypatch.setattr("tfkd.runs.architectures.convert", fail)
     with pytest.raises(ConversionError, match="^Expected a file. Received: nothing.$"):
         analyze(AnalyzeConfig(models=("cnn_small",), texts=2, quiet=True))
     assert list(tmp_path.glob("saved_models/cache/analysis/*")) == []

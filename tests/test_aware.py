@@ -12,21 +12,21 @@ from tensorboard.backend.event_processing.plugin_event_accumulator import EventA
 import tfkd
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
-from tfkd.config import ExportConfig, QuantizeConfig
+from tfkd.config.training import AwareConfig, DistillConfig, FinetuneConfig
+from tfkd.config.verbs import ExportConfig, QuantizeConfig
 from tfkd.errors import ArtifactError, ConfigError
 from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, load_classifier
 from tfkd.progress import Progress
-from tfkd.training_config import AwareConfig, DistillConfig, FinetuneConfig
-from tfkd.workflows import aware as workflow
-from tfkd.workflows.arms import Objective, plan, train_arm
-from tfkd.workflows.aware import AwareTraining
-from tfkd.workflows.distill import write_files
+from tfkd.runs import aware as workflow
+from tfkd.runs.aware import AwareTraining
+from tfkd.runs.files import write_files
+from tfkd.runs.material import Material, prepare
+from tfkd.runs.teacher import train_logits
+from tfkd.runs.training import Objective, plan, train_arm
 from tfkd.workflows.export import export
-from tfkd.workflows.preparation import Material, prepare
 from tfkd.workflows.quantize import quantize
-from tfkd.workflows.teacher import train_logits
 
 QUIET = Progress(quiet=True)
 ROOT = Path(tfkd.__file__).parent

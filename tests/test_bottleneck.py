@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfkd.compression import parity
+from tfkd.compression import export
 from tfkd.compression.graph import LeanGraph, why_not_lean
 from tfkd.compression.operators import describe
 from tfkd.compression.qat import mirror
@@ -297,7 +297,7 @@ def saved(tmp_path_factory):
 def test_litert_files_pass_their_gate(saved):
     random = np.random.default_rng(0)
     texts = [" ".join(random.choice(WORDS, 1 + number % 9)) for number in range(60)]
-    files = parity.export(saved._folder, saved, texts, ["float32", "dynamic_int8"], (12,))
+    files = export.export(saved._folder, saved, texts, ["float32", "dynamic_int8"], (12,))
     assert files["float32"].report.agreement == 1.0
     groups = {group.name: group.count for group in describe(files["float32"].path).groups}
     assert groups["ARG_MIN"] == 4

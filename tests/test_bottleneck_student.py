@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tfkd.compression.graph import find_backbone
+from tfkd.config.training import DistillConfig
 from tfkd.errors import ConfigError, ModelError
 from tfkd.models.bottleneck import find_bottleneck
 from tfkd.models.checkpoints import resolve
@@ -16,12 +17,10 @@ from tfkd.models.cnn import build_cnn
 from tfkd.models.encoder import build_encoder_classifier
 from tfkd.models.tokenizers import Tokenizer
 from tfkd.progress import Progress
-from tfkd.training_config import DistillConfig
-from tfkd.workflows.arms import test_logits as scored
-from tfkd.workflows.bottleneck import bottleneck_student
-from tfkd.workflows.choices import choose
-from tfkd.workflows.distill import learning_rate
-from tfkd.workflows.preparation import prepare
+from tfkd.runs.choices import choose
+from tfkd.runs.material import prepare
+from tfkd.runs.scoring import test_logits as scored
+from tfkd.runs.student import bottleneck_student, learning_rate
 
 QUIET = Progress(quiet=True)
 SETTINGS = {"dataset": "demo", "max_train_rows": 120, "sequence_length": 24, "bottleneck_keys": 20}

@@ -9,8 +9,9 @@ import pytest
 
 from tfkd.artifacts import RunFolder, write_json
 from tfkd.errors import ModelError
-from tfkd.models.catalog import CATALOG
-from tfkd.models.checkpoints import OFFLINE_CHOICES, Kind, Source, resolve
+from tfkd.models.checkpoints import Kind, Source, resolve
+from tfkd.models.hub import OFFLINE_CHOICES
+from tfkd.models.sizes import CATALOG
 
 CHOICES = (
     "Give a local folder (a KerasHub preset, a Hugging Face folder with model.safetensors, or a "

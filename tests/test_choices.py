@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from tfkd.artifacts import RunFolder
-from tfkd.config import read_toml
+from tfkd.config.training import DistillConfig, FinetuneConfig
+from tfkd.config.verbs import read_toml
 from tfkd.errors import ConfigError, DatasetError, ModelError
 from tfkd.models.checkpoints import Kind, resolve
-from tfkd.training_config import DistillConfig, FinetuneConfig
-from tfkd.workflows.choices import check_names, choose, default_model, slug
-from tfkd.workflows.teacher import finetune_config
+from tfkd.runs.choices import check_names, choose, default_model, slug
+from tfkd.runs.teacher import finetune_config
 
 
 def test_models_left_open_are_the_data_sets_own():
@@ -70,7 +70,7 @@ def test_names_that_stand_for_nothing(tmp_path):
 def test_no_heavy_import_is_needed():
     code = (
         "import sys; from tfkd.config import DistillConfig;"
-        "from tfkd.workflows.choices import check_names;"
+        "from tfkd.runs.choices import check_names;"
         "check_names(DistillConfig(dataset='demo'));"
         "print([n for n in ('tensorflow', 'keras', 'keras_hub') if n in sys.modules])"
     )

@@ -15,7 +15,6 @@ import tfkd
 from tfkd.data import tokens
 from tfkd.data.examples import MULTI_LABEL, SINGLE_LABEL, Example
 from tfkd.errors import ArtifactError
-from tfkd.models.catalog import ModelEntry
 from tfkd.models.classifier import (
     SCORING_BATCH_SIZE,
     TextClassifier,
@@ -24,6 +23,7 @@ from tfkd.models.classifier import (
 )
 from tfkd.models.cnn import build_cnn
 from tfkd.models.encoder import build_encoder_classifier, encoder_from_scratch
+from tfkd.models.sizes import ModelEntry
 from tfkd.models.tokenizers import Tokenizer
 from tfkd.progress import Progress
 

@@ -14,11 +14,11 @@ from rich.table import Table
 
 import tfkd
 from tfkd.cli import verbs
-from tfkd.config import FORMAT_NAMES, VERBS, ExportConfig
+from tfkd.config.fields import POSITIONAL
+from tfkd.config.training import RECIPE_NAMES, DistillConfig
+from tfkd.config.verbs import FORMAT_NAMES, VERBS, ExportConfig
 from tfkd.errors import DatasetError
 from tfkd.options import parameters, resolve
-from tfkd.settings import POSITIONAL
-from tfkd.training_config import RECIPE_NAMES, DistillConfig
 
 ALL_VERBS = [
     "finetune",

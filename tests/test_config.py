@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tfkd.config import (
+from tfkd.config.fields import nearest
+from tfkd.config.training import DistillConfig, FinetuneConfig
+from tfkd.config.verbs import (
     VERBS,
     AnalyzeConfig,
     BenchmarkConfig,
@@ -22,8 +24,6 @@ from tfkd.config import (
     read_toml,
 )
 from tfkd.errors import ConfigError
-from tfkd.settings import nearest
-from tfkd.training_config import DistillConfig, FinetuneConfig
 
 SAMPLES = {
     "finetune": FinetuneConfig(dataset="demo", model="bert_mini", learning_rate=1e-3),

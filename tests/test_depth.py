@@ -5,11 +5,11 @@ import keras_hub
 import numpy as np
 import pytest
 
+from tfkd.config.training import DistillConfig, FinetuneConfig
 from tfkd.errors import ModelError
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.depth import check_depth, keep_layers
-from tfkd.training_config import DistillConfig, FinetuneConfig
-from tfkd.workflows.choices import choose
+from tfkd.runs.choices import choose
 
 SIZES = {
     "vocabulary_size": 20,

@@ -7,9 +7,10 @@ import keras_hub
 import numpy as np
 import pytest
 
-from tfkd.models.catalog import CATALOG, ModelEntry
-from tfkd.models.encoder import Head, build_encoder_classifier, encoder_from_scratch
+from tfkd.models.encoder import build_encoder_classifier, encoder_from_scratch
+from tfkd.models.head import Head
 from tfkd.models.pooling import FirstToken, MaxPooling, MeanPooling
+from tfkd.models.sizes import CATALOG, ModelEntry
 
 # Parameters of the published encoders. DistilRoBERTa's 82,118,400 count a pooler too, which belongs
 # to the head of a published classifier, and three rows that nothing reads: see the test.

@@ -9,15 +9,16 @@ from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.compression import formats
 from tfkd.compression.metadata import read_metadata
-from tfkd.config import FORMAT_NAMES, ExportConfig
+from tfkd.config.verbs import FORMAT_NAMES, ExportConfig
 from tfkd.errors import ArtifactError, ConfigError
 from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.initialization import token_table
 from tfkd.progress import Progress
-from tfkd.workflows.distill import new_student, smaller_vocabulary
-from tfkd.workflows.export import calibration, export
-from tfkd.workflows.preparation import prepare
+from tfkd.runs.files import calibration
+from tfkd.runs.material import prepare
+from tfkd.runs.student import new_student, smaller_vocabulary
+from tfkd.workflows.export import export
 
 
 @pytest.fixture(scope="module")

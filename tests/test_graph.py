@@ -9,11 +9,11 @@ import pytest
 
 from tfkd.compression.graph import LeanGraph, why_not_lean
 from tfkd.models.bilstm import build_bilstm
-from tfkd.models.catalog import CATALOG
 from tfkd.models.cnn import build_cnn
 from tfkd.models.encoder import build_encoder_classifier, encoder_from_scratch
 from tfkd.models.head import Head
 from tfkd.models.pooling import NAMES
+from tfkd.models.sizes import CATALOG
 
 SIZES = [name for name, entry in CATALOG.items() if entry.kind == "bert"]
 FAMILIES = {

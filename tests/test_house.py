@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import tfkd
-from tfkd.config import VERBS, StudyConfig, read_toml
+from tfkd.config.verbs import VERBS, StudyConfig, read_toml
 from tfkd.studies.form import read_plan
 
 ROOT = Path(__file__).parent.parent
@@ -53,7 +53,7 @@ def test_metadata(setup):
     assert setup["metadata"]["license"] == "Apache-2.0"
     assert setup["options"]["python_requires"] == ">=3.11"
     assert lines(setup["options.entry_points"]["console_scripts"]) == ["tfkd = tfkd.cli:main"]
-    assert lines(setup["options.package_data"]["tfkd"]) == ["py.typed", "models/*.json"]
+    assert lines(setup["options.package_data"]["tfkd"]) == ["*.pyi", "py.typed", "models/*.json"]
     assert (ROOT / "tfkd" / "py.typed").is_file()
     assert "Version 2.0, January 2004" in (ROOT / "LICENSE").read_text(encoding="utf-8")
 

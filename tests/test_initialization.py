@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from tfkd.models.bilstm import build_bilstm
-from tfkd.models.catalog import ModelEntry
 from tfkd.models.cnn import build_cnn
 from tfkd.models.encoder import build_encoder_classifier, encoder_from_scratch
 from tfkd.models.initialization import reduce_table, start_layers, start_table, token_table
+from tfkd.models.sizes import ModelEntry
 
 WORDS = 40
 

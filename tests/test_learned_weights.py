@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import log_expit, log_softmax, softmax
 
-from tfkd.distillation.learned_weights import learned
 from tfkd.distillation.mixing import Mixing
-from tfkd.distillation.mixture import mixture
+from tfkd.distillation.mixture import learned, mixture
 from tfkd.errors import ConfigError
 
 RULE = Mixing(weighting="learned")

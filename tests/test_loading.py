@@ -10,11 +10,11 @@ import pytest
 from tfkd.data.examples import MULTI_LABEL, SINGLE_LABEL, Dataset, Example
 from tfkd.errors import ModelError
 from tfkd.models import loading
-from tfkd.models.catalog import CATALOG
 from tfkd.models.checkpoints import Kind, Source, resolve
 from tfkd.models.hub import REPOSITORY_FILES
 from tfkd.models.loading import Shape, check_classes, load_classifier
 from tfkd.models.pooling import MaxPooling, MeanPooling
+from tfkd.models.sizes import CATALOG
 from tfkd.models.tokenizers import Tokenizer
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "rain", "goal", "vote", "team"]

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import expit, log_softmax, softmax
 
+from tfkd.config.training import DistillConfig
 from tfkd.distillation.losses import (
     DISTILLATION_LOSSES,
     binary_distillation_loss,
@@ -15,7 +16,6 @@ from tfkd.distillation.losses import (
     squared_error,
     teacher_loss,
 )
-from tfkd.training_config import DistillConfig
 
 TEACHER = np.array([[2.0, 1.0, 0.0, -1.0]], np.float32)
 STUDENT = np.array([[0.5, 1.5, -0.3, 0.2]], np.float32)

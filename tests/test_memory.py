@@ -7,7 +7,7 @@ import pytest
 
 import tfkd.evaluation.memory as memory
 from tfkd.errors import ModelError
-from tfkd.evaluation.process import TimedModel
+from tfkd.process import TimedModel
 
 MEGABYTE = 2**20
 

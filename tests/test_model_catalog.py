@@ -2,7 +2,7 @@
 
 import pytest
 
-from tfkd.models.catalog import CATALOG, PRETRAINED_LEARNING_RATE, default_learning_rate
+from tfkd.models.sizes import CATALOG, PRETRAINED_LEARNING_RATE, default_learning_rate
 
 SIZES = {
     "bert_tiny": (2, 128, 2),

@@ -8,19 +8,25 @@ import pytest
 
 from tfkd import artifacts
 from tfkd.compression.litert import LiteRTModel
-from tfkd.config import EvaluateConfig, PredictConfig, QuantizeConfig, ReportConfig, StudyConfig
+from tfkd.config.training import DistillConfig
+from tfkd.config.verbs import (
+    EvaluateConfig,
+    PredictConfig,
+    QuantizeConfig,
+    ReportConfig,
+    StudyConfig,
+)
 from tfkd.evaluation import metrics
 from tfkd.evaluation.thresholds import average_precision, tuned_thresholds
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
-from tfkd.studies.report import report
-from tfkd.studies.study import study
-from tfkd.training_config import DistillConfig
+from tfkd.runs.material import prepare
 from tfkd.workflows.distill import distill
 from tfkd.workflows.evaluate import evaluate
 from tfkd.workflows.predict import predict
-from tfkd.workflows.preparation import prepare
 from tfkd.workflows.quantize import quantize
+from tfkd.workflows.report import report
+from tfkd.workflows.study import study
 
 # How often a word's label comes with it: storms are announced more often than they arrive.
 CHANCES = {"rain": 0.95, "wind": 0.7, "storm": 0.35}

@@ -16,10 +16,10 @@ from hard_texts import HARD_TEXTS, character_vocabulary
 from scipy.special import expit, softmax
 
 from tfkd.compression import clients, flatbuffer, package_writer
-from tfkd.compression.comparison import check_parity
 from tfkd.compression.formats import EDGE, FORMATS, SAVED_MODEL, TEXT_TFLITE, find
 from tfkd.compression.metadata import read_metadata
 from tfkd.compression.package import Order, _comparable, _scores, check_package, export_package
+from tfkd.compression.parity import check_parity
 from tfkd.compression.recipes import RECIPES
 from tfkd.errors import ConfigError, ConversionError, ModelError
 from tfkd.models.classifier import TextClassifier

@@ -10,9 +10,9 @@ import pytest
 from tfkd import artifacts
 from tfkd.compression import flatbuffer, recipes
 from tfkd.compression.calibration import Calibration
-from tfkd.compression.comparison import check_replaceable, keep
+from tfkd.compression.export import check_file, export, is_kept
 from tfkd.compression.litert import LiteRTModel
-from tfkd.compression.parity import check_file, check_parity, export, is_kept
+from tfkd.compression.parity import check_parity, check_replaceable, keep
 from tfkd.compression.recipes import Recipe
 from tfkd.errors import ArtifactError, ConversionError
 from tfkd.models.bilstm import build_bilstm

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from tfkd.artifacts import RunFolder
 from tfkd.cli import verbs
-from tfkd.config import PredictConfig
+from tfkd.config.verbs import PredictConfig
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from tfkd.errors import ArtifactError, DatasetError
 from tfkd.models.classifier import TextClassifier

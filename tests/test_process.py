@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tfkd.errors import ModelError
-from tfkd.evaluation.process import load, run_fresh
+from tfkd.process import load, run_fresh
 
 MODULE = """
     import json
@@ -14,7 +14,7 @@ MODULE = """
     import sys
     import time
 
-    from tfkd.evaluation.process import answer, step
+    from tfkd.process import answer, step
 
     job = json.load(sys.stdin)
     kind = job["kind"]

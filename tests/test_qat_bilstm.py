@@ -15,9 +15,9 @@ from tfkd.compression.qat.model import quantization_aware
 from tfkd.compression.qat.scheme import Scheme
 from tfkd.errors import ModelError
 from tfkd.models.bilstm import build_bilstm
-from tfkd.models.catalog import CATALOG
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.cnn import build_cnn
+from tfkd.models.sizes import CATALOG
 from tfkd.models.tokenizers import Tokenizer
 
 LENGTH, NUM_TOKENS, WIDTH, UNITS = 12, 60, 32, 8

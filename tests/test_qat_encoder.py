@@ -13,10 +13,10 @@ from tfkd.compression.litert import LiteRTModel
 from tfkd.compression.qat import encoder, export, mirror
 from tfkd.compression.qat.scheme import Placement, Scheme
 from tfkd.errors import ModelError
-from tfkd.models.catalog import CATALOG
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.encoder import build_encoder_classifier, encoder_from_scratch
 from tfkd.models.head import Head
+from tfkd.models.sizes import CATALOG
 from tfkd.models.tokenizers import Tokenizer
 
 SIZES = [name for name, entry in CATALOG.items() if entry.kind == "bert"]

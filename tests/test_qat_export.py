@@ -12,8 +12,8 @@ import pytest
 
 from tfkd import artifacts
 from tfkd.compression import conversion, flatbuffer, operators
+from tfkd.compression.export import is_kept
 from tfkd.compression.litert import LiteRTModel
-from tfkd.compression.parity import is_kept
 from tfkd.compression.qat import export, mirror
 from tfkd.compression.qat.quantizers import BlockRange
 from tfkd.compression.qat.scheme import Scheme

@@ -7,7 +7,7 @@ import sys
 TRAINING = """
 import os, sys
 import keras, numpy as np, tensorflow as tf
-import tfkd.compression.operators, tfkd.compression.parity, tfkd.compression.package
+import tfkd.compression.operators, tfkd.compression.export, tfkd.compression.package
 
 def losses():
     keras.utils.set_random_seed(0)

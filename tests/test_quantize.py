@@ -6,10 +6,10 @@ import pytest
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
-from tfkd.config import QuantizeConfig
+from tfkd.config.training import RECIPE_NAMES
+from tfkd.config.verbs import QuantizeConfig
 from tfkd.errors import ArtifactError
 from tfkd.progress import Progress
-from tfkd.training_config import RECIPE_NAMES
 from tfkd.workflows.quantize import names, quantize
 
 RECIPES = ("dynamic_int8", "int4_tables")

@@ -8,7 +8,7 @@ import pytest
 
 import tfkd
 from tfkd.artifacts import read_json
-from tfkd.evaluation.report import Row
+from tfkd.evaluation.rows import Row
 from tfkd.studies.table import StudyResult
 
 ROOT = Path(tfkd.__file__).parents[1]

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from tfkd.compression import recipes
-from tfkd.compression.comparison import check_parity
+from tfkd.compression.parity import check_parity
 from tfkd.compression.recipes import RECIPES
+from tfkd.config.training import RECIPE_NAMES
 from tfkd.errors import ConfigError
-from tfkd.training_config import RECIPE_NAMES
 
 
 def test_the_catalog_holds_the_names_that_settings_accept():

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from tfkd.errors import ArtifactError
-from tfkd.evaluation.report import (
+from tfkd.evaluation.rows import (
     Row,
     RunSummary,
     console_table,

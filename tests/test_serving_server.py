@@ -22,7 +22,7 @@ from scipy.special import softmax
 from tfkd.artifacts import RunFolder
 from tfkd.compression.conversion import write_files
 from tfkd.compression.litert import LiteRTModel
-from tfkd.config import ServeConfig
+from tfkd.config.verbs import ServeConfig
 from tfkd.errors import ArtifactError, ConfigError
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.tokenizers import Tokenizer

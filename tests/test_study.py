@@ -11,7 +11,7 @@ import pytest
 
 from tfkd import artifacts
 from tfkd.compression.recipes import RECIPES
-from tfkd.config import ReportConfig, StudyConfig
+from tfkd.config.verbs import ReportConfig, StudyConfig
 from tfkd.errors import ArtifactError, ConfigError
 from tfkd.models import readings
 from tfkd.models.bottleneck import find_bottleneck
@@ -19,11 +19,11 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.models.encoder import build_encoder_classifier
 from tfkd.models.tokenizers import Tokenizer
 from tfkd.progress import Progress
-from tfkd.studies.arms import make_arm, make_teacher
+from tfkd.runs.material import prepare
 from tfkd.studies.form import read_plan
-from tfkd.studies.report import report
-from tfkd.studies.study import study
-from tfkd.workflows.preparation import prepare
+from tfkd.studies.making import make_arm, make_teacher
+from tfkd.workflows.report import report
+from tfkd.workflows.study import study
 
 FORM = """
 seeds = [0, 1]

@@ -11,22 +11,21 @@ import pytest
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
-from tfkd.config import ReportConfig, StudyConfig
-from tfkd.distillation.learned_weights import learned
+from tfkd.config.training import FinetuneConfig
+from tfkd.config.verbs import ReportConfig, StudyConfig
 from tfkd.distillation.mixing import Mixing
-from tfkd.distillation.mixture import mixture
+from tfkd.distillation.mixture import learned, mixture
 from tfkd.errors import ArtifactError, ConfigError
 from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, load_classifier
 from tfkd.progress import Progress
+from tfkd.runs.material import prepare
+from tfkd.runs.record import KeptMixture
+from tfkd.runs.teacher import Teacher, train_logits
 from tfkd.studies.form import read_plan
-from tfkd.studies.report import report
-from tfkd.studies.study import study
-from tfkd.training_config import FinetuneConfig
-from tfkd.workflows.mixtures import KeptMixture
-from tfkd.workflows.preparation import prepare
-from tfkd.workflows.teacher import Teacher, train_logits
+from tfkd.workflows.report import report
+from tfkd.workflows.study import study
 
 FORM = """
 seeds = [0]

@@ -8,11 +8,11 @@ import pytest
 
 from tfkd import artifacts
 from tfkd.cli import verbs
-from tfkd.config import StudyConfig
+from tfkd.config.verbs import StudyConfig
 from tfkd.distillation.mixing import Mixing
 from tfkd.errors import ArtifactError, ConfigError
 from tfkd.studies.form import kept_plan, make_plan, read_plan
-from tfkd.studies.steps import PlanResult, state
+from tfkd.studies.plan import PlanResult, state
 
 FORM = """
 seeds = [3, 5]

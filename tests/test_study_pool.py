@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tfkd.config import StudyConfig
+from tfkd.config.verbs import StudyConfig
 from tfkd.errors import ArtifactError, ModelError
-from tfkd.studies.study import study
+from tfkd.workflows.study import study
 
 FORM = """
 seeds = [0, 1]

@@ -5,7 +5,7 @@ import pytest
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
-from tfkd.config import StudyConfig
+from tfkd.config.verbs import StudyConfig
 from tfkd.evaluation import metrics
 from tfkd.studies.form import read_plan
 from tfkd.studies.questions import questions

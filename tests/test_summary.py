@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tfkd.config.training import DistillConfig
 from tfkd.evaluation.resampling import answers_of, columns
 from tfkd.evaluation.verdict import compare_answers
-from tfkd.training_config import DistillConfig
-from tfkd.workflows.summary import _comparisons
+from tfkd.workflows.distill import _comparisons
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 import tfkd.evaluation.timing as timing
 from tfkd.errors import ModelError
 from tfkd.evaluation.latency import Latency, num_steps
-from tfkd.evaluation.process import TimedModel
 from tfkd.evaluation.timing import time_models
+from tfkd.process import TimedModel
 
 LOADERS = '''
     import os

@@ -13,20 +13,22 @@ from tensorboard.backend.event_processing.plugin_event_accumulator import EventA
 from tfkd import artifacts
 from tfkd.cli import verbs
 from tfkd.compression.litert import LiteRTModel
-from tfkd.config import BenchmarkConfig, EvaluateConfig, ExportConfig
+from tfkd.config.verbs import BenchmarkConfig, EvaluateConfig, ExportConfig
 from tfkd.data import sources
 from tfkd.data.demo import best_accuracy, posterior
 from tfkd.errors import ArtifactError
-from tfkd.evaluation.process import KERAS_LOADER, TimedModel
 from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.initialization import token_table
+from tfkd.process import KERAS_LOADER, TimedModel
 from tfkd.progress import Progress
-from tfkd.workflows.benchmark import ModelFile, benchmark
-from tfkd.workflows.distill import distill, new_student
+from tfkd.runs.costs import ModelFile
+from tfkd.runs.material import prepare
+from tfkd.runs.student import new_student
+from tfkd.workflows.benchmark import benchmark
+from tfkd.workflows.distill import distill
 from tfkd.workflows.evaluate import evaluate
 from tfkd.workflows.export import export
-from tfkd.workflows.preparation import prepare
 
 
 @pytest.fixture(scope="module")

@@ -25,9 +25,9 @@ from typing import Any
 
 from filelock import FileLock
 
-from tfkd.config import FORMAT_NAMES, VERBS
+from tfkd.config.training import RECIPE_NAMES
+from tfkd.config.verbs import FORMAT_NAMES, VERBS
 from tfkd.errors import ArtifactError
-from tfkd.training_config import RECIPE_NAMES
 
 PACKAGES = (
     "tensorflow",

@@ -16,7 +16,9 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import click
 
 import tfkd
-from tfkd.config import (
+from tfkd.config.fields import nearest
+from tfkd.config.training import DistillConfig, FinetuneConfig, TrainingConfig
+from tfkd.config.verbs import (
     AnalyzeConfig,
     BenchmarkConfig,
     EvaluateConfig,
@@ -30,8 +32,6 @@ from tfkd.config import (
 from tfkd.errors import DatasetError, TfkdError
 from tfkd.options import json_option, parameters, resolve
 from tfkd.quiet import import_tensorflow, quiet_libraries
-from tfkd.settings import nearest
-from tfkd.training_config import DistillConfig, FinetuneConfig, TrainingConfig
 from tfkd.workflows import Result
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def verb(
 
             config = resolve(name, config_file, given)
             if isinstance(config, TrainingConfig):
-                from tfkd.workflows.choices import check_names
+                from tfkd.runs.choices import check_names
 
                 check_names(config)
             if needs_tensorflow:
@@ -233,13 +233,13 @@ def study(config: StudyConfig, progress: "Progress") -> Result:
     verdict on each comparison: BEATS, NO BEATS or INCONCLUSIVE.
     """
     from tfkd.studies.form import read_plan
-    from tfkd.studies.steps import PlanResult
+    from tfkd.studies.plan import PlanResult
 
     plan = read_plan(config)
     if config.plan:
         return PlanResult(plan)
     import_tensorflow()
-    from tfkd.studies.study import study
+    from tfkd.workflows.study import study
 
     return study(config, progress)
 
@@ -250,7 +250,7 @@ def report(config: ReportConfig, progress: "Progress") -> Result:
 
     STUDY is a folder of `tfkd study`. All figures are computed anew from the answers it kept.
     """
-    from tfkd.studies.report import report
+    from tfkd.workflows.report import report
 
     return report(config, progress)
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import click
 
-from tfkd.config import VERBS, read_toml
-from tfkd.settings import POSITIONAL, Config
+from tfkd.config.fields import POSITIONAL, Config
+from tfkd.config.verbs import VERBS, read_toml
 
 CLICK_TYPES = {
     str: click.STRING,

@@ -6,7 +6,7 @@
 import dataclasses
 
 from tfkd.compression.recipes import RECIPES
-from tfkd.config import nearest
+from tfkd.config.fields import nearest
 from tfkd.errors import ConfigError
 
 EDGE, TEXT_TFLITE, SAVED_MODEL = "edge", "text-tflite", "saved-model"

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfkd.compression.lookup import KeyValueLookup
+from tfkd.compression.nearest_keys import KeyValueLookup
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from tfkd.models.bottleneck import find_bottleneck
 from tfkd.models.pooling import FirstToken, MaxPooling, MeanPooling

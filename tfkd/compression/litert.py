@@ -13,15 +13,16 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from tfkd.compression.saved_model import SIGNATURE_PREFIX
+from tfkd.data.examples import Texts
 from tfkd.errors import ArtifactError
-from tfkd.models.wordpiece import Texts, WordPieceTokenizer
+from tfkd.models.wordpiece import WordPieceTokenizer
 from tfkd.quiet import native_stderr_hidden
 
 ENCODING_BATCH_SIZE = 64
 
 
 class LiteRTModel:
-    """Predicts with a file written by `tfkd.compression.parity.export`.
+    """Predicts with a file written by `tfkd.compression.export.export`.
 
     One object is for one thread at a time: it owns a single interpreter.
 

@@ -18,9 +18,9 @@ from scipy.special import expit, log_softmax, logit
 
 from tfkd.compression import clients, conversion, formats, quantizer, recipes
 from tfkd.compression.calibration import Calibration
-from tfkd.compression.comparison import ParityReport, check_parity, keep, refusal
 from tfkd.compression.formats import EDGE, SAVED_MODEL, TEXT_TFLITE
-from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from tfkd.compression.parity import ParityReport, check_parity, keep, refusal
+from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL, Texts
 from tfkd.errors import ConfigError, ConversionError, ModelError
 from tfkd.models.bottleneck import find_bottleneck
 
@@ -65,7 +65,7 @@ def export_package(
     order: Order,
     model_folder: Path,
     classifier: Any,
-    texts: Sequence[str],
+    texts: Texts,
     timeout_seconds: float = conversion.TIMEOUT_SECONDS,
 ) -> Package:
     """Writes a package, compares it with its student and keeps it if it passes.
@@ -105,7 +105,8 @@ def export_package(
     with tempfile.TemporaryDirectory(prefix=".part-", dir=order.path.parent) as part:
         made = Path(part) / order.path.name
         _run_child(order, model_folder, made, timeout_seconds)
-        package = check_package(dataclasses.replace(order, path=made), classifier, texts)
+        singles = [text for text in texts if isinstance(text, str)]
+        package = check_package(dataclasses.replace(order, path=made), classifier, singles)
         calibration = order.calibration.to_dict() if order.calibration else None
         figures = {**package.to_dict(), "calibration": calibration}
         if classifier.label_thresholds:

@@ -1,265 +1,235 @@
-"""The gate every LiteRT file passes before anyone may take it for the student.
+"""How near a file's logits are to the Keras model's: the figures of the parity gate.
 
-A converter can succeed and still write a file that answers wrongly or with NaN. So each file is
-run on held-out texts against the Keras model, its figures are stored beside it, and a file that
-fails is deleted: what lies in a model folder has been compared.
+Whatever passes is kept in one way and whatever fails is refused in one way, be it a file of tokens
+or a package that takes text.
 """
 
 import dataclasses
-import tempfile
-from collections.abc import Mapping, Sequence
+import os
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import logit
 
 from tfkd import artifacts
-from tfkd.compression import operators
-from tfkd.compression import recipes as catalog
-from tfkd.compression.calibration import Calibration
-from tfkd.compression.comparison import (
-    ParityReport,
-    check_parity,
-    keep,
-    largest_difference,
-    refusal,
-)
-from tfkd.compression.conversion import convert
-from tfkd.compression.litert import LiteRTModel, Texts
 from tfkd.compression.recipes import Recipe
-from tfkd.data.examples import DEFAULT_THRESHOLD, SINGLE_LABEL
-from tfkd.errors import ConversionError
+from tfkd.data.examples import DEFAULT_THRESHOLD, MULTI_LABEL, REGRESSION, SINGLE_LABEL, TASKS
+from tfkd.errors import ArtifactError
 
-NUM_ROWS_PER_LENGTH = 32
-NUM_FULL_ROWS = 8
-SCORING_BATCH_SIZE = 64
-
-
-class Reference(Protocol):
-    """The part of the Keras classifier that the gate asks."""
-
-    def encode(self, texts: Texts, length: int | None = None) -> dict[str, np.ndarray]:
-        """Int32 arrays of shape `[n, length]` by input name."""
-        ...
-
-    def predict_encoded(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Float32 logits of shape `[n, num_outputs]`."""
-        ...
+# A constant score has no spread to measure a difference by; this is float32's own noise.
+_SMALLEST_ALLOWED_DIFFERENCE = 1e-5
 
 
 @dataclasses.dataclass(frozen=True)
-class ExportedFile:
-    """A LiteRT file that passed, and its figures."""
+class ParityReport:
+    """How near a file is to the Keras model it was made from.
 
-    path: Path
-    report: ParityReport
-    operators: operators.OperatorReport
-
-
-@dataclasses.dataclass(frozen=True)
-class _Probe:
-    """Encoded rows and what the Keras model says to them; `length` None: the file chooses."""
-
-    length: int | None
-    arrays: Mapping[str, np.ndarray]
-    logits: np.ndarray
-
-
-def export(
-    model_folder: Path,
-    reference: Reference,
-    texts: Texts,
-    recipes: Sequence[str],
-    lengths: Sequence[int] = (),
-    output_folder: Path | None = None,
-    calibration: Calibration | None = None,
-) -> dict[str, ExportedFile]:
-    """Converts a model, compares every file with it and keeps the files that pass.
-
-    `<recipe>.json` beside `<recipe>.tflite` holds the report, the operators, how it was calibrated,
-    the route of the graph (lean, or plain and why), the file's SHA-256, the model's and the
-    versions. Every signature is run by itself on padded and on full rows as well.
-
-    Args:
-        model_folder: Path. Folder that `TextClassifier.save` wrote.
-        reference: `TextClassifier` loaded from that folder.
-        texts: Strings or pairs of strings the model was not trained on. A few hundred: with n
-            texts the agreement is known to 1 / n.
-        recipes: Strings. Names of recipes.
-        lengths: Integers. Signature lengths; empty for the defaults of `signature_lengths`.
-        output_folder: Path. Where the files go. Default: `model_folder`.
-        calibration: `Calibration`, for recipes that need it.
-
-    Returns:
-        Mapping of recipe names to `ExportedFile`.
-
-    Raises:
-        ArtifactError: The folder holds no model.
-        ConfigError: A recipe is unknown or a length does not fit the model.
-        ConversionError: The conversion failed, or a file did not pass. Files of other recipes that
-            passed are kept.
-
-    Example:
-
-    ```python
-    student = TextClassifier.load(folder)
-    files = export(folder, student, held_out_texts, ["dynamic_int8"])
-    files["dynamic_int8"].report.agreement  # 0.998
-    ```
+    Attributes:
+        recipe: Name of the recipe.
+        task: One of `tfkd.data.examples.TASKS`.
+        num_texts: Texts compared.
+        agreement: Share of texts with the same largest logit (single_label), share of label
+            decisions at their thresholds that are the same (multi_label), None for regression.
+        largest_logit_difference: Largest absolute difference of any logit; infinite where a logit
+            is not finite.
+        has_nan: Whether file or Keras model gave NaN or an infinite logit.
+        minimum_agreement: What the recipe asks, None for regression.
+        allowed_logit_difference: What the recipe allows.
+        size_bytes: Bytes of the file, 0 when only logits were compared.
+        difference_by_length: Signature length to the largest difference of its own rows, which are
+            padded and full ones.
     """
-    if not texts:
-        raise ValueError("Expected at least one text to compare on. Received: none")
-    output_folder = output_folder or model_folder
-    output_folder.mkdir(parents=True, exist_ok=True)
-    description = artifacts.read_json(model_folder / "classifier.json")
-    decided = description["task"], description.get("thresholds", DEFAULT_THRESHOLD)
-    exported, failures = {}, []
-    # Inside the output folder, so that a file moves there in one step.
-    with tempfile.TemporaryDirectory(prefix=".part-", dir=output_folder) as part:
-        files = convert(model_folder, recipes, lengths, Path(part), calibration=calibration)
-        probes: list[_Probe] = []
-        for name, file in files.items():
-            model, found = LiteRTModel(file), operators.describe(file)
-            recipe = _limits(name, found)
-            probes = probes or _probes(reference, texts, model.lengths)
-            report = _compared(model, probes, recipe, *decided)
-            if report.passed:
-                used = calibration if recipe.needs_calibration else None
-                made = ExportedFile(file, report, found)
-                exported[name] = _kept(made, used, model_folder, output_folder)
-            else:
-                failures.append(refusal(report, file.name))
-    if failures:
-        raise ConversionError(" ".join(failures))
-    return exported
+
+    recipe: str
+    task: str
+    num_texts: int
+    agreement: float | None
+    largest_logit_difference: float
+    has_nan: bool
+    minimum_agreement: float | None
+    allowed_logit_difference: float
+    size_bytes: int = 0
+    difference_by_length: Mapping[int, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def worst_difference(self) -> float:
+        """The largest difference of all, those of the signatures' own rows included."""
+        return max([self.largest_logit_difference, *self.difference_by_length.values()])
+
+    @property
+    def passed(self) -> bool:
+        """Whether the file may be kept."""
+        return (
+            not self.has_nan
+            and self.worst_difference <= self.allowed_logit_difference
+            and (self.agreement is None or self.agreement >= (self.minimum_agreement or 0.0))
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as JSON values."""
+        by_length = {str(length): value for length, value in self.difference_by_length.items()}
+        values = dataclasses.asdict(self)
+        return {**values, "difference_by_length": by_length, "passed": self.passed}
 
 
-def check_file(
-    path: Path,
-    recipe: str,
-    reference: Reference,
-    texts: Texts,
+def check_parity(
+    reference_logits: np.ndarray,
+    logits: np.ndarray,
+    recipe: Recipe,
     task: str = SINGLE_LABEL,
     thresholds: ArrayLike = DEFAULT_THRESHOLD,
 ) -> ParityReport:
-    """Sends a file that is there already through the gate again.
+    """Compares a file's logits with the Keras model's.
 
     Args:
-        path: Path. A `.tflite` file of `export`.
-        recipe: String. Name of the recipe it was made by.
-        reference: `TextClassifier` it was made from.
-        texts: Strings or pairs of strings the model was not trained on.
+        reference_logits: Float array of shape `[n, num_outputs]`, the Keras model's.
+        logits: Float array, same shape, the file's.
+        recipe: `Recipe`. Whose limits hold.
         task: String. One of `tfkd.data.examples.TASKS`.
-        thresholds: See `check_parity`.
+        thresholds: Of multi_label: the probability above which a label is given, one for all or
+            one a label.
 
     Returns:
-        The `ParityReport` of a file that passes.
+        A `ParityReport`; `passed` says whether the limits hold.
 
     Raises:
-        ArtifactError: The file is missing or cannot be read.
-        ConversionError: The file does not answer as its recipe asks.
+        ValueError: There are no texts, the shapes differ or the task is unknown.
 
     Example:
 
-    ```python
-    check_file(folder / "dynamic_int8.tflite", "dynamic_int8", student, held_out_texts)
-    ```
+    >>> check_parity(logits, logits, find("float32")).passed
+    True
     """
-    model = LiteRTModel(path)
-    probes = _probes(reference, texts, model.lengths)
-    limits = _limits(recipe, operators.describe(path))
-    report = _compared(model, probes, limits, task, thresholds)
-    if not report.passed:
-        raise ConversionError(refusal(report, path.name))
-    return report
+    if task not in TASKS:
+        raise ValueError(f"Expected `task` in {TASKS}. Received: task={task!r}")
+    if reference_logits.shape != logits.shape or logits.ndim != 2 or not len(logits):
+        raise ValueError(
+            "Expected two arrays of one shape [n, num_outputs], n at least 1. Received: "
+            f"{reference_logits.shape} and {logits.shape}"
+        )
+    allowed = recipe.maximum_logit_difference
+    if task == REGRESSION or allowed is None:
+        with np.errstate(invalid="ignore"):
+            spread = float(np.std(reference_logits.astype(np.float64)))
+        allowed = max(_SMALLEST_ALLOWED_DIFFERENCE, recipe.maximum_score_difference * spread)
+    return ParityReport(
+        recipe=recipe.name,
+        task=task,
+        num_texts=len(logits),
+        agreement=_agreement(reference_logits, logits, task, logit(thresholds)),
+        largest_logit_difference=largest_difference(reference_logits, logits),
+        has_nan=not (np.isfinite(reference_logits).all() and np.isfinite(logits).all()),
+        minimum_agreement=None if task == REGRESSION else recipe.minimum_agreement,
+        allowed_logit_difference=allowed,
+    )
 
 
-def is_kept(folder: Path, recipe: str) -> bool:
-    """Whether a folder holds a file of a recipe as it passed, made from the model beside it.
+def _agreement(
+    reference_logits: np.ndarray, logits: np.ndarray, task: str, edges: np.ndarray
+) -> float | None:
+    if task == SINGLE_LABEL:
+        return float(np.mean(reference_logits.argmax(axis=1) == logits.argmax(axis=1)))
+    if task == MULTI_LABEL:
+        return float(np.mean((reference_logits > edges) == (logits > edges)))
+    return None
+
+
+def largest_difference(reference_logits: np.ndarray, logits: np.ndarray) -> float:
+    """Largest absolute difference of two arrays of one shape; infinite where one is not finite."""
+    with np.errstate(invalid="ignore"):  # inf - inf is told by `has_nan`, not by a warning
+        difference = np.abs(reference_logits.astype(np.float64) - logits)
+    return float(np.max(np.where(np.isfinite(difference), difference, np.inf)))
+
+
+def refusal(
+    report: ParityReport,
+    name: str,
+    thing: str = "file",
+    values: str = "logits",
+    advice: str = "Leave this recipe out.",
+) -> str:
+    """What something that did not pass showed beside what its recipe asks, as an error message.
 
     Args:
-        folder: Path. Model folder.
-        recipe: String. Name of the recipe.
+        report: `ParityReport` that did not pass.
+        name: String. The file's or folder's name.
+        thing: String. What it is: "file" or "package".
+        values: String. What was compared: "logits" or "log-scores".
+        advice: String. What the user can do, unless the model itself is broken.
     """
-    path, model = folder / f"{recipe}.tflite", folder / "model.keras"
-    if not (path.is_file() and path.with_suffix(".json").is_file() and model.is_file()):
-        return False
-    record = artifacts.read_json(path.with_suffix(".json"))
-    return bool(
-        record.get("passed")
-        and record.get("sha256") == artifacts.file_sha256(path)
-        and record.get("model_sha256") == artifacts.file_sha256(model)
+    if report.has_nan:
+        return (
+            f"Expected finite {values} from {name}. Received: NaN or infinite ones from the "
+            f"{thing} or its Keras model. The {thing} was not kept. Train the model again with a "
+            "lower --learning-rate."
+        )
+    expected = f"{values} within {report.allowed_logit_difference:.3g} of the Keras model's"
+    received = f"largest difference {report.worst_difference:.3g}"
+    if report.agreement is not None:
+        expected = f"agreement of at least {report.minimum_agreement} and {expected}"
+        received = f"agreement {report.agreement:.4f} and {received}"
+    return (
+        f"Expected from {name} {expected}. Received: {received} on {report.num_texts} texts. The "
+        f"{thing} was not kept. {advice}"
     )
 
 
-def _limits(name: str, found: operators.OperatorReport) -> Recipe:
-    """The recipe, with wider limits for a file that looks for nearest keys."""
-    recipe = catalog.find(name)
-    looks = any(group.name == "ARG_MIN" for group in found.groups)
-    return catalog.with_nearest_keys(recipe) if looks else recipe
+def keep(made: Path, path: Path, figures: Mapping[str, Any], model_folder: Path) -> None:
+    """Moves what passed to its place; the record comes last and so marks it complete.
 
-
-def _probes(reference: Reference, texts: Texts, lengths: Sequence[int]) -> list[_Probe]:
-    """All texts as a user would ask them, then rows made for each signature."""
-    arrays = reference.encode(texts, lengths[-1])
-    probes = [_Probe(None, arrays, _logits(reference, arrays))]
-    is_real = arrays["padding_mask"].astype(bool)
-    for length in lengths:
-        padded = {name: values[:NUM_ROWS_PER_LENGTH, :length] for name, values in arrays.items()}
-        # Held-out texts may all be short, so full rows are strung together from their tokens.
-        rows = {
-            name: np.concatenate(
-                [padded[name], np.resize(values[is_real], (NUM_FULL_ROWS, length))]
-            )
-            for name, values in arrays.items()
-        }
-        probes.append(_Probe(length, rows, _logits(reference, rows)))
-    return probes
-
-
-def _logits(reference: Reference, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The Keras model's logits, in batches that fit in memory."""
-    starts = range(0, len(arrays["padding_mask"]), SCORING_BATCH_SIZE)
-    batches = [slice(start, start + SCORING_BATCH_SIZE) for start in starts]
-    return np.concatenate(
-        [
-            reference.predict_encoded({name: values[rows] for name, values in arrays.items()})
-            for rows in batches
-        ]
+    Args:
+        made: Path. The file or folder, on the same disk as its place.
+        path: Path. Its place; what was there before is replaced.
+        figures: Mapping of JSON values. Go into `<name>.json` beside it, with the SHA-256 of the
+            file (folder: of each of its files), the model's and the versions.
+        model_folder: Path. Folder of the model it was made from.
+    """
+    record = path.with_suffix(".json")
+    if path.is_dir():
+        check_replaceable(path)
+        shutil.rmtree(path)
+    record.unlink(missing_ok=True)
+    os.replace(made, path)
+    artifacts.write_json(
+        record,
+        {
+            **figures,
+            "sha256": _sha256(path),
+            "model_sha256": artifacts.file_sha256(model_folder / "model.keras"),
+            "versions": artifacts.versions(),
+        },
     )
 
 
-def _compared(
-    model: LiteRTModel,
-    probes: Sequence[_Probe],
-    recipe: Recipe,
-    task: str,
-    thresholds: ArrayLike,
-) -> ParityReport:
-    """The report of one file: agreement over all texts, differences of each signature."""
-    answers = [model.predict_encoded(probe.arrays, probe.length) for probe in probes]
-    report = check_parity(probes[0].logits, answers[0], recipe, task, thresholds)
-    differences = {
-        probe.length: largest_difference(probe.logits, logits)
-        for probe, logits in zip(probes[1:], answers[1:], strict=True)
-        if probe.length is not None
-    }
-    return dataclasses.replace(
-        report, size_bytes=model.size_bytes, difference_by_length=differences
-    )
+def check_replaceable(path: Path) -> None:
+    """Refuses to replace a folder that holds anything but what an earlier export wrote.
+
+    Args:
+        path: Path. Place of a file or a folder, its record beside it as `<name>.json`.
+
+    Raises:
+        ArtifactError: It is a folder with other files.
+    """
+    if path.is_dir() and (other := _others(path, path.with_suffix(".json"))):
+        raise ArtifactError(
+            f"Expected only what `tfkd export` wrote in {path}, to replace it. Received: "
+            f"{other[0]} and {len(other) - 1} more. Give another --output-dir."
+        )
 
 
-def _kept(
-    made: ExportedFile, calibration: Calibration | None, model_folder: Path, output_folder: Path
-) -> ExportedFile:
-    """Moves a file that passed to its place, all its figures beside it."""
-    path = output_folder / made.path.name
-    figures = {
-        **made.report.to_dict(),
-        "operators": made.operators.to_dict(),
-        "calibration": calibration.to_dict() if calibration else None,
-        "route": artifacts.read_json(made.path.with_suffix(".json")),
-    }
-    keep(made.path, path, figures, model_folder)
-    return dataclasses.replace(made, path=path)
+def _others(path: Path, record: Path) -> list[str]:
+    """The files of a folder that its record does not name."""
+    known = artifacts.read_json(record).get("sha256", {}) if record.is_file() else {}
+    found = (file for file in sorted(path.rglob("*")) if not file.is_dir() or file.is_symlink())
+    return [name for file in found if (name := file.relative_to(path).as_posix()) not in known]
+
+
+def _sha256(path: Path) -> str | dict[str, str]:
+    if path.is_file():
+        return artifacts.file_sha256(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return {file.relative_to(path).as_posix(): artifacts.file_sha256(file) for file in files}

@@ -8,7 +8,7 @@ trained ones train it once more for its file, and their limits are beside what c
 
 import dataclasses
 
-from tfkd.config import nearest
+from tfkd.config.fields import nearest
 from tfkd.errors import ConfigError
 
 FLOAT32, FLOAT16, INT16, INT8, INT4 = "float32", "float16", "int16", "int8", "int4"

@@ -19,7 +19,7 @@ import tensorflow_datasets as tfds
 
 from tfkd.artifacts import file_sha256
 from tfkd.data.catalog import CATALOG, MASSIVE_INTENTS, MASSIVE_LOCALES
-from tfkd.data.tables import fault, open_table, shown
+from tfkd.data.readers import fault, open_table, shown
 from tfkd.errors import DatasetError
 
 EMOTION_URL = (

@@ -7,9 +7,9 @@ folder, prepared TFDS data and a download give the same indices. Nothing here re
 import dataclasses
 from collections.abc import Mapping
 
+from tfkd.config.fields import nearest
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from tfkd.errors import ConfigError
-from tfkd.settings import nearest
 
 TEACHER = "bert_base_en_uncased"
 STUDENT = "bert_tiny_en_uncased"

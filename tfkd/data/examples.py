@@ -4,7 +4,7 @@ Row i of a split is row i for ever: teacher logits, token arrays and predictions
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 SINGLE_LABEL = "single_label"
@@ -15,6 +15,8 @@ TASKS = (SINGLE_LABEL, MULTI_LABEL, REGRESSION)
 DEFAULT_THRESHOLD = 0.5
 
 Label = int | float | tuple[int, ...]
+# What is given to a model: texts, or pairs of texts.
+Texts = Sequence[str] | Sequence[tuple[str, ...]]
 
 
 class Example(NamedTuple):

@@ -13,7 +13,7 @@ from typing import Any
 from tfkd.data.catalog import DatasetSpec
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL, Dataset, Example
 from tfkd.data.labels import LabelReader, discover
-from tfkd.data.tables import FORMATS, SUFFIXES, Table, fault, open_table, shown
+from tfkd.data.readers import FORMATS, SUFFIXES, Table, fault, open_table, shown
 from tfkd.errors import DatasetError
 
 SPLIT_NAMES = {

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL, Label
-from tfkd.data.tables import fault, shown
+from tfkd.data.readers import fault, shown
 from tfkd.errors import DatasetError
 
 MOST_CLASSES = 10_000

@@ -4,9 +4,9 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+from tfkd.config.fields import Config, setting
 from tfkd.data.examples import REGRESSION
 from tfkd.errors import ConfigError
-from tfkd.settings import Config, setting
 
 EQUAL, LEARNED, CONFIDENCE, ENTROPY = "equal", "learned", "confidence", "entropy"
 PROBABILITIES, LOGITS = "probabilities", "logits"

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tfkd.evaluation.predictor import Predictor, Texts
+from tfkd.data.examples import Texts
+from tfkd.evaluation.predictor import Predictor
 
 THROUGHPUT_BATCH_SIZE = 32
 PERCENTILES = (50, 95, 99)

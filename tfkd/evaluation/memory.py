@@ -17,7 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfkd.evaluation.process import (
+from tfkd.data.examples import Texts
+from tfkd.process import (
     KERAS_LOADER,
     LITERT_LOADER,
     TimedModel,
@@ -46,7 +47,7 @@ class FreshStart:
 
 def fresh_start(
     model: TimedModel,
-    texts: Sequence[str] | Sequence[tuple[str, str]],
+    texts: Texts,
     threads: int = 1,
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> FreshStart:
@@ -72,7 +73,7 @@ def fresh_start(
 def peak_memory_bytes(
     model_folder: Path,
     kind: str,
-    texts: Sequence[str] | Sequence[tuple[str, str]],
+    texts: Texts,
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> int:
     """Peak resident memory of a fresh process that loads a model and predicts texts one by one.
@@ -103,7 +104,7 @@ def peak_memory_bytes(
 def peak_memory_of(
     loader: str,
     path: Path,
-    texts: Sequence[str] | Sequence[tuple[str, str]],
+    texts: Texts,
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> int:
     """Peak resident memory in bytes of a fresh process that runs `loader(path).predict([text])`.

@@ -4,12 +4,12 @@ The Keras classifier, a LiteRT file and any later package have these four member
 speed are measured by the same code, whatever runs underneath.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
 
-Texts = Sequence[str] | Sequence[tuple[str, str]]
+from tfkd.data.examples import Texts
 
 
 class Predictor(Protocol):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tfkd.evaluation.latency import Latency, measure_latency
-from tfkd.evaluation.process import TimedModel, answer, load, run_fresh, step, thread_limits
+from tfkd.process import TimedModel, answer, load, run_fresh, step, thread_limits
 
 
 def time_models(

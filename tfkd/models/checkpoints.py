@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tfkd.artifacts import RunFolder
 from tfkd.errors import ModelError
-from tfkd.models import catalog, hub, huggingface, presets
+from tfkd.models import hub, huggingface, presets, sizes
 from tfkd.models.hub import OFFLINE_CHOICES
 
 
@@ -70,7 +70,7 @@ def resolve(name: str) -> Source:
     Raises:
         ModelError: The name is unknown, the folder is not a model, or its hub cannot be reached.
     """
-    if name in catalog.CATALOG:
+    if name in sizes.CATALOG:
         return Source(name, Kind.SIZE)
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -82,7 +82,7 @@ def resolve(name: str) -> Source:
     handles = presets.handles()
     if name not in handles:
         closest = difflib.get_close_matches(
-            name.lower(), [*catalog.CATALOG, *handles], n=1, cutoff=0.0
+            name.lower(), [*sizes.CATALOG, *handles], n=1, cutoff=0.0
         )[0]
         raise ModelError(
             f"Expected a known model. Received: {name!r}. The nearest is `{closest}`. "

@@ -15,10 +15,10 @@ import tensorflow as tf
 
 from tfkd import artifacts
 from tfkd.data.batching import Rows, scoring_batches
-from tfkd.data.examples import DEFAULT_THRESHOLD, MULTI_LABEL
+from tfkd.data.examples import DEFAULT_THRESHOLD, MULTI_LABEL, Texts
 from tfkd.errors import ArtifactError
 from tfkd.models import bottleneck, pooling  # noqa: F401  (classes a saved model names)
-from tfkd.models.tokenizers import Texts, Tokenizer
+from tfkd.models.tokenizers import Tokenizer
 
 SCORING_BATCH_SIZE = 64
 FORMAT_VERSION = 1

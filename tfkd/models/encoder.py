@@ -3,9 +3,9 @@
 import keras
 import keras_hub
 
-from tfkd.models.catalog import ModelEntry
 from tfkd.models.head import Head
 from tfkd.models.pooling import pool
+from tfkd.models.sizes import ModelEntry
 
 MAX_POSITIONS = 512
 

@@ -11,7 +11,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from tfkd.errors import ModelError
-from tfkd.models.catalog import CATALOG
+from tfkd.models.sizes import CATALOG
 from tfkd.network import is_reachable
 
 HUGGING_FACE, KAGGLE = "hf://", "kaggle://"

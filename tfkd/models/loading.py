@@ -10,7 +10,7 @@ import keras_hub
 
 from tfkd.data.examples import Dataset
 from tfkd.errors import ModelError
-from tfkd.models import catalog, encoder, huggingface, presets
+from tfkd.models import encoder, huggingface, presets, sizes
 from tfkd.models.bilstm import build_bilstm
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
@@ -66,7 +66,7 @@ def load_classifier(
     if source.kind is Kind.SIZE:
         tokenizer = tokenizer or learned_tokenizer(dataset, shape.sequence_length)
         tokenizer = tokenizer.with_length(shape.sequence_length)
-        model = _from_scratch(catalog.CATALOG[source.name], tokenizer, dataset, shape)
+        model = _from_scratch(sizes.CATALOG[source.name], tokenizer, dataset, shape)
         return _classifier(model, tokenizer, dataset)
     return _pretrained(source, dataset, shape)
 
@@ -136,7 +136,7 @@ def _folder(source: Source) -> Path:
 
 
 def _from_scratch(
-    entry: catalog.ModelEntry, tokenizer: Tokenizer, dataset: Dataset, shape: Shape
+    entry: sizes.ModelEntry, tokenizer: Tokenizer, dataset: Dataset, shape: Shape
 ) -> keras.Model:
     sizes = tokenizer.vocabulary_size, dataset.num_outputs
     if entry.kind == "bilstm":

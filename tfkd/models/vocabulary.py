@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from tfkd.data.examples import Texts
 from tfkd.data.tokens import Tokens
 from tfkd.errors import ConfigError
-from tfkd.models.tokenizers import RESERVED_TOKENS, Texts, Tokenizer
+from tfkd.models.tokenizers import RESERVED_TOKENS, Tokenizer
 from tfkd.models.wordpiece import CONTINUATION
 
 COUNTED_AT_ONCE = 1 << 20

@@ -13,10 +13,10 @@ from typing import Any, Self
 import numpy as np
 
 from tfkd import artifacts
+from tfkd.data.examples import Texts
 from tfkd.errors import ArtifactError, ModelError
 from tfkd.models.code_points import code_points
 
-Texts = Sequence[str] | Sequence[tuple[str, ...]]
 LENGTH_MULTIPLE = 8
 CONTINUATION = "##"
 UNKNOWN = "[UNK]"

@@ -25,7 +25,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tfkd.evaluation.predictor import Texts
+from tfkd.data.examples import Texts
 from tfkd.serving import contract
 from tfkd.serving.batcher import Batcher, QueueFullError, StoppingError
 from tfkd.serving.contract import Refusal, RequestLimits, ServedModel

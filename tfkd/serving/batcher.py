@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from tfkd.evaluation.predictor import Predictor, Texts
+from tfkd.data.examples import Texts
+from tfkd.evaluation.predictor import Predictor
 
 
 class QueueFullError(Exception):

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, softmax
 
-from tfkd.data.examples import DEFAULT_THRESHOLD, MULTI_LABEL, REGRESSION, SINGLE_LABEL
-from tfkd.evaluation.predictor import Texts
+from tfkd.data.examples import DEFAULT_THRESHOLD, MULTI_LABEL, REGRESSION, SINGLE_LABEL, Texts
 
 VERSION = "1"
 # The name of the one input, and of the feature of an example.

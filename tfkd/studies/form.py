@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from tfkd import artifacts
-from tfkd.config import StudyConfig
+from tfkd.config.fields import nearest
+from tfkd.config.training import DataConfig, DistillConfig, FinetuneConfig
+from tfkd.config.verbs import StudyConfig
 from tfkd.errors import ConfigError
-from tfkd.settings import nearest
-from tfkd.studies.arm_form import NAME, ArmForm, arm_forms
+from tfkd.studies.arm_table import NAME, ArmForm, arm_forms
 from tfkd.studies.plan import (
     PLAN,
     ArmPlan,
@@ -34,7 +35,6 @@ from tfkd.studies.plan import (
     TeacherPlan,
     Terms,
 )
-from tfkd.training_config import DataConfig, DistillConfig, FinetuneConfig
 
 RUNS = Path("saved_models")
 TABLES = ("settings", "teachers", "students", "datasets", "arms", "published")

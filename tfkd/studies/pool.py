@@ -10,11 +10,11 @@ from loky import BrokenProcessPool, ProcessPoolExecutor, as_completed, cpu_count
 
 from tfkd.artifacts import RunFolder
 from tfkd.errors import ModelError
-from tfkd.evaluation.process import thread_limits
+from tfkd.process import thread_limits
+from tfkd.runs.material import Material
+from tfkd.runs.teacher import Teacher
 from tfkd.studies import worker
 from tfkd.studies.plan import ArmPlan, StudyPlan
-from tfkd.workflows.preparation import Material
-from tfkd.workflows.teacher import Teacher
 
 TRANSFER_SETTINGS = ("augmented_copies", "transfer_texts", "transfer_unit", "max_transfer_rows")
 

@@ -18,11 +18,11 @@ from tfkd.distillation.mixing import Mixing
 from tfkd.distillation.mixture import mixture
 from tfkd.errors import ArtifactError
 from tfkd.evaluation import metrics
-from tfkd.evaluation.report import SECOND_METRICS
+from tfkd.evaluation.rows import SECOND_METRICS
+from tfkd.runs.record import KeptMixture
 from tfkd.studies.plan import ArmPlan, StudyPlan, TeacherPlan
 from tfkd.studies.questions import answered
 from tfkd.studies.scores import KERAS, Scores, is_scored
-from tfkd.workflows.mixtures import KeptMixture
 
 TITLES = (
     "Arm",

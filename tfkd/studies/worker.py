@@ -18,8 +18,8 @@ from tfkd.studies.plan import ArmPlan, StudyPlan
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tfkd.training_config import DistillConfig
-    from tfkd.workflows.preparation import Material
+    from tfkd.config.training import DistillConfig
+    from tfkd.runs.material import Material
 
 
 def begin(parent: int) -> None:
@@ -46,7 +46,7 @@ def make(arm: ArmPlan, plan: StudyPlan, is_quiet: bool) -> None:
     Raises:
         TfkdError: What `make_arm` raises.
     """
-    from tfkd.studies.arms import make_arm, make_teacher
+    from tfkd.studies.making import make_arm, make_teacher
 
     progress = Progress(is_quiet, arm.path.name)
     material = dataclasses.replace(_material(plan.arms[0].config, plan.path), progress=progress)
@@ -59,7 +59,7 @@ def make(arm: ArmPlan, plan: StudyPlan, is_quiet: bool) -> None:
 @functools.cache
 def _material(config: "DistillConfig", path: "Path") -> "Material":
     """The data set, read once a process; the parent has said what it holds."""
-    from tfkd.workflows.preparation import prepare
+    from tfkd.runs.material import prepare
 
     return prepare(config, path, Progress(quiet=True))
 

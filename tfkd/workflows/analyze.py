@@ -10,18 +10,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfkd import artifacts
-from tfkd.config import AnalyzeConfig
+from tfkd.config.verbs import AnalyzeConfig
 from tfkd.data import sources
+from tfkd.data.examples import Texts
 from tfkd.errors import ConfigError, TfkdError
+from tfkd.evaluation.architectures import AnalyzeResult, Architecture, Conditions, FileFigures
 from tfkd.evaluation.latency import Latency
 from tfkd.evaluation.memory import fresh_start
-from tfkd.evaluation.predictor import Texts
 from tfkd.models.checkpoints import Kind, Source, resolve
 from tfkd.models.tokenizers import Tokenizer
 from tfkd.progress import Progress
-from tfkd.workflows.analysis_models import RECORD, Built, Setup, build
-from tfkd.workflows.analysis_table import AnalyzeResult, Architecture, Conditions, FileFigures
-from tfkd.workflows.benchmark import first_texts, time_files
+from tfkd.runs.architectures import RECORD, Built, Setup, build
+from tfkd.runs.costs import time_files
+from tfkd.runs.material import first_texts
 
 COLD_TEXTS = 5
 REPORT, PAGE = "analysis.json", "analysis.md"

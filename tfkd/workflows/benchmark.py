@@ -1,9 +1,6 @@
 """`tfkd benchmark`: speed, memory and bytes of the models of finished runs, side by side."""
 
 import dataclasses
-import itertools
-from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -11,65 +8,12 @@ from rich.table import Table
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
-from tfkd.config import BenchmarkConfig
+from tfkd.config.verbs import BenchmarkConfig
 from tfkd.data import sources
-from tfkd.data.examples import Example
 from tfkd.errors import ArtifactError
-from tfkd.evaluation.latency import Latency, num_steps
-from tfkd.evaluation.memory import peak_memory_bytes
-from tfkd.evaluation.process import KERAS_LOADER, LITERT_LOADER, TimedModel
-from tfkd.evaluation.timing import time_models
-from tfkd.models.classifier import batch_texts
 from tfkd.progress import Progress
-from tfkd.training_config import RECIPE_NAMES
-from tfkd.workflows.preparation import finished
-
-MEMORY_TEXTS = 5
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelFile:
-    """One file that can be asked.
-
-    Attributes:
-        name: Run, arm and file in one word, for tables.
-        folder: The model folder.
-        kind: "keras" or a recipe.
-    """
-
-    name: str
-    folder: Path
-    kind: str
-
-    @property
-    def path(self) -> Path:
-        """The file itself."""
-        return self.folder / ("model.keras" if self.kind == "keras" else f"{self.kind}.tflite")
-
-    def timed(self, threads: int = 1) -> TimedModel:
-        """What the timing process loads; TensorFlow is told its threads by that process."""
-        if self.kind == "keras":
-            return TimedModel(KERAS_LOADER, self.folder)
-        return TimedModel(LITERT_LOADER, self.path, {"threads": threads})
-
-
-@dataclasses.dataclass(frozen=True)
-class Cost:
-    """What one file costs to run.
-
-    Attributes:
-        file: Its name.
-        path: Where it lies.
-        size_bytes: Bytes of the file.
-        peak_memory_bytes: Peak resident memory of a fresh process that loads it and answers.
-        latency: `Latency`.
-    """
-
-    file: str
-    path: str
-    size_bytes: int
-    peak_memory_bytes: int
-    latency: Latency
+from tfkd.runs.costs import Cost, ModelFile, measure_costs, model_files
+from tfkd.runs.material import first_texts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,52 +99,3 @@ def benchmark(config: BenchmarkConfig, progress: Progress | None = None) -> Benc
     if report is not None:
         artifacts.write_json(report, result.to_dict())
     return result
-
-
-def model_files(run: RunFolder, teacher: Path | None = None) -> list[ModelFile]:
-    """The files of a finished run that can be asked: teacher, main model, its LiteRT files.
-
-    Raises:
-        ArtifactError: The run is not finished.
-    """
-    if teacher is None:
-        noted = artifacts.read_json(finished(run).metrics).get("teacher_folder")
-        teacher = Path(noted) if noted else None
-    name = run.path.name
-    files = [ModelFile(f"{name}/{run.model.name}", run.model, "keras")]
-    for recipe in RECIPE_NAMES:
-        if (run.model / f"{recipe}.tflite").is_file():
-            files.append(ModelFile(f"{name}/{run.model.name}/{recipe}", run.model, recipe))
-    if teacher is not None and teacher.is_dir():
-        files.insert(0, ModelFile(f"{name}/teacher", teacher, "keras"))
-    return files
-
-
-def measure_costs(
-    files: list[ModelFile], texts: Any, config: BenchmarkConfig, progress: Progress
-) -> tuple[Cost, ...]:
-    """Latency of all files interleaved, then each one's memory in a process of its own."""
-    progress.say(f"time {len(files)} models on {len(texts)} texts, {config.rounds} rounds")
-    timed = {file.name: file.timed(config.threads) for file in files}
-    latencies = time_files(timed, texts, config.rounds, progress, config.threads)
-    costs = []
-    with progress.task("measure memory", len(files)) as task:
-        for file in files:
-            memory = peak_memory_bytes(file.folder, file.kind, texts[:MEMORY_TEXTS])
-            size_bytes = file.path.stat().st_size
-            costs.append(Cost(file.name, str(file.path), size_bytes, memory, latencies[file.name]))
-            task.advance()
-    return tuple(costs)
-
-
-def time_files(
-    models: Mapping[str, TimedModel], texts: Any, rounds: int, progress: Progress, threads: int = 1
-) -> dict[str, Latency]:
-    """`time_models`, and how far it is."""
-    with progress.task(f"time {len(models)} files", num_steps(rounds)) as task:
-        return time_models(models, texts, rounds, threads, stepped=task.advance)
-
-
-def first_texts(rows: Iterable[Example], count: int) -> Any:
-    """The texts of the first rows, as `predict` takes them."""
-    return batch_texts([example.texts for example in itertools.islice(rows, count)])

@@ -3,32 +3,94 @@
 import dataclasses
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
-from tfkd.compression import parity, recipes
-from tfkd.config import BenchmarkConfig, ExportConfig
-from tfkd.models import catalog, initialization
-from tfkd.models.checkpoints import Kind, Source
+from tfkd.compression.litert import LiteRTModel
+from tfkd.config.training import DistillConfig
+from tfkd.config.verbs import BenchmarkConfig
+from tfkd.distillation.tensorboard import RunLog
+from tfkd.evaluation import metrics
+from tfkd.evaluation.resampling import answers_of, columns
+from tfkd.evaluation.rows import Row, console_table, table_note
+from tfkd.evaluation.verdict import Comparison, compare_answers
+from tfkd.models.checkpoints import Source
 from tfkd.models.classifier import TextClassifier
-from tfkd.models.loading import Shape, load_classifier
-from tfkd.models.vocabulary import Trim, trim
 from tfkd.progress import Progress
-from tfkd.training_config import DistillConfig
-from tfkd.workflows.arms import Objective, plan, train_arm
-from tfkd.workflows.aware import AwareTraining
-from tfkd.workflows.benchmark import first_texts, measure_costs, model_files
-from tfkd.workflows.bottleneck import bottleneck_student
-from tfkd.workflows.choices import choose, slug
-from tfkd.workflows.export import PARITY_TEXTS, ExportResult, calibration, export_files
-from tfkd.workflows.preparation import RUNS, Material, prepare
-from tfkd.workflows.summary import DistillResult, finish
-from tfkd.workflows.teacher import Teacher, prepare_teacher
+from tfkd.runs.choices import choose, slug
+from tfkd.runs.costs import measure_costs, model_files
+from tfkd.runs.files import ExportResult, write_files
+from tfkd.runs.material import RUNS, Material, first_texts, prepare
+from tfkd.runs.record import run_page, shared_record
+from tfkd.runs.scoring import file_logits, test_logits
+from tfkd.runs.student import learning_rate, new_student, smaller_vocabulary
+from tfkd.runs.teacher import Teacher, prepare_teacher
+from tfkd.runs.training import Objective, plan, train_arm, training_record
 
-COMPARED_TEXTS = 2000
+Costs = dict[str, dict[str, Any]]
+FILES = {
+    "student/model.keras": "the student; `student/tokenizer/` and `student/labels.txt` go with it",
+    "student/*.tflite": "LiteRT files; the `.json` beside each is its parity report",
+    "control/": "the equal student trained without the teacher",
+    "training/*.json": "budget and history of each arm",
+    "logs/": "TensorBoard",
+    "vocabulary.json": "what a smaller vocabulary changed, if one was asked for",
+    "qat/": "variables and history of recipes that train, if one was asked for",
+    "metrics.json": "all figures, versions, seed and data fingerprints",
+    "config.json": "the resolved settings",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class DistillResult:
+    """What a run brought.
+
+    Attributes:
+        path: The run folder.
+        rows: One `Row` for teacher, control, student and each LiteRT file.
+        metric: Headline metric of the data set.
+        comparisons: Paired tests on the test rows: student against control and teacher.
+        sentences: The same in words.
+    """
+
+    path: Path
+    rows: tuple[Row, ...]
+    metric: str
+    comparisons: dict[str, Comparison]
+    sentences: tuple[str, ...]
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Metrics of the Keras student on the test split."""
+        return dict(next(row.metrics for row in self.rows if row.arm == "student"))
+
+    @property
+    def student(self) -> TextClassifier:
+        """The trained student, loaded from the run folder."""
+        return TextClassifier.load(self.path / "student")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "path": str(self.path),
+            "metric": self.metric,
+            "rows": [row.to_dict() for row in self.rows],
+            "comparisons": {name: item.to_dict() for name, item in self.comparisons.items()},
+            "sentences": list(self.sentences),
+        }
+
+    def render(self) -> list[Any]:
+        """What the command line shows."""
+        return [
+            console_table(self.rows, self.metric),
+            table_note(self.rows, self.metric),
+            *self.sentences,
+            f"Everything is in {self.path}. Curves: tensorboard --logdir {self.path / 'logs'}",
+        ]
 
 
 def distill(config: DistillConfig, progress: Progress | None = None) -> DistillResult:
@@ -57,9 +119,10 @@ def distill(config: DistillConfig, progress: Progress | None = None) -> DistillR
     sources = choose(config)
     config = config.replace(**{role: source.name for role, source in sources.items()})
     run = RunFolder(config.output_dir or RUNS / _name(config, sources["student"]))
-    material = prepare(config, run.path.parent, progress).with_transfer(config)
+    labelled = prepare(config, run.path.parent, progress)
+    material = labelled.with_transfer(config)
     run.start("distill", config.to_dict(), config.overwrite)
-    teacher = prepare_teacher(config, sources["teacher"], material, run)
+    teacher = prepare_teacher(config, sources["teacher"], labelled, run)
     smaller = smaller_vocabulary(config, sources["student"], teacher.classifier, material, run)
     answers = teacher.answers(material.transfer, material)
     untrained = partial(
@@ -75,70 +138,6 @@ def _name(config: DistillConfig, student: Source) -> str:
     """The folder of a run that is given none."""
     end = "-bottleneck" if config.bottleneck else ""
     return f"{slug(config.dataset)}-{student.slug}{end}"
-
-
-def smaller_vocabulary(
-    config: DistillConfig,
-    source: Source,
-    teacher: TextClassifier,
-    material: Material,
-    run: RunFolder,
-) -> Trim | None:
-    """The student's smaller vocabulary, if one is asked for; its report goes into the run folder.
-
-    Raises:
-        ConfigError: The size is too small for the tokens that must stay.
-        ModelError: The teacher's tokenizer is no WordPiece tokenizer.
-    """
-    if config.vocabulary_size is None and config.min_count is None:
-        return None
-    tokenizer = teacher.tokenizer.with_length(config.sequence_length)
-    found = trim(
-        tokenizer,
-        material.tokens("train", tokenizer),
-        first_texts(material.dataset.splits["validation"], COMPARED_TEXTS),
-        catalog.CATALOG[source.name].hidden_dim,
-        config.vocabulary_size,
-        config.min_count or 1,
-    )
-    artifacts.write_json(run.path / "vocabulary.json", found.report.to_dict())
-    material.progress.say(found.report.sentence())
-    return found
-
-
-def new_student(
-    config: DistillConfig,
-    source: Source,
-    teacher: TextClassifier,
-    material: Material,
-    smaller: Trim | None = None,
-) -> TextClassifier:
-    """The untrained student; the same seed gives the same weights, for control and student alike.
-
-    Args:
-        config: `DistillConfig`: length, pooling, initialization, bottleneck and seed.
-        source: `Source` of the student.
-        teacher: `TextClassifier` to start from and to take the tokenizer of.
-        material: `Material`.
-        smaller: The student's smaller vocabulary. Default: the teacher's.
-    """
-    if config.bottleneck:
-        return bottleneck_student(config, source, teacher, material)
-    shape = Shape(config.sequence_length, config.pooling, config.seed, config.layers)
-    tokenizer = smaller.tokenizer if smaller else teacher.tokenizer
-    student = load_classifier(source, material.dataset, shape, tokenizer)
-    if source.kind is Kind.SIZE and config.initialization != "random":
-        initialization.start_table(student.model, teacher.model, smaller.rows if smaller else None)
-        if config.initialization in ("auto", "layers"):
-            initialization.start_layers(student.model, teacher.model)
-    return student
-
-
-def learning_rate(config: DistillConfig) -> float:
-    """The one that is asked for, or the default for what is trained of the student."""
-    if config.bottleneck:
-        return config.learning_rate or catalog.BOTTLENECK_LEARNING_RATES[config.bottleneck]
-    return config.learning_rate or catalog.default_learning_rate(str(config.student))
 
 
 def _train_arms(
@@ -166,44 +165,6 @@ def _train_arms(
     }
 
 
-def write_files(
-    config: DistillConfig,
-    student: TextClassifier,
-    teacher_logits: np.ndarray,
-    material: Material,
-    run: RunFolder,
-) -> ExportResult:
-    """The student's LiteRT files, or their reports when an earlier session wrote them.
-
-    Args:
-        config: `DistillConfig`: recipes, and how those that train do it.
-        student: `TextClassifier`, trained.
-        teacher_logits: float32 `[num_rows, num_outputs]`, the training rows first. For recipes that
-            train; they see the texts with labels alone.
-        material: `Material`.
-        run: `RunFolder` with the student.
-    """
-    texts = first_texts(material.dataset.splits["validation"], PARITY_TEXTS)
-    train_logits = teacher_logits[: material.summaries["train"].num_rows]
-    aware = AwareTraining(run, student, material, config, lambda: train_logits)
-    trained = [name for name in config.recipes if recipes.find(name).trained]
-    missing = [
-        name
-        for name in config.recipes
-        if name not in trained and not parity.is_kept(run.model, name)
-    ]
-    if missing:
-        rows = calibration(missing, student, material, config.seed)
-        settings = ExportConfig(run=run.path, recipes=tuple(missing))
-        export_files(run.model, student, texts, settings, rows, material.progress)
-    for name in trained:
-        if not aware.is_kept(name):
-            aware.write(name, texts)
-    paths = {name: run.model / f"{name}.tflite" for name in config.recipes}
-    reports = {name: artifacts.read_json(p.with_suffix(".json")) for name, p in paths.items()}
-    return ExportResult(paths, reports)
-
-
 def _costs(material: Material, run: RunFolder, teacher: Teacher) -> dict[str, dict[str, Any]]:
     """Size, memory and latency of teacher, student and LiteRT files."""
     settings = BenchmarkConfig(runs=(run.path,), texts=100, rounds=3)
@@ -214,3 +175,135 @@ def _costs(material: Material, run: RunFolder, teacher: Teacher) -> dict[str, di
         ("teacher" if file.folder == teacher.folder else file.kind): dataclasses.asdict(cost)
         for file, cost in zip(files, costs, strict=True)
     }
+
+
+def finish(
+    config: DistillConfig,
+    material: Material,
+    run: RunFolder,
+    teacher: Teacher,
+    arms: dict[str, TextClassifier],
+    exported: ExportResult,
+    costs: Costs,
+) -> DistillResult:
+    """Scores everything on the test split and writes metrics.json, README.md and the last logs."""
+    logits = {"teacher": teacher.test_logits}
+    for name, arm in arms.items():
+        logits[name] = test_logits(arm, material)
+    for recipe, path in exported.paths.items():
+        tokens = material.tokens("test", arms["student"].tokenizer)
+        logits[recipe] = file_logits(LiteRTModel(path), tokens, material.progress)
+    rows = _rows(config, material, teacher, arms, logits, costs)
+    models = {"teacher": teacher.classifier, **arms}
+    comparisons, sentences = _comparisons(material, models, logits, config)
+    result = DistillResult(
+        run.path, tuple(rows), material.dataset.metric, comparisons, tuple(sentences)
+    )
+    _write_logs(config, run, result)
+    title = f"{config.student} distilled from {config.teacher} on {material.dataset.name}"
+    artifacts.write_text(
+        run.path / "README.md",
+        run_page(title, result.rows, material, FILES, " ".join(result.sentences)),
+    )
+    artifacts.write_json(
+        run.metrics,
+        {
+            **result.to_dict(),
+            "teacher_folder": str(teacher.folder),
+            "training": {name: training_record(run, name) for name in arms},
+            "exports": exported.to_dict(),
+            "costs": costs,
+            **shared_record(material, config.seed),
+        },
+    )
+    return result
+
+
+def _rows(
+    config: DistillConfig,
+    material: Material,
+    teacher: Teacher,
+    arms: dict[str, TextClassifier],
+    logits: dict[str, np.ndarray],
+    costs: Costs,
+) -> list[Row]:
+    """One row for teacher, control, student and each file of the student."""
+    labels = np.asarray(material.tokens("test", teacher.classifier.tokenizer).labels)
+    models = {"teacher": teacher.classifier, **arms}
+    order = ["teacher", *(["control"] if "control" in arms else []), "student"]
+    rows = []
+    for name in [*order, *(key for key in logits if key not in order)]:
+        arm = name if name in models else "student"
+        cost = costs.get(name if name != "student" else "keras")
+        figures = metrics.evaluate(
+            material.dataset.task,
+            logits[name],
+            labels,
+            material.dataset.label_names,
+            None if arm == "teacher" else teacher.test_logits,
+            models[arm].thresholds,
+            teacher.classifier.thresholds,
+        )
+        rows.append(
+            Row(
+                dataset=material.dataset.name,
+                arm=arm,
+                model=str(config.teacher if arm == "teacher" else config.student),
+                recipe="keras" if name in models else name,
+                seed=config.seed,
+                metrics=figures,
+                size_bytes=cost["size_bytes"] if cost else None,
+                parameters=models[arm].num_parameters,
+                latency=cost["latency"] if cost else None,
+                command=config.command_line("distill"),
+            )
+        )
+    return rows
+
+
+def _comparisons(
+    material: Material,
+    models: dict[str, TextClassifier],
+    logits: dict[str, np.ndarray],
+    config: DistillConfig,
+) -> tuple[dict[str, Comparison], list[str]]:
+    """The student against its control and its teacher on the same test rows, and in words."""
+    dataset = material.dataset
+    labels = columns(
+        dataset.task,
+        np.asarray(material.tokens("test", models["teacher"].tokenizer).labels),
+        len(dataset.label_names),
+    )
+    answers = {
+        name: answers_of(dataset.task, logits[name], model.thresholds)[None]
+        for name, model in models.items()
+    }
+    comparisons, sentences = {}, []
+    for other in ("control", "teacher"):
+        if other not in answers:
+            continue
+        found, _ = compare_answers(
+            dataset.metric, labels, answers["student"], answers[other], config.seed
+        )
+        comparisons[f"student_vs_{other}"] = found
+        sentences.append(found.sentence("student", other, dataset.metric) + ".")
+    return comparisons, sentences
+
+
+def _write_logs(config: DistillConfig, run: RunFolder, result: DistillResult) -> None:
+    """Confusion matrices, hyper-parameters with final metrics, and the config as text."""
+    settings = {key: value for key, value in config.to_dict().items() if value is not None}
+    for row in result.rows:
+        if row.recipe != "keras":
+            continue
+        with RunLog(run.logs / row.arm) as log:
+            if "confusion_matrix" in row.metrics:
+                names = list(row.metrics["f1_per_class"])
+                log.confusion_matrix(
+                    "confusion matrix", np.asarray(row.metrics["confusion_matrix"]), names
+                )
+            numbers = {k: v for k, v in row.metrics.items() if isinstance(v, float)}
+            log.scalars(0, {f"test/{key}": value for key, value in numbers.items()})
+            log.hparams({**settings, "arm": row.arm}, numbers)
+            lines = [f"- {key}: {value}" for key, value in settings.items()]
+            log.text("config", "\n".join(lines))

@@ -5,16 +5,16 @@ from typing import Any
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
-from tfkd.config import EvaluateConfig
+from tfkd.config.verbs import EvaluateConfig
 from tfkd.data import sources
 from tfkd.data.checks import check
 from tfkd.data.examples import Dataset
-from tfkd.evaluation import report
+from tfkd.evaluation.rows import Row, console_table
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import check_classes
 from tfkd.progress import Progress
-from tfkd.workflows.arms import test_figures
-from tfkd.workflows.preparation import CACHE, Material, finished, own_dataset
+from tfkd.runs.material import CACHE, Material, finished, load_dataset, own_config
+from tfkd.runs.scoring import test_figures
 
 ARMS = ("student", "control", "model")
 
@@ -23,7 +23,7 @@ ARMS = ("student", "control", "model")
 class EvaluateResult:
     """One row an arm."""
 
-    rows: tuple[report.Row, ...]
+    rows: tuple[Row, ...]
     metric: str
     split: str
 
@@ -37,7 +37,7 @@ class EvaluateResult:
 
     def render(self) -> list[Any]:
         """What the command line shows."""
-        return [report.console_table(self.rows, self.metric), f"Split: {self.split}."]
+        return [console_table(self.rows, self.metric), f"Split: {self.split}."]
 
 
 def evaluate(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateResult:
@@ -78,7 +78,7 @@ def _dataset(config: EvaluateConfig, settings: dict[str, Any]) -> Dataset:
     """The run's own splits unless another data set is asked for."""
     if config.dataset is not None:
         return sources.load(config.dataset, config.data_dir, seed=settings["split_seed"])
-    return own_dataset(settings, config.data_dir)
+    return load_dataset(own_config(settings, config.data_dir))
 
 
 def _row(
@@ -87,11 +87,11 @@ def _row(
     config: EvaluateConfig,
     settings: dict[str, Any],
     material: Material,
-) -> report.Row:
+) -> Row:
     tokens = material.tokens(config.split, classifier.tokenizer)
     with material.progress.task(f"score {arm}", len(tokens)) as task:
         logits = classifier.logits(tokens, task.advance)
-    return report.Row(
+    return Row(
         dataset=material.dataset.name,
         arm=arm,
         model=str(settings.get("student") if arm != "model" else settings["model"]),

@@ -8,10 +8,10 @@ from rich.table import Table
 
 from tfkd.compression.formats import FORMATS
 from tfkd.compression.recipes import RECIPES
+from tfkd.config.fields import nearest
 from tfkd.data.catalog import CATALOG as DATASETS
 from tfkd.errors import ConfigError
-from tfkd.models.catalog import CATALOG as MODELS
-from tfkd.settings import nearest
+from tfkd.models.sizes import CATALOG as MODELS
 
 Row = dict[str, Any]
 

@@ -14,7 +14,7 @@ from scipy.special import expit, softmax
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
-from tfkd.config import PredictConfig
+from tfkd.config.verbs import PredictConfig
 from tfkd.data.examples import DEFAULT_THRESHOLD, MULTI_LABEL, REGRESSION
 from tfkd.errors import ArtifactError, DatasetError
 from tfkd.evaluation.predictor import Predictor

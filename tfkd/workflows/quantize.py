@@ -9,24 +9,24 @@ from rich.table import Table
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
-from tfkd.compression import operators, parity
+from tfkd.compression import operators
 from tfkd.compression import recipes as catalog
+from tfkd.compression.export import export, is_kept
 from tfkd.compression.litert import LiteRTModel
-from tfkd.config import QuantizeConfig
-from tfkd.data.checks import check
+from tfkd.config.training import RECIPE_NAMES
+from tfkd.config.verbs import QuantizeConfig
 from tfkd.errors import ConversionError, ModelError
 from tfkd.evaluation.budget import Budget, Candidate, choose, frontier, slower_than_float
 from tfkd.evaluation.latency import Latency
-from tfkd.evaluation.process import LITERT_LOADER, TimedModel
 from tfkd.models.classifier import TextClassifier
+from tfkd.process import LITERT_LOADER, TimedModel
 from tfkd.progress import Progress
-from tfkd.training_config import RECIPE_NAMES
-from tfkd.workflows.arms import file_logits, test_figures, test_logits
-from tfkd.workflows.aware import AwareTraining
-from tfkd.workflows.benchmark import first_texts, time_files
-from tfkd.workflows.export import PARITY_TEXTS, calibration
-from tfkd.workflows.preparation import CACHE, Material, finished, own_dataset
-from tfkd.workflows.teacher import train_logits
+from tfkd.runs.aware import AwareTraining
+from tfkd.runs.costs import time_files
+from tfkd.runs.files import PARITY_TEXTS, calibration
+from tfkd.runs.material import Material, finished, first_texts, own_config, prepare
+from tfkd.runs.scoring import file_logits, test_figures, test_logits
+from tfkd.runs.teacher import train_logits
 
 REPORT = "quantization.json"
 TIMED_TEXTS, TIMED_ROUNDS = 200, 5
@@ -169,9 +169,8 @@ def quantize(config: QuantizeConfig, progress: Progress | None = None) -> Quanti
     """
     progress = progress or Progress(config.quiet)
     run = finished(RunFolder(config.run))
-    settings = run.read_config()
-    dataset = own_dataset(settings, config.data_dir)
-    material = Material(dataset, check(dataset), run.path.parent / CACHE, progress)
+    data = own_config(run.read_config(), config.data_dir)
+    material = prepare(data, run.path.parent, progress)
     student = TextClassifier.load(run.model)
     refused = _write(config, student, material, run)
     written = [name for name in names(config) if name not in refused]
@@ -199,13 +198,13 @@ def _write(
     with material.progress.task("write files", len(chosen)) as task:
         for name in chosen:
             is_trained = catalog.find(name).trained
-            is_kept = aware.is_kept(name) if is_trained else parity.is_kept(run.model, name)
+            has_file = aware.is_kept(name) if is_trained else is_kept(run.model, name)
             try:
-                if is_trained and (config.overwrite or not is_kept):
+                if is_trained and (config.overwrite or not has_file):
                     aware.write(name, texts)
-                elif config.overwrite or not is_kept:
+                elif config.overwrite or not has_file:
                     rows = calibration((name,), student, material, seed, config.calibration_rows)
-                    parity.export(run.model, student, texts, [name], calibration=rows)
+                    export(run.model, student, texts, [name], calibration=rows)
             except (ConversionError, ModelError) as error:
                 if config.recipes and "all" not in config.recipes:
                     raise

@@ -8,7 +8,7 @@ from typing import Any
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.compression.litert import LiteRTModel
-from tfkd.config import ServeConfig
+from tfkd.config.verbs import ServeConfig
 from tfkd.data.examples import DEFAULT_THRESHOLD
 from tfkd.errors import ConfigError
 from tfkd.progress import Progress

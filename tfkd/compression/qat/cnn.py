@@ -13,8 +13,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfkd.compression.qat.inputs import Masked, look_up, token_inputs
 from tfkd.compression.qat.legacy import tf_keras
-from tfkd.compression.qat.lookup import Masked, look_up, token_inputs
 from tfkd.compression.qat.scheme import Placement
 from tfkd.models.classifier import TextClassifier
 

@@ -17,18 +17,19 @@ import numpy as np
 import tensorflow as tf
 
 from tfkd import artifacts
-from tfkd.compression import conversion, operators, parity, quantizer
+from tfkd.compression import conversion, export, operators, quantizer
 from tfkd.compression import recipes as catalog
-from tfkd.compression.comparison import ParityReport, check_parity, keep
-from tfkd.compression.litert import LiteRTModel, Texts
+from tfkd.compression.litert import LiteRTModel
+from tfkd.compression.parity import ParityReport, check_parity, keep
 from tfkd.compression.qat import mirror
 from tfkd.compression.qat.scheme import Scheme
 from tfkd.compression.saved_model import SIGNATURE_PREFIX
+from tfkd.data.examples import Texts
 from tfkd.errors import ConversionError
 from tfkd.models.classifier import TextClassifier
 
 
-class Trained(parity.Reference, Protocol):
+class Trained(export.Reference, Protocol):
     """A student after training under quantization."""
 
     classifier: TextClassifier
@@ -40,7 +41,7 @@ class Trained(parity.Reference, Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class AwareFile(parity.ExportedFile):
+class AwareFile(export.ExportedFile):
     """A LiteRT file that passed, with what it showed.
 
     Attributes:
@@ -63,7 +64,7 @@ def export_aware(
 ) -> AwareFile:
     """Converts a trained twin, compares the file with it and keeps the file if it passes.
 
-    `<recipe>.json` beside `<recipe>.tflite` holds what `tfkd.compression.parity.export` writes, and
+    `<recipe>.json` beside `<recipe>.tflite` holds what `tfkd.compression.export.export` writes, and
     the proof and the comparison with the float student as well.
 
     Args:
@@ -148,7 +149,7 @@ def _checked(path: Path, aware: Trained, recipe: str, texts: Texts) -> AwareFile
             "student after training: --recipe dynamic_int8."
         )
     decided = classifier.task, classifier.thresholds
-    report = parity.check_file(path, recipe, aware, texts, *decided)
+    report = export.check_file(path, recipe, aware, texts, *decided)
     model = LiteRTModel(path, classifier.tokenizer)
     student = dataclasses.replace(classifier, tokenizer=model.tokenizer)
     beside_float = check_parity(student.predict(texts), model.predict(texts), kind, *decided)

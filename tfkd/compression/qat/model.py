@@ -12,10 +12,10 @@ import keras
 import numpy as np
 
 from tfkd.compression import recipes as catalog
-from tfkd.compression.litert import Texts
 from tfkd.compression.qat import mirror
 from tfkd.compression.qat.scheme import Scheme
 from tfkd.compression.recipes import INT4, RECIPES
+from tfkd.data.examples import Texts
 from tfkd.distillation.distiller import Distiller
 from tfkd.errors import ConfigError
 from tfkd.models.classifier import TextClassifier

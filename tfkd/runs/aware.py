@@ -11,15 +11,15 @@ import numpy as np
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
-from tfkd.compression import parity
-from tfkd.compression.litert import Texts
+from tfkd.compression.export import is_kept
+from tfkd.config.training import AwareConfig
 from tfkd.data.batching import Batches
+from tfkd.data.examples import Texts
 from tfkd.distillation.tensorboard import RunLog
 from tfkd.distillation.training import Plan, train
 from tfkd.models.classifier import TextClassifier
-from tfkd.training_config import AwareConfig
-from tfkd.workflows.arms import training_record, validation
-from tfkd.workflows.preparation import Material
+from tfkd.runs.material import Material
+from tfkd.runs.training import training_record, validation
 
 if TYPE_CHECKING:
     from tfkd.compression.qat.model import QuantizationAware
@@ -77,7 +77,7 @@ class AwareTraining:
 
     def is_kept(self, recipe: str) -> bool:
         """Whether the file of a recipe is there and comes from a training with these settings."""
-        if not (parity.is_kept(self.run.model, recipe) and self._is_trained(recipe)):
+        if not (is_kept(self.run.model, recipe) and self._is_trained(recipe)):
             return False
         written = artifacts.read_json(self.run.model / f"{recipe}.json")["sha256"]
         return artifacts.read_json(self._record_path(recipe)).get("file_sha256") == written

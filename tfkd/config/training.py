@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from tfkd.settings import Config, setting
+from tfkd.config.fields import Config, setting
 
 RECIPE_NAMES = (
     "float32",

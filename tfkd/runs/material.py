@@ -1,21 +1,23 @@
 """What every training verb does first: find the data, check every row, tokenize once."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tfkd.artifacts import RunFolder, fingerprint, locked
+from tfkd.config.training import DataConfig, DistillConfig
 from tfkd.data import sources, tokens
 from tfkd.data.augmentation import Augmented
 from tfkd.data.checks import SplitSummary, check
-from tfkd.data.examples import Dataset, Example
+from tfkd.data.examples import Dataset, Example, Texts
 from tfkd.data.tokens import Tokens
 from tfkd.data.transfer import Joined, unlabelled
 from tfkd.errors import ArtifactError
+from tfkd.models.classifier import batch_texts
 from tfkd.models.tokenizers import Tokenizer
 from tfkd.progress import Progress
-from tfkd.training_config import DataConfig, DistillConfig
 
 RUNS = Path("saved_models")
 CACHE = "cache"
@@ -32,12 +34,14 @@ class Material:
         summaries: `SplitSummary` of each split: rows, fingerprint, class counts.
         cache: Folder shared by all runs beside each other.
         progress: Where to show what is done.
+        config: `DataConfig` that names the rows; None where nobody asks for others.
     """
 
     dataset: Dataset
     summaries: dict[str, SplitSummary]
     cache: Path
     progress: Progress
+    config: DataConfig | None = None
 
     @property
     def transfer(self) -> str:
@@ -85,6 +89,18 @@ class Material:
         summaries = {**self.summaries, **check(dataset, [TRANSFER])}
         return dataclasses.replace(self, dataset=dataset, summaries=summaries)
 
+    def of(self, config: DataConfig) -> "Material":
+        """The rows that a config names: these, or others that are read now.
+
+        Args:
+            config: `DataConfig`. Its seed and the data's folder say nothing of the rows.
+        """
+        names = {field.name for field in dataclasses.fields(DataConfig)} - {"seed", "data_dir"}
+        mine = self.config
+        if mine is None or all(getattr(mine, name) == getattr(config, name) for name in names):
+            return self
+        return prepare(config, self.cache.parent, self.progress)
+
     def tokens(self, split: str, tokenizer: Tokenizer) -> Tokens:
         """The split's tokens, from the cache when they were made before."""
         mark = fingerprint(
@@ -118,15 +134,26 @@ class Material:
         }
 
 
-def own_dataset(settings: Mapping[str, Any], data_dir: Path | None) -> Dataset:
-    """The data set of a run's `config.json`, split as it was for the run."""
+def own_config(settings: Mapping[str, Any], data_dir: Path | None) -> DataConfig:
+    """What a run's `config.json` says of its data set, so that it is split as it was for the run.
+
+    Args:
+        settings: Mapping. Of `RunFolder.read_config`.
+        data_dir: Path of the folder that holds the data set now, or None.
+    """
+    names = [field.name for field in dataclasses.fields(DataConfig) if field.name in settings]
+    return DataConfig(**{name: settings[name] for name in names} | {"data_dir": data_dir})
+
+
+def load_dataset(config: DataConfig) -> Dataset:
+    """The data set that is asked for, split as it is asked for; no row is read."""
     return sources.load(
-        settings["dataset"],
-        data_dir,
-        settings["validation_fraction"],
-        settings["split_seed"],
-        settings["max_train_rows"],
-        settings.get("test_split", "test"),
+        config.dataset,
+        config.data_dir,
+        config.validation_fraction,
+        config.split_seed,
+        config.max_train_rows,
+        config.test_split,
     )
 
 
@@ -151,16 +178,14 @@ def prepare(config: DataConfig, runs: Path, progress: Progress) -> Material:
     Raises:
         DatasetError: The data set cannot be had, or a row is bad.
     """
-    dataset = sources.load(
-        config.dataset,
-        config.data_dir,
-        config.validation_fraction,
-        config.split_seed,
-        config.max_train_rows,
-        config.test_split,
-    )
+    dataset = load_dataset(config)
     progress.say(f"read and check {dataset.name}")
     summaries = check(dataset)
     counts = ", ".join(f"{name} {item.num_rows:,}" for name, item in summaries.items())
     progress.say(f"rows: {counts}")
-    return Material(dataset, summaries, runs / CACHE, progress)
+    return Material(dataset, summaries, runs / CACHE, progress, config)
+
+
+def first_texts(rows: Iterable[Example], count: int) -> Texts:
+    """The texts of the first rows, as `predict` takes them."""
+    return batch_texts([example.texts for example in itertools.islice(rows, count)])

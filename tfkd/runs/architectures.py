@@ -14,22 +14,21 @@ from pathlib import Path
 import keras
 
 from tfkd import artifacts
-from tfkd.compression.comparison import largest_difference
 from tfkd.compression.conversion import convert
 from tfkd.compression.litert import LiteRTModel
-from tfkd.config import AnalyzeConfig
-from tfkd.data.examples import Dataset
+from tfkd.compression.parity import largest_difference
+from tfkd.config.verbs import AnalyzeConfig
+from tfkd.data.examples import Dataset, Texts
 from tfkd.errors import ConversionError, ModelError
-from tfkd.evaluation.predictor import Texts
-from tfkd.models import catalog
+from tfkd.models import sizes
 from tfkd.models.checkpoints import Kind, Source, resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.initialization import token_table
 from tfkd.models.loading import Shape, learned_tokenizer, load_classifier, load_tokenizer
 from tfkd.models.tokenizers import Tokenizer
 from tfkd.progress import Progress
-from tfkd.workflows.benchmark import ModelFile
-from tfkd.workflows.preparation import CACHE, RUNS
+from tfkd.runs.costs import ModelFile
+from tfkd.runs.material import CACHE, RUNS
 
 DEFAULT_LENGTH = 128
 KERAS = "keras"
@@ -170,7 +169,7 @@ def _classifier(source: Source, setup: Setup) -> TextClassifier:
     """The model of a source; a finished run may answer any question about as many texts."""
     length, dataset = setup.sequence_length, setup.dataset
     if source.kind is Kind.SIZE:
-        rows = catalog.CATALOG[source.name].vocabulary_size
+        rows = sizes.CATALOG[source.name].vocabulary_size
         tokenizer = filled_vocabulary(setup.tokenizer, rows)
         return load_classifier(source, dataset, Shape(length), tokenizer)
     if source.kind is not Kind.RUN or source.folder is None:

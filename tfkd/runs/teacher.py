@@ -2,24 +2,64 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
+from tfkd.config.training import DistillConfig, FinetuneConfig
 from tfkd.distillation.mixture import mixture
 from tfkd.distillation.teacher_logits import load_or_score
 from tfkd.errors import ArtifactError
+from tfkd.evaluation.rows import Row
+from tfkd.models import sizes
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, check_classes, load_classifier
-from tfkd.progress import Progress
-from tfkd.training_config import DistillConfig, FinetuneConfig
-from tfkd.workflows.arms import with_thresholds
-from tfkd.workflows.choices import slug
-from tfkd.workflows.finetune import finetune
-from tfkd.workflows.mixtures import KeptMixture
-from tfkd.workflows.preparation import Material
+from tfkd.runs.choices import choose, slug
+from tfkd.runs.material import Material
+from tfkd.runs.record import KeptMixture, run_page, shared_record
+from tfkd.runs.scoring import test_figures
+from tfkd.runs.training import Objective, plan, train_arm, training_record, with_thresholds
+
+FILES = {
+    "model/": "the classifier: model.keras, tokenizer/, labels.txt",
+    "training/model.json": "budget and history",
+    "logs/": "TensorBoard",
+    "metrics.json": "all figures, versions, seed and data fingerprints",
+    "config.json": "the resolved settings",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class FinetuneResult:
+    """Where the model lies and how good it is.
+
+    Attributes:
+        path: The run folder.
+        metrics: Metrics on the test split.
+        num_parameters: Number of weights.
+        seconds: Training time.
+    """
+
+    path: Path
+    metrics: dict[str, Any]
+    num_parameters: int
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {**dataclasses.asdict(self), "path": str(self.path)}
+
+    def render(self) -> list[Any]:
+        """What the command line shows."""
+        figures = ", ".join(
+            f"{name} {value:.4f}"
+            for name, value in self.metrics.items()
+            if isinstance(value, float)
+        )
+        return [f"test: {figures}", f"{self.path}: {self.num_parameters:,} parameters"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,22 +141,22 @@ def _folder(config: DistillConfig, source: Source, material: Material, run: RunF
             )
             with_thresholds(load_classifier(source, material.dataset, shape), material).save(folder)
         return folder
-    return finetuned(finetune_config(config, source, run), material.progress)
+    return finetuned(finetune_config(config, source, run), material)
 
 
-def finetuned(settings: FinetuneConfig, progress: Progress) -> Path:
+def finetuned(settings: FinetuneConfig, material: Material) -> Path:
     """The model folder of a teacher, fine-tuned now or by an earlier session.
 
     Args:
         settings: `FinetuneConfig`, with `model` and `output_dir`.
-        progress: Where to show it.
+        material: `Material`. Read anew only if the teacher is to see other rows of it.
 
     Raises:
         ArtifactError: The folder holds a teacher made with other settings.
     """
     made = RunFolder(settings.output_dir or Path())
     if not made.is_finished:
-        finetune(settings, progress)
+        fine_tune(settings, choose(settings)["model"], material.of(settings), made)
     found = made.difference("finetune", settings.to_dict())
     if found is not None:
         key, before, value = found
@@ -125,6 +165,53 @@ def finetuned(settings: FinetuneConfig, progress: Progress) -> Path:
             f"{key}={before!r}. Give --teacher {made.path} to take it as it is, or delete it."
         )
     return made.model
+
+
+def fine_tune(
+    config: FinetuneConfig, source: Source, material: Material, run: RunFolder
+) -> FinetuneResult:
+    """Trains a classifier on labels, scores the test rows, and writes the run folder.
+
+    metrics.json comes last and marks the run done.
+
+    Args:
+        config: `FinetuneConfig`.
+        source: `Source` of the model.
+        material: `Material`.
+        run: `RunFolder`, new or unfinished.
+
+    Raises:
+        ArtifactError: The folder holds something else.
+        ModelError: The model does not load.
+    """
+    config = config.replace(model=source.name)
+    run.start("finetune", config.to_dict(), config.overwrite)
+    shape = Shape(config.sequence_length, config.pooling, config.seed, config.layers)
+    untrained = load_classifier(source, material.dataset, shape)
+    rate = config.learning_rate or sizes.default_learning_rate(source.name)
+    classifier = train_arm("model", untrained, Objective(), plan(config, rate), material, run)
+    # Kept, since a student's table holds the same answers.
+    logits = _logits(classifier, run.model, "test", material)
+    figures = test_figures(logits, material.tokens("test", classifier.tokenizer), classifier)
+    training = training_record(run, "model")
+    result = FinetuneResult(run.path, figures, classifier.num_parameters, training["seconds"])
+    row = Row(
+        dataset=material.dataset.name,
+        arm="model",
+        model=source.name,
+        recipe="keras",
+        seed=config.seed,
+        metrics=figures,
+        size_bytes=classifier.size_bytes,
+        parameters=classifier.num_parameters,
+        latency=None,
+        command=config.command_line("finetune"),
+    )
+    title = f"{config.model} fine-tuned on {material.dataset.name}"
+    artifacts.write_text(run.path / "README.md", run_page(title, [row], material, FILES))
+    record = {**result.to_dict(), "rows": [row.to_dict()], "training": training}
+    artifacts.write_json(run.metrics, record | shared_record(material, config.seed))
+    return result
 
 
 def finetune_config(config: DistillConfig, source: Source, run: RunFolder) -> FinetuneConfig:

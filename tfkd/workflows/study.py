@@ -14,19 +14,18 @@ from pathlib import Path
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
-from tfkd.config import StudyConfig
+from tfkd.config.fields import nearest
+from tfkd.config.verbs import StudyConfig
 from tfkd.errors import ConfigError
 from tfkd.progress import Progress
-from tfkd.settings import nearest
-from tfkd.studies.arms import check_arm, make_arm, make_teacher, read_frozen, student_source
+from tfkd.runs.costs import ModelFile, time_files
+from tfkd.runs.material import Material, first_texts, prepare
 from tfkd.studies.form import read_plan
-from tfkd.studies.plan import StudyPlan
+from tfkd.studies.making import check_arm, make_arm, make_teacher, read_frozen, student_source
+from tfkd.studies.plan import PlanResult, StudyPlan, state
 from tfkd.studies.pool import make_arms
 from tfkd.studies.scores import Scores, is_scored
-from tfkd.studies.steps import PlanResult, state
 from tfkd.studies.table import StudyResult, collect, time_key, times_path
-from tfkd.workflows.benchmark import ModelFile, first_texts, time_files
-from tfkd.workflows.preparation import Material, prepare
 
 ROUNDS = 3
 RESULTS, PAGE = "study.json", "README.md"

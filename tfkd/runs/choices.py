@@ -5,11 +5,11 @@ A typo or a hub that cannot be reached is said in a second or two, not after eig
 
 from pathlib import Path
 
+from tfkd.config.training import DistillConfig, TrainingConfig
 from tfkd.data import catalog, sources
 from tfkd.errors import ConfigError
 from tfkd.models.checkpoints import Kind, Source, resolve
 from tfkd.models.depth import check_depth
-from tfkd.training_config import DistillConfig, TrainingConfig
 
 # Setting that names a model, and the catalogue's default for it.
 ROLES = {"model": "teacher", "student": "student", "teacher": "teacher"}

@@ -9,22 +9,19 @@ from typing import Any
 import numpy as np
 
 from tfkd import artifacts
-from tfkd.compression.litert import LiteRTModel
+from tfkd.config.training import TrainingConfig
 from tfkd.data.batching import Batches, Rows
 from tfkd.data.examples import MULTI_LABEL
-from tfkd.data.tokens import Tokens
 from tfkd.distillation.distiller import Distiller
 from tfkd.distillation.tensorboard import RunLog
 from tfkd.distillation.training import Plan, Validation, train
 from tfkd.evaluation import metrics
 from tfkd.evaluation.thresholds import average_precision, tuned_thresholds
 from tfkd.models.classifier import TextClassifier
-from tfkd.progress import Progress
-from tfkd.training_config import TrainingConfig
-from tfkd.workflows.bottleneck import trained_part, trained_part_rows
-from tfkd.workflows.preparation import TRANSFER, Material
+from tfkd.runs.material import TRANSFER, Material
+from tfkd.runs.scoring import test_figures
+from tfkd.runs.trained_part import trained_part, trained_part_rows
 
-ROWS_PER_REPORT = 256
 AVERAGE_PRECISION = "average_precision"
 
 
@@ -145,49 +142,6 @@ def with_thresholds(classifier: TextClassifier, material: Material) -> TextClass
 def training_record(run: artifacts.RunFolder, name: str) -> dict[str, Any]:
     """Plan, history and seconds of an arm."""
     return artifacts.read_json(run.path / "training" / f"{name}.json")
-
-
-def test_figures(
-    logits: np.ndarray,
-    rows: Rows,
-    classifier: TextClassifier,
-    own_logits: np.ndarray | None = None,
-) -> dict[str, Any]:
-    """All metrics of logits on the rows of a split, decided at the classifier's thresholds.
-
-    Args:
-        logits: Float array `[num_rows, num_outputs]`, the classifier's or those of a file of it.
-        rows: `Rows` of the split.
-        classifier: `TextClassifier`.
-        own_logits: The classifier's, to tell how far a file agrees with it.
-    """
-    return metrics.evaluate(
-        classifier.task,
-        logits,
-        np.asarray(rows.labels),
-        classifier.label_names,
-        own_logits,
-        classifier.thresholds,
-        classifier.thresholds,
-    )
-
-
-def test_logits(classifier: TextClassifier, material: Material) -> np.ndarray:
-    """A classifier's logits of the test rows: float32, shape `[num_rows, num_outputs]`."""
-    rows = trained_part_rows(classifier, "test", material)
-    with material.progress.task("score the test rows", len(rows)) as task:
-        return trained_part(classifier).logits(rows, task.advance)
-
-
-def file_logits(model: LiteRTModel, tokens: Tokens, progress: Progress) -> np.ndarray:
-    """A LiteRT file's logits of all rows: float32, shape `[num_rows, num_outputs]`."""
-    logits = np.zeros((len(tokens), model.num_outputs), np.float32)
-    with progress.task(f"score {model.path.name}", len(tokens)) as task:
-        for start in range(0, len(tokens), ROWS_PER_REPORT):
-            rows = np.arange(start, min(start + ROWS_PER_REPORT, len(tokens)))
-            logits[rows] = model.predict_encoded(tokens.arrays(rows))
-            task.advance(len(rows))
-    return logits
 
 
 def validation(classifier: TextClassifier, rows: Rows, metric: str) -> Validation:

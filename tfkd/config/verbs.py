@@ -9,9 +9,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from tfkd.config.fields import Config, nearest, setting
+from tfkd.config.training import RECIPE_NAMES, AwareConfig, DistillConfig, FinetuneConfig
 from tfkd.errors import ConfigError
-from tfkd.settings import Config, nearest, setting
-from tfkd.training_config import RECIPE_NAMES, AwareConfig, DistillConfig, FinetuneConfig
 
 TOKENS = "tokens"
 FORMAT_NAMES = (TOKENS, "edge", "text-tflite", "saved-model")

@@ -1,7 +1,7 @@
 """`tfkd report`: a study's table and verdicts once more, from its folder alone."""
 
 from tfkd import artifacts
-from tfkd.config import ReportConfig
+from tfkd.config.verbs import ReportConfig
 from tfkd.progress import Progress
 from tfkd.studies.form import kept_plan
 from tfkd.studies.table import StudyResult, collect

@@ -11,30 +11,23 @@ import numpy as np
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.compression.litert import LiteRTModel
-from tfkd.distillation.learned_weights import learned
+from tfkd.config.training import DistillConfig
 from tfkd.distillation.mixing import LEARNED, Mixing
-from tfkd.distillation.mixture import mixture
+from tfkd.distillation.mixture import learned, mixture
 from tfkd.errors import ArtifactError, ConversionError
 from tfkd.models.checkpoints import Source, resolve
 from tfkd.models.classifier import TextClassifier
+from tfkd.runs.choices import check_student, default_model
+from tfkd.runs.files import ExportResult, write_files
+from tfkd.runs.material import Material
+from tfkd.runs.record import KeptMixture, shared_record
+from tfkd.runs.scoring import file_logits, test_logits
+from tfkd.runs.student import learning_rate, new_student, smaller_vocabulary
+from tfkd.runs.teacher import Teacher, finetuned, prepare_teacher
+from tfkd.runs.trained_part import read_together
+from tfkd.runs.training import Objective, plan, train_arm, training_record
 from tfkd.studies.plan import ArmPlan, TeacherPlan
 from tfkd.studies.scores import KERAS, Scores, is_scored
-from tfkd.training_config import DistillConfig
-from tfkd.workflows.arms import (
-    Objective,
-    file_logits,
-    plan,
-    test_logits,
-    train_arm,
-    training_record,
-)
-from tfkd.workflows.bottleneck import read_together
-from tfkd.workflows.choices import check_student, default_model
-from tfkd.workflows.distill import learning_rate, new_student, smaller_vocabulary, write_files
-from tfkd.workflows.export import ExportResult
-from tfkd.workflows.mixtures import KeptMixture
-from tfkd.workflows.preparation import Material
-from tfkd.workflows.teacher import Teacher, finetuned, prepare_teacher
 
 ARM = "student"
 
@@ -52,7 +45,7 @@ def make_teacher(teacher: TeacherPlan, material: Material) -> Teacher:
     """
     _forget_names()
     if teacher.settings is not None:
-        source = resolve(str(finetuned(teacher.settings, material.progress)))
+        source = resolve(str(finetuned(teacher.settings, material)))
     else:
         source = resolve(str(teacher.ready))
     config = DistillConfig(dataset=teacher.dataset, **teacher.shape)
@@ -141,11 +134,9 @@ def make_arm(
             # Recipes that train and are added later ask the teachers again.
             **teachers_record(arm, asked, mixing),
             "metric": material.dataset.metric,
-            "data": material.describe(),
             "training": training_record(run, ARM),
             "exports": exported.to_dict(),
-            "seed": config.seed,
-            "versions": artifacts.versions(),
+            **shared_record(material, config.seed),
         },
     )
 

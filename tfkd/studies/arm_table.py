@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tfkd.config.fields import setting
 from tfkd.distillation.mixing import Mixing
 from tfkd.errors import ConfigError
-from tfkd.settings import setting
 from tfkd.studies.plan import CONTROL
 
 # What a folder may be called.

@@ -1,0 +1,259 @@
+"""The gate every LiteRT file passes before anyone may take it for the student.
+
+A converter can succeed and still write a file that answers wrongly or with NaN. So each file is
+run on held-out texts against the Keras model, its figures are stored beside it, and a file that
+fails is deleted: what lies in a model folder has been compared.
+"""
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tfkd import artifacts
+from tfkd.compression import operators
+from tfkd.compression import recipes as catalog
+from tfkd.compression.calibration import Calibration
+from tfkd.compression.conversion import convert
+from tfkd.compression.litert import LiteRTModel
+from tfkd.compression.parity import ParityReport, check_parity, keep, largest_difference, refusal
+from tfkd.compression.recipes import Recipe
+from tfkd.data.examples import DEFAULT_THRESHOLD, SINGLE_LABEL, Texts
+from tfkd.errors import ConversionError
+
+NUM_ROWS_PER_LENGTH = 32
+NUM_FULL_ROWS = 8
+SCORING_BATCH_SIZE = 64
+
+
+class Reference(Protocol):
+    """The part of the Keras classifier that the gate asks."""
+
+    def encode(self, texts: Texts, length: int | None = None) -> dict[str, np.ndarray]:
+        """Int32 arrays of shape `[n, length]` by input name."""
+        ...
+
+    def predict_encoded(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Float32 logits of shape `[n, num_outputs]`."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportedFile:
+    """A LiteRT file that passed, and its figures."""
+
+    path: Path
+    report: ParityReport
+    operators: operators.OperatorReport
+
+
+@dataclasses.dataclass(frozen=True)
+class _Probe:
+    """Encoded rows and what the Keras model says to them; `length` None: the file chooses."""
+
+    length: int | None
+    arrays: Mapping[str, np.ndarray]
+    logits: np.ndarray
+
+
+def export(
+    model_folder: Path,
+    reference: Reference,
+    texts: Texts,
+    recipes: Sequence[str],
+    lengths: Sequence[int] = (),
+    output_folder: Path | None = None,
+    calibration: Calibration | None = None,
+) -> dict[str, ExportedFile]:
+    """Converts a model, compares every file with it and keeps the files that pass.
+
+    `<recipe>.json` beside `<recipe>.tflite` holds the report, the operators, how it was calibrated,
+    the route of the graph (lean, or plain and why), the file's SHA-256, the model's and the
+    versions. Every signature is run by itself on padded and on full rows as well.
+
+    Args:
+        model_folder: Path. Folder that `TextClassifier.save` wrote.
+        reference: `TextClassifier` loaded from that folder.
+        texts: Strings or pairs of strings the model was not trained on. A few hundred: with n
+            texts the agreement is known to 1 / n.
+        recipes: Strings. Names of recipes.
+        lengths: Integers. Signature lengths; empty for the defaults of `signature_lengths`.
+        output_folder: Path. Where the files go. Default: `model_folder`.
+        calibration: `Calibration`, for recipes that need it.
+
+    Returns:
+        Mapping of recipe names to `ExportedFile`.
+
+    Raises:
+        ArtifactError: The folder holds no model.
+        ConfigError: A recipe is unknown or a length does not fit the model.
+        ConversionError: The conversion failed, or a file did not pass. Files of other recipes that
+            passed are kept.
+
+    Example:
+
+    ```python
+    student = TextClassifier.load(folder)
+    files = export(folder, student, held_out_texts, ["dynamic_int8"])
+    files["dynamic_int8"].report.agreement  # 0.998
+    ```
+    """
+    if not texts:
+        raise ValueError("Expected at least one text to compare on. Received: none")
+    output_folder = output_folder or model_folder
+    output_folder.mkdir(parents=True, exist_ok=True)
+    description = artifacts.read_json(model_folder / "classifier.json")
+    decided = description["task"], description.get("thresholds", DEFAULT_THRESHOLD)
+    exported, failures = {}, []
+    # Inside the output folder, so that a file moves there in one step.
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=output_folder) as part:
+        files = convert(model_folder, recipes, lengths, Path(part), calibration=calibration)
+        probes: list[_Probe] = []
+        for name, file in files.items():
+            model, found = LiteRTModel(file), operators.describe(file)
+            recipe = _limits(name, found)
+            probes = probes or _probes(reference, texts, model.lengths)
+            report = _compared(model, probes, recipe, *decided)
+            if report.passed:
+                used = calibration if recipe.needs_calibration else None
+                made = ExportedFile(file, report, found)
+                exported[name] = _kept(made, used, model_folder, output_folder)
+            else:
+                failures.append(refusal(report, file.name))
+    if failures:
+        raise ConversionError(" ".join(failures))
+    return exported
+
+
+def check_file(
+    path: Path,
+    recipe: str,
+    reference: Reference,
+    texts: Texts,
+    task: str = SINGLE_LABEL,
+    thresholds: ArrayLike = DEFAULT_THRESHOLD,
+) -> ParityReport:
+    """Sends a file that is there already through the gate again.
+
+    Args:
+        path: Path. A `.tflite` file of `export`.
+        recipe: String. Name of the recipe it was made by.
+        reference: `TextClassifier` it was made from.
+        texts: Strings or pairs of strings the model was not trained on.
+        task: String. One of `tfkd.data.examples.TASKS`.
+        thresholds: See `check_parity`.
+
+    Returns:
+        The `ParityReport` of a file that passes.
+
+    Raises:
+        ArtifactError: The file is missing or cannot be read.
+        ConversionError: The file does not answer as its recipe asks.
+
+    Example:
+
+    ```python
+    check_file(folder / "dynamic_int8.tflite", "dynamic_int8", student, held_out_texts)
+    ```
+    """
+    model = LiteRTModel(path)
+    probes = _probes(reference, texts, model.lengths)
+    limits = _limits(recipe, operators.describe(path))
+    report = _compared(model, probes, limits, task, thresholds)
+    if not report.passed:
+        raise ConversionError(refusal(report, path.name))
+    return report
+
+
+def is_kept(folder: Path, recipe: str) -> bool:
+    """Whether a folder holds a file of a recipe as it passed, made from the model beside it.
+
+    Args:
+        folder: Path. Model folder.
+        recipe: String. Name of the recipe.
+    """
+    path, model = folder / f"{recipe}.tflite", folder / "model.keras"
+    if not (path.is_file() and path.with_suffix(".json").is_file() and model.is_file()):
+        return False
+    record = artifacts.read_json(path.with_suffix(".json"))
+    return bool(
+        record.get("passed")
+        and record.get("sha256") == artifacts.file_sha256(path)
+        and record.get("model_sha256") == artifacts.file_sha256(model)
+    )
+
+
+def _limits(name: str, found: operators.OperatorReport) -> Recipe:
+    """The recipe, with wider limits for a file that looks for nearest keys."""
+    recipe = catalog.find(name)
+    looks = any(group.name == "ARG_MIN" for group in found.groups)
+    return catalog.with_nearest_keys(recipe) if looks else recipe
+
+
+def _probes(reference: Reference, texts: Texts, lengths: Sequence[int]) -> list[_Probe]:
+    """All texts as a user would ask them, then rows made for each signature."""
+    arrays = reference.encode(texts, lengths[-1])
+    probes = [_Probe(None, arrays, _logits(reference, arrays))]
+    is_real = arrays["padding_mask"].astype(bool)
+    for length in lengths:
+        padded = {name: values[:NUM_ROWS_PER_LENGTH, :length] for name, values in arrays.items()}
+        # Held-out texts may all be short, so full rows are strung together from their tokens.
+        rows = {
+            name: np.concatenate(
+                [padded[name], np.resize(values[is_real], (NUM_FULL_ROWS, length))]
+            )
+            for name, values in arrays.items()
+        }
+        probes.append(_Probe(length, rows, _logits(reference, rows)))
+    return probes
+
+
+def _logits(reference: Reference, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The Keras model's logits, in batches that fit in memory."""
+    starts = range(0, len(arrays["padding_mask"]), SCORING_BATCH_SIZE)
+    batches = [slice(start, start + SCORING_BATCH_SIZE) for start in starts]
+    return np.concatenate(
+        [
+            reference.predict_encoded({name: values[rows] for name, values in arrays.items()})
+            for rows in batches
+        ]
+    )
+
+
+def _compared(
+    model: LiteRTModel,
+    probes: Sequence[_Probe],
+    recipe: Recipe,
+    task: str,
+    thresholds: ArrayLike,
+) -> ParityReport:
+    """The report of one file: agreement over all texts, differences of each signature."""
+    answers = [model.predict_encoded(probe.arrays, probe.length) for probe in probes]
+    report = check_parity(probes[0].logits, answers[0], recipe, task, thresholds)
+    differences = {
+        probe.length: largest_difference(probe.logits, logits)
+        for probe, logits in zip(probes[1:], answers[1:], strict=True)
+        if probe.length is not None
+    }
+    return dataclasses.replace(
+        report, size_bytes=model.size_bytes, difference_by_length=differences
+    )
+
+
+def _kept(
+    made: ExportedFile, calibration: Calibration | None, model_folder: Path, output_folder: Path
+) -> ExportedFile:
+    """Moves a file that passed to its place, all its figures beside it."""
+    path = output_folder / made.path.name
+    figures = {
+        **made.report.to_dict(),
+        "operators": made.operators.to_dict(),
+        "calibration": calibration.to_dict() if calibration else None,
+        "route": artifacts.read_json(made.path.with_suffix(".json")),
+    }
+    keep(made.path, path, figures, model_folder)
+    return dataclasses.replace(made, path=path)

@@ -1,0 +1,1 @@
+"""The parts of a run, which verbs and studies share: material, teacher, student, files, record."""

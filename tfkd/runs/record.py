@@ -1,0 +1,85 @@
+"""What a run says of itself: its README.md, and what its metrics.json ends with."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tfkd import artifacts
+from tfkd.artifacts import RunFolder
+from tfkd.data.examples import MULTI_LABEL
+from tfkd.distillation.mixing import Mixing
+from tfkd.evaluation.rows import Row, RunSummary, run_readme
+from tfkd.runs.material import Material
+
+# How a text gets its labels, where that is not the likeliest one.
+DECIDED = {
+    MULTI_LABEL: " A text has the labels whose probability is above their own thresholds: each "
+    "model's are tuned for the F1 of each label on the validation rows and kept in its "
+    "classifier.json. Epochs are compared by average precision, which needs none."
+}
+
+
+def run_page(
+    title: str,
+    rows: Sequence[Row],
+    material: Material,
+    files: Mapping[str, str],
+    comparison: str = "",
+) -> str:
+    """The page in Markdown.
+
+    Args:
+        title: Heading.
+        rows: `Row` of each model; seed and command are the first one's.
+        material: `Material`: counts and fingerprints of the splits.
+        files: What each file of the folder is, by its path.
+        comparison: Sentences on the paired tests; empty for none.
+    """
+    counts = "; ".join(
+        f"{name}: {item.num_rows:,} rows, fingerprint {item.fingerprint[:16]}"
+        for name, item in material.summaries.items()
+    )
+    decided = DECIDED.get(material.dataset.task, "")
+    return run_readme(
+        RunSummary(
+            title=title,
+            rows=rows,
+            metric=material.dataset.metric,
+            comparison=comparison,
+            command=rows[0].command,
+            versions=artifacts.versions(),
+            data=f"{counts}. Figures are of the test split.{decided}",
+            seed=rows[0].seed,
+            files=files,
+        )
+    )
+
+
+def shared_record(material: Material, seed: int) -> dict[str, Any]:
+    """What metrics.json of every run ends with: the data, the seed, the versions."""
+    return {"data": material.describe(), "seed": seed, "versions": artifacts.versions()}
+
+
+@dataclasses.dataclass(frozen=True)
+class KeptMixture:
+    """The teachers of a student and how they were weighed.
+
+    Attributes:
+        folders: Model folder by the teacher's name, in the order of the weights.
+        mixing: `Mixing` with the weights that were used, given or learned.
+    """
+
+    folders: Mapping[str, str]
+    mixing: Mixing
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"folders": dict(self.folders), "mixing": self.mixing.to_dict()}
+
+    @classmethod
+    def read(cls, run: RunFolder) -> "KeptMixture | None":
+        """That of a finished run, or None where one teacher or none was asked."""
+        kept = artifacts.read_json(run.metrics).get("mixture")
+        if kept is None:
+            return None
+        return cls(kept["folders"], Mixing.from_mapping(kept["mixing"], str(run.metrics)))

@@ -1,0 +1,163 @@
+"""The untrained student: by size word, preset or folder, with fewer tokens or a bottleneck.
+
+Keys and key numbers lie in the cache, shared by all runs beside each other: arms that differ in
+teacher, temperature or weights have the same.
+"""
+
+import keras
+import numpy as np
+
+from tfkd import artifacts
+from tfkd.artifacts import RunFolder, atomic_file, fingerprint, locked
+from tfkd.config.training import DistillConfig
+from tfkd.data.tokens import Tokens
+from tfkd.models import bottleneck, initialization, keys, readings, sizes
+from tfkd.models.checkpoints import Kind, Source
+from tfkd.models.classifier import TextClassifier
+from tfkd.models.loading import Shape, load_classifier, load_encoder
+from tfkd.models.vocabulary import Trim, trim
+from tfkd.runs.material import Material, first_texts
+
+COMPARED_TEXTS = 2000
+
+
+def smaller_vocabulary(
+    config: DistillConfig,
+    source: Source,
+    teacher: TextClassifier,
+    material: Material,
+    run: RunFolder,
+) -> Trim | None:
+    """The student's smaller vocabulary, if one is asked for; its report goes into the run folder.
+
+    Raises:
+        ConfigError: The size is too small for the tokens that must stay.
+        ModelError: The teacher's tokenizer is no WordPiece tokenizer.
+    """
+    if config.vocabulary_size is None and config.min_count is None:
+        return None
+    tokenizer = teacher.tokenizer.with_length(config.sequence_length)
+    found = trim(
+        tokenizer,
+        material.tokens("train", tokenizer),
+        first_texts(material.dataset.splits["validation"], COMPARED_TEXTS),
+        sizes.CATALOG[source.name].hidden_dim,
+        config.vocabulary_size,
+        config.min_count or 1,
+    )
+    artifacts.write_json(run.path / "vocabulary.json", found.report.to_dict())
+    material.progress.say(found.report.sentence())
+    return found
+
+
+def new_student(
+    config: DistillConfig,
+    source: Source,
+    teacher: TextClassifier,
+    material: Material,
+    smaller: Trim | None = None,
+) -> TextClassifier:
+    """The untrained student; the same seed gives the same weights, for control and student alike.
+
+    Args:
+        config: `DistillConfig`: length, pooling, initialization, bottleneck and seed.
+        source: `Source` of the student.
+        teacher: `TextClassifier` to start from and to take the tokenizer of.
+        material: `Material`.
+        smaller: The student's smaller vocabulary. Default: the teacher's.
+    """
+    if config.bottleneck:
+        return bottleneck_student(config, source, teacher, material)
+    shape = Shape(config.sequence_length, config.pooling, config.seed, config.layers)
+    tokenizer = smaller.tokenizer if smaller else teacher.tokenizer
+    student = load_classifier(source, material.dataset, shape, tokenizer)
+    if source.kind is Kind.SIZE and config.initialization != "random":
+        initialization.start_table(student.model, teacher.model, smaller.rows if smaller else None)
+        if config.initialization in ("auto", "layers"):
+            initialization.start_layers(student.model, teacher.model)
+    return student
+
+
+def learning_rate(config: DistillConfig) -> float:
+    """The one that is asked for, or the default for what is trained of the student."""
+    if config.bottleneck:
+        return config.learning_rate or sizes.BOTTLENECK_LEARNING_RATES[config.bottleneck]
+    return config.learning_rate or sizes.default_learning_rate(str(config.student))
+
+
+# Some 25,000 tokens of short texts: twenty and more for each of 1,024 keys.
+KEY_ROWS = 2000
+ROWS_PER_BATCH = 64
+
+
+def bottleneck_student(
+    config: DistillConfig, source: Source, teacher: TextClassifier, material: Material
+) -> TextClassifier:
+    """A frozen encoder with keys set and values untrained; the same seed gives the same weights.
+
+    Args:
+        config: `DistillConfig`: bottleneck, length and seed.
+        source: `Source` of the encoder.
+        teacher: `TextClassifier` whose keys are taken, if they are asked for.
+        material: `Material`.
+
+    Raises:
+        ModelError: The encoder does not load, the sizes do not fit, or the teacher has no such
+            bottleneck.
+    """
+    keras.utils.set_random_seed(config.seed)
+    backbone, tokenizer = load_encoder(
+        source, Shape(config.sequence_length, seed=config.seed, layers=config.layers)
+    )
+    model = bottleneck.build_bottleneck_classifier(
+        backbone,
+        material.dataset.num_outputs,
+        config.bottleneck_codebooks,
+        config.bottleneck_keys,
+        config.bottleneck or bottleneck.MLP,
+    )
+    dataset = material.dataset
+    student = TextClassifier(model, tokenizer, dataset.task, dataset.label_names, dataset.num_texts)
+    if config.bottleneck_key_source == "teacher":
+        bottleneck.carry_keys(model, teacher.model)
+    else:
+        _set_keys(student, material, config.seed)
+    return student
+
+
+def _set_keys(student: TextClassifier, material: Material, seed: int) -> None:
+    """Keys from the training texts, or as an earlier arm or session found them."""
+    tokens = material.tokens("train", student.tokenizer)
+    encoder, layer = keys.encoder_of(student.model)
+    mark = fingerprint(
+        {
+            "tokens": tokens.fingerprint,
+            "encoder": readings.weights_sha256(encoder),
+            "sizes": [layer.num_codebooks, layer.num_keys, KEY_ROWS],
+            "passes": keys.PASSES,
+            "decay": keys.DECAY,
+            "seed": seed,
+        }
+    )
+    path = material.cache / "keys" / f"{mark}.npy"
+    with locked(path):
+        if path.is_file():
+            bottleneck.set_keys(student.model, np.load(path, allow_pickle=False))
+            return
+        found = keys.initialize_keys(
+            student.model, _batches(tokens, seed), material.progress, seed=seed
+        )
+        material.progress.say(found.sentence())
+        with atomic_file(path) as part:
+            np.save(part, found.keys)
+
+
+def _batches(tokens: Tokens, seed: int) -> list[dict[str, np.ndarray]]:
+    """Some rows; those of like length share a batch, so that little is padding."""
+    random = np.random.default_rng(seed)
+    rows = random.choice(len(tokens), min(KEY_ROWS, len(tokens)), replace=False)
+    rows = rows[np.argsort(tokens.lengths[rows], kind="stable")]
+    return [
+        tokens.arrays(rows[start : start + ROWS_PER_BATCH])
+        for start in range(0, len(rows), ROWS_PER_BATCH)
+    ]

@@ -1,0 +1,60 @@
+"""What of a classifier is trained, and what it takes: of a bottleneck the values alone.
+
+What its frozen half finds lies in the cache, shared by all runs beside each other: arms that differ
+in teacher, temperature or weights have the same.
+"""
+
+from collections.abc import Sequence
+
+from tfkd.data.batching import Rows
+from tfkd.data.tokens import Tokens
+from tfkd.models import bottleneck, readings
+from tfkd.models.classifier import TextClassifier
+from tfkd.runs.material import Material
+
+
+def trained_part(classifier: TextClassifier) -> TextClassifier:
+    """What of a classifier is trained, with its layers: all of it, or of a bottleneck the values.
+
+    Args:
+        classifier: `TextClassifier`.
+    """
+    if bottleneck.find_bottleneck(classifier.model) is None:
+        return classifier
+    trained = bottleneck.trained_half(classifier.model)
+    return classifier.with_model(trained)
+
+
+def trained_part_rows(classifier: TextClassifier, split: str, material: Material) -> Rows:
+    """A split as that part takes it: tokens, or what a frozen encoder found in them.
+
+    Arms of the same keys share the encoder's pass over a split, be it to train or to score.
+
+    Args:
+        classifier: `TextClassifier`, the whole.
+        split: String. Name of the split.
+        material: `Material`. Its cache keeps what was found.
+    """
+    tokens = material.tokens(split, classifier.tokenizer)
+    if bottleneck.find_bottleneck(classifier.model) is None:
+        return tokens
+    return _read([classifier], tokens, material)[0]
+
+
+def read_together(classifiers: Sequence[TextClassifier], material: Material) -> None:
+    """Finds what `trained_part_rows` gives of all splits, for several students at once.
+
+    Args:
+        classifiers: `TextClassifier` with bottlenecks on the same encoder; it reads a split once
+            for all of them, whatever their keys.
+        material: `Material`. Its cache keeps what is found.
+    """
+    for split in (material.transfer, "validation", "test"):
+        _read(classifiers, material.tokens(split, classifiers[0].tokenizer), material)
+
+
+def _read(
+    classifiers: Sequence[TextClassifier], tokens: Tokens, material: Material
+) -> list[readings.Readings]:
+    folder = material.cache / "readings"
+    return readings.load_or_read(classifiers, tokens, folder, material.progress)
