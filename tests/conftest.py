@@ -15,7 +15,7 @@ from xdist.scheduler import LoadFileScheduling
 from tfkd.config.training import DistillConfig
 
 HERE = Path(__file__).parent
-DEMO = {path.name for path in HERE.glob("test_*.py") if "demo_result" in path.read_text("utf-8")}
+DEMO = {path.name for path in HERE.rglob("test_*.py") if "demo_result" in path.read_text("utf-8")}
 
 
 class Files(LoadFileScheduling):

@@ -157,6 +157,11 @@ def load_dataset(config: DataConfig) -> Dataset:
     )
 
 
+def own_dataset(settings: Mapping[str, Any], data_dir: Path | None) -> Dataset:
+    """The data set of a run's `config.json`, split as it was for the run; no row is read."""
+    return load_dataset(own_config(settings, data_dir))
+
+
 def finished(run: RunFolder) -> RunFolder:
     """The run, when it came to its end.
 

@@ -13,7 +13,7 @@ from tfkd.evaluation.rows import Row, console_table
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import check_classes
 from tfkd.progress import Progress
-from tfkd.runs.material import CACHE, Material, finished, load_dataset, own_config
+from tfkd.runs.material import CACHE, Material, finished, own_dataset
 from tfkd.runs.scoring import test_figures
 
 ARMS = ("student", "control", "model")
@@ -78,7 +78,7 @@ def _dataset(config: EvaluateConfig, settings: dict[str, Any]) -> Dataset:
     """The run's own splits unless another data set is asked for."""
     if config.dataset is not None:
         return sources.load(config.dataset, config.data_dir, seed=settings["split_seed"])
-    return load_dataset(own_config(settings, config.data_dir))
+    return own_dataset(settings, config.data_dir)
 
 
 def _row(

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from hard_texts import HARD_TEXTS, character_vocabulary
 from tokenizers import BertWordPieceTokenizer
 
+from tests.hard_texts import HARD_TEXTS, character_vocabulary
 from tfkd.errors import ArtifactError, ModelError
 from tfkd.models import wordpiece
 from tfkd.models.wordpiece import MAX_WORD_BYTES, WordPieceTokenizer, fitting_length
@@ -41,7 +41,7 @@ VOCABULARY = [
     "##a",
     "##aa",
 ]
-PAGE = Path(__file__).parent.parent / "docs" / "tokenization.md"
+PAGE = Path(__file__).parents[2] / "docs" / "tokenization.md"
 
 
 def word_piece(length=64, **options):

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from code_points import NUM_CODE_POINTS, compact, probe
 
+from tests.code_points import NUM_CODE_POINTS, compact, probe
 from tfkd.models.code_points import PATH, code_points
 
 

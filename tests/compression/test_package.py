@@ -12,9 +12,9 @@ import keras_hub
 import numpy as np
 import pytest
 import tensorflow as tf
-from hard_texts import HARD_TEXTS, character_vocabulary
 from scipy.special import expit, softmax
 
+from tests.hard_texts import HARD_TEXTS, character_vocabulary
 from tfkd.compression import clients, flatbuffer, package_writer
 from tfkd.compression.formats import EDGE, FORMATS, SAVED_MODEL, TEXT_TFLITE, find
 from tfkd.compression.metadata import read_metadata

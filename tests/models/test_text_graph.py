@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import InterpreterWithCustomOps
-from hard_texts import HARD_TEXTS, character_vocabulary
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow_text.core.pybinds import tflite_registrar
 
+from tests.hard_texts import HARD_TEXTS, character_vocabulary
 from tfkd.errors import ModelError
 from tfkd.models.text_graph import TextEncoder
 from tfkd.models.wordpiece import WordPieceTokenizer

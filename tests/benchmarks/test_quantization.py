@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import quantization  # noqa: E402
 from quantization import FLOAT, Scored, collect, markdown  # noqa: E402
@@ -94,7 +94,7 @@ def test_the_table_shows_one_line_a_recipe_under_its_titles(found):
 
 
 def test_a_run_that_was_not_quantized_is_refused_in_one_line(tmp_path, capsys):
-    (tmp_path / "config.json").write_text('{"dataset": "demo"}')
+    (tmp_path / "config.json").write_text('{"verb": "distill", "dataset": "demo"}')
     (tmp_path / "metrics.json").write_text("{}")
     assert quantization.main([str(tmp_path), "--output", str(tmp_path / "x.json")]) == 1
     assert capsys.readouterr().err == (

@@ -69,7 +69,7 @@ def test_names_that_stand_for_nothing(tmp_path):
 
 def test_no_heavy_import_is_needed():
     code = (
-        "import sys; from tfkd.config import DistillConfig;"
+        "import sys; from tfkd.config.training import DistillConfig;"
         "from tfkd.runs.choices import check_names;"
         "check_names(DistillConfig(dataset='demo'));"
         "print([n for n in ('tensorflow', 'keras', 'keras_hub') if n in sys.modules])"
@@ -93,7 +93,7 @@ def test_another_seed_shares_the_split_and_the_teacher():
     assert (told.split_seed, told.seed) == (3, 4)
 
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from tfkd.errors import ConversionError, DatasetError
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import bottleneck  # noqa: E402

@@ -250,7 +250,7 @@ def test_plan_names_the_file_of_the_study(tmp_path):
 def test_steps_tell_what_is_there(tmp_path):
     found = make_plan("study", tmp_path, tomllib.loads(FORM), {}).of("demo")
     (found.teachers[0].path).mkdir()
-    (found.teachers[0].path / "config.json").write_text("{}", encoding="utf-8")
+    (found.teachers[0].path / "config.json").write_text('{"verb": "finetune"}', encoding="utf-8")
     (found.teachers[1].path).mkdir()
     (found.teachers[1].path / "metrics.json").write_text("{}", encoding="utf-8")
     assert [state(item.path) for item in found.items[:3]] == ["begun", "done", "to do"]
@@ -279,7 +279,7 @@ def test_plan_on_the_command_line_makes_nothing(tmp_path, monkeypatch):
 
 CONFIGS = [
     path
-    for path in sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
+    for path in sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
     if "[distill]" not in path.read_text("utf-8")
 ]
 
