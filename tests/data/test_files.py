@@ -413,10 +413,41 @@ def test_a_file_of_another_kind(tmp_path):
     assert refused(path).startswith("Expected a file that ends in one of .csv, .csv.gz, .tsv, ")
 
 
-def test_a_file_that_vanished(tmp_path):
-    path = write(tmp_path / "a.csv", "text,label\na,0\nb,1\n")
-    dataset = read_file(path, "a")
+VANISHED = r"^Expected a readable file\. Received: .*a\.csv: No such file or directory\.$"
+
+
+def test_a_file_that_vanished_before_it_was_parsed(tmp_path):
+    write(tmp_path / "labels.txt", "0\n1\n")
+    path = write(tmp_path / "test.csv", "text,label\na,0\nb,1\n").rename(tmp_path / "train.csv")
+    dataset = read_folder(tmp_path, "set")
     path.unlink()
-    message = r"^Expected a readable file\. Received: .*a\.csv: No such file or directory\.$"
+    message = VANISHED.replace("a\\.csv", "train\\.csv")
     with pytest.raises(DatasetError, match=message):
         list(dataset.splits["train"])
+    with pytest.raises(DatasetError, match=VANISHED):
+        read_file(tmp_path / "a.csv", "a")
+
+
+def test_rows_are_those_of_the_file_when_it_was_loaded(tmp_path):
+    path = write(tmp_path / "a.csv", "text,label\na,0\nb,1\n")
+    before = read_file(path, "a")
+    write(path, "text,label\nc,1\nd,0\n")
+    assert [example.texts for example in before.splits["train"]] == [("a",), ("b",)]
+    assert examples(path) == [(("c",), 1), (("d",), 0)]
+    path.unlink()
+    assert [example.texts for example in before.splits["train"]] == [("a",), ("b",)]
+
+
+def test_a_file_is_opened_twice_whatever_is_asked_of_it(tmp_path, opened):
+    """For its header, and for its rows."""
+    lines = "".join(f"text {row},{row % 3}\n" for row in range(2000))
+    train = write(tmp_path / "train.csv.gz", "text,label\n" + lines)
+    test = write(tmp_path / "test.csv", "text,label\n" + lines)
+    for _ in range(2):
+        dataset = read_folder(tmp_path, "set")
+        for split in ("train", "test"):
+            assert next(iter(dataset.splits[split])) == (("text 0",), 0)
+            assert len(list(dataset.splits[split])) == 2000
+            assert [example.label for example in dataset.splits[split]] == [0, 1, 2] * 666 + [0, 1]
+    assert opened.of(train) == 2
+    assert opened.of(test) == 1

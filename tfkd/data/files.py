@@ -2,18 +2,20 @@
 
 A folder holds train, validation (also valid, val or dev) and test files and may hold labels.txt,
 one class name a line in index order. Columns are `text` or `sentence1,sentence2`, and `label` or
-`labels` (several labels a row). A split reads its file anew in every pass and keeps no row.
+`labels` (several labels a row). A file is parsed once a process, whatever passes over its rows.
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfkd.data.catalog import DatasetSpec
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL, Dataset, Example
+from tfkd.data.kept_rows import KeptRows
 from tfkd.data.labels import LabelReader, discover
-from tfkd.data.readers import FORMATS, SUFFIXES, Table, fault, open_table, shown
+from tfkd.data.readers import FORMATS, SUFFIXES, Table, fault, open_table, shown, unreadable
 from tfkd.errors import DatasetError
 
 SPLIT_NAMES = {
@@ -21,11 +23,12 @@ SPLIT_NAMES = {
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test",),
 }
+# Files whose rows a process keeps at the same time.
+KEPT_FILES = 16
 METRICS = {SINGLE_LABEL: "accuracy", MULTI_LABEL: "macro_f1", REGRESSION: "pearson"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Columns:
+class Columns(NamedTuple):
     """Where text and label stand in a file's rows."""
 
     texts: tuple[int, ...]
@@ -33,18 +36,41 @@ class Columns:
     is_multi_label: bool
 
 
+class Version(NamedTuple):
+    """A file as it is now: one that is written again has another version."""
+
+    path: Path
+    inode: int
+    size_bytes: int
+    modified_ns: int
+    changed_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> "Version":
+        """The file's.
+
+        Raises:
+            DatasetError: There is no such file, or it cannot be read.
+        """
+        try:
+            found = path.stat()
+        except OSError as error:
+            raise unreadable(path, error) from error
+        return cls(path, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
 @dataclasses.dataclass(frozen=True)
 class FileSplit:
-    """The examples of one file, read anew in every pass.
+    """The examples of one file, which is parsed once a process.
 
     Attributes:
         path: The file.
-        num_texts: 1 for single texts, 2 for pairs.
+        rows: `KeptRows` of its texts and, behind them, what stands in its label column.
         labels: Reads the label column.
     """
 
     path: Path
-    num_texts: int
+    rows: KeptRows
     labels: LabelReader
 
     def __iter__(self) -> Iterator[Example]:
@@ -54,13 +80,32 @@ class FileSplit:
             DatasetError: For the first bad row, with file and row, or when there is none.
         """
         row = 0
-        with open_table(self.path) as table:
-            columns = find_columns(self.path, table, self.num_texts)
-            for row, values in enumerate(table.rows, start=1):
-                texts = tuple(_text(values[index], self.path, row) for index in columns.texts)
-                yield Example(texts, self.labels.read(values[columns.label], self.path, row))
+        for row, (*texts, label) in enumerate(self.rows, start=1):
+            yield Example(tuple(texts), self.labels.read(label, self.path, row))
         if row == 0:
             raise DatasetError(f"Expected rows in {self.path}. Received: a header only.")
+
+
+@functools.lru_cache(KEPT_FILES)
+def _columns(version: Version, num_texts: int | None) -> Columns:
+    """Columns of a file by its header."""
+    with open_table(version.path) as table:
+        return find_columns(version.path, table, num_texts)
+
+
+@functools.lru_cache(KEPT_FILES)
+def _rows(version: Version, num_texts: int) -> KeptRows:
+    """Texts and label of each row of a file."""
+    path = version.path
+
+    def parsed() -> Iterator[tuple[Any, ...]]:
+        with open_table(path) as table:
+            columns = find_columns(path, table, num_texts)
+            for row, values in enumerate(table.rows, start=1):
+                texts = [_text(values[index], path, row) for index in columns.texts]
+                yield *texts, values[columns.label]
+
+    return KeptRows(parsed)
 
 
 def _text(value: Any, path: Path, row: int) -> str:
@@ -178,29 +223,31 @@ def _dataset(
     spec: DatasetSpec | None,
 ) -> Dataset:
     # Columns and class names are those of train; without one, of whatever there is.
-    first = paths.get("train") or next(iter(paths.values()))
-    with open_table(first) as table:
-        columns = find_columns(first, table, spec.num_texts if spec else None)
+    versions = {split: Version.of(path) for split, path in paths.items()}
+    first = versions.get("train") or next(iter(versions.values()))
+    columns = _columns(first, spec.num_texts if spec else None)
+    num_texts = len(columns.texts)
     if spec is not None:
         task = spec.task
         if names is None:
             names, origin = spec.label_names, f"the data set `{spec.name}`"
     elif names is None:
-        (task, names), origin = _discover(first, columns), str(first)
+        values = ((row, values[-1]) for row, values in enumerate(_rows(first, num_texts), 1))
+        (task, names), origin = (
+            discover(values, columns.is_multi_label, first.path),
+            str(first.path),
+        )
     elif columns.is_multi_label:
         task = MULTI_LABEL
     else:
         task = SINGLE_LABEL if len(names) > 1 else REGRESSION
     labels = LabelReader(task, names, origin)
-    splits = {split: FileSplit(path, len(columns.texts), labels) for split, path in paths.items()}
+    splits = {
+        split: FileSplit(version.path, _rows(version, num_texts), labels)
+        for split, version in versions.items()
+    }
     metric = spec.metric if spec else METRICS[task]
-    return Dataset(name, task, tuple(names), len(columns.texts), metric, splits)
-
-
-def _discover(path: Path, columns: Columns) -> tuple[str, tuple[str, ...]]:
-    with open_table(path) as table:
-        values = ((row, row_values[columns.label]) for row, row_values in enumerate(table.rows, 1))
-        return discover(values, columns.is_multi_label, path)
+    return Dataset(name, task, tuple(names), num_texts, metric, splits)
 
 
 def _read_label_names(path: Path) -> tuple[str, ...]:

@@ -41,6 +41,11 @@ def fault(path: Path, row: int, expected: str, received: str, advice: str = "") 
     )
 
 
+def unreadable(path: Path, error: OSError) -> DatasetError:
+    """The error for a file that cannot be opened."""
+    return DatasetError(f"Expected a readable file. Received: {path}: {error.strerror or error}.")
+
+
 def shown(value: Any, length: int = 60) -> str:
     """A value as it stands in an error message: quoted and cut."""
     text = repr(value)
@@ -91,9 +96,7 @@ def open_table(path: Path, kind: str | None = None) -> Iterator[Table]:
                 text = stack.enter_context(_text_stream(path))
                 table = _jsonl_table(path, text) if kind == "jsonl" else _csv_table(path, text)
         except OSError as error:
-            raise DatasetError(
-                f"Expected a readable file. Received: {path}: {error.strerror or error}."
-            ) from error
+            raise unreadable(path, error) from error
         yield table
 
 

@@ -8,6 +8,7 @@ by.
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import itertools
 import os
@@ -21,10 +22,13 @@ from tfkd.data import files
 from tfkd.data.catalog import DatasetSpec, find
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, Dataset, Example
 from tfkd.data.holdout import Holdout
+from tfkd.data.kept_rows import KeptExamples
 from tfkd.errors import ConfigError, DatasetError
 
 SPLITS = ("train", "validation", "test")
 NETWORK_SECONDS = 5.0
+# Seeds of the demo whose rows a process keeps at the same time.
+KEPT_DEMOS = 4
 
 
 class Splits(Mapping[str, Iterable[Example]]):
@@ -69,7 +73,7 @@ class FirstRows:
 
 @dataclasses.dataclass(frozen=True)
 class TfdsSplit:
-    """The examples of one TFDS split, read anew and in the same order in every pass.
+    """The examples of one TFDS split, in the same order in every pass.
 
     Attributes:
         builder: A prepared `tfds.core.DatasetBuilder`.
@@ -184,9 +188,7 @@ def _find(name: str, data_dir: Path | None, seed: int) -> Dataset:
     if path.exists() and (spec is None or name.endswith(os.sep)):
         return files.read_folder(path, name) if path.is_dir() else files.read_file(path, name)
     if spec is not None and spec.name == "demo":
-        from tfkd.data.demo import demo_dataset
-
-        return demo_dataset(seed)
+        return _demo(seed)
     if data_dir is not None:
         folder = data_dir / (spec.folder if spec else name)
         if folder.is_dir():
@@ -197,6 +199,16 @@ def _find(name: str, data_dir: Path | None, seed: int) -> Dataset:
                 f"Expected an existing folder or file. Received: {name}. Correct the path."
             )
     return _from_tfds(find(name) if spec is None else spec, data_dir)
+
+
+@functools.lru_cache(KEPT_DEMOS)
+def _demo(seed: int) -> Dataset:
+    """The demo's rows, generated once a process."""
+    from tfkd.data.demo import demo_dataset
+
+    dataset = demo_dataset(seed)
+    splits = {split: KeptExamples.of(rows) for split, rows in dataset.splits.items()}
+    return dataclasses.replace(dataset, splits=splits)
 
 
 def _spec(name: str) -> DatasetSpec | None:
@@ -222,7 +234,10 @@ def _from_tfds(spec: DatasetSpec, data_dir: Path | None) -> Dataset:
         if not is_manual and not network.is_reachable(spec.host or "", NETWORK_SECONDS):
             raise _missing(spec, data_dir, f"{spec.host} cannot be reached")
         builder = _prepare(spec, tfds_dir, data_dir)
-    splits = {ours: TfdsSplit(builder, theirs, spec) for ours, theirs in spec.splits.items()}
+    splits = {
+        ours: KeptExamples.of(TfdsSplit(builder, theirs, spec))
+        for ours, theirs in spec.splits.items()
+    }
     return Dataset(spec.name, spec.task, spec.label_names, spec.num_texts, spec.metric, splits)
 
 
