@@ -44,7 +44,7 @@ from tfkd.models.readings import SHARD_ROWS, Readings
 from tfkd.progress import Progress
 from tfkd.runs.files import calibration
 from tfkd.runs.material import Material, first_texts, own_dataset, prepare
-from tfkd.runs.scoring import test_figures
+from tfkd.runs.scoring import split_figures
 from tfkd.runs.training import validation
 
 LENGTH, BATCH_SIZE, EPOCHS = 64, 32, 3
@@ -188,7 +188,7 @@ def trained(
     name = f"validation_{dataset.metric}"
     return {
         "validation": max(epoch[name] for epoch in position.history),
-        "test": test_figures(logits, readings["test"], part)[dataset.metric],
+        "test": split_figures(logits, readings["test"], part)[dataset.metric],
         "best_epoch": position.best_epoch,
         "train_seconds": position.seconds,
     }

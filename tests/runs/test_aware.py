@@ -21,7 +21,7 @@ from tfkd.models.loading import Shape, load_classifier
 from tfkd.progress import Progress
 from tfkd.runs import aware as workflow
 from tfkd.runs.aware import AwareTraining
-from tfkd.runs.files import write_files
+from tfkd.runs.files import StudentFiles
 from tfkd.runs.material import Material, prepare
 from tfkd.runs.teacher import train_logits
 from tfkd.runs.training import Objective, plan, train_arm
@@ -175,8 +175,8 @@ def test_a_changed_file_or_training_is_not_taken(run, material, result, tmp_path
 
 def test_distill_takes_the_file_as_any_other(config, run, material, result):
     student = TextClassifier.load(run.model)
-    settings = config.replace(recipes=("qat_int8",))
-    exported = write_files(settings, student, np.zeros([0]), material, run)
+    files = StudentFiles(run, student, material, config, config.seed, lambda: np.zeros([0]))
+    exported = files.make(["qat_int8"])
     assert exported.paths == {"qat_int8": run.model / "qat_int8.tflite"}
     assert exported.reports["qat_int8"]["integer_proof"]["exceptions"] == []
     assert "agreement 1.0000" in exported.render()[0] or "agreement 0.9" in exported.render()[0]

@@ -19,7 +19,7 @@ from tfkd.models.tokenizers import Tokenizer
 from tfkd.progress import Progress
 from tfkd.runs.choices import choose
 from tfkd.runs.material import prepare
-from tfkd.runs.scoring import test_logits as scored
+from tfkd.runs.scoring import split_logits
 from tfkd.runs.student import bottleneck_student, learning_rate
 
 QUIET = Progress(quiet=True)
@@ -110,16 +110,16 @@ def test_the_encoder_reads_the_test_rows_once_for_all_arms_of_its_keys(encoder, 
     student = made(config, encoder, material)
     whole = student.logits(material.tokens("test", student.tokenizer))
     assert np.ptp(whole) > 0.01
-    np.testing.assert_allclose(scored(student, material), whole, atol=1e-6)
+    np.testing.assert_allclose(split_logits(student, "test", material), whole, atol=1e-6)
     written = kept(material, "readings")
     assert len(written) == 1
 
     student.save(tmp_path / "student")
     kept_student = TextClassifier.load(tmp_path / "student")
-    np.testing.assert_allclose(scored(kept_student, material), whole, atol=1e-6)
-    scored(made(config.replace(bottleneck="values"), encoder, material), material)
+    np.testing.assert_allclose(split_logits(kept_student, "test", material), whole, atol=1e-6)
+    split_logits(made(config.replace(bottleneck="values"), encoder, material), "test", material)
     assert kept(material, "readings") == written
-    scored(made(config.replace(seed=6), encoder, material), material)
+    split_logits(made(config.replace(seed=6), encoder, material), "test", material)
     assert len(kept(material, "readings")) == 2
 
 

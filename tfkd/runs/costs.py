@@ -3,12 +3,11 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config.training import RECIPE_NAMES
-from tfkd.config.verbs import BenchmarkConfig
+from tfkd.data.examples import Texts
 from tfkd.evaluation.latency import Latency, num_steps
 from tfkd.evaluation.memory import peak_memory_bytes
 from tfkd.evaluation.timing import time_models
@@ -84,12 +83,20 @@ def model_files(run: RunFolder, teacher: Path | None = None) -> list[ModelFile]:
 
 
 def measure_costs(
-    files: list[ModelFile], texts: Any, config: BenchmarkConfig, progress: Progress
+    files: list[ModelFile], texts: Texts, rounds: int, progress: Progress, threads: int = 1
 ) -> tuple[Cost, ...]:
-    """Latency of all files interleaved, then each one's memory in a process of its own."""
-    progress.say(f"time {len(files)} models on {len(texts)} texts, {config.rounds} rounds")
-    timed = {file.name: file.timed(config.threads) for file in files}
-    latencies = time_files(timed, texts, config.rounds, progress, config.threads)
+    """Latency of all files interleaved, then each one's memory in a process of its own.
+
+    Args:
+        files: `ModelFile` in the order of the result.
+        texts: Strings, or pairs of strings.
+        rounds: Integer. Timed passes over the texts.
+        progress: `Progress` that shows what is done.
+        threads: Integer. Threads of one prediction.
+    """
+    progress.say(f"time {len(files)} models on {len(texts)} texts, {rounds} rounds")
+    timed = {file.name: file.timed(threads) for file in files}
+    latencies = time_files(timed, texts, rounds, progress, threads)
     costs = []
     with progress.task("measure memory", len(files)) as task:
         for file in files:
@@ -101,7 +108,11 @@ def measure_costs(
 
 
 def time_files(
-    models: Mapping[str, TimedModel], texts: Any, rounds: int, progress: Progress, threads: int = 1
+    models: Mapping[str, TimedModel],
+    texts: Texts,
+    rounds: int,
+    progress: Progress,
+    threads: int = 1,
 ) -> dict[str, Latency]:
     """`time_models`, and how far it is."""
     with progress.task(f"time {len(models)} files", num_steps(rounds)) as task:

@@ -1,7 +1,8 @@
 """The LiteRT files of a run's main model: kept when they are there, else written."""
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,14 @@ from tfkd.artifacts import RunFolder
 from tfkd.compression import recipes
 from tfkd.compression.calibration import Calibration
 from tfkd.compression.export import export, is_kept
-from tfkd.config.training import DEFAULT_RECIPES, DistillConfig
-from tfkd.config.verbs import ExportConfig
+from tfkd.config.training import AwareConfig
+from tfkd.data.examples import Texts
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
 from tfkd.runs.aware import AwareTraining
 from tfkd.runs.material import Material, first_texts
 
 PARITY_TEXTS = 500
-
-
 CALIBRATION_ROWS = 200
 
 
@@ -52,28 +51,73 @@ class ExportResult:
         return lines
 
 
-def export_files(
-    model_folder: Path,
-    classifier: TextClassifier,
-    texts: Any,
-    config: ExportConfig,
-    calibration: Calibration | None,
-    progress: Progress,
-) -> ExportResult:
-    """Converts, checks and keeps the files of one model folder that take tokens."""
-    folder = config.output_dir or model_folder
-    names = config.recipes or DEFAULT_RECIPES
+@dataclasses.dataclass(frozen=True)
+class StudentFiles:
+    """The LiteRT files of a run's main model: each kept if it still fits, else written.
+
+    Attributes:
+        run: `RunFolder` with the student.
+        student: `TextClassifier`, the run's own.
+        material: `Material`.
+        config: `AwareConfig`: how recipes that train do it.
+        seed: Integer. Chooses the rows for calibration.
+        teacher_logits: Function that gives float32 `[num_train_rows, num_outputs]`, or None where
+            there is no teacher. Called only by recipes that train.
+        calibration_rows: Integer. Training rows that recipes with calibration see.
+    """
+
+    run: RunFolder
+    student: TextClassifier
+    material: Material
+    config: AwareConfig
+    seed: int
+    teacher_logits: Callable[[], np.ndarray | None]
+    calibration_rows: int = CALIBRATION_ROWS
+
+    @functools.cached_property
+    def texts(self) -> Texts:
+        """Held-out texts that every file is compared on."""
+        return first_texts(self.material.dataset.splits["validation"], PARITY_TEXTS)
+
+    @property
+    def _aware(self) -> AwareTraining:
+        return AwareTraining(
+            self.run, self.student, self.material, self.config, self.teacher_logits
+        )
+
+    def make(self, names: Sequence[str], anew: bool = False) -> ExportResult:
+        """Files by the recipes of these names; those without training are converted together.
+
+        Args:
+            names: Strings. Names of recipes.
+            anew: Boolean. Whether files that still fit are written again.
+
+        Raises:
+            ConversionError: A file could not be converted or did not pass its gate.
+            ModelError: A recipe that trains does not know such a student.
+        """
+        trained = [name for name in names if recipes.find(name).trained]
+        plain = [
+            name
+            for name in names
+            if name not in trained and (anew or not is_kept(self.run.model, name))
+        ]
+        if plain:
+            rows = calibration(plain, self.student, self.material, self.seed, self.calibration_rows)
+            say_conversion(self.material.progress, plain, self.texts)
+            export(self.run.model, self.student, self.texts, plain, calibration=rows)
+        for name in trained:
+            if anew or not self._aware.is_kept(name):
+                self._aware.write(name, self.texts)
+        paths = {name: self.run.model / f"{name}.tflite" for name in names}
+        return ExportResult(
+            paths, {name: artifacts.read_json(p.with_suffix(".json")) for name, p in paths.items()}
+        )
+
+
+def say_conversion(progress: Progress, names: Sequence[str], texts: Texts) -> None:
+    """Says that files are converted now, which takes a while."""
     progress.say(f"convert {', '.join(names)} and compare on {len(texts)} held-out texts")
-    files = export(
-        model_folder, classifier, texts, names, config.lengths, folder, calibration=calibration
-    )
-    for name in ("tokenizer", "labels.txt", "classifier.json"):
-        if folder != model_folder:
-            _copy(model_folder / name, folder / name)
-    return ExportResult(
-        {recipe: file.path for recipe, file in files.items()},
-        {recipe: file.report.to_dict() for recipe, file in files.items()},
-    )
 
 
 def calibration(
@@ -98,49 +142,3 @@ def calibration(
     count = min(num_rows, len(tokens))
     rows = np.random.default_rng(seed).choice(len(tokens), count, replace=False)
     return Calibration(tokens.arrays(np.sort(rows)), seed)
-
-
-def _copy(source: Path, target: Path) -> None:
-    """A LiteRT file needs its tokenizer and labels beside it."""
-    if source.is_dir():
-        for item in source.iterdir():
-            _copy(item, target / item.name)
-    else:
-        with artifacts.atomic_file(target) as part:
-            part.write_bytes(source.read_bytes())
-
-
-def write_files(
-    config: DistillConfig,
-    student: TextClassifier,
-    teacher_logits: np.ndarray,
-    material: Material,
-    run: RunFolder,
-) -> ExportResult:
-    """The student's LiteRT files, or their reports when an earlier session wrote them.
-
-    Args:
-        config: `DistillConfig`: recipes, and how those that train do it.
-        student: `TextClassifier`, trained.
-        teacher_logits: float32 `[num_rows, num_outputs]`, the training rows first. For recipes that
-            train; they see the texts with labels alone.
-        material: `Material`.
-        run: `RunFolder` with the student.
-    """
-    texts = first_texts(material.dataset.splits["validation"], PARITY_TEXTS)
-    train_logits = teacher_logits[: material.summaries["train"].num_rows]
-    aware = AwareTraining(run, student, material, config, lambda: train_logits)
-    trained = [name for name in config.recipes if recipes.find(name).trained]
-    missing = [
-        name for name in config.recipes if name not in trained and not is_kept(run.model, name)
-    ]
-    if missing:
-        rows = calibration(missing, student, material, config.seed)
-        settings = ExportConfig(run=run.path, recipes=tuple(missing))
-        export_files(run.model, student, texts, settings, rows, material.progress)
-    for name in trained:
-        if not aware.is_kept(name):
-            aware.write(name, texts)
-    paths = {name: run.model / f"{name}.tflite" for name in config.recipes}
-    reports = {name: artifacts.read_json(p.with_suffix(".json")) for name, p in paths.items()}
-    return ExportResult(paths, reports)

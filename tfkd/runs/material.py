@@ -12,6 +12,7 @@ from tfkd.data import sources, tokens
 from tfkd.data.augmentation import Augmented
 from tfkd.data.checks import SplitSummary, check
 from tfkd.data.examples import Dataset, Example, Texts
+from tfkd.data.kept_rows import KeptExamples
 from tfkd.data.tokens import Tokens
 from tfkd.data.transfer import Joined, unlabelled
 from tfkd.errors import ArtifactError
@@ -85,7 +86,8 @@ class Material:
         if rows is None:
             return self
         self.progress.say("read what the teachers answer beside the training texts")
-        dataset = dataclasses.replace(self.dataset, splits={**self.dataset.splits, TRANSFER: rows})
+        splits = {**self.dataset.splits, TRANSFER: KeptExamples.of(rows)}
+        dataset = dataclasses.replace(self.dataset, splits=splits)
         summaries = {**self.summaries, **check(dataset, [TRANSFER])}
         return dataclasses.replace(self, dataset=dataset, summaries=summaries)
 

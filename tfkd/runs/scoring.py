@@ -16,7 +16,7 @@ from tfkd.runs.trained_part import trained_part, trained_part_rows
 ROWS_PER_REPORT = 256
 
 
-def test_figures(
+def split_figures(
     logits: np.ndarray,
     rows: Rows,
     classifier: TextClassifier,
@@ -41,10 +41,10 @@ def test_figures(
     )
 
 
-def test_logits(classifier: TextClassifier, material: Material) -> np.ndarray:
-    """A classifier's logits of the test rows: float32, shape `[num_rows, num_outputs]`."""
-    rows = trained_part_rows(classifier, "test", material)
-    with material.progress.task("score the test rows", len(rows)) as task:
+def split_logits(classifier: TextClassifier, split: str, material: Material) -> np.ndarray:
+    """A classifier's logits of the rows of a split: float32, shape `[num_rows, num_outputs]`."""
+    rows = trained_part_rows(classifier, split, material)
+    with material.progress.task(f"score the {split} rows", len(rows)) as task:
         return trained_part(classifier).logits(rows, task.advance)
 
 

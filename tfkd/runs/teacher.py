@@ -20,7 +20,7 @@ from tfkd.models.loading import Shape, check_classes, load_classifier
 from tfkd.runs.choices import choose, slug
 from tfkd.runs.material import Material
 from tfkd.runs.record import KeptMixture, run_page, shared_record
-from tfkd.runs.scoring import test_figures
+from tfkd.runs.scoring import split_figures
 from tfkd.runs.training import Objective, plan, train_arm, training_record, with_thresholds
 
 FILES = {
@@ -192,7 +192,7 @@ def fine_tune(
     classifier = train_arm("model", untrained, Objective(), plan(config, rate), material, run)
     # Kept, since a student's table holds the same answers.
     logits = _logits(classifier, run.model, "test", material)
-    figures = test_figures(logits, material.tokens("test", classifier.tokenizer), classifier)
+    figures = split_figures(logits, material.tokens("test", classifier.tokenizer), classifier)
     training = training_record(run, "model")
     result = FinetuneResult(run.path, figures, classifier.num_parameters, training["seconds"])
     row = Row(

@@ -19,7 +19,7 @@ from tfkd.evaluation import metrics
 from tfkd.evaluation.thresholds import average_precision, tuned_thresholds
 from tfkd.models.classifier import TextClassifier
 from tfkd.runs.material import TRANSFER, Material
-from tfkd.runs.scoring import test_figures
+from tfkd.runs.scoring import split_figures
 from tfkd.runs.trained_part import trained_part, trained_part_rows
 
 AVERAGE_PRECISION = "average_precision"
@@ -154,7 +154,7 @@ def validation(classifier: TextClassifier, rows: Rows, metric: str) -> Validatio
 
     def measure() -> dict[str, float]:
         logits = classifier.logits(rows)
-        figures = test_figures(logits, rows, classifier)
+        figures = split_figures(logits, rows, classifier)
         found = {key: value for key, value in figures.items() if isinstance(value, float)}
         if is_multi_label:
             found[AVERAGE_PRECISION] = average_precision(logits, np.asarray(rows.labels))

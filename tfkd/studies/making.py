@@ -18,10 +18,10 @@ from tfkd.errors import ArtifactError, ConversionError
 from tfkd.models.checkpoints import Source, resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.runs.choices import check_student, default_model
-from tfkd.runs.files import ExportResult, write_files
+from tfkd.runs.files import ExportResult, StudentFiles
 from tfkd.runs.material import Material
 from tfkd.runs.record import KeptMixture, shared_record
-from tfkd.runs.scoring import file_logits, test_logits
+from tfkd.runs.scoring import file_logits, split_logits
 from tfkd.runs.student import learning_rate, new_student, smaller_vocabulary
 from tfkd.runs.teacher import Teacher, finetuned, prepare_teacher
 from tfkd.runs.trained_part import read_together
@@ -122,7 +122,7 @@ def make_arm(
     student = train_arm(ARM, untrained, objective, budget, material, run)
     exported, refused = _files(config, student, logits, material, run)
     tokens = material.tokens("test", student.tokenizer)
-    answers = {KERAS: test_logits(student, material)}
+    answers = {KERAS: split_logits(student, "test", material)}
     for recipe, path in exported.paths.items():
         answers[recipe] = file_logits(LiteRTModel(path), tokens, material.progress)
     scores = _scores(student, run.model, answers, material)
@@ -168,9 +168,11 @@ def _files(
     paths: dict[str, Path] = {}
     reports: dict[str, dict[str, Any]] = {}
     refused: dict[str, str] = {}
+    train_logits = logits[: material.summaries["train"].num_rows]
+    files = StudentFiles(run, student, material, config, config.seed, lambda: train_logits)
     for recipe in config.recipes:
         try:
-            found = write_files(config.replace(recipes=(recipe,)), student, logits, material, run)
+            found = files.make([recipe])
         except ConversionError as error:
             # One file that is not good enough says nothing against the student.
             refused[recipe] = str(error)

@@ -94,7 +94,8 @@ def benchmark(config: BenchmarkConfig, progress: Progress | None = None) -> Benc
         known = {file.path for file in files}
         files += [file for file in model_files(run) if file.path not in known]
     rows = sources.load(dataset, config.data_dir).splits["test"]
-    costs = measure_costs(files, first_texts(rows, config.texts), config, progress)
+    texts = first_texts(rows, config.texts)
+    costs = measure_costs(files, texts, config.rounds, progress, config.threads)
     result = BenchmarkResult(costs, config.texts, config.threads)
     if report is not None:
         artifacts.write_json(report, result.to_dict())

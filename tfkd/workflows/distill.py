@@ -12,7 +12,6 @@ from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.compression.litert import LiteRTModel
 from tfkd.config.training import DistillConfig
-from tfkd.config.verbs import BenchmarkConfig
 from tfkd.distillation.tensorboard import RunLog
 from tfkd.evaluation import metrics
 from tfkd.evaluation.resampling import answers_of, columns
@@ -23,14 +22,15 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
 from tfkd.runs.choices import choose, slug
 from tfkd.runs.costs import measure_costs, model_files
-from tfkd.runs.files import ExportResult, write_files
+from tfkd.runs.files import ExportResult, StudentFiles
 from tfkd.runs.material import RUNS, Material, first_texts, prepare
 from tfkd.runs.record import run_page, shared_record
-from tfkd.runs.scoring import file_logits, test_logits
+from tfkd.runs.scoring import file_logits, split_logits
 from tfkd.runs.student import learning_rate, new_student, smaller_vocabulary
 from tfkd.runs.teacher import Teacher, prepare_teacher
 from tfkd.runs.training import Objective, plan, train_arm, training_record
 
+TIMED_TEXTS, TIMED_ROUNDS = 100, 3
 Costs = dict[str, dict[str, Any]]
 FILES = {
     "student/model.keras": "the student; `student/tokenizer/` and `student/labels.txt` go with it",
@@ -129,7 +129,12 @@ def distill(config: DistillConfig, progress: Progress | None = None) -> DistillR
         new_student, config, sources["student"], teacher.classifier, material, smaller
     )
     arms = _train_arms(config, untrained, answers, material, run)
-    exported = write_files(config, arms["student"], answers, material, run)
+    # Recipes that train see the texts with labels alone.
+    labelled_answers = answers[: material.summaries["train"].num_rows]
+    files = StudentFiles(
+        run, arms["student"], material, config, config.seed, lambda: labelled_answers
+    )
+    exported = files.make(config.recipes)
     costs = _costs(material, run, teacher)
     return finish(config, material, run, teacher, arms, exported, costs)
 
@@ -167,10 +172,9 @@ def _train_arms(
 
 def _costs(material: Material, run: RunFolder, teacher: Teacher) -> dict[str, dict[str, Any]]:
     """Size, memory and latency of teacher, student and LiteRT files."""
-    settings = BenchmarkConfig(runs=(run.path,), texts=100, rounds=3)
     files = model_files(run, teacher.folder)
-    texts = first_texts(material.dataset.splits["test"], settings.texts)
-    costs = measure_costs(files, texts, settings, material.progress)
+    texts = first_texts(material.dataset.splits["test"], TIMED_TEXTS)
+    costs = measure_costs(files, texts, TIMED_ROUNDS, material.progress)
     return {
         ("teacher" if file.folder == teacher.folder else file.kind): dataclasses.asdict(cost)
         for file, cost in zip(files, costs, strict=True)
@@ -189,7 +193,7 @@ def finish(
     """Scores everything on the test split and writes metrics.json, README.md and the last logs."""
     logits = {"teacher": teacher.test_logits}
     for name, arm in arms.items():
-        logits[name] = test_logits(arm, material)
+        logits[name] = split_logits(arm, "test", material)
     for recipe, path in exported.paths.items():
         tokens = material.tokens("test", arms["student"].tokenizer)
         logits[recipe] = file_logits(LiteRTModel(path), tokens, material.progress)

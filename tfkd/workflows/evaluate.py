@@ -14,7 +14,7 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import check_classes
 from tfkd.progress import Progress
 from tfkd.runs.material import CACHE, Material, finished, own_dataset
-from tfkd.runs.scoring import test_figures
+from tfkd.runs.scoring import split_figures, split_logits
 
 ARMS = ("student", "control", "model")
 
@@ -89,15 +89,14 @@ def _row(
     material: Material,
 ) -> Row:
     tokens = material.tokens(config.split, classifier.tokenizer)
-    with material.progress.task(f"score {arm}", len(tokens)) as task:
-        logits = classifier.logits(tokens, task.advance)
+    logits = split_logits(classifier, config.split, material)
     return Row(
         dataset=material.dataset.name,
         arm=arm,
         model=str(settings.get("student") if arm != "model" else settings["model"]),
         recipe="keras",
         seed=settings["seed"],
-        metrics=test_figures(logits, tokens, classifier),
+        metrics=split_figures(logits, tokens, classifier),
         size_bytes=(run_file := config.run / arm / "model.keras").stat().st_size,
         parameters=classifier.num_parameters,
         latency=None,

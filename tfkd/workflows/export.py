@@ -2,16 +2,21 @@
 
 from pathlib import Path
 
+from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.compression import formats, package, recipes
+from tfkd.compression.export import export as export_recipes
 from tfkd.compression.parity import check_replaceable
 from tfkd.config.training import DEFAULT_RECIPES
 from tfkd.config.verbs import TOKENS, ExportConfig
 from tfkd.errors import ArtifactError, ConfigError
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
-from tfkd.runs.files import PARITY_TEXTS, ExportResult, calibration, export_files
+from tfkd.runs.files import PARITY_TEXTS, ExportResult, calibration, say_conversion
 from tfkd.runs.material import first_texts, own_config, prepare
+
+# What a LiteRT file that takes tokens needs in its folder.
+BESIDE = ("tokenizer", "labels.txt", "classifier.json")
 
 
 def export(config: ExportConfig, progress: Progress | None = None) -> ExportResult:
@@ -47,7 +52,16 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
     texts = first_texts(material.dataset.splits["validation"], PARITY_TEXTS)
     if config.format == TOKENS:
         found = calibration(tuple(targets), classifier, material, settings["seed"])
-        return export_files(run.model, classifier, texts, config, found, progress)
+        say_conversion(progress, list(targets), texts)
+        files = export_recipes(
+            run.model, classifier, texts, list(targets), config.lengths, folder, found
+        )
+        for name in BESIDE if folder != run.model else ():
+            _copy(run.model / name, folder / name)
+        return ExportResult(
+            {name: file.path for name, file in files.items()},
+            {name: file.report.to_dict() for name, file in files.items()},
+        )
     packages = {}
     for recipe, path in targets.items():
         progress.say(f"write {path} and compare on {len(texts)} held-out texts")
@@ -80,3 +94,13 @@ def _targets(config: ExportConfig, folder: Path) -> dict[str, Path]:
     if form.name == formats.SAVED_MODEL:
         return {name: folder / form.name for name in names}
     return {name: folder / f"{form.name}-{name}.tflite" for name in names}
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copies a file, or a folder with what is in it."""
+    if source.is_dir():
+        for item in source.iterdir():
+            _copy(item, target / item.name)
+    else:
+        with artifacts.atomic_file(target) as part:
+            part.write_bytes(source.read_bytes())

@@ -1,17 +1,17 @@
 """`tfkd quantize`: recipes side by side on one student, and the file that fits a budget."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
-from tfkd.compression import operators
-from tfkd.compression import recipes as catalog
-from tfkd.compression.export import export, is_kept
+from tfkd.compression import operators, recipes
 from tfkd.compression.litert import LiteRTModel
 from tfkd.config.training import RECIPE_NAMES
 from tfkd.config.verbs import QuantizeConfig
@@ -21,11 +21,10 @@ from tfkd.evaluation.latency import Latency
 from tfkd.models.classifier import TextClassifier
 from tfkd.process import LITERT_LOADER, TimedModel
 from tfkd.progress import Progress
-from tfkd.runs.aware import AwareTraining
 from tfkd.runs.costs import time_files
-from tfkd.runs.files import PARITY_TEXTS, calibration
+from tfkd.runs.files import StudentFiles
 from tfkd.runs.material import Material, finished, first_texts, own_config, prepare
-from tfkd.runs.scoring import file_logits, test_figures, test_logits
+from tfkd.runs.scoring import file_logits, split_figures, split_logits
 from tfkd.runs.teacher import train_logits
 
 REPORT = "quantization.json"
@@ -174,8 +173,11 @@ def quantize(config: QuantizeConfig, progress: Progress | None = None) -> Quanti
     student = TextClassifier.load(run.model)
     refused = _write(config, student, material, run)
     written = [name for name in names(config) if name not in refused]
-    measured = _measure(written, student, material, run)
-    result = _result(config, run, measured, refused, student, material)
+    answers = {split: split_logits(student, split, material) for split in ("validation", "test")}
+    measured = _measure(written, student, answers, material, run)
+    tokens = material.tokens("test", student.tokenizer)
+    float_metrics = split_figures(answers["test"], tokens, student)
+    result = _result(config, run, measured, refused, float_metrics, material)
     artifacts.write_json(run.path / REPORT, result.to_dict())
     return result
 
@@ -191,20 +193,20 @@ def _write(
 ) -> dict[str, str]:
     """Writes the files that are missing; why some recipes gave none."""
     refused = {}
-    seed = run.read_config()["seed"]
-    texts = first_texts(material.dataset.splits["validation"], PARITY_TEXTS)
-    aware = AwareTraining(run, student, material, config, lambda: train_logits(run, material))
+    files = StudentFiles(
+        run,
+        student,
+        material,
+        config,
+        run.read_config()["seed"],
+        lambda: train_logits(run, material),
+        config.calibration_rows,
+    )
     chosen = names(config)
     with material.progress.task("write files", len(chosen)) as task:
         for name in chosen:
-            is_trained = catalog.find(name).trained
-            has_file = aware.is_kept(name) if is_trained else is_kept(run.model, name)
             try:
-                if is_trained and (config.overwrite or not has_file):
-                    aware.write(name, texts)
-                elif config.overwrite or not has_file:
-                    rows = calibration((name,), student, material, seed, config.calibration_rows)
-                    export(run.model, student, texts, [name], calibration=rows)
+                files.make([name], anew=config.overwrite)
             except (ConversionError, ModelError) as error:
                 if config.recipes and "all" not in config.recipes:
                     raise
@@ -214,13 +216,16 @@ def _write(
 
 
 def _measure(
-    names: list[str], student: TextClassifier, material: Material, run: RunFolder
+    names: list[str],
+    student: TextClassifier,
+    answers: Mapping[str, np.ndarray],
+    material: Material,
+    run: RunFolder,
 ) -> list[Quantized]:
-    """Quality on both held-out splits, latency interleaved, operators."""
+    """Quality on both held-out splits beside the student's answers, latency, operators."""
     metric = material.dataset.metric
-    tokens = {split: material.tokens(split, student.tokenizer) for split in ("validation", "test")}
-    reference = {split: student.logits(rows) for split, rows in tokens.items()}
-    floats = test_figures(reference["validation"], tokens["validation"], student)
+    tokens = {split: material.tokens(split, student.tokenizer) for split in answers}
+    floats = split_figures(answers["validation"], tokens["validation"], student)
     paths = {name: run.model / f"{name}.tflite" for name in names}
     texts = first_texts(material.dataset.splits["test"], TIMED_TEXTS)
     material.progress.say(f"time {len(paths)} files on {len(texts)} texts")
@@ -230,8 +235,8 @@ def _measure(
     for name, path in paths.items():
         model = LiteRTModel(path)
         figures = {
-            split: test_figures(
-                file_logits(model, rows, material.progress), rows, student, reference[split]
+            split: split_figures(
+                file_logits(model, rows, material.progress), rows, student, answers[split]
             )
             for split, rows in tokens.items()
         }
@@ -254,17 +259,16 @@ def _result(
     run: RunFolder,
     measured: list[Quantized],
     refused: dict[str, str],
-    student: TextClassifier,
+    float_metrics: dict[str, Any],
     material: Material,
 ) -> QuantizeResult:
     """The figures with the choice and what must be said beside them."""
-    tokens = material.tokens("test", student.tokenizer)
     candidates = [file.candidate for file in measured]
     budget = Budget(config.max_mb, config.max_ms, config.max_drop)
     sentences = slower_than_float(candidates)
     best = ", ".join(one.name for one in frontier(candidates))
     sentences.append(f"Beaten by no other in bytes, time and accuracy: {best}.")
-    sentences += [_proof(file) for file in measured if catalog.find(file.recipe).trained]
+    sentences += [_proof(file) for file in measured if recipes.find(file.recipe).trained]
     chosen = None
     if budget.is_given:
         found, why = choose(candidates, budget)
@@ -275,7 +279,7 @@ def _result(
         files=tuple(measured),
         refused=refused,
         metric=material.dataset.metric,
-        float_metrics=test_figures(test_logits(student, material), tokens, student),
+        float_metrics=float_metrics,
         budget=budget,
         chosen=chosen,
         sentences=tuple(sentences),
