@@ -21,7 +21,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from filelock import FileLock
 
@@ -41,6 +41,8 @@ PACKAGES = (
     "numpy",
 )
 
+# A JSON object as it was read: whoever asks for a value knows its type.
+JsonObject: TypeAlias = dict[str, Any]
 
 # Verbs that write a run.
 RUN_VERBS = ("finetune", "distill")
@@ -140,7 +142,7 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Writes indented JSON atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
@@ -180,7 +182,7 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def fingerprint(values: Mapping[str, Any]) -> str:
+def fingerprint(values: Mapping[str, object]) -> str:
     """Sixteen hexadecimal digits that change when any of the JSON values does."""
     text = json.dumps(values, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -236,7 +238,7 @@ class RunFolder:
         student = self.path / "student"
         return student if student.is_dir() else self.path / "model"
 
-    def start(self, verb: str, settings: Mapping[str, Any], overwrite: bool) -> None:
+    def start(self, verb: str, settings: Mapping[str, object], overwrite: bool) -> None:
         """Makes the folder, or finds it fit to go on with.
 
         Args:
@@ -293,7 +295,9 @@ class RunFolder:
             if path.is_file() and not any((self.path / part).is_symlink() for part in inside):
                 yield path
 
-    def difference(self, verb: str, settings: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
+    def difference(
+        self, verb: str, settings: Mapping[str, object]
+    ) -> tuple[str, object, object] | None:
         """The first setting that would lead to another result: name, the run's value, the given.
 
         Args:
@@ -307,7 +311,7 @@ class RunFolder:
                 return key, before.get(key), value
         return None
 
-    def read_config(self) -> dict[str, Any]:
+    def read_config(self) -> JsonObject:
         """The settings of the run, with its `verb`.
 
         Raises:
@@ -325,7 +329,7 @@ class RunFolder:
             )
         return read_json(self.config)
 
-    def _check_same(self, verb: str, settings: Mapping[str, Any]) -> None:
+    def _check_same(self, verb: str, settings: Mapping[str, object]) -> None:
         found = self.difference(verb, settings)
         if found is not None:
             key, before, value = found

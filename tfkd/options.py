@@ -53,7 +53,7 @@ def json_option() -> click.Option:
     return click.Option(["--json", "as_json"], is_flag=True, help="Answer in JSON.")
 
 
-def resolve(verb: str, config_file: Path | None, given: Mapping[str, Any]) -> Config:
+def resolve(verb: str, config_file: Path | None, given: Mapping[str, object]) -> Config:
     """The settings of a verb: default, then the TOML file, then the command line.
 
     Args:

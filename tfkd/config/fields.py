@@ -19,7 +19,7 @@ POSITIONAL = ("run", "runs", "study")
 
 
 def setting(
-    default: Any,
+    default: object,
     help: str,
     minimum: float | None = None,
     maximum: float | None = None,
@@ -50,7 +50,7 @@ class Config:
             object.__setattr__(self, field.name, value)
 
     @classmethod
-    def from_mapping(cls, values: Mapping[str, Any], source: str = "the settings") -> Self:
+    def from_mapping(cls, values: Mapping[str, object], source: str = "the settings") -> Self:
         """Settings from a mapping; an unknown key is refused with the nearest known one.
 
         Args:
@@ -80,12 +80,12 @@ class Config:
             )
         return cls(**values)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The settings as plain JSON values; `from_mapping(to_dict())` gives them back."""
         return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
 
     @classmethod
-    def defaults(cls) -> dict[str, Any]:
+    def defaults(cls) -> dict[str, object]:
         """The default of every setting that has one, as a plain JSON value."""
         return {
             field.name: _plain(field.default)
@@ -93,7 +93,7 @@ class Config:
             if field.default is not dataclasses.MISSING
         }
 
-    def chosen(self) -> dict[str, Any]:
+    def chosen(self) -> dict[str, object]:
         """The settings that are not at their default, as plain JSON values."""
         defaults = self.defaults()
         return {
@@ -114,7 +114,8 @@ class Config:
                 continue
             option = name.replace("_", "-")
             if name in POSITIONAL:
-                parts += map(shlex.quote, [value] if isinstance(value, str) else value)
+                items = value if isinstance(value, list) else [value]
+                parts += [shlex.quote(str(item)) for item in items]
             elif isinstance(value, bool):
                 parts.append(f"--{option}" if value else f"--no-{option}")
             elif isinstance(value, list):
@@ -123,12 +124,12 @@ class Config:
                 parts.append(f"--{option} {shlex.quote(str(value))}")
         return " ".join(parts)
 
-    def replace(self, **changes: Any) -> Self:
+    def replace(self, **changes: object) -> Self:
         """A copy with some settings changed, checked again."""
         return dataclasses.replace(self, **changes)
 
 
-def _converted(name: str, value: Any, hint: Any) -> Any:
+def _converted(name: str, value: object, hint: Any) -> object:
     """The value as the field's type: int to float, str to Path, list to tuple; nothing else."""
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
         if value is None:
@@ -175,7 +176,7 @@ def _check_limits(field: dataclasses.Field, value: Any) -> None:
             )
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, Path):
         return str(value)
     return [_plain(item) for item in value] if isinstance(value, tuple) else value

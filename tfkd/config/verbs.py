@@ -7,7 +7,6 @@ line.
 import dataclasses
 import tomllib
 from pathlib import Path
-from typing import Any
 
 from tfkd.config.fields import Config, nearest, setting
 from tfkd.config.training import RECIPE_NAMES, AwareConfig, DistillConfig, FinetuneConfig
@@ -199,7 +198,7 @@ VERBS: dict[str, type[Config]] = {
 }
 
 
-def read_toml(path: Path, verb: str) -> dict[str, Any]:
+def read_toml(path: Path, verb: str) -> dict[str, object]:
     """The verb's table of a TOML file, or an empty mapping when the file has none.
 
     Raises:
