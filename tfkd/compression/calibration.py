@@ -56,7 +56,7 @@ class Calibration:
                 inputs[name] = np.pad(cut, ((0, 0), (0, length - cut.shape[1]))).astype(np.int32)
             yield inputs
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """What is recorded of it."""
         return {"split": "train", "num_texts": self.num_texts, "seed": self.seed}
 

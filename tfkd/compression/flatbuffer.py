@@ -7,13 +7,27 @@ file; what runs where is told by `tfkd.compression.operators`.
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from tfkd.errors import ArtifactError
 
+if TYPE_CHECKING:
+    import flatbuffers
+    from ai_edge_litert.schema_py_generated import (
+        ModelT,
+        OperatorCodeT,
+        OperatorT,
+        QuantizationParametersT,
+        SubGraphT,
+        TensorT,
+    )
+
 # The converter leaves smaller constants alone as well; a segment table is not worth its scales.
 SMALLEST_TABLE_SIZE = 1024
+
+# Scales, zero points, and the dimension they go along.
+_Scales = tuple[tuple[float, ...], tuple[int, ...], int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +60,8 @@ class Operator:
     outputs: tuple[Tensor, ...]
 
 
-def read(content: bytes) -> Any:
-    """The file as an object tree, `ai_edge_litert.schema_py_generated.ModelT`.
+def read(content: bytes) -> "ModelT":
+    """The file as an object tree of LiteRT's own schema.
 
     Constants that lie behind the tree, where ai-edge-quantizer puts them, are taken into it:
     programs that add to a file lose them otherwise.
@@ -65,13 +79,13 @@ def read(content: bytes) -> Any:
     return flatbuffer_utils.read_model_from_bytearray(content)
 
 
-def write(model: Any) -> bytes:
+def write(model: "ModelT") -> bytes:
     """The bytes of an object tree. Scales that several signatures share are written once."""
     from ai_edge_litert.tools import flatbuffer_utils
 
     tensors = [tensor for graph in model.subgraphs for tensor in graph.tensors]
     own = [tensor.quantization for tensor in tensors]
-    shared: dict[Any, _PackedOnce] = {}
+    shared: dict[_Scales, _PackedOnce] = {}
     for tensor in tensors:
         key = _scales_key(tensor.quantization)
         if key is not None:
@@ -116,7 +130,7 @@ def with_lookups(content: bytes, smallest_size: int = SMALLEST_TABLE_SIZE) -> by
     return write(model)
 
 
-def operators(model: Any, signature: str) -> list[Operator]:
+def operators(model: "ModelT", signature: str) -> list[Operator]:
     """The operators of a signature in the order they run, bodies of its loops behind them.
 
     Args:
@@ -135,7 +149,7 @@ def operators(model: Any, signature: str) -> list[Operator]:
     )
 
 
-def reachable_operators(model: Any, subgraph: int) -> list[Operator]:
+def reachable_operators(model: "ModelT", subgraph: int) -> list[Operator]:
     """The operators of a subgraph, then those of its loops and branches."""
     reached = [subgraph]
     for index in reached:
@@ -146,12 +160,12 @@ def reachable_operators(model: Any, subgraph: int) -> list[Operator]:
     return [operator for index in reached for operator in _operators(model, index)]
 
 
-def signatures(model: Any) -> tuple[str, ...]:
+def signatures(model: "ModelT") -> tuple[str, ...]:
     """The signature keys of a file."""
     return tuple(entry.signatureKey.decode() for entry in model.signatureDefs or [])
 
 
-def constants(model: Any) -> Iterator[tuple[Tensor, int]]:
+def constants(model: "ModelT") -> Iterator[tuple[Tensor, int]]:
     """Every constant that is stored, once, with its bytes.
 
     Example:
@@ -168,7 +182,7 @@ def constants(model: Any) -> Iterator[tuple[Tensor, int]]:
                 yield _tensor(model, tensor), len(data)
 
 
-def _operators(model: Any, index: int) -> Iterator[Operator]:
+def _operators(model: "ModelT", index: int) -> Iterator[Operator]:
     graph = model.subgraphs[index]
     for operator in graph.operators:
         yield Operator(
@@ -179,7 +193,7 @@ def _operators(model: Any, index: int) -> Iterator[Operator]:
         )
 
 
-def _tensor(model: Any, tensor: Any) -> Tensor:
+def _tensor(model: "ModelT", tensor: "TensorT") -> Tensor:
     data = model.buffers[tensor.buffer].data
     quantization = tensor.quantization
     details = quantization.details if quantization else None
@@ -194,7 +208,7 @@ def _tensor(model: Any, tensor: Any) -> Tensor:
     )
 
 
-def _sizes(tensor: Any) -> Any:
+def _sizes(tensor: "TensorT") -> Iterable[int]:
     """The shape of a tensor; a scalar's is absent."""
     return () if tensor.shape is None else tensor.shape
 
@@ -207,13 +221,15 @@ def _names(enumeration: str) -> dict[int, str]:
     return {value: name for name, value in members.items() if isinstance(value, int)}
 
 
-def _operator_name(code: Any) -> str:
+def _operator_name(code: "OperatorCodeT") -> str:
     if code.customCode:
         return code.customCode.decode()
     return _names("BuiltinOperator")[max(code.builtinCode, code.deprecatedBuiltinCode)]
 
 
-def _reads_table_rows(model: Any, graph: Any, operator: Any, smallest_size: int) -> bool:
+def _reads_table_rows(
+    model: "ModelT", graph: "SubGraphT", operator: "OperatorT", smallest_size: int
+) -> bool:
     """Whether an operator is a GATHER of whole rows of a float32 table by int32 ids."""
     if _operator_name(model.operatorCodes[operator.opcodeIndex]) != "GATHER":
         return False
@@ -227,7 +243,7 @@ def _reads_table_rows(model: Any, graph: Any, operator: Any, smallest_size: int)
     )
 
 
-def _lookup(model: Any, graph: Any, gather: Any) -> list[Any]:
+def _lookup(model: "ModelT", graph: "SubGraphT", gather: "OperatorT") -> "list[OperatorT]":
     """The operators that take the place of a GATHER."""
     table, ids = gather.inputs
     (rows,) = gather.outputs
@@ -244,7 +260,7 @@ def _lookup(model: Any, graph: Any, gather: Any) -> list[Any]:
     ]
 
 
-def _reshape(model: Any, graph: Any, source: int, target: int) -> Any:
+def _reshape(model: "ModelT", graph: "SubGraphT", source: int, target: int) -> "OperatorT":
     """A RESHAPE to the shape of its target."""
     from ai_edge_litert import schema_py_generated as schema
 
@@ -255,7 +271,7 @@ def _reshape(model: Any, graph: Any, source: int, target: int) -> Any:
     return operator
 
 
-def _operator(model: Any, name: str, inputs: list[int], outputs: list[int]) -> Any:
+def _operator(model: "ModelT", name: str, inputs: list[int], outputs: list[int]) -> "OperatorT":
     """A new operator; its code is added to the file where it is not there yet."""
     from ai_edge_litert import schema_py_generated as schema
 
@@ -269,7 +285,7 @@ def _operator(model: Any, name: str, inputs: list[int], outputs: list[int]) -> A
     return schema.OperatorT(opcodeIndex=known.index(name), inputs=inputs, outputs=outputs)
 
 
-def _added_like(graph: Any, index: int, shape: list[int]) -> int:
+def _added_like(graph: "SubGraphT", index: int, shape: list[int]) -> int:
     """Adds a tensor of another shape without values of its own; its index."""
     from ai_edge_litert import schema_py_generated as schema
 
@@ -285,17 +301,18 @@ def _added_like(graph: Any, index: int, shape: list[int]) -> int:
 class _PackedOnce:
     """A part of the tree that is written once, however many tensors point to it."""
 
-    def __init__(self, part: Any) -> None:
-        self._part, self._offset = part, None
+    def __init__(self, part: "QuantizationParametersT") -> None:
+        self._part = part
+        self._offset: int | None = None
 
-    def Pack(self, builder: Any) -> Any:  # noqa: N802  (the schema's own name)
+    def Pack(self, builder: "flatbuffers.Builder") -> int:  # noqa: N802  (the schema's own name)
         """Where the part stands in the file."""
         if self._offset is None:
             self._offset = self._part.Pack(builder)
         return self._offset
 
 
-def _scales_key(quantization: Any) -> Any:
+def _scales_key(quantization: "QuantizationParametersT | None") -> _Scales | None:
     """Equal for equal scales; None where there are none, or more than scales."""
     if quantization is None or quantization.scale is None or quantization.details is not None:
         return None

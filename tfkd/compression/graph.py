@@ -23,7 +23,7 @@ FAMILIES = ("BertBackbone", "DistilBertBackbone", "RobertaBackbone", "XLMRoberta
 MASK_BIAS = -100.0
 _HEAD_LAYERS = ("pooling", "pooler", "head_dropout", "logits")
 _POOLINGS = {FirstToken: "cls", MeanPooling: "mean", MaxPooling: "max"}
-SCORES: dict[str, Callable[..., Any]] = {
+SCORES: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     SINGLE_LABEL: tf.nn.softmax,
     MULTI_LABEL: tf.sigmoid,
     REGRESSION: tf.identity,
@@ -161,7 +161,7 @@ class _Embedding(tf.Module):
     are centred once, here.
     """
 
-    def __init__(self, backbone: Any, num_texts: int, num_positions: int | None) -> None:
+    def __init__(self, backbone: keras.Model, num_texts: int, num_positions: int | None) -> None:
         super().__init__()
         layer = getattr(backbone, "position_embedding", None)
         layer = layer or backbone.embeddings.position_embedding
@@ -196,7 +196,7 @@ class _Embedding(tf.Module):
 class _Layer(tf.Module):
     """A post-norm transformer layer over the rows of one text."""
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: keras.layers.Layer) -> None:
         super().__init__()
         attention = layer._self_attention_layer
         self._num_heads = attention.num_heads
@@ -248,7 +248,9 @@ class _Layer(tf.Module):
 class _Dense(tf.Module):
     """A dense layer of matrices, its result times `scale`; heads stand side by side."""
 
-    def __init__(self, layer: Any, scale: float = 1.0) -> None:
+    def __init__(
+        self, layer: keras.layers.Dense | keras.layers.EinsumDense, scale: float = 1.0
+    ) -> None:
         super().__init__()
         bias = _array(layer.bias).reshape(-1)
         kernel = _array(layer.kernel)
@@ -265,7 +267,7 @@ class _Dense(tf.Module):
 class _Norm(tf.Module):
     """Layer normalization of rows."""
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: keras.layers.LayerNormalization) -> None:
         super().__init__()
         self._gamma, self._beta = _variable(_array(layer.gamma)), _variable(_array(layer.beta))
         self._epsilon = layer.epsilon
@@ -291,7 +293,7 @@ def _pooled(vectors: tf.Tensor, is_real: tf.Tensor, pooling: str) -> tf.Tensor:
     return tf.reduce_max(vectors * weights + smallest * (1.0 - weights), axis=0, keepdims=True)
 
 
-def find_head(model: keras.Model) -> tuple[str, list[Any]]:
+def find_head(model: keras.Model) -> tuple[str, list[keras.layers.Dense]]:
     """The pooling's name, and the Keras layers from the pooled row to the logits."""
     layers = {layer.name: layer for layer in model.layers}
     pooling = _POOLINGS[type(layers["pooling"])] if "pooling" in layers else "cls"
@@ -309,7 +311,7 @@ def find_backbone(model: keras.Model) -> Any:
     return None
 
 
-def _array(weights: Any) -> np.ndarray:
+def _array(weights: keras.Variable) -> np.ndarray:
     return keras.ops.convert_to_numpy(weights)
 
 

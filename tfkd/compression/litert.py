@@ -7,7 +7,7 @@ has a WordPiece vocabulary.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -17,6 +17,9 @@ from tfkd.data.examples import Texts
 from tfkd.errors import ArtifactError
 from tfkd.models.wordpiece import WordPieceTokenizer
 from tfkd.quiet import native_stderr_hidden
+
+if TYPE_CHECKING:
+    from tfkd.models.tokenizers import Tokenizer
 
 ENCODING_BATCH_SIZE = 64
 
@@ -44,12 +47,17 @@ class LiteRTModel:
     ```
     """
 
-    def __init__(self, path: Path | str, tokenizer: Any = None, threads: int = 1) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        tokenizer: "WordPieceTokenizer | Tokenizer | None" = None,
+        threads: int = 1,
+    ) -> None:
         if threads < 1:
             raise ValueError(f"Expected `threads` of at least 1. Received: threads={threads}")
         self.path = Path(path)
         self._given_tokenizer = tokenizer
-        self._tokenizer: Any = None
+        self._tokenizer: WordPieceTokenizer | Tokenizer | None = None
         self._interpreter = open_interpreter(self.path, threads)
         self._runners = {
             int(name.removeprefix(SIGNATURE_PREFIX)): self._interpreter.get_signature_runner(name)
@@ -72,7 +80,7 @@ class LiteRTModel:
         return self.path.stat().st_size
 
     @property
-    def tokenizer(self) -> Any:
+    def tokenizer(self) -> "WordPieceTokenizer | Tokenizer":
         """The student's tokenizer, never longer than the file's longest signature.
 
         Without TensorFlow for a WordPiece vocabulary.
@@ -150,7 +158,7 @@ class LiteRTModel:
             )
 
 
-def _read_tokenizer(folder: Path) -> Any:
+def _read_tokenizer(folder: Path) -> "WordPieceTokenizer | Tokenizer":
     tokenizer = WordPieceTokenizer.load_if_fast(folder)
     if tokenizer is None:
         # Byte pairs need KerasHub, which takes seconds to import.

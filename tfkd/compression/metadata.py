@@ -11,12 +11,15 @@ import io
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import flatbuffers
 
 from tfkd.compression import flatbuffer
 from tfkd.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from ai_edge_litert.schema_py_generated import ModelT
 
 METADATA_NAME = "TFLITE_METADATA"
 VOCABULARY_FILE = "vocab.txt"
@@ -188,7 +191,7 @@ def _lines(archive: zipfile.ZipFile, name: str) -> tuple[str, ...]:
     return tuple(archive.read(name).decode().removesuffix("\n").split("\n"))
 
 
-def _check_signature(model: Any, num_labels: int) -> None:
+def _check_signature(model: "ModelT", num_labels: int) -> None:
     if len(model.signatureDefs or []) != 1:
         raise ValueError(
             f"Expected one signature. Received: {', '.join(flatbuffer.signatures(model)) or 'none'}"
@@ -205,7 +208,7 @@ def _check_signature(model: Any, num_labels: int) -> None:
         raise ValueError(f"Expected one output [1, {num_labels}]. Received: {shapes}")
 
 
-def _input_names(model: Any) -> list[str]:
+def _input_names(model: "ModelT") -> list[str]:
     """The model's names of all inputs in the order of the file, which clients go by."""
     (signature,) = model.signatureDefs
     graph = model.subgraphs[signature.subgraphIndex]
@@ -216,7 +219,7 @@ def _input_names(model: Any) -> list[str]:
     return [names[index] for index in graph.inputs]
 
 
-def _added_input(model: Any, name: str) -> int:
+def _added_input(model: "ModelT", name: str) -> int:
     """Adds an input like the first one, which no operator reads; its tensor's index."""
     from ai_edge_litert import schema_py_generated as schema
 

@@ -8,7 +8,6 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from tfkd.compression import flatbuffer
 from tfkd.compression.flatbuffer import Operator
@@ -84,7 +83,7 @@ class OperatorReport:
         whole = "whole in " if self.is_whole else ""
         return f"{', '.join(parts)}; {whole}{_plural(self.partitions, 'partition')}"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The figures as JSON values."""
         return {
             "groups": [dataclasses.asdict(group) for group in self.groups],
@@ -123,7 +122,7 @@ class IntegerProof:
     loops: int
     exceptions: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The figures as JSON values."""
         return {**dataclasses.asdict(self), "exceptions": list(self.exceptions)}
 

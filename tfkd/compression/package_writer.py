@@ -7,7 +7,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from tfkd.compression import quantizer, recipes, text_models
 from tfkd.compression.calibration import Calibration
@@ -17,12 +17,31 @@ from tfkd.compression.saved_model import write_saved_model
 from tfkd.models.classifier import TextClassifier
 
 
-def write(job: dict[str, Any]) -> None:
+class Job(TypedDict):
+    """What the child is told.
+
+    Attributes:
+        format: Name of a format.
+        recipe: Name of a recipe.
+        length: Tokens of a text.
+        model_folder: Path of the student.
+        target: Path of the package.
+        calibration: Path of what `Calibration.save` wrote, or None.
+    """
+
+    format: str
+    recipe: str
+    length: int
+    model_folder: str
+    target: str
+    calibration: str | None
+
+
+def write(job: Job) -> None:
     """Writes one package, unchecked.
 
     Args:
-        job: Mapping of `format`, `recipe`, `length`, `model_folder`, `target` and `calibration`,
-            the last one a path or None.
+        job: `Job`.
     """
     classifier = TextClassifier.load(job["model_folder"])
     target = Path(job["target"])
@@ -33,7 +52,7 @@ def write(job: dict[str, Any]) -> None:
     target.write_bytes(write_bytes(job, classifier))
 
 
-def _edge_bytes(job: dict[str, Any], classifier: TextClassifier) -> bytes:
+def _edge_bytes(job: Job, classifier: TextClassifier) -> bytes:
     recipe, lengths = recipes.find(job["recipe"]), [job["length"]]
     calibration = None
     if job["calibration"] is not None:
@@ -50,7 +69,7 @@ def _edge_bytes(job: dict[str, Any], classifier: TextClassifier) -> bytes:
     )
 
 
-def _text_bytes(job: dict[str, Any], classifier: TextClassifier) -> bytes:
+def _text_bytes(job: Job, classifier: TextClassifier) -> bytes:
     recipe = recipes.find(job["recipe"])
     with tempfile.TemporaryDirectory() as folder:
         text_models.write_single_text_model(classifier, job["length"], folder)

@@ -9,7 +9,6 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -69,7 +68,7 @@ class ParityReport:
             and (self.agreement is None or self.agreement >= (self.minimum_agreement or 0.0))
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The figures as JSON values."""
         by_length = {str(length): value for length, value in self.difference_by_length.items()}
         values = dataclasses.asdict(self)
@@ -178,7 +177,7 @@ def refusal(
     )
 
 
-def keep(made: Path, path: Path, figures: Mapping[str, Any], model_folder: Path) -> None:
+def keep(made: Path, path: Path, figures: Mapping[str, object], model_folder: Path) -> None:
     """Moves what passed to its place; the record comes last and so marks it complete.
 
     Args:

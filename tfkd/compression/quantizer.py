@@ -9,7 +9,7 @@ child: see `conversion`.
 import importlib.util
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tfkd.compression import flatbuffer
 from tfkd.compression.calibration import Calibration
@@ -17,6 +17,11 @@ from tfkd.compression.formats import TEXT_SIGNATURE
 from tfkd.compression.recipes import EDGE, FLOAT16, FLOAT32, INT4, INT8, Recipe
 from tfkd.compression.saved_model import SIGNATURE_PREFIX
 from tfkd.errors import ConversionError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    from ai_edge_quantizer.qtyping import QSV
+    from ai_edge_quantizer.recipe_manager import RecipeManager
 
 MASK_BIAS = -100.0
 # Fixed ranges hold the masked scores too: a larger mask would leave the real ones few steps, and
@@ -100,7 +105,7 @@ def litert_bytes(
     return content if takes_text else flatbuffer.compact(content)
 
 
-def _converter(folder: str, lengths: Sequence[int], takes_text: bool) -> Any:
+def _converter(folder: str, lengths: Sequence[int], takes_text: bool) -> "tf.lite.TFLiteConverter":
     import tensorflow as tf
 
     keys = [TEXT_SIGNATURE, *(f"{SIGNATURE_PREFIX}{length}" for length in lengths)]
@@ -148,8 +153,8 @@ def _with_int4_tables(content: bytes) -> bytes:
 
 
 def _ranges(
-    content: bytes, steps: Any, lengths: Sequence[int], calibration: Calibration
-) -> dict[str, Any]:
+    content: bytes, steps: "RecipeManager", lengths: Sequence[int], calibration: Calibration
+) -> "dict[str, QSV]":
     """The smallest and largest value of every activation over all rows, for every signature."""
     from ai_edge_quantizer.calibrator import CalibrationMode, Calibrator
     from ai_edge_quantizer.utils.qsv_utils import min_max_update
@@ -166,7 +171,7 @@ def _ranges(
     return calibrator.get_model_qsvs()
 
 
-def _add_dynamic(steps: Any, recipe: Recipe, content: bytes) -> None:
+def _add_dynamic(steps: "RecipeManager", recipe: Recipe, content: bytes) -> None:
     """Integer weights under float activations."""
     from ai_edge_quantizer.qtyping import QuantGranularity, TFLOperationName
 
@@ -180,7 +185,7 @@ def _add_dynamic(steps: Any, recipe: Recipe, content: bytes) -> None:
             steps.add_dynamic_config(".*", TFLOperationName[operator], _BITS[INT4], granularity)
 
 
-def _add_static(steps: Any, recipe: Recipe) -> None:
+def _add_static(steps: "RecipeManager", recipe: Recipe) -> None:
     """Integer weights and activations; lookups have no such kernel and give floats."""
     from ai_edge_quantizer.algorithm_manager import AlgorithmName
     from ai_edge_quantizer.qtyping import QuantGranularity, TFLOperationName

@@ -7,7 +7,10 @@ Keras runs it, and the route says why.
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tfkd.models.classifier import TextClassifier
 
 LEAN, PLAIN = "lean", "plain"
 SIGNATURE_PREFIX = "tokens_"
@@ -27,7 +30,7 @@ class Route:
 
 
 def write_saved_model(
-    classifier: Any,
+    classifier: "TextClassifier",
     lengths: Sequence[int],
     folder: Path | str,
     mask_bias: float = -100.0,
@@ -79,14 +82,16 @@ def write_saved_model(
     return Route(LEAN)
 
 
-def _write_plain(classifier: Any, lengths: Sequence[int], folder: Path | str, output: str) -> None:
+def _write_plain(
+    classifier: "TextClassifier", lengths: Sequence[int], folder: Path | str, output: str
+) -> None:
     """The graph that Keras runs, at static shapes."""
     import keras
     import tensorflow as tf
 
     from tfkd.compression.graph import SCORES
 
-    def answer(inputs: dict[str, Any]) -> dict[str, Any]:
+    def answer(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         logits = classifier.model(inputs, training=False)
         return {output: logits if output == "logits" else SCORES[classifier.task](logits)}
 

@@ -6,15 +6,17 @@ and answers any number of texts, each batch as wide as its longest text.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tfkd.compression.formats import TEXT_SIGNATURE
 from tfkd.compression.graph import SCORES, LeanGraph, why_not_lean
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from tfkd.errors import ModelError
+from tfkd.models.classifier import TextClassifier
 from tfkd.models.text_graph import TextEncoder
+from tfkd.models.tokenizers import Tokenizer
 
 # The feature of a `tf.Example` that holds the text.
 EXAMPLE_FEATURE = "text"
@@ -23,7 +25,7 @@ _CLASSIFY_METHOD = "tensorflow/serving/classify"
 Arrays = Mapping[str, tf.Tensor]
 
 
-def write_single_text_model(classifier: Any, length: int, folder: Path | str) -> None:
+def write_single_text_model(classifier: TextClassifier, length: int, folder: Path | str) -> None:
     """Writes the SavedModel from which the LiteRT file that takes text is converted.
 
     Its signature `classify_text` takes `text`, string `[1]`, and gives `scores`, float32
@@ -55,7 +57,7 @@ def write_single_text_model(classifier: Any, length: int, folder: Path | str) ->
     tf.saved_model.save(module, str(folder), {TEXT_SIGNATURE: module.answer})
 
 
-def write_text_saved_model(classifier: Any, folder: Path | str) -> None:
+def write_text_saved_model(classifier: TextClassifier, folder: Path | str) -> None:
     """Writes a SavedModel that takes text, for TensorFlow Serving and `tf.saved_model.load`.
 
     `serving_default` and `predict` take `text`, string `[n]`, and give `scores`, float32
@@ -89,7 +91,7 @@ def write_text_saved_model(classifier: Any, folder: Path | str) -> None:
 class _ServedModel(tf.Module):
     """The Keras model behind its tokenizer, for any number of texts."""
 
-    def __init__(self, classifier: Any) -> None:
+    def __init__(self, classifier: TextClassifier) -> None:
         super().__init__()
         self._encoder = _batch_encoder(classifier.tokenizer)
         self._weights = _weights(classifier.model)
@@ -122,7 +124,7 @@ class _ServedModel(tf.Module):
 class _HubEncoder(tf.Module):
     """A KerasHub preprocessor inside a graph: rows as wide as the longest one."""
 
-    def __init__(self, preprocessor: Any) -> None:
+    def __init__(self, preprocessor: keras.layers.Layer) -> None:
         super().__init__()
         self._preprocessor = preprocessor
 
@@ -133,7 +135,7 @@ class _HubEncoder(tf.Module):
         return {name: tf.cast(values[:, :width], tf.int32) for name, values in arrays.items()}
 
 
-def _batch_encoder(tokenizer: Any) -> Any:
+def _batch_encoder(tokenizer: Tokenizer) -> TextEncoder | _HubEncoder:
     """What turns texts into token arrays: the module that holds it, with `encode_batch`."""
     try:
         return TextEncoder(tokenizer.word_piece)
@@ -142,7 +144,9 @@ def _batch_encoder(tokenizer: Any) -> Any:
         return _HubEncoder(tokenizer.preprocessor)
 
 
-def _fixed_model(classifier: Any, length: int) -> tuple[Any, Callable[[Arrays], tf.Tensor]]:
+def _fixed_model(
+    classifier: TextClassifier, length: int
+) -> tuple[tf.Module | list[tf.Variable], Callable[[Arrays], tf.Tensor]]:
     """What holds the weights, and the function from token arrays `[1, length]` to scores."""
     if why_not_lean(classifier.model) is None:
         lean = LeanGraph(classifier.model, classifier.num_texts, task=classifier.task)
@@ -154,6 +158,6 @@ def _fixed_model(classifier: Any, length: int) -> tuple[Any, Callable[[Arrays], 
     )
 
 
-def _weights(model: Any) -> list[tf.Variable]:
+def _weights(model: keras.Model) -> list[tf.Variable]:
     """What a module must hold: TensorFlow does not see Keras' own variables, only these."""
     return [weight.value for weight in model.weights]

@@ -7,7 +7,6 @@ walked over, and LiteRT gets a loop of few operators. Cell states, gates and the
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import keras
 import numpy as np
@@ -55,11 +54,11 @@ class Steps(tf_keras.layers.Layer):
         units: Integer. LSTM units in each direction.
     """
 
-    def __init__(self, units: int, **kwargs: Any) -> None:
+    def __init__(self, units: int, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.units = units
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         """Puts rows in the order of the loop; behind a text's end they are never used."""
         projected, padding_mask = inputs
         batch, length = tf.unstack(tf.shape(padding_mask))
@@ -70,7 +69,7 @@ class Steps(tf_keras.layers.Layer):
         rows = tf.reshape(projected, [-1, 4 * self.units])
         return tf.gather(rows, tf.concat([2 * forward, 2 * backward + 1], axis=1))
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         """The arguments of the constructor."""
         return {**super().get_config(), "units": self.units}
 
@@ -88,14 +87,14 @@ class Recurrence(tf_keras.layers.Layer):
     """
 
     def __init__(
-        self, units: int, is_float: bool = True, freeze_after: int | None = None, **kwargs: Any
+        self, units: int, is_float: bool = True, freeze_after: int | None = None, **kwargs: object
     ) -> None:
         super().__init__(**kwargs)
         self.units = units
         self.is_float = is_float
         self.quantizer = ActivationRange(freeze_after=freeze_after)
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: list[tf.TensorShape]) -> None:
         """Makes a kernel for each direction."""
         for name in ("forward_kernel", "backward_kernel"):
             setattr(self, name, self.add_weight(name, [self.units, 4 * self.units]))
@@ -103,7 +102,7 @@ class Recurrence(tf_keras.layers.Layer):
             self.product_range = self.quantizer.build(None, "product", self)
         super().build(input_shape)
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: list[tf.Tensor], training: bool | None = None) -> tf.Tensor:
         """Runs the loop up to the end of the longest text."""
         steps, padding_mask = inputs
         sizes = tf.tile(tf.reduce_sum(padding_mask, axis=1, keepdims=True), [2, 1])
@@ -111,7 +110,13 @@ class Recurrence(tf_keras.layers.Layer):
         array = array.unstack(steps)
         zeros = tf.zeros_like(steps[0, :, : self.units])
 
-        def step(index: Any, state: Any, cell: Any, strongest: Any, bounds: Any) -> tuple[Any, ...]:
+        def step(
+            index: tf.Tensor,
+            state: tf.Tensor,
+            cell: tf.Tensor,
+            strongest: tf.Tensor,
+            bounds: tf.Tensor,
+        ) -> tuple[tf.Tensor, ...]:
             product = self._product(state)
             if training and not self.is_float:
                 bounds = _widened(bounds, product)
@@ -129,7 +134,7 @@ class Recurrence(tf_keras.layers.Layer):
             self.quantizer(bounds, True, self.product_range)
         return tf.concat(tf.split(strongest, 2), axis=1)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         """The arguments of the constructor."""
         return {
             **super().get_config(),
@@ -138,11 +143,11 @@ class Recurrence(tf_keras.layers.Layer):
             "freeze_after": self.quantizer.freeze_after,
         }
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: list[tf.TensorShape]) -> tf.TensorShape:
         """`[batch, 2 * units]`."""
         return tf.TensorShape([None, 2 * self.units])
 
-    def _product(self, state: Any) -> Any:
+    def _product(self, state: tf.Tensor) -> tf.Tensor:
         """Each direction's states by its kernel: `[2 * batch, 4 * units]`."""
         if not self.is_float:
             state = _STATE(state, False, {})
@@ -151,14 +156,14 @@ class Recurrence(tf_keras.layers.Layer):
         forward, backward = state[:texts], state[texts:]
         return tf.concat([forward @ self.forward_kernel, backward @ self.backward_kernel], axis=0)
 
-    def _rounded(self, product: Any, training: bool | None) -> Any:
+    def _rounded(self, product: tf.Tensor, training: bool | None) -> tf.Tensor:
         """The product as the file's integers, once a batch has told how large it gets."""
         if self.is_float:
             return product
         rounded = self.quantizer(product, False, self.product_range)
         return tf.where(self.product_range["count"] > 0, rounded, product) if training else rounded
 
-    def _next(self, sums: Any, cell: Any) -> tuple[Any, Any]:
+    def _next(self, sums: tf.Tensor, cell: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """State and cell after a step, from what goes into the gates."""
         gates = tf.sigmoid(sums[:, : 3 * self.units])
         if not self.is_float:
@@ -235,7 +240,7 @@ def write(model: keras.Model, weights: Mapping[str, list[np.ndarray]]) -> None:
     model.get_layer("logits").set_weights(weights["logits"])
 
 
-def _widened(bounds: Any, values: Any) -> Any:
+def _widened(bounds: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     """The bounds `[low, high]`, moved apart as far as the values need."""
     values = tf.stop_gradient(values)
     low = tf.minimum(bounds[0], tf.reduce_min(values))

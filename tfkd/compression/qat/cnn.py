@@ -7,7 +7,6 @@ to be masked once numbers are multiplied.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 import keras
 import numpy as np
@@ -48,11 +47,11 @@ class Windows(tf_keras.layers.Layer):
         size: Integer. Tokens in a window.
     """
 
-    def __init__(self, size: int, **kwargs: Any) -> None:
+    def __init__(self, size: int, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.size = size
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         """Reads the first window again for each position that is padding."""
         vectors, padding_mask = inputs
         before = (self.size - 1) // 2
@@ -66,7 +65,7 @@ class Windows(tf_keras.layers.Layer):
         windows = tf.gather(rows, read, batch_dims=1)
         return tf.reshape(windows, [-1, length, self.size * vectors.shape[2]])
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         """The arguments of the constructor."""
         return {**super().get_config(), "size": self.size}
 
@@ -74,7 +73,7 @@ class Windows(tf_keras.layers.Layer):
 class Strongest(tf_keras.layers.Layer):
     """The largest answer of each detector: `[batch, length, filters]` to `[batch, filters]`."""
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Takes the maximum over positions."""
         return tf.reduce_max(inputs, axis=1)
 

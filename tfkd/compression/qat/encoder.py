@@ -7,13 +7,12 @@ reads has a query. Sums of residuals, normalization, softmax and GELU stay in fl
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 from tfkd.compression.graph import MASK_BIAS, find_backbone, find_head, why_not_lean
 from tfkd.compression.qat import layers
 from tfkd.compression.qat.encoder_weights import position_table, read, segment_table, write
 from tfkd.compression.qat.layers import CUSTOM_LAYERS
-from tfkd.compression.qat.legacy import tf_keras
+from tfkd.compression.qat.legacy import KerasTensor, tf_keras
 from tfkd.compression.qat.scheme import INTEGER_MASK_BIAS, Placement
 from tfkd.errors import ModelError
 from tfkd.models.bottleneck import find_bottleneck
@@ -136,7 +135,7 @@ def build(shape: Shape, place: Placement) -> tf_keras.Model:
     return tf_keras.Model(inputs, _head_layers(shape, place, pooled))
 
 
-def _embedded(shape: Shape, place: Placement, inputs: Mapping[str, Any]) -> Any:
+def _embedded(shape: Shape, place: Placement, inputs: Mapping[str, KerasTensor]) -> KerasTensor:
     """Rows of the tables, summed and normalized."""
     tables = {
         "token_embedding": (shape.vocabulary_size, inputs["token_ids"]),
@@ -156,7 +155,7 @@ def _embedded(shape: Shape, place: Placement, inputs: Mapping[str, Any]) -> Any:
     return place(layers.Norm(shape.epsilons[0], name="embedding_norm"), output="range")(total)
 
 
-def _mask_bias(place: Placement, mask: Any) -> Any:
+def _mask_bias(place: Placement, mask: KerasTensor) -> KerasTensor:
     """What is added to the scores of padding."""
     if _has_integer_softmax(place):
         return place(layers.MaskBias(INTEGER_MASK_BIAS, name="mask_bias"), output="mask")(mask)
@@ -175,7 +174,7 @@ class _Block:
         self._place = place
         self._name = name
 
-    def attention(self, rows: Any, vectors: Any, bias: Any) -> Any:
+    def attention(self, rows: KerasTensor, vectors: KerasTensor, bias: KerasTensor) -> KerasTensor:
         """The first half: `rows` look at all vectors; `[batch, queries, width]`, normalized."""
         query = self._heads("query", rows, "range")
         # LiteRT's fast batched product wants a right operand whose zero is the integer 0.
@@ -190,7 +189,7 @@ class _Block:
         output = self._dense("attention_output", self._shape.width)(context)
         return self._normalized("attention", [rows, output], self._shape.epsilons[1])
 
-    def feedforward(self, rows: Any) -> Any:
+    def feedforward(self, rows: KerasTensor) -> KerasTensor:
         """The second half: each row by itself."""
         wide = self._dense("wide", self._shape.wide)(rows)
         gelu = self._place(
@@ -200,27 +199,29 @@ class _Block:
         narrow = self._dense("narrow", self._shape.width)(gelu)
         return self._normalized("output", [rows, narrow], self._shape.epsilons[2])
 
-    def _heads(self, name: str, vectors: Any, output: str) -> Any:
+    def _heads(self, name: str, vectors: KerasTensor, output: str) -> KerasTensor:
         split = layers.SplitHeads(self._shape.num_heads, name=f"{self._name}_{name}_heads")
         return split(self._dense(name, self._shape.width, output)(vectors))
 
-    def _normalized(self, name: str, parts: list[Any], epsilon: float) -> Any:
+    def _normalized(self, name: str, parts: list[KerasTensor], epsilon: float) -> KerasTensor:
         total = self._put(tf_keras.layers.Add, f"{name}_sum")(parts)
         norm = layers.Norm(epsilon, name=f"{self._name}_{name}_norm")
         return self._place(norm, output="range")(total)
 
-    def _dense(self, name: str, width: int, output: str = "range") -> Any:
+    def _dense(self, name: str, width: int, output: str = "range") -> tf_keras.layers.Layer:
         # Dense on rows of rows leaves reshapes between the integers of a file; this does not.
         dense = tf_keras.layers.EinsumDense(
             "btw,wv->btv", (None, width), bias_axes="v", name=f"{self._name}_{name}"
         )
         return self._place(dense, ["kernel"], output)
 
-    def _put(self, layer: type, name: str, output: str | None = None) -> Any:
+    def _put(
+        self, layer: type[tf_keras.layers.Layer], name: str, output: str | None = None
+    ) -> tf_keras.layers.Layer:
         return self._place(layer(name=f"{self._name}_{name}"), output=output)
 
 
-def _head_layers(shape: Shape, place: Placement, pooled: Any) -> Any:
+def _head_layers(shape: Shape, place: Placement, pooled: KerasTensor) -> KerasTensor:
     """From the pooled row to the logits."""
     for one in shape.head:
         # The converter joins relu with the product before it, but not tanh.

@@ -6,7 +6,6 @@ segment's row into the positions. The sign of the second product belongs to the 
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import keras
 import numpy as np
@@ -60,7 +59,7 @@ def write(model: keras.Model, weights: Mapping[str, list[np.ndarray]]) -> None:
 class _Part:
     """Variables of the student that are one layer of the twin, times a factor each."""
 
-    variables: tuple[Any, ...]
+    variables: tuple[keras.Variable, ...]
     factors: tuple[float, ...] = (1.0, 1.0)
 
     def read(self) -> list[np.ndarray]:
@@ -102,21 +101,23 @@ def _parts(model: keras.Model) -> Iterator[tuple[str, _Part]]:
         yield layer.name, _dense(layer)
 
 
-def _dense(layer: Any, factors: tuple[float, float] = (1.0, 1.0)) -> _Part:
+def _dense(
+    layer: keras.layers.Dense | keras.layers.EinsumDense, factors: tuple[float, float] = (1.0, 1.0)
+) -> _Part:
     return _Part((layer.kernel, layer.bias), factors)
 
 
-def _norm(layer: Any) -> _Part:
+def _norm(layer: keras.layers.LayerNormalization) -> _Part:
     return _Part((layer.gamma, layer.beta))
 
 
-def position_table(backbone: Any) -> Any:
+def position_table(backbone: keras.Model) -> keras.Variable:
     """The variable `[positions, width]`."""
     layer = getattr(backbone, "position_embedding", None)
     return (layer or backbone.embeddings.position_embedding).position_embeddings
 
 
-def segment_table(backbone: Any) -> Any:
+def segment_table(backbone: keras.Model) -> keras.Variable | None:
     """The variable `[segments, width]`, or None."""
     layer = getattr(backbone, "segment_embedding", None)
     return None if layer is None else layer.embeddings

@@ -9,9 +9,9 @@ import dataclasses
 import json
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 import numpy as np
 import tensorflow as tf
@@ -22,11 +22,32 @@ from tfkd.compression import recipes as catalog
 from tfkd.compression.litert import LiteRTModel
 from tfkd.compression.parity import ParityReport, check_parity, keep
 from tfkd.compression.qat import mirror
+from tfkd.compression.qat.legacy import tf_keras
 from tfkd.compression.qat.scheme import Scheme
 from tfkd.compression.saved_model import SIGNATURE_PREFIX
 from tfkd.data.examples import Texts
 from tfkd.errors import ConversionError
 from tfkd.models.classifier import TextClassifier
+
+
+class Job(TypedDict):
+    """What the child is told.
+
+    Attributes:
+        model_folder: Path of the float student.
+        variables: Path of what `save_variables` wrote.
+        scheme: The fields of `Scheme`.
+        recipe: Name of the recipe.
+        lengths: Signature lengths.
+        target: Path of the file.
+    """
+
+    model_folder: str
+    variables: str
+    scheme: dict[str, Any]
+    recipe: str
+    lengths: Sequence[int]
+    target: str
 
 
 class Trained(export.Reference, Protocol):
@@ -36,7 +57,7 @@ class Trained(export.Reference, Protocol):
     scheme: Scheme
 
     @property
-    def student(self) -> Any:
+    def student(self) -> tf_keras.Model:
         """The twin that was trained, with its quantizers."""
 
 
@@ -126,7 +147,7 @@ def _convert(
     with tempfile.TemporaryDirectory() as folder:
         variables = Path(folder) / "variables.npz"
         save_variables(variables, aware.student)
-        job = {
+        job: Job = {
             "model_folder": str(model_folder.resolve()),
             "variables": str(variables),
             "scheme": dataclasses.asdict(aware.scheme),
@@ -151,24 +172,24 @@ def _checked(path: Path, aware: Trained, recipe: str, texts: Texts) -> AwareFile
     decided = classifier.task, classifier.thresholds
     report = export.check_file(path, recipe, aware, texts, *decided)
     model = LiteRTModel(path, classifier.tokenizer)
-    student = dataclasses.replace(classifier, tokenizer=model.tokenizer)
+    tokenizer = classifier.tokenizer.with_length(model.lengths[-1])
+    student = dataclasses.replace(classifier, tokenizer=tokenizer)
     beside_float = check_parity(student.predict(texts), model.predict(texts), kind, *decided)
     return AwareFile(path, report, operators.describe(path), proof, beside_float)
 
 
-def save_variables(path: Path, twin: Any) -> None:
+def save_variables(path: Path, twin: tf_keras.Model) -> None:
     """Stores the variables of a twin by the names of `mirror.variables`, whole or not at all."""
     arrays = {name: variable.numpy() for name, variable in mirror.variables(twin).items()}
     with artifacts.atomic_file(path) as part:
         np.savez(part, **arrays)
 
 
-def write_file(job: Mapping[str, Any]) -> None:
+def write_file(job: Job) -> None:
     """The child's work: writes one file, unchecked.
 
     Args:
-        job: Mapping of `model_folder`, `variables` (a path), `scheme` (the fields of `Scheme`),
-            `recipe`, `lengths` and `target`.
+        job: `Job`.
     """
     conversion.announce_stage("loading the model")
     classifier = TextClassifier.load(Path(job["model_folder"]))
@@ -192,7 +213,7 @@ class _Endpoints(tf.Module):
     It holds the variables alone: with the model itself, every layer would be traced and stored.
     """
 
-    def __init__(self, twin: Any, input_names: Sequence[str]) -> None:
+    def __init__(self, twin: tf_keras.Model, input_names: Sequence[str]) -> None:
         super().__init__()
         self._stored = list(twin.variables)
         self._call = tf.autograph.experimental.do_not_convert(
@@ -200,7 +221,7 @@ class _Endpoints(tf.Module):
         )
         self._input_names = tuple(input_names)
 
-    def of(self, length: int) -> Any:
+    def of(self, length: int) -> tf.types.experimental.PolymorphicFunction:
         """The function of texts of one length, padding included."""
         specs = {
             name: tf.TensorSpec([1, length], tf.int32, name=name) for name in self._input_names

@@ -1,10 +1,10 @@
 """The first step of a twin whose table rows go straight into an integer product."""
 
-from typing import Any
+from collections.abc import Mapping
 
 import tensorflow as tf
 
-from tfkd.compression.qat.legacy import tf_keras
+from tfkd.compression.qat.legacy import KerasTensor, tf_keras
 from tfkd.compression.qat.scheme import Placement
 
 
@@ -15,19 +15,21 @@ class Masked(tf_keras.layers.Layer):
     operator between the two the converter would round the table itself.
     """
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         """Multiplies float32 `[batch, length, width]` by int32 `[batch, length]`."""
         rows, padding_mask = inputs
         return rows * tf.expand_dims(tf.cast(padding_mask, rows.dtype), -1)
 
 
-def token_inputs() -> dict[str, Any]:
+def token_inputs() -> dict[str, KerasTensor]:
     """`token_ids` and `padding_mask`, int32 `[batch, length]`."""
     names = ("token_ids", "padding_mask")
     return {name: tf_keras.Input((None,), dtype="int32", name=name) for name in names}
 
 
-def look_up(inputs: dict[str, Any], num_rows: int, width: int, place: Placement) -> Any:
+def look_up(
+    inputs: Mapping[str, KerasTensor], num_rows: int, width: int, place: Placement
+) -> KerasTensor:
     """Rows of the twin's token table.
 
     Args:

@@ -4,8 +4,6 @@ Everything here computes in float32. Which results become integers is the placem
 forms were chosen so that LiteRT's converter and its fast kernels take the whole graph in one piece.
 """
 
-from typing import Any
-
 import tensorflow as tf
 
 from tfkd.compression.qat.legacy import tf_keras
@@ -18,7 +16,7 @@ class Positions(tf_keras.layers.Layer):
     reads row 0, which nothing reads in turn.
     """
 
-    def call(self, padding_mask: Any) -> Any:
+    def call(self, padding_mask: tf.Tensor) -> tf.Tensor:
         """Counts from 0; padding is 0."""
         return tf.range(tf.shape(padding_mask)[1]) * padding_mask
 
@@ -30,20 +28,20 @@ class SegmentShift(tf_keras.layers.Layer):
         width: Integer. Columns of the result's last axis.
     """
 
-    def __init__(self, width: int, **kwargs: Any) -> None:
+    def __init__(self, width: int, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.width = width
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: tf.TensorShape) -> None:
         """Makes the difference of the segment table's rows, `[width]`."""
         self.difference = self.add_weight("difference", [self.width], initializer="zeros")
         super().build(input_shape)
 
-    def call(self, segment_ids: Any) -> Any:
+    def call(self, segment_ids: tf.Tensor) -> tf.Tensor:
         """The difference where the id is 1, else 0: `[batch, length, width]`."""
         return tf.cast(segment_ids, tf.float32)[:, :, None] * self.difference
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         """The arguments of the constructor."""
         return {**super().get_config(), "width": self.width}
 
@@ -55,17 +53,17 @@ class Norm(tf_keras.layers.Layer):
         epsilon: Float. Added to the variance.
     """
 
-    def __init__(self, epsilon: float, **kwargs: Any) -> None:
+    def __init__(self, epsilon: float, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.epsilon = epsilon
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: tf.TensorShape) -> None:
         """Makes `gamma` and `beta`, `[width]`."""
         self.gamma = self.add_weight("gamma", [input_shape[-1]], initializer="ones")
         self.beta = self.add_weight("beta", [input_shape[-1]], initializer="zeros")
         super().build(input_shape)
 
-    def call(self, vectors: Any) -> Any:
+    def call(self, vectors: tf.Tensor) -> tf.Tensor:
         """Sums in place of means, which the converter would turn into integers on its own.
 
         The variance's factor `1 / width` moves out of the root and into gamma, a constant.
@@ -76,7 +74,7 @@ class Norm(tf_keras.layers.Layer):
         inverse = tf.math.rsqrt(squares + self.epsilon * width)
         return centred * inverse * (self.gamma * width**0.5) + self.beta
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         """The arguments of the constructor."""
         return {**super().get_config(), "epsilon": self.epsilon}
 
@@ -91,15 +89,15 @@ class NegativeGelu(tf_keras.layers.Layer):
         approximate: Boolean. The tanh form.
     """
 
-    def __init__(self, approximate: bool, **kwargs: Any) -> None:
+    def __init__(self, approximate: bool, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.approximate = approximate
 
-    def call(self, values: Any) -> Any:
+    def call(self, values: tf.Tensor) -> tf.Tensor:
         """Elementwise."""
         return -tf.nn.gelu(values, approximate=self.approximate)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         """The arguments of the constructor."""
         return {**super().get_config(), "approximate": self.approximate}
 
@@ -111,18 +109,18 @@ class SplitHeads(tf_keras.layers.Layer):
         num_heads: Integer.
     """
 
-    def __init__(self, num_heads: int, **kwargs: Any) -> None:
+    def __init__(self, num_heads: int, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.num_heads = num_heads
 
-    def call(self, vectors: Any) -> Any:
+    def call(self, vectors: tf.Tensor) -> tf.Tensor:
         """Rows of a head side by side."""
         length = _size(vectors, 1)
         head_width = vectors.shape[2] // self.num_heads
         split = tf.reshape(vectors, [-1, length, self.num_heads, head_width])
         return tf.transpose(split, [0, 2, 1, 3])
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         """The arguments of the constructor."""
         return {**super().get_config(), "num_heads": self.num_heads}
 
@@ -130,7 +128,7 @@ class SplitHeads(tf_keras.layers.Layer):
 class MergeHeads(tf_keras.layers.Layer):
     """`[batch, heads, length, width]` to `[batch, length, heads * width]`."""
 
-    def call(self, vectors: Any) -> Any:
+    def call(self, vectors: tf.Tensor) -> tf.Tensor:
         """Heads side by side."""
         rows = tf.transpose(vectors, [0, 2, 1, 3])
         return tf.reshape(rows, [-1, _size(rows, 1), rows.shape[2] * rows.shape[3]])
@@ -139,7 +137,7 @@ class MergeHeads(tf_keras.layers.Layer):
 class Scores(tf_keras.layers.Layer):
     """Products of queries and keys: `[batch, heads, queries, keys]`."""
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         """Takes `[query, key]`, both `[batch, heads, rows, width]`."""
         query, key = inputs
         return tf.matmul(query, key, transpose_b=True)
@@ -152,15 +150,15 @@ class MaskBias(tf_keras.layers.Layer):
         bias: Float. For padded positions; 0 for the others.
     """
 
-    def __init__(self, bias: float, **kwargs: Any) -> None:
+    def __init__(self, bias: float, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.bias = bias
 
-    def call(self, padding_mask: Any) -> Any:
+    def call(self, padding_mask: tf.Tensor) -> tf.Tensor:
         """The bias where the mask is 0."""
         return (1.0 - tf.cast(padding_mask, tf.float32))[:, None, None, :] * self.bias
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         """The arguments of the constructor."""
         return {**super().get_config(), "bias": self.bias}
 
@@ -168,7 +166,7 @@ class MaskBias(tf_keras.layers.Layer):
 class Mix(tf_keras.layers.Layer):
     """Values of all rows by attention weights: `[batch, heads, queries, width]`."""
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         """Takes `[weights, values]`."""
         weights, values = inputs
         return tf.matmul(weights, values)
@@ -177,7 +175,7 @@ class Mix(tf_keras.layers.Layer):
 class FirstRow(tf_keras.layers.Layer):
     """`[batch, length, width]` to `[batch, 1, width]`."""
 
-    def call(self, vectors: Any) -> Any:
+    def call(self, vectors: tf.Tensor) -> tf.Tensor:
         """Row 0, still as a row."""
         return vectors[:, :1]
 
@@ -192,11 +190,11 @@ class Pool(tf_keras.layers.Layer):
         pooling: "cls", "mean" or "max".
     """
 
-    def __init__(self, pooling: str, **kwargs: Any) -> None:
+    def __init__(self, pooling: str, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.pooling = pooling
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         """Padded positions never count."""
         vectors, padding_mask = inputs
         if self.pooling == "cls":
@@ -208,12 +206,12 @@ class Pool(tf_keras.layers.Layer):
         smallest = tf.reduce_min(vectors, axis=1, keepdims=True)
         return tf.reduce_max(vectors * is_real + smallest * (1.0 - is_real), axis=1)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         """The arguments of the constructor."""
         return {**super().get_config(), "pooling": self.pooling}
 
 
-def _size(tensor: Any, axis: int) -> Any:
+def _size(tensor: tf.Tensor, axis: int) -> int | tf.Tensor:
     """A length that the converter can see where it is known."""
     return tensor.shape[axis] if tensor.shape[axis] is not None else tf.shape(tensor)[axis]
 

@@ -28,4 +28,7 @@ finally:
     else:
         os.environ[_SWITCH] = _before
 
-__all__ = ["tf_keras", "tfmot"]
+# What layers take and give while a functional model is put together.
+KerasTensor = tf_keras.__internal__.KerasTensor
+
+__all__ = ["KerasTensor", "tf_keras", "tfmot"]

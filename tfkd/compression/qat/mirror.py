@@ -22,6 +22,14 @@ TOLERANCE = 1e-4
 Weights = Mapping[str, list[np.ndarray]]
 
 
+class Shape(Protocol):
+    """The sizes of a student; each kind has a class of its own."""
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Rows of the token table."""
+
+
 class Kind(Protocol):
     """A module that knows a family of students."""
 
@@ -29,7 +37,7 @@ class Kind(Protocol):
     def CUSTOM_LAYERS(self) -> tuple[type, ...]:  # noqa: N802
         """Layers of its twins that tf_keras does not know."""
 
-    def shape_of(self, classifier: TextClassifier) -> Any | None:
+    def shape_of(self, classifier: TextClassifier) -> Shape | None:
         """The sizes of the student, or None where it is of another kind."""
 
     def build(self, shape: Any, place: Placement) -> tf_keras.Model:
@@ -166,7 +174,7 @@ def check(mirror: tf_keras.Model, classifier: TextClassifier) -> float:
 
 # What AutoGraph would convert has no loops; reading it takes half of the time.
 @tf.autograph.experimental.do_not_convert
-def _untrained(kind: Kind, shape: Any, place: Placement) -> tf_keras.Model:
+def _untrained(kind: Kind, shape: Shape, place: Placement) -> tf_keras.Model:
     mirror = kind.build(shape, place)
     return mirror if place.scheme is None else apply(mirror, kind.CUSTOM_LAYERS)
 
@@ -186,7 +194,7 @@ def _random_rows(
     return {name: arrays[name] for name in classifier.input_names}
 
 
-def _known(classifier: TextClassifier) -> tuple[Kind, Any]:
+def _known(classifier: TextClassifier) -> tuple[Kind, Shape]:
     """The module that knows the student, and the student's shape."""
     for kind in _KINDS:
         shape = kind.shape_of(classifier)
@@ -198,14 +206,14 @@ def _known(classifier: TextClassifier) -> tuple[Kind, Any]:
     )
 
 
-def _name(layer: Any) -> str:
+def _name(layer: tf_keras.layers.Layer) -> str:
     return layer.name.removeprefix(PREFIX)
 
 
-def _weighted(mirror: tf_keras.Model) -> list[Any]:
+def _weighted(mirror: tf_keras.Model) -> list[tf_keras.layers.Layer]:
     return [layer for layer in mirror.layers if layer.trainable_weights]
 
 
-def _is_stored(layer: Any) -> bool:
+def _is_stored(layer: tf_keras.layers.Layer) -> bool:
     quantization = getattr(layer, "quantize_config", None)
     return isinstance(quantization, LayerQuantization) and quantization.stored

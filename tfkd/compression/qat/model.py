@@ -6,7 +6,7 @@ optimizer, backups and logs are those of any other training.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import keras
 import numpy as np
@@ -60,7 +60,7 @@ class QuantizationAware(Distiller):
         self.classifier, self.recipe, self.scheme = classifier, recipe, scheme
         self.twin = classifier.with_model(student)
 
-    def compile(self, *args: Any, jit_compile: bool = False, **kwargs: Any) -> None:
+    def compile(self, *args: object, jit_compile: bool = False, **kwargs: object) -> None:
         """As of `keras.Model`, but without XLA: on a CPU it makes these models slower."""
         super().compile(*args, jit_compile=jit_compile, **kwargs)
 
@@ -122,7 +122,7 @@ class QuantizationAware(Distiller):
 
         return export_aware(Path(model_folder), self, self.recipe, texts, lengths, output_folder)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         """There is none: what is kept of it is its file.
 
         Raises:
@@ -132,6 +132,14 @@ class QuantizationAware(Distiller):
             "Expected `export` to keep what was trained. A model with TF-MOT's quantizers is not "
             "saved by Keras 3."
         )
+
+
+class Losses(TypedDict, total=False):
+    """What a student is trained on, as for `QuantizationAware`."""
+
+    temperature: float
+    student_loss_weight: float
+    distillation_loss: str
 
 
 def scheme_of(
@@ -168,7 +176,7 @@ def quantization_aware(
     teacher: keras.Model | None = None,
     integer_softmax: bool = False,
     freeze_after: int | None = None,
-    **losses: Any,
+    **losses: Unpack[Losses],
 ) -> QuantizationAware:
     """A student made ready for training with the rounding of its LiteRT file.
 

@@ -5,7 +5,6 @@ a tensor to the values its integer file can hold, with a gradient that passes st
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import tensorflow as tf
 
@@ -28,11 +27,13 @@ class Quantizer(tfmot.quantization.keras.quantizers.Quantizer):
     def __hash__(self) -> int:
         return hash((type(self).__name__, *self.get_config().items()))
 
-    def build(self, tensor_shape: Any, name: str, layer: Any) -> Variables:
+    def build(
+        self, tensor_shape: tf.TensorShape | None, name: str, layer: tf_keras.layers.Layer
+    ) -> Variables:
         """Keeps nothing."""
         return {}
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         """No settings."""
         return {}
 
@@ -55,7 +56,9 @@ class WeightRange(Quantizer):
     def __init__(self, per_channel: bool) -> None:
         self.per_channel = per_channel
 
-    def __call__(self, inputs: Any, training: bool, weights: Variables, **kwargs: Any) -> tf.Tensor:
+    def __call__(
+        self, inputs: tf.Tensor, training: bool, weights: Variables, **kwargs: object
+    ) -> tf.Tensor:
         """The nearest values the integers stand for."""
         inputs = tf.convert_to_tensor(inputs)
         axes = list(range(len(inputs.shape) - 1)) if self.per_channel else None
@@ -63,7 +66,7 @@ class WeightRange(Quantizer):
         scale = limit / 127.0
         return tf.grad_pass_through(lambda values: tf.round(values / scale) * scale)(inputs)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         """The arguments of the constructor."""
         return {"per_channel": self.per_channel}
 
@@ -74,11 +77,15 @@ class StoredRange(Quantizer):
     Its variable `limit` is the largest size; `tfkd.compression.qat.mirror.load` sets it.
     """
 
-    def build(self, tensor_shape: Any, name: str, layer: Any) -> Variables:
+    def build(
+        self, tensor_shape: tf.TensorShape | None, name: str, layer: tf_keras.layers.Layer
+    ) -> Variables:
         """Makes `<name>_limit`, a float32 scalar."""
         return {"limit": _scalar(layer, f"{name}_limit", 1.0)}
 
-    def __call__(self, inputs: Any, training: bool, weights: Variables, **kwargs: Any) -> tf.Tensor:
+    def __call__(
+        self, inputs: tf.Tensor, training: bool, weights: Variables, **kwargs: object
+    ) -> tf.Tensor:
         """The same values, by constants."""
         limit = weights["limit"]
         return tf.quantization.fake_quant_with_min_max_vars(
@@ -93,7 +100,9 @@ class BlockRange(Quantizer):
     then to float16, and is zero for a block of zeros.
     """
 
-    def build(self, tensor_shape: Any, name: str, layer: Any) -> Variables:
+    def build(
+        self, tensor_shape: tf.TensorShape, name: str, layer: tf_keras.layers.Layer
+    ) -> Variables:
         """Keeps nothing; refuses rows that blocks do not fill.
 
         Raises:
@@ -106,7 +115,9 @@ class BlockRange(Quantizer):
             )
         return {}
 
-    def __call__(self, inputs: Any, training: bool, weights: Variables, **kwargs: Any) -> tf.Tensor:
+    def __call__(
+        self, inputs: tf.Tensor, training: bool, weights: Variables, **kwargs: object
+    ) -> tf.Tensor:
         """The nearest values of each block."""
         return tf.grad_pass_through(self._rounded)(tf.convert_to_tensor(inputs))
 
@@ -136,7 +147,9 @@ class ActivationRange(Quantizer):
         self.symmetric = symmetric
         self.freeze_after = freeze_after
 
-    def build(self, tensor_shape: Any, name: str, layer: Any) -> Variables:
+    def build(
+        self, tensor_shape: tf.TensorShape | None, name: str, layer: tf_keras.layers.Layer
+    ) -> Variables:
         """Makes `<name>_low`, `<name>_high` and `<name>_count`, scalars."""
         return {
             "low": _scalar(layer, f"{name}_low", 0.0),
@@ -144,14 +157,16 @@ class ActivationRange(Quantizer):
             "count": _scalar(layer, f"{name}_count", 0, tf.int32),
         }
 
-    def __call__(self, inputs: Any, training: bool, weights: Variables, **kwargs: Any) -> tf.Tensor:
+    def __call__(
+        self, inputs: tf.Tensor, training: bool, weights: Variables, **kwargs: object
+    ) -> tf.Tensor:
         """The nearest of the 256 values; training moves them first."""
         low, high = weights["low"], weights["high"]
         if training:
             low, high = self._follow(inputs, weights)
         return tf.quantization.fake_quant_with_min_max_vars(inputs, low, high, num_bits=8)
 
-    def _follow(self, inputs: Any, weights: Variables) -> tuple[tf.Tensor, tf.Tensor]:
+    def _follow(self, inputs: tf.Tensor, weights: Variables) -> tuple[tf.Tensor, tf.Tensor]:
         seen_low, seen_high = self._bounds(tf.stop_gradient(inputs))
         count = weights["count"].read_value()
         share = tf.where(count == 0, 1.0, 1.0 - MOMENTUM)
@@ -173,7 +188,7 @@ class ActivationRange(Quantizer):
             low = -high * (128 / 127)
         return low, tf.maximum(high, low + _SMALLEST_LIMIT)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         """The arguments of the constructor."""
         return {"symmetric": self.symmetric, "freeze_after": self.freeze_after}
 
@@ -199,7 +214,7 @@ class MaskedRange(ActivationRange):
         low, high = super()._bounds(tf.where(values > self.bias / 2, values, 0.0))
         return low - self.MARGIN, high
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         """The arguments of the constructor."""
         return {"bias": self.bias, "freeze_after": self.freeze_after}
 
@@ -216,16 +231,20 @@ class FixedRange(Quantizer):
         self.low = low
         self.high = high
 
-    def __call__(self, inputs: Any, training: bool, weights: Variables, **kwargs: Any) -> tf.Tensor:
+    def __call__(
+        self, inputs: tf.Tensor, training: bool, weights: Variables, **kwargs: object
+    ) -> tf.Tensor:
         """The nearest of the 256 values."""
         return tf.quantization.fake_quant_with_min_max_args(inputs, self.low, self.high)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         """The arguments of the constructor."""
         return {"low": self.low, "high": self.high}
 
 
-def _scalar(layer: Any, name: str, value: float, dtype: Any = tf.float32) -> tf.Variable:
+def _scalar(
+    layer: tf_keras.layers.Layer, name: str, value: float, dtype: tf.DType = tf.float32
+) -> tf.Variable:
     return layer.add_weight(
         name,
         shape=(),

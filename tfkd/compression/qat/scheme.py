@@ -7,7 +7,6 @@ that are rounded already (baked: what the converter turns into integers).
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import tensorflow as tf
 
@@ -65,30 +64,38 @@ class LayerQuantization(tfmot.quantization.keras.QuantizeConfig):
         self.stored = stored
         self.variables: dict[str, tf.Variable] = {}
 
-    def get_weights_and_quantizers(self, layer: Any) -> list[tuple[Any, Quantizer]]:
+    def get_weights_and_quantizers(
+        self, layer: tf_keras.layers.Layer
+    ) -> list[tuple[tf.Variable, Quantizer]]:
         """Variables and what rounds them in the graph."""
         # Once the layer was called, its attributes are rounded tensors.
         self.variables = {name: getattr(layer, name) for name in self.weights}
         return [(self.variables[name], quantizer) for name, quantizer in self._active().items()]
 
-    def set_quantize_weights(self, layer: Any, quantize_weights: Sequence[Any]) -> None:
+    def set_quantize_weights(
+        self, layer: tf_keras.layers.Layer, quantize_weights: Sequence[tf.Tensor]
+    ) -> None:
         """Puts the rounded weights in the place of the variables."""
         for name, value in zip(self._active(), quantize_weights, strict=True):
             setattr(layer, name, value)
 
-    def get_activations_and_quantizers(self, layer: Any) -> list[tuple[Any, Quantizer]]:
+    def get_activations_and_quantizers(
+        self, layer: tf_keras.layers.Layer
+    ) -> list[tuple[object, Quantizer]]:
         """None: an activation is a layer of its own."""
         return []
 
-    def set_quantize_activations(self, layer: Any, quantize_activations: Sequence[Any]) -> None:
+    def set_quantize_activations(
+        self, layer: tf_keras.layers.Layer, quantize_activations: Sequence[object]
+    ) -> None:
         """Nothing to set."""
         return None
 
-    def get_output_quantizers(self, layer: Any) -> list[Quantizer]:
+    def get_output_quantizers(self, layer: tf_keras.layers.Layer) -> list[Quantizer]:
         """The output's quantizer, if there is one."""
         return [] if self.output is None else [self.output]
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         """The arguments of the constructor, quantizers and all: the model is never saved whole."""
         return {"weights": self.weights, "output": self.output, "stored": self.stored}
 
@@ -122,7 +129,9 @@ class Placement:
         self.scheme = scheme
         self.baked = baked
 
-    def __call__(self, layer: Any, weights: Sequence[str] = (), output: str | None = None) -> Any:
+    def __call__(
+        self, layer: tf_keras.layers.Layer, weights: Sequence[str] = (), output: str | None = None
+    ) -> tf_keras.layers.Layer:
         """The layer, ready to be called in a functional model.
 
         Args:
@@ -178,13 +187,15 @@ class _AsPlaced(
     def get_layout_transformer(self) -> "_AsPlaced":
         return self
 
-    def apply(self, model: Any, layer_quantize_map: Any) -> tuple[Any, Any]:
+    def apply(
+        self, model: tf_keras.Model, layer_quantize_map: Mapping[str, object]
+    ) -> tuple[tf_keras.Model, Mapping[str, object]]:
         return model, layer_quantize_map
 
     def get_quantize_registry(self) -> "_AsPlaced":
         return self
 
-    def supports(self, layer: Any) -> bool:
+    def supports(self, layer: tf_keras.layers.Layer) -> bool:
         return False
 
 
@@ -203,7 +214,7 @@ def apply(annotated: tf_keras.Model, custom_objects: Iterable[type]) -> tf_keras
         return tfmot.quantization.keras.quantize_apply(annotated, scheme=_AsPlaced())
 
 
-def bake(wrapper: Any) -> None:
+def bake(wrapper: tfmot.quantization.keras.QuantizeWrapper) -> None:
     """Rounds the weights of a layer placed for export to what its quantizers make of them."""
     quantization = wrapper.quantize_config
     for name, quantizer in quantization.weights.items():
