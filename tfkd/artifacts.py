@@ -21,7 +21,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from filelock import FileLock
 
@@ -42,7 +42,7 @@ PACKAGES = (
 )
 
 # A JSON object as it was read: whoever asks for a value knows its type.
-JsonObject: TypeAlias = dict[str, Any]
+JsonObject = dict[str, Any]
 
 # Verbs that write a run.
 RUN_VERBS = ("finetune", "distill")

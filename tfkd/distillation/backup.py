@@ -78,7 +78,7 @@ class Backup:
         return Position(**load_variables(self._path, self._variables))
 
 
-def save_variables(path: Path, variables: Sequence[keras.Variable], note: Any = None) -> None:
+def save_variables(path: Path, variables: Sequence[keras.Variable], note: object = None) -> None:
     """Writes the values of variables, in order, with a JSON note."""
     arrays: dict[str, Any] = {f"variable_{i}": np.asarray(v) for i, v in enumerate(variables)}
     with atomic_file(path) as part, part.open("wb") as stream:

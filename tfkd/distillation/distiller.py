@@ -5,7 +5,8 @@ student have different tokenizers and lengths, and cost the teacher one pass how
 follow. Without either it trains on labels alone, which is how teachers and controls are made.
 """
 
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any, Self, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -13,6 +14,9 @@ from keras import ops
 
 from tfkd.distillation.losses import DISTILLATION_LOSSES, label_loss, teacher_loss
 from tfkd.models.classifier import set_precision
+
+# A tensor, or tensors by name.
+Tensors: TypeAlias = tf.Tensor | Mapping[str, tf.Tensor]
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
@@ -89,11 +93,11 @@ class Distiller(keras.Model):
         }
         self.built = True
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Tensors, training: bool | None = None) -> tf.Tensor:
         """The student's logits."""
         return self.student(inputs, training=training)
 
-    def train_step(self, data: Any) -> dict[str, Any]:
+    def train_step(self, data: tuple[Tensors, ...]) -> dict[str, tf.Tensor]:
         """One step of the student; the teacher is only asked."""
         inputs, targets, sample_weight = self._unpack(data)
         with tf.GradientTape() as tape:
@@ -106,14 +110,16 @@ class Distiller(keras.Model):
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return self._results(parts, targets["label"], logits, sample_weight)
 
-    def test_step(self, data: Any) -> dict[str, Any]:
+    def test_step(self, data: tuple[Tensors, ...]) -> dict[str, tf.Tensor]:
         """The same losses and metrics without a step."""
         inputs, targets, sample_weight = self._unpack(data)
         logits = self.student(inputs, training=False)
         parts = self._loss_parts(targets, logits, sample_weight)
         return self._results(parts, targets["label"], logits, sample_weight)
 
-    def _unpack(self, data: Any) -> tuple[Any, dict[str, Any], Any]:
+    def _unpack(
+        self, data: tuple[Tensors, ...]
+    ) -> tuple[Tensors, dict[str, tf.Tensor], tf.Tensor | None]:
         """Inputs, targets by name (the label at least) and sample weights or None."""
         inputs, targets, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         # For targets in a mapping, `fit` makes a mapping of the weights too.
@@ -127,8 +133,8 @@ class Distiller(keras.Model):
         return inputs, {"label": targets, "teacher_logits": teacher_logits}, sample_weight
 
     def _loss_parts(
-        self, targets: dict[str, Any], logits: Any, sample_weight: Any
-    ) -> dict[str, Any]:
+        self, targets: dict[str, tf.Tensor], logits: tf.Tensor, sample_weight: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
         """Mean loss of the batch and its two parts, each a scalar."""
         losses = label_loss(self.task, targets["label"], logits)
         if "is_labelled" in targets:
@@ -156,8 +162,12 @@ class Distiller(keras.Model):
         }
 
     def _results(
-        self, parts: dict[str, Any], labels: Any, logits: Any, sample_weight: Any
-    ) -> dict[str, Any]:
+        self,
+        parts: dict[str, tf.Tensor],
+        labels: tf.Tensor,
+        logits: tf.Tensor,
+        sample_weight: tf.Tensor | None,
+    ) -> dict[str, tf.Tensor]:
         batch = ops.shape(logits)[0]
         for name, value in parts.items():
             self._trackers[name].update_state(value, sample_weight=batch)
@@ -181,7 +191,7 @@ class Distiller(keras.Model):
         """
         set_precision(self.student, policy)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         """What `from_config` needs; student and teacher are saved with it."""
         return {
             **super().get_config(),
@@ -194,7 +204,9 @@ class Distiller(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Mapping[str, object] | None = None
+    ) -> Self:
         """The reverse of `get_config`."""
         models = {
             name: keras.saving.deserialize_keras_object(config[name], custom_objects)
@@ -203,12 +215,12 @@ class Distiller(keras.Model):
         return cls(**{**config, **models})
 
 
-def _summed(gradient: Any) -> Any:
+def _summed(gradient: tf.Tensor | tf.IndexedSlices) -> tf.Tensor:
     """A table's gradient has one slice for each token read; norms need the sum of each row's."""
     return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
 
 
-def _mean(losses: Any, sample_weight: Any) -> Any:
+def _mean(losses: tf.Tensor, sample_weight: tf.Tensor | None) -> tf.Tensor:
     """The mean over the batch, each example multiplied by its weight (Keras' own reduction)."""
     if sample_weight is not None:
         # A column of weights would make a square of the losses.

@@ -4,14 +4,15 @@ All are pure functions in log space; reduction and weighting are the caller's. `
 "single_label", "multi_label" or "regression".
 """
 
-from typing import Any
-
+import tensorflow as tf
 from keras import ops
 
 DISTILLATION_LOSSES = ("kl", "mse")
 
 
-def distillation_loss(teacher_logits: Any, student_logits: Any, temperature: float) -> Any:
+def distillation_loss(
+    teacher_logits: tf.Tensor, student_logits: tf.Tensor, temperature: float
+) -> tf.Tensor:
     """Divergence of the student's softened prediction from the teacher's.
 
     Computes `temperature**2 * KL(teacher || student)` in log space, so that large logits do not
@@ -36,7 +37,9 @@ def distillation_loss(teacher_logits: Any, student_logits: Any, temperature: flo
     return temperature**2 * ops.sum(ops.exp(teacher) * (teacher - student), axis=-1)
 
 
-def binary_distillation_loss(teacher_logits: Any, student_logits: Any, temperature: float) -> Any:
+def binary_distillation_loss(
+    teacher_logits: tf.Tensor, student_logits: tf.Tensor, temperature: float
+) -> tf.Tensor:
     """The same for independent labels: the mean of the labels' Bernoulli divergences.
 
     Args:
@@ -56,7 +59,7 @@ def binary_distillation_loss(teacher_logits: Any, student_logits: Any, temperatu
     return temperature**2 * ops.mean(divergence, axis=-1)
 
 
-def squared_error(target: Any, prediction: Any) -> Any:
+def squared_error(target: tf.Tensor, prediction: tf.Tensor) -> tf.Tensor:
     """Mean squared difference of an example's outputs.
 
     Args:
@@ -70,7 +73,7 @@ def squared_error(target: Any, prediction: Any) -> Any:
     return ops.mean(ops.square(target - prediction), axis=-1)
 
 
-def label_loss(task: str, labels: Any, logits: Any) -> Any:
+def label_loss(task: str, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """The loss of a task on its labels.
 
     Args:
@@ -104,8 +107,12 @@ def label_loss(task: str, labels: Any, logits: Any) -> Any:
 
 
 def teacher_loss(
-    task: str, teacher_logits: Any, student_logits: Any, temperature: float, loss: str = "kl"
-) -> Any:
+    task: str,
+    teacher_logits: tf.Tensor,
+    student_logits: tf.Tensor,
+    temperature: float,
+    loss: str = "kl",
+) -> tf.Tensor:
     """The distillation loss of a task.
 
     The squared error asks for the teacher's logits themselves, also for what they have in common,

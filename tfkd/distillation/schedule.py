@@ -1,9 +1,9 @@
 """The learning rate over a run: a linear rise, then linear or cosine decay to zero, or constant."""
 
 import math
-from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 SHAPES = ("linear", "cosine", "constant")
@@ -39,7 +39,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         self.peak, self.total_steps = peak, total_steps
         self.warmup_steps, self.shape = warmup_steps, shape
 
-    def __call__(self, step: Any) -> Any:
+    def __call__(self, step: int | tf.Tensor) -> tf.Tensor:
         """The learning rate of a step, counted from 0."""
         step = ops.cast(step, "float32")
         # Step 0 must move too, so the rise ends one step early.
@@ -54,7 +54,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
             decay = ops.ones_like(done)
         return self.peak * ops.minimum(rise, decay)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         """The arguments."""
         return {
             "peak": self.peak,

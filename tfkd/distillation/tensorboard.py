@@ -106,7 +106,7 @@ class RunLog:
         )
         self._write(step, summary)
 
-    def hparams(self, settings: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+    def hparams(self, settings: Mapping[str, object], metrics: Mapping[str, float]) -> None:
         """Adds the arm to the HParams table: its settings beside its final metrics.
 
         Args:
@@ -168,7 +168,7 @@ class RunLog:
         for _ in range(2):
             self._add(step, session_log=start)
 
-    def _add(self, step: int, **content: Any) -> None:
+    def _add(self, step: int, **content: object) -> None:
         """Writes an event and hands it to the operating system."""
         if self._is_closed:
             raise ValueError(f"Expected an open log. Received: {self._folder}, which was closed.")
@@ -187,7 +187,7 @@ def _next_event_file(folder: Path) -> Path:
     return folder / f"events.out.tfevents.{max([int(time.time()) - 1, *seconds]) + 1:010d}"
 
 
-def _shown(value: Any) -> bool | int | float | str:
+def _shown(value: object) -> bool | int | float | str:
     """A setting as HParams takes it."""
     if isinstance(value, bool | int | float | str):
         return value

@@ -7,9 +7,9 @@ the very next batch, and a distilled arm and its control differ in the loss alon
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import keras
 import numpy as np
@@ -178,7 +178,7 @@ class _Monitor(keras.callbacks.Callback):
         """Steps finished since the start of the training."""
         return self._position.epoch * self._steps_per_epoch + self._position.step
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Starts the means anew, as Keras does, or where a killed session left them."""
         means = self._position.means
         for metric in self.model.metrics:
@@ -190,12 +190,12 @@ class _Monitor(keras.callbacks.Callback):
         }
         self._started_at = self._measured_at = time.monotonic()
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         """Logs every few steps and backs up when it is time."""
         self._batches += 1
         self._position.step += 1
         if self._batches - self._logged_at >= LOG_STEPS:
-            self._write(logs)
+            self._write(logs or {})
             self._task.advance(self._batches - self._logged_at, f"loss {self._last_loss:.3f}")
             self._logged_at = self._batches
             now = time.monotonic()
@@ -204,7 +204,7 @@ class _Monitor(keras.callbacks.Callback):
             self._keep_means()
             self._backup.save_if_due(self._position)
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Counts what is left and keeps the epoch's means."""
         self._task.advance(self._batches - self._logged_at)
         self._position.seconds += time.monotonic() - self._started_at
@@ -216,7 +216,7 @@ class _Monitor(keras.callbacks.Callback):
             for metric in self.model.metrics
         }
 
-    def _write(self, logs: Any) -> None:
+    def _write(self, logs: Mapping[str, float]) -> None:
         """Means of the last steps, from the differences of Keras' running means."""
         sums = {name: float(value) * self._batches for name, value in logs.items()}
         count, now = self._batches - self._logged_at, time.monotonic()
