@@ -57,7 +57,7 @@ class NearestKeys(keras.layers.Layer):
         ValueError: The slices are not equal.
     """
 
-    def __init__(self, num_codebooks: int, num_keys: int, **kwargs: Any) -> None:
+    def __init__(self, num_codebooks: int, num_keys: int, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.num_codebooks, self.num_keys = num_codebooks, num_keys
         self.supports_masking = True
@@ -76,7 +76,7 @@ class NearestKeys(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, vectors: Any) -> Any:
+    def call(self, vectors: tf.Tensor) -> tf.Tensor:
         """Numbers of the keys nearest to the slices."""
         found = []
         for part, keys in zip(
@@ -89,14 +89,14 @@ class NearestKeys(keras.layers.Layer):
             found.append(tf.argmin(distances, axis=-1, output_type=tf.int32))
         return ops.stack(found, axis=-1)
 
-    def compute_output_spec(self, vectors: Any) -> keras.KerasTensor:
+    def compute_output_spec(self, vectors: keras.KerasTensor) -> keras.KerasTensor:
         """Integers, one a codebook."""
         return keras.KerasTensor((*vectors.shape[:-1], self.num_codebooks), dtype="int32")
 
-    def compute_mask(self, *args: Any, **kwargs: Any) -> None:
+    def compute_mask(self, *args: object, **kwargs: object) -> None:
         """The mean behind the values takes the padding mask itself."""
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         """What `from_config` needs."""
         return {
             **super().get_config(),
@@ -122,7 +122,9 @@ class ValueTable(keras.layers.Layer):
         ValueError: The decoder is unknown.
     """
 
-    def __init__(self, num_keys: int, value_width: int, decoder: str = MLP, **kwargs: Any) -> None:
+    def __init__(
+        self, num_keys: int, value_width: int, decoder: str = MLP, **kwargs: object
+    ) -> None:
         super().__init__(**kwargs)
         if decoder not in DECODERS:
             raise ValueError(f"Expected `decoder` in {DECODERS}. Received: decoder={decoder!r}")
@@ -140,7 +142,7 @@ class ValueTable(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, key_numbers: Any) -> Any:
+    def call(self, key_numbers: tf.Tensor) -> tf.Tensor:
         """Values of the keys, put together as the decoder asks."""
         starts = self.num_keys * ops.arange(self.num_codebooks, dtype="int32")
         values = tf.gather(self.values, key_numbers + starts)
@@ -148,14 +150,14 @@ class ValueTable(keras.layers.Layer):
             return ops.mean(values, axis=-2)
         return ops.reshape(values, (*ops.shape(values)[:-2], self.num_codebooks * self.value_width))
 
-    def compute_output_spec(self, key_numbers: Any) -> keras.KerasTensor:
+    def compute_output_spec(self, key_numbers: keras.KerasTensor) -> keras.KerasTensor:
         """The decoder's width."""
         factor = 1 if self.decoder == VALUES else key_numbers.shape[-1]
         return keras.KerasTensor(
             (*key_numbers.shape[:-1], factor * self.value_width), dtype=self.compute_dtype
         )
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         """What `from_config` needs."""
         return {
             **super().get_config(),

@@ -7,7 +7,7 @@ same call.
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import keras
 import numpy as np
@@ -24,6 +24,9 @@ SCORING_BATCH_SIZE = 64
 FORMAT_VERSION = 1
 # Logits, and distances to keys that lie close together.
 ALWAYS_FLOAT32 = ("logits", bottleneck.KEYS_LAYER, bottleneck.VALUES_LAYER)
+
+# From token arrays to logits.
+Answer = Callable[[Mapping[str, np.ndarray]], tf.Tensor]
 
 
 @dataclasses.dataclass
@@ -55,7 +58,7 @@ class TextClassifier:
     num_texts: int = 1
     thresholds: float | Sequence[float] = DEFAULT_THRESHOLD
     _folder: Path | None = None
-    _functions: dict[str, Callable[..., Any]] = dataclasses.field(default_factory=dict, repr=False)
+    _functions: dict[str, Answer] = dataclasses.field(default_factory=dict, repr=False)
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -198,7 +201,7 @@ def batch_texts(rows: Sequence[tuple[str, ...]]) -> Texts:
     return [row[0] for row in rows] if len(rows[0]) == 1 else [tuple(row) for row in rows]
 
 
-def _compiled(model: keras.Model) -> Callable[..., Any]:
+def _compiled(model: keras.Model) -> Answer:
     """The model as a graph that takes any batch size and length without a new trace."""
     specs = {
         name: tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype, name=name)

@@ -6,13 +6,15 @@ model fetched before is then taken from the cache.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from safetensors import SafetensorError
 
 from tfkd.errors import ModelError
 from tfkd.models.sizes import CATALOG
 from tfkd.network import is_reachable
+
+Loaded = TypeVar("Loaded")
 
 HUGGING_FACE, KAGGLE = "hf://", "kaggle://"
 HOSTS = {HUGGING_FACE: "huggingface.co", KAGGLE: "www.kaggle.com"}
@@ -51,7 +53,7 @@ def fetch(handle: str, name: str) -> Path:
     return Path(folder)
 
 
-def loaded(name: str, load: Callable[[], Any]) -> Any:
+def loaded(name: str, load: Callable[[], Loaded]) -> Loaded:
     """Calls a library's loader; what it raises becomes one line that names the offline choices.
 
     Raises:

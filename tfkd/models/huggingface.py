@@ -5,13 +5,16 @@ without a word; with the head a published classifier is a ready teacher.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfkd.artifacts import read_json
+from tfkd.artifacts import JsonObject, read_json
 from tfkd.errors import ModelError
 from tfkd.models.head import Head
+
+if TYPE_CHECKING:
+    import keras_hub
 
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
 FAMILIES = ("bert", "distilbert", "roberta", "xlm-roberta")
@@ -24,7 +27,7 @@ _HEADS = {
 }
 
 
-def read_config(folder: Path) -> dict[str, Any] | None:
+def read_config(folder: Path) -> JsonObject | None:
     """The folder's transformers config, or None when it is not such a folder."""
     path = folder / "config.json"
     if not path.is_file():
@@ -33,13 +36,13 @@ def read_config(folder: Path) -> dict[str, Any] | None:
     return config if "model_type" in config else None
 
 
-def has_head(config: dict[str, Any]) -> bool:
+def has_head(config: JsonObject) -> bool:
     """Whether the checkpoint is a fine-tuned classifier."""
     architecture = (config.get("architectures") or [""])[0]
     return architecture.endswith("ForSequenceClassification")
 
 
-def check_files(folder: Path, config: dict[str, Any]) -> None:
+def check_files(folder: Path, config: JsonObject) -> None:
     """Refuses what cannot be loaded, before TensorFlow is asked to.
 
     Raises:
@@ -80,7 +83,7 @@ def normalization(folder: Path) -> dict[str, bool]:
     return {"lowercase": bool(lowercase), "strip_accents": bool(strip_accents)}
 
 
-def add_token_type(backbone: Any, folder: Path, config: dict[str, Any]) -> None:
+def add_token_type(backbone: "keras_hub.models.Backbone", folder: Path, config: JsonObject) -> None:
     """Adds RoBERTa's single token type to the positions, as KerasHub does for XLM-RoBERTa alone.
 
     It is zero in the published encoders and moves with fine-tuning.
@@ -92,7 +95,7 @@ def add_token_type(backbone: Any, folder: Path, config: dict[str, Any]) -> None:
             positions.assign(positions + token_types[0])
 
 
-def read_head(folder: Path, config: dict[str, Any]) -> Head | None:
+def read_head(folder: Path, config: JsonObject) -> Head | None:
     """The classification head of a fine-tuned checkpoint, or None when it has none.
 
     Raises:

@@ -3,11 +3,11 @@
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import keras
 import keras_hub
 
+from tfkd.artifacts import JsonObject
 from tfkd.data.examples import Dataset
 from tfkd.errors import ModelError
 from tfkd.models import encoder, huggingface, presets, sizes
@@ -217,7 +217,7 @@ def _fitted(
 
 
 def _encoder(
-    folder: Path, config: dict[str, Any] | None
+    folder: Path, config: JsonObject | None
 ) -> tuple[keras_hub.models.Backbone, encoder.Head | None]:
     """The encoder, and the head that a published classifier brings."""
     if config is None and presets.has_head(folder):
@@ -252,7 +252,7 @@ def _aligned(head: encoder.Head, dataset: Dataset, name: str) -> tuple[str, ...]
     )
 
 
-def _tokenizer(folder: Path, config: dict[str, Any] | None, shape: Shape) -> Tokenizer:
+def _tokenizer(folder: Path, config: JsonObject | None, shape: Shape) -> Tokenizer:
     """The tokenizer, without accents for a lower-case vocabulary unless a folder says otherwise.
 
     KerasHub leaves accents on, so that "café" becomes [UNK] in an uncased vocabulary.

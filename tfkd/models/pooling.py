@@ -1,8 +1,7 @@
 """From one vector a token to one vector a text; padded positions never count."""
 
-from typing import Any
-
 import keras
+import tensorflow as tf
 from keras import ops
 
 NAMES = ("cls", "mean", "max")
@@ -11,11 +10,11 @@ NAMES = ("cls", "mean", "max")
 class _Pooling(keras.layers.Layer):
     """Takes the padding mask as an argument, so a mask Keras attaches to its input is no news."""
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
 
-    def compute_mask(self, *args: Any, **kwargs: Any) -> None:
+    def compute_mask(self, *args: object, **kwargs: object) -> None:
         """Nothing is left to mask."""
 
 
@@ -23,7 +22,7 @@ class _Pooling(keras.layers.Layer):
 class FirstToken(_Pooling):
     """The vector of the first token, BERT's `[CLS]`: `[batch, length, width] -> [batch, width]`."""
 
-    def call(self, vectors: Any, padding_mask: Any) -> Any:
+    def call(self, vectors: tf.Tensor, padding_mask: tf.Tensor) -> tf.Tensor:
         """Takes position 0; the mask is not needed."""
         return vectors[:, 0, :]
 
@@ -35,7 +34,7 @@ class MeanPooling(_Pooling):
     Right for sentence-transformers checkpoints, which were trained with it.
     """
 
-    def call(self, vectors: Any, padding_mask: Any) -> Any:
+    def call(self, vectors: tf.Tensor, padding_mask: tf.Tensor) -> tf.Tensor:
         """Averages where `padding_mask` (`[batch, length]`) is 1."""
         weights = ops.expand_dims(ops.cast(padding_mask, vectors.dtype), -1)
         return ops.sum(vectors * weights, axis=1) / ops.maximum(ops.sum(weights, axis=1), 1)
@@ -45,7 +44,7 @@ class MeanPooling(_Pooling):
 class MaxPooling(_Pooling):
     """The largest value over the real tokens: `[batch, length, width] -> [batch, width]`."""
 
-    def call(self, vectors: Any, padding_mask: Any) -> Any:
+    def call(self, vectors: tf.Tensor, padding_mask: tf.Tensor) -> tf.Tensor:
         """Takes the maximum where `padding_mask` (`[batch, length]`) is 1."""
         is_real = ops.expand_dims(ops.cast(padding_mask, "bool"), -1)
         # Not a constant far below: fixed int8 ranges would hold nothing else.
@@ -60,7 +59,9 @@ _LAYERS: dict[str, type[keras.layers.Layer]] = {
 }
 
 
-def pool(vectors: Any, padding_mask: Any, pooling: str) -> Any:
+def pool(
+    vectors: keras.KerasTensor, padding_mask: keras.KerasTensor, pooling: str
+) -> keras.KerasTensor:
     """Applies a pooling by its name.
 
     Raises:

@@ -5,7 +5,7 @@ With its head a classifier saved by `save_to_preset` is a ready teacher, as a pu
 
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tfkd.artifacts import read_json
 from tfkd.models.head import Head
@@ -65,7 +65,7 @@ def load_with_head(folder: Path) -> "tuple[keras_hub.models.Backbone, Head]":
     dense = {layer.name: layer for layer in task.layers if isinstance(layer, keras.layers.Dense)}
     kernel, bias = dense["logits"].get_weights()
     # BERT has its pooler inside the encoder; the other families have it in the head.
-    pooler: Any = dense.get("pooled_dense")
+    pooler: keras.layers.Dense | None = dense.get("pooled_dense")
     head = Head(
         pooler=None if pooler is None else tuple(pooler.get_weights()),
         pooler_activation="tanh" if pooler is None else pooler.activation.__name__,

@@ -6,7 +6,7 @@ DistilBERT) are tokenized by `WordPieceTokenizer`, byte pairs (RoBERTa) by Keras
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import keras
 import keras_hub
@@ -200,7 +200,7 @@ def _resized(values: np.ndarray, length: int, padding: int) -> np.ndarray:
     return np.pad(values[:, :length], ((0, 0), (0, missing)), constant_values=padding)
 
 
-def _settings(layer: keras.layers.Layer) -> dict[str, Any]:
+def _settings(layer: keras.layers.Layer) -> dict[str, object]:
     """The settings that decide on the tokens; KerasHub makes some lists from sets."""
     settings = {
         name: sorted(value) if isinstance(value, list) else value

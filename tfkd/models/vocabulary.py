@@ -50,7 +50,7 @@ class TrimReport:
     unknown_share_before: float
     unknown_share_after: float
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The fields as plain JSON values."""
         return dataclasses.asdict(self)
 
