@@ -15,8 +15,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import numpy as np
 from starlette.applications import Starlette
@@ -66,7 +65,7 @@ def build_app(model: ServedModel, batcher: Batcher, limits: RequestLimits) -> St
         async with batcher.running():
             yield
 
-    handlers: dict[Any, Any] = {
+    handlers: dict[type[Exception], Callable[..., Awaitable[Response]]] = {
         Refusal: _refused,
         QueueFullError: _full,
         StoppingError: _stopping,
@@ -177,6 +176,6 @@ def _error(message: str, status: int, headers: Mapping[str, str]) -> Response:
 
 
 def _json(
-    content: dict[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
+    content: Mapping[str, object], status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     return Response(json.dumps(content), status, headers, "application/json")

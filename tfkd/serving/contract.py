@@ -10,7 +10,6 @@ Reference: https://www.tensorflow.org/tfx/serving/api_rest
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from scipy.special import expit, softmax
@@ -182,7 +181,7 @@ def scores_of(logits: np.ndarray, task: str) -> np.ndarray:
     return _SCORES[task](logits)
 
 
-def predict_answer(scores: np.ndarray, model: ServedModel, by_columns: bool) -> dict[str, Any]:
+def predict_answer(scores: np.ndarray, model: ServedModel, by_columns: bool) -> dict[str, object]:
     """The answer to a `:predict` request.
 
     Args:
@@ -198,7 +197,7 @@ def predict_answer(scores: np.ndarray, model: ServedModel, by_columns: bool) -> 
     rows = scores.tolist()
     if model.task == REGRESSION:
         return {"outputs" if by_columns else "predictions": rows}
-    columns: dict[str, list[Any]] = {"scores": rows}
+    columns: dict[str, list[object]] = {"scores": rows}
     if model.task == SINGLE_LABEL:
         columns["label"] = [model.label_names[index] for index in scores.argmax(axis=1)]
     else:
@@ -209,7 +208,7 @@ def predict_answer(scores: np.ndarray, model: ServedModel, by_columns: bool) -> 
     return {"predictions": [dict(zip(columns, answer, strict=True)) for answer in answers]}
 
 
-def classify_answer(scores: np.ndarray, model: ServedModel) -> dict[str, Any]:
+def classify_answer(scores: np.ndarray, model: ServedModel) -> dict[str, object]:
     """The answer to a `:classify` request: for each text every label with its score.
 
     Args:
@@ -220,7 +219,7 @@ def classify_answer(scores: np.ndarray, model: ServedModel) -> dict[str, Any]:
     return {"results": [list(zip(model.label_names, row, strict=True)) for row in rows]}
 
 
-def status(is_stopping: bool) -> dict[str, Any]:
+def status(is_stopping: bool) -> dict[str, object]:
     """The answer to a request for the model's status."""
     state = {
         "version": VERSION,
@@ -230,7 +229,7 @@ def status(is_stopping: bool) -> dict[str, Any]:
     return {"model_version_status": [state]}
 
 
-def metadata(model: ServedModel) -> dict[str, Any]:
+def metadata(model: ServedModel) -> dict[str, object]:
     """The answer to a request for the model's metadata: its signatures."""
     pair = () if model.num_texts == 1 else (model.num_texts,)
     shape = (-1, len(model.label_names))
@@ -244,7 +243,7 @@ def metadata(model: ServedModel) -> dict[str, Any]:
         "outputs": outputs,
         "method_name": "tensorflow/serving/predict",
     }
-    signatures: dict[str, Any] = dict.fromkeys(PREDICT_SIGNATURES, predict)
+    signatures: dict[str, object] = dict.fromkeys(PREDICT_SIGNATURES, predict)
     if model.task != REGRESSION:
         signatures["classify"] = {
             "inputs": {"inputs": _tensor("DT_STRING", "inputs", -1)},
@@ -260,7 +259,7 @@ def metadata(model: ServedModel) -> dict[str, Any]:
     }
 
 
-def _tensor(dtype: str, name: str, *shape: int) -> dict[str, Any]:
+def _tensor(dtype: str, name: str, *shape: int) -> dict[str, object]:
     # Sizes are strings: so JSON has protocol buffers' 64-bit integers.
     sizes = [{"size": str(size), "name": ""} for size in shape]
     return {
@@ -270,7 +269,9 @@ def _tensor(dtype: str, name: str, *shape: int) -> dict[str, Any]:
     }
 
 
-def _request(body: bytes, contents: tuple[str, ...], signatures: tuple[str, ...]) -> dict[str, Any]:
+def _request(
+    body: bytes, contents: tuple[str, ...], signatures: tuple[str, ...]
+) -> dict[str, object]:
     """The JSON object of a body, with exactly one of the keys in `contents`."""
     try:
         request = json.loads(body)
@@ -291,7 +292,7 @@ def _request(body: bytes, contents: tuple[str, ...], signatures: tuple[str, ...]
     return request
 
 
-def _named(value: Any, place: str) -> Any:
+def _named(value: object, place: str) -> object:
     """The value of the one input."""
     if not isinstance(value, Mapping) or list(value) != [TEXT]:
         received = "other keys" if isinstance(value, Mapping) else _kind(value)
@@ -299,7 +300,7 @@ def _named(value: Any, place: str) -> Any:
     return value[TEXT]
 
 
-def _texts(values: Any, place: str, model: ServedModel, limits: RequestLimits) -> Texts:
+def _texts(values: object, place: str, model: ServedModel, limits: RequestLimits) -> Texts:
     if not isinstance(values, list):
         raise Refusal(400, f"Expected {place} to be a list. Received: {_kind(values)}.")
     if not 1 <= len(values) <= limits.texts:
@@ -312,7 +313,7 @@ def _texts(values: Any, place: str, model: ServedModel, limits: RequestLimits) -
     return values if model.num_texts == 1 else [tuple(pair) for pair in values]
 
 
-def _check_text(parts: Any, place: str, model: ServedModel, limits: RequestLimits) -> None:
+def _check_text(parts: object, place: str, model: ServedModel, limits: RequestLimits) -> None:
     if not isinstance(parts, list) or len(parts) != model.num_texts:
         received = f"{len(parts)}" if isinstance(parts, list) else _kind(parts)
         raise Refusal(
@@ -329,5 +330,5 @@ def _check_text(parts: Any, place: str, model: ServedModel, limits: RequestLimit
             )
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     return _KINDS[type(value)]
