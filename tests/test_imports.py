@@ -52,6 +52,7 @@ OWNERS = {
     "uvicorn": ["serving/server.py"],
     "loky": ["studies/pool.py"],
     "filelock": ["artifacts.py"],
+    "subprocess": ["process.py"],
 }
 MODULES = sorted(ROOT.rglob("*.py"))
 NAMES = [path.relative_to(ROOT).as_posix() for path in MODULES]

@@ -1,4 +1,5 @@
 import os
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -6,15 +7,17 @@ from pathlib import Path
 import pytest
 
 from tfkd.errors import ModelError
-from tfkd.process import load, run_fresh
+from tfkd.process import Ending, load, run_child, run_fresh
 
 MODULE = """
     import json
     import os
+    import signal
     import sys
+    import tempfile
     import time
 
-    from tfkd.process import answer, step
+    from tfkd.process import announce_stage, answer, step
 
     job = json.load(sys.stdin)
     kind = job["kind"]
@@ -23,6 +26,7 @@ MODULE = """
     elif kind == "chatty":
         print("step 3 of 3", end="")
         answer([1, 2])
+        print("bye")
     elif kind == "steps":
         for _ in range(3):
             step()
@@ -39,21 +43,47 @@ MODULE = """
         sys.exit(3)
     elif kind == "words":
         print("done, see above")
+    elif kind == "stages":
+        announce_stage("loading the model")
+        print("a library without an end of line", end="")
+        announce_stage("writing x.tflite")
+        sys.stderr.write(job["stderr"])
+        sys.stderr.flush()
+        if job["signal"]:
+            os.kill(os.getpid(), getattr(signal, job["signal"]))
+        time.sleep(job["seconds"])
+    elif kind == "temporary":
+        answer(tempfile.mkdtemp())
     elif kind == "slow":
         time.sleep(60)
 """
 
 
 @pytest.fixture
-def ask(tmp_path, monkeypatch):
-    """Asks a small program that is nowhere but on this process' search path."""
+def module(tmp_path, monkeypatch):
+    """A small program that is nowhere but on this process' search path."""
     (tmp_path / "job_of_test.py").write_text(textwrap.dedent(MODULE), encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
+    return "job_of_test"
 
+
+@pytest.fixture
+def ask(module):
     def run(kind, timeout_seconds=60.0, environment=None, stepped=lambda: None, **job):
         return run_fresh(
-            "job_of_test", {"kind": kind, **job}, "to sing", timeout_seconds, environment, stepped
+            module, {"kind": kind, **job}, "to sing", timeout_seconds, environment, stepped
         )
+
+    return run
+
+
+@pytest.fixture
+def ending(module):
+    """How a process ends that announces two stages."""
+
+    def run(stderr="", signal="", seconds=0, timeout_seconds=60.0):
+        job = {"kind": "stages", "stderr": stderr, "signal": signal, "seconds": seconds}
+        return run_child(module, job, timeout_seconds)
 
     return run
 
@@ -111,13 +141,53 @@ def test_no_answer_at_all(ask):
         ask("silent")
 
 
-def test_an_answer_that_is_not_json(ask):
-    message = (
-        "^Expected the models to sing in a fresh process that answers in JSON. "
-        "Received: 'done, see above'$"
-    )
-    with pytest.raises(ModelError, match=message):
+def test_words_are_no_answer(ask):
+    with pytest.raises(ModelError, match=r"in a fresh process\. Received: code 0$"):
         ask("words")
+
+
+def test_an_answer_may_be_left_out(ending):
+    assert ending("chatter\n") == Ending(0, "", "writing x.tflite", "chatter", is_late=False)
+
+
+def test_a_crash_is_told_by_signal_and_stage(ending):
+    found = ending(signal="SIGSEGV")
+    assert found == Ending(-11, "", "writing x.tflite", "", is_late=False)
+    assert found.signal_name == "SIGSEGV"
+
+
+def test_a_crash_without_a_word_is_told_by_its_signal(ask):
+    with pytest.raises(ModelError, match=r"in a fresh process\. Received: SIGKILL$"):
+        ask("stages", stderr="", signal="SIGKILL")
+
+
+def test_the_stage_is_known_when_the_time_is_over(ending):
+    found = ending(seconds=60, timeout_seconds=2.0)
+    assert (found.stage, found.is_late) == ("writing x.tflite", True)
+
+
+@pytest.mark.parametrize(
+    ("stderr", "reason"),
+    [
+        (
+            "Traceback:\n  File 'a.py'\nValueError: no such a\n  more of it\n",
+            "ValueError: no such a",
+        ),
+        ("a.b.ConverterError: rank 3.\n<unknown>:0: note: here\n", "a.b.ConverterError: rank 3."),
+        ("tfkd.errors.ArtifactError: Expected a.\n", "ArtifactError: Expected a."),
+        ("I0000 00:00:1.2 123 reader.cc:83] Reading\nout of memory.\n", "out of memory."),
+        ("WARNING: all is well\nW0000 00:00:1.2 123 flags.cc:3] ignored\n", ""),
+    ],
+)
+def test_the_reason_is_the_line_that_tells(ending, stderr, reason):
+    assert ending(stderr).reason == reason
+
+
+def test_what_a_process_leaves_behind_is_removed(ask):
+    left = Path(ask("temporary"))
+    assert left.parent != Path(tempfile.gettempdir())
+    assert left.parent.parent == Path(tempfile.gettempdir())
+    assert not left.parent.exists()
 
 
 def test_a_process_that_takes_too_long_is_stopped(ask):

@@ -1,8 +1,13 @@
-"""Asks a fresh Python process for figures that this one, full of TensorFlow, cannot give.
+"""Runs modules in processes of their own, for work that would be wrong or dangerous in this one.
 
-The job goes in as JSON on standard input, the answer comes back as the last line of standard
-output, after a line for each step of a long job. What to load is named by "module:callable", so
-that nothing here knows a model class.
+Memory and times are those of a process that holds nothing else, and a converter in C++ can end the
+one it runs in. The job goes in as JSON on standard input; marked lines of standard output tell
+steps, stages and the answer. What to load is named by "module:callable", so that nothing here knows
+a model class.
+
+A process for each job costs about 5 s of imports. loky's pools would keep one warm, but a crash is
+told there by its signal alone: stage and standard error would need channels of their own, and the
+warm process would hold nearly 1 GB beside this one.
 """
 
 import contextlib
@@ -10,6 +15,8 @@ import dataclasses
 import importlib
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,8 +28,10 @@ from typing import Any
 from tfkd.errors import ModelError
 
 KERAS_LOADER = "tfkd.models.classifier:TextClassifier.load"
-STEP = "tfkd-step"
 LITERT_LOADER = "tfkd.compression.litert:LiteRTModel"
+_ANSWER, _STAGE, _STEP = "tfkd-answer: ", "tfkd-stage: ", "tfkd-step"
+_EXCEPTION = re.compile(r"^[\w.]*(Error|Exception|Interrupt|Exit)\b")
+_CHATTER = re.compile(r"^([IWEF]\d{4} |WARNING:|INFO:|To enable the following|\s|.*Warning:)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,31 +49,58 @@ class TimedModel:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def run_fresh(
+@dataclasses.dataclass(frozen=True)
+class Ending:
+    """How a child process ended.
+
+    Attributes:
+        code: Exit code; below zero the number of a signal.
+        answer: JSON text, "" without an answer.
+        stage: What it announced last, "" for nothing.
+        reason: The line of its standard error that says what went wrong, "" if none does.
+        is_late: Its time was over, so it was stopped.
+    """
+
+    code: int
+    answer: str
+    stage: str
+    reason: str
+    is_late: bool
+
+    @property
+    def signal_name(self) -> str:
+        """The signal that ended it, "" for none."""
+        return signal.Signals(-self.code).name if self.code < 0 else ""
+
+
+def run_child(
     module: str,
     job: Any,
-    purpose: str,
     timeout_seconds: float,
     environment: Mapping[str, str] | None = None,
     stepped: Callable[[], object] = lambda: None,
-) -> Any:
-    """The answer of `python -m module` to a job.
+) -> Ending:
+    """Runs `python -m module` to its end and raises nothing: callers tell failures their way.
 
     Args:
-        module: String. Its main reads JSON from standard input and calls `answer`.
+        module: String. Its main reads the job from standard input; it may call `announce_stage`,
+            `step` and `answer`.
         job: JSON value.
-        purpose: String. What the models were "expected", for the error message.
-        timeout_seconds: Float. How long the process may take.
+        timeout_seconds: Float. After this long the process is killed.
         environment: Mapping. Variables on top of this process'.
         stepped: Called for each `step` of the process.
 
-    Raises:
-        ModelError: The process failed, took too long or did not answer in JSON.
+    Example:
+
+    >>> run_child("tfkd.evaluation.memory", job, 300.0).answer
+    '{"peak_memory_bytes": 412090368, "first_call_ms": 266.3}'
     """
     search_path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
     variables = {**os.environ, **(environment or {}), "PYTHONPATH": search_path}
     is_late = threading.Event()
     with (
+        # What a child that is killed leaves behind goes with the folder.
+        tempfile.TemporaryDirectory() as folder,
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors,
         subprocess.Popen(
             [sys.executable, "-m", module],
@@ -73,34 +109,20 @@ def run_fresh(
             stderr=errors,
             encoding="utf-8",
             errors="replace",
-            env=variables,
+            env={**variables, "TMPDIR": folder},
         ) as process,
     ):
         watchdog = threading.Timer(timeout_seconds, _stop, (process, is_late))
         watchdog.start()
         try:
-            line = _last_line(process, json.dumps(job), stepped)
+            answer, stage = _heard(process, json.dumps(job), stepped)
             code = process.wait()
         finally:
             watchdog.cancel()
             process.kill()
         errors.seek(0)
-        told = errors.read()
-    if is_late.is_set():
-        raise ModelError(
-            f"Expected the models {purpose} in a fresh process within {timeout_seconds:g} s. "
-            "Received: no answer. Try again on a less busy machine."
-        )
-    if code != 0 or not line:
-        reason = told.strip().rpartition("\n")[2] or f"code {code}"
-        raise ModelError(f"Expected the models {purpose} in a fresh process. Received: {reason}")
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ModelError(
-            f"Expected the models {purpose} in a fresh process that answers in JSON. "
-            f"Received: {line[:80]!r}"
-        ) from error
+        reason = _telling_line(errors.read())
+    return Ending(code, answer, stage, reason, is_late.is_set())
 
 
 def _stop(process: subprocess.Popen[str], is_late: threading.Event) -> None:
@@ -109,20 +131,65 @@ def _stop(process: subprocess.Popen[str], is_late: threading.Event) -> None:
     process.kill()
 
 
-def _last_line(process: subprocess.Popen[str], job: str, stepped: Callable[[], object]) -> str:
-    """Hands over the job and hears the process to its end: its last line that is no step."""
+def _heard(
+    process: subprocess.Popen[str], job: str, stepped: Callable[[], object]
+) -> tuple[str, str]:
+    """Hands over the job and hears the process to its end: its answer and its last stage."""
     assert process.stdin is not None and process.stdout is not None
     # One that ended at once says why on standard error.
     with contextlib.suppress(BrokenPipeError), process.stdin as stream:
         stream.write(job)
-    last = ""
+    answer = stage = ""
+    # A library may write to standard output too: only marked lines count.
     for line in process.stdout:
-        if line.strip() == STEP:
+        if line.startswith(_STEP):
             stepped()
-        else:
-            # A library may write to standard output too: the answer is the last line.
-            last = line.strip() or last
-    return last
+        elif line.startswith(_STAGE):
+            stage = line.removeprefix(_STAGE).strip()
+        elif line.startswith(_ANSWER):
+            answer = line.removeprefix(_ANSWER).strip()
+    return answer, stage
+
+
+def _telling_line(stderr: str) -> str:
+    """The line that says what went wrong: the last exception, or the last that is no chatter."""
+    lines = [line for line in stderr.splitlines() if line.strip()]
+    told = [line for line in lines if _EXCEPTION.match(line)]
+    told = told or [line for line in lines if not _CHATTER.match(line)] or [""]
+    return told[-1].removeprefix("tfkd.errors.").strip()
+
+
+def run_fresh(
+    module: str,
+    job: Any,
+    purpose: str,
+    timeout_seconds: float,
+    environment: Mapping[str, str] | None = None,
+    stepped: Callable[[], object] = lambda: None,
+) -> Any:
+    """The answer of models that are measured in a process that holds nothing else.
+
+    Args:
+        module: See `run_child`. It calls `answer`.
+        job: See `run_child`.
+        purpose: String. What the models were "expected", for the error message.
+        timeout_seconds: See `run_child`.
+        environment: See `run_child`.
+        stepped: See `run_child`.
+
+    Raises:
+        ModelError: The process failed, took too long or did not answer.
+    """
+    ending = run_child(module, job, timeout_seconds, environment, stepped)
+    if ending.is_late:
+        raise ModelError(
+            f"Expected the models {purpose} in a fresh process within {timeout_seconds:g} s. "
+            "Received: no answer. Try again on a less busy machine."
+        )
+    if ending.code != 0 or not ending.answer:
+        reason = ending.reason or ending.signal_name or f"code {ending.code}"
+        raise ModelError(f"Expected the models {purpose} in a fresh process. Received: {reason}")
+    return json.loads(ending.answer)
 
 
 def thread_limits(threads: int) -> dict[str, str]:
@@ -132,13 +199,22 @@ def thread_limits(threads: int) -> dict[str, str]:
 
 
 def answer(value: Any) -> None:
-    """What the fresh process ends with."""
-    sys.stdout.write("\n" + json.dumps(value) + "\n")
+    """Gives the parent a JSON value; the last one counts."""
+    _tell(_ANSWER + json.dumps(value))
 
 
 def step() -> None:
     """Tells the parent that a step of the job is done."""
-    sys.stdout.write(f"\n{STEP}\n")
+    _tell(_STEP)
+
+
+def announce_stage(stage: str) -> None:
+    """Tells the parent what is done next, so that a crash can be placed."""
+    _tell(_STAGE + stage)
+
+
+def _tell(line: str) -> None:
+    sys.stdout.write(f"\n{line}\n")
     sys.stdout.flush()
 
 

@@ -12,9 +12,8 @@ import pytest
 from tfkd import artifacts
 from tfkd.compression import operators
 from tfkd.compression.conversion import (
-    _reason,
     convert,
-    run_child,
+    run_converter,
     signature_lengths,
     write_files,
 )
@@ -206,56 +205,52 @@ def test_a_conversion_that_takes_too_long_is_stopped(empty_model_folder):
     assert not (empty_model_folder / "files").exists()
 
 
-def run_python(code, timeout_seconds=60.0):
-    run_child([sys.executable, "-S", "-c", code], "a file", timeout_seconds)
+@pytest.fixture
+def run_code(tmp_path, monkeypatch):
+    """Runs lines of Python as a converter."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def run(code, timeout_seconds=60.0):
+        head = "import os, signal, sys, time\nfrom tfkd.process import announce_stage\n"
+        (tmp_path / "converter_of_test.py").write_text(head + code, encoding="utf-8")
+        run_converter("converter_of_test", {}, "a file", timeout_seconds)
+
+    return run
 
 
-def test_a_crash_of_the_child_is_an_error_that_names_signal_and_stage():
+def test_a_crash_of_the_child_is_an_error_that_names_signal_and_stage(run_code):
     with pytest.raises(
         ConversionError,
         match=r"^Expected a file\. The converter crashed with SIGSEGV while writing x\.tflite: "
         r"it said nothing\. Leave that recipe or layer out\.$",
     ):
-        run_python(
-            "import os, signal; print('tfkd-stage: writing x.tflite', flush=True);"
-            "os.kill(os.getpid(), signal.SIGSEGV)"
-        )
+        run_code("announce_stage('writing x.tflite'); os.kill(os.getpid(), signal.SIGSEGV)")
 
 
-def test_an_exception_of_the_child_is_told_in_its_last_line():
+def test_an_exception_of_the_child_is_told_in_its_last_line(run_code):
     with pytest.raises(
         ConversionError,
         match=r"^Expected a file\. The converter failed: ValueError: no such operator\. Leave",
     ):
-        run_python("raise ValueError('no such operator')")
+        run_code("raise ValueError('no such operator')")
 
 
-def test_the_stage_is_known_when_the_time_is_over():
+def test_the_stage_is_known_when_the_time_is_over(run_code):
     with pytest.raises(ConversionError, match=r"was stopped while loading the model\. Convert"):
-        run_python(
-            "import time; print('tfkd-stage: loading the model', flush=True); time.sleep(30)", 1.5
-        )
+        run_code("announce_stage('loading the model'); time.sleep(30)", 2.0)
 
 
-def test_output_of_a_child_that_succeeds_is_not_shown(capfd):
-    run_python("import sys; print('chatter'); print('chatter', file=sys.stderr)")
+def test_output_of_a_child_that_succeeds_is_not_shown(run_code, capfd):
+    run_code("print('chatter'); print('chatter', file=sys.stderr)")
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_reason_is_the_sentence_behind_the_locations():
-    stderr = (
-        "W0000 00:00:1.2 123 tf_tfl_flatbuffer_helpers.cc:364] Ignored output_format.\n"
-        "Traceback (most recent call last):\n"
-        '  File "lite.py", line 1, in convert\n'
-        'tensorflow.lite.ConverterError: <unknown>:0: error: loc(fused["Add:", "a/b"]): rank 3.\n'
-        '<unknown>:0: note: loc(fused["Add:", "a/b"]): called from\n'
-    )
-    assert _reason(stderr) == "tensorflow.lite.ConverterError: rank 3"
-    assert _reason("I0000 00:00:1.2 123 reader.cc:83] Reading\nout of memory.\n") == "out of memory"
-    assert _reason("") == "it said nothing"
-    assert _reason("tfkd.errors.ArtifactError: Expected a. Received: b.\n") == (
-        "ArtifactError: Expected a. Received: b"
-    )
+def test_the_reason_is_the_sentence_behind_the_locations(run_code):
+    error = 'lite.ConverterError: <unknown>:0: error: loc(fused["Add:", "a/b"]): rank 3.\n'
+    with pytest.raises(
+        ConversionError, match=r"The converter failed: lite\.ConverterError: rank 3\. Leave that"
+    ):
+        run_code(f"sys.stderr.write({error!r}); sys.exit(1)")
 
 
 def test_the_module_starts_as_a_program_without_tensorflow():

@@ -7,10 +7,7 @@ static shapes let LiteRT hand whole parts of the graph to its fast kernels.
 
 import dataclasses
 import json
-import os
 import re
-import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -23,14 +20,18 @@ from tfkd.compression import recipes as catalog
 from tfkd.compression.calibration import Calibration
 from tfkd.compression.saved_model import Route, write_saved_model
 from tfkd.errors import ArtifactError, ConfigError, ConversionError
+from tfkd.process import announce_stage, run_child
 
 DEFAULT_LENGTHS = (32, 64, 128)
 SHORTEST_LENGTH = 4
 # BERT-base takes a quarter of one on a busy machine.
 TIMEOUT_SECONDS = 3600.0
-_STAGE = "tfkd-stage: "
-_EXCEPTION = re.compile(r"^[\w.]*(Error|Exception|Interrupt|Exit)\b")
-_CHATTER = re.compile(r"^([IWEF]\d{4} |WARNING:|INFO:|To enable the following|\s|.*Warning:)")
+# No GPU, which would export cuDNN's LSTM, and no chatter.
+_VARIABLES = {
+    "KERAS_BACKEND": "tensorflow",
+    "CUDA_VISIBLE_DEVICES": "-1",
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+}
 
 
 def signature_lengths(sequence_length: int, lengths: Sequence[int] = ()) -> tuple[int, ...]:
@@ -126,84 +127,39 @@ def convert(
         if calibration is not None:
             job["calibration"] = str(Path(folder) / "calibration.npz")
             calibration.save(Path(job["calibration"]))
-        command = [sys.executable, "-m", "tfkd.compression.conversion", json.dumps(job)]
-        run_child(command, f"LiteRT files of {model_folder}", timeout_seconds)
+        purpose = f"LiteRT files of {model_folder}"
+        run_converter("tfkd.compression.conversion", job, purpose, timeout_seconds)
     return {name: output_folder / f"{name}.tflite" for name in recipes}
 
 
-def run_child(command: Sequence[str], purpose: str, timeout_seconds: float) -> None:
-    """Runs a command that may crash; its output is kept for the error message only.
+def run_converter(module: str, job: Any, purpose: str, timeout_seconds: float) -> None:
+    """Runs a module that converts, and may crash, in a child process.
 
     Args:
-        command: Strings. Program and arguments.
+        module: String. Its main reads the job from standard input.
+        job: JSON value.
         purpose: String. What was to be made, for the error message.
         timeout_seconds: Float. After this long the child is killed.
 
     Raises:
         ConversionError: The child failed, was ended by a signal or took too long.
     """
-    try:
-        # What a child that is ended leaves behind goes with the folder.
-        with tempfile.TemporaryDirectory() as folder:
-            done = subprocess.run(
-                command,
-                env={**_environment(), "TMPDIR": folder},
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=timeout_seconds,
-                stdin=subprocess.DEVNULL,
-            )
-    except subprocess.TimeoutExpired as error:
-        output = error.stdout.decode(errors="replace") if error.stdout else ""
+    ending = run_child(module, job, timeout_seconds, _VARIABLES)
+    stage = f" while {ending.stage}" if ending.stage else ""
+    if ending.is_late:
         raise ConversionError(
-            f"Expected {purpose} within {timeout_seconds:g} s. The converter was stopped"
-            f"{_stage(output)}. Convert fewer lengths, or on a faster machine."
-        ) from error
-    if done.returncode == 0:
-        return
-    ending = "failed"
-    if done.returncode < 0:
-        ending = f"crashed with {signal.Signals(-done.returncode).name}"
-    raise ConversionError(
-        f"Expected {purpose}. The converter {ending}{_stage(done.stdout)}: "
-        f"{_reason(done.stderr)}. Leave that recipe or layer out."
-    )
-
-
-def _environment() -> dict[str, str]:
-    """The child's variables: this very tfkd, no GPU (it would export cuDNN's LSTM), no chatter."""
-    package_root = str(Path(__file__).resolve().parents[2])
-    paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(paths),
-        "KERAS_BACKEND": "tensorflow",
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-    }
-
-
-def _stage(stdout: str) -> str:
-    """What the child was doing last, as an end of a sentence."""
-    stages = [line for line in stdout.splitlines() if line.startswith(_STAGE)]
-    return f" while {stages[-1].removeprefix(_STAGE)}" if stages else ""
-
-
-def _reason(stderr: str) -> str:
-    """The line of the child's output that says what went wrong."""
-    lines = [line for line in stderr.splitlines() if line.strip()]
-    told = [line for line in lines if _EXCEPTION.match(line)]
-    told = told or [line for line in lines if not _CHATTER.match(line)] or ["it said nothing"]
-    # MLIR puts a page of source locations before the sentence that matters.
-    reason = re.sub(r"<unknown>:0: error: |loc\(.*\): (error: )?", "", told[-1])
-    return reason.removeprefix("tfkd.errors.").strip().rstrip(".")[:300]
-
-
-def announce_stage(stage: str) -> None:
-    """Tells the parent what this child does next, so that a crash can be placed."""
-    sys.stdout.write(f"{_STAGE}{stage}\n")
-    sys.stdout.flush()
+            f"Expected {purpose} within {timeout_seconds:g} s. The converter was stopped{stage}. "
+            "Convert fewer lengths, or on a faster machine."
+        )
+    if ending.code != 0:
+        how = f"crashed with {ending.signal_name}" if ending.signal_name else "failed"
+        # MLIR puts a page of source locations before the sentence that matters.
+        reason = re.sub(r"<unknown>:0: error: |loc\(.*\): (error: )?", "", ending.reason)
+        reason = reason.strip().rstrip(".")[:300] or "it said nothing"
+        raise ConversionError(
+            f"Expected {purpose}. The converter {how}{stage}: {reason}. "
+            "Leave that recipe or layer out."
+        )
 
 
 def write_files(
@@ -270,4 +226,4 @@ def _main(job: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    _main(json.loads(sys.argv[1]))
+    _main(json.load(sys.stdin))

@@ -6,8 +6,6 @@ its clients ask it, compared with the Keras student on held-out texts, and kept 
 """
 
 import dataclasses
-import json
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -206,9 +204,8 @@ def _run_child(order: Order, model_folder: Path, target: Path, timeout_seconds: 
         if order.calibration is not None:
             job["calibration"] = str(Path(folder) / "calibration.npz")
             order.calibration.save(Path(folder) / "calibration.npz")
-        command = [sys.executable, "-m", "tfkd.compression.package_writer", json.dumps(job)]
         purpose = f"{order.path.name}, format {order.format}, of {model_folder}"
-        conversion.run_child(command, purpose, timeout_seconds)
+        conversion.run_converter("tfkd.compression.package_writer", job, purpose, timeout_seconds)
 
 
 def _compared(order: Order, classifier: Any, texts: Sequence[str]) -> ParityReport:

@@ -1,6 +1,6 @@
 """The child process that writes a package: converters can end the process they run in.
 
-Started by `tfkd.compression.package` with one JSON object as its argument.
+Started by `tfkd.compression.package` with one JSON object as its job.
 """
 
 import json
@@ -77,4 +77,4 @@ def _text_bytes(job: Job, classifier: TextClassifier) -> bytes:
 
 
 if __name__ == "__main__":
-    write(json.loads(sys.argv[1]))
+    write(json.load(sys.stdin))

@@ -1,7 +1,6 @@
 """A small student that has learned its ranges, made into files that prove themselves."""
 
 import dataclasses
-import json
 import shutil
 from typing import Any
 
@@ -183,10 +182,10 @@ def test_an_int4_file_answers_as_its_twin(four_bits):
 def instead_of_the_child(monkeypatch, source):
     """Lets a file that is there already come out of the conversion."""
 
-    def run_child(command, purpose, timeout_seconds):
-        shutil.copy(source, json.loads(command[-1])["target"])
+    def run_converter(module, job, purpose, timeout_seconds):
+        shutil.copy(source, job["target"])
 
-    monkeypatch.setattr(conversion, "run_child", run_child)
+    monkeypatch.setattr(conversion, "run_converter", run_converter)
 
 
 def test_a_file_with_float_products_is_refused(folder, aware, tmp_path, monkeypatch):

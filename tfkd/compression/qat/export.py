@@ -28,6 +28,7 @@ from tfkd.compression.saved_model import SIGNATURE_PREFIX
 from tfkd.data.examples import Texts
 from tfkd.errors import ConversionError
 from tfkd.models.classifier import TextClassifier
+from tfkd.process import announce_stage
 
 
 class Job(TypedDict):
@@ -155,8 +156,8 @@ def _convert(
             "lengths": lengths,
             "target": str(target.resolve()),
         }
-        command = [sys.executable, "-m", "tfkd.compression.qat.export", json.dumps(job)]
-        conversion.run_child(command, f"{target.name} of {model_folder}", timeout_seconds)
+        purpose = f"{target.name} of {model_folder}"
+        conversion.run_converter("tfkd.compression.qat.export", job, purpose, timeout_seconds)
 
 
 def _checked(path: Path, aware: Trained, recipe: str, texts: Texts) -> AwareFile:
@@ -191,17 +192,17 @@ def write_file(job: Job) -> None:
     Args:
         job: `Job`.
     """
-    conversion.announce_stage("loading the model")
+    announce_stage("loading the model")
     classifier = TextClassifier.load(Path(job["model_folder"]))
     twin = mirror.build(classifier, Scheme(**job["scheme"]), baked=True)
     with np.load(job["variables"]) as arrays:
         mirror.load(twin, arrays)
-    conversion.announce_stage("tracing the model")
+    announce_stage("tracing the model")
     endpoints = _Endpoints(twin, classifier.input_names)
     signatures = {f"{SIGNATURE_PREFIX}{length}": endpoints.of(length) for length in job["lengths"]}
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(endpoints, folder, signatures)
-        conversion.announce_stage(f"writing {Path(job['target']).name}")
+        announce_stage(f"writing {Path(job['target']).name}")
         content = quantizer.litert_bytes(folder, catalog.find(job["recipe"]), job["lengths"])
     with artifacts.atomic_file(Path(job["target"])) as part:
         part.write_bytes(content)
@@ -230,4 +231,4 @@ class _Endpoints(tf.Module):
 
 
 if __name__ == "__main__":
-    write_file(json.loads(sys.argv[1]))
+    write_file(json.load(sys.stdin))
