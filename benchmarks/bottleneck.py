@@ -31,6 +31,7 @@ from tfkd.config.training import DistillConfig
 from tfkd.data.batching import Batches
 from tfkd.data.checks import check
 from tfkd.data.examples import REGRESSION
+from tfkd.data.shards import SHARD_ROWS
 from tfkd.data.tokens import Tokens
 from tfkd.distillation.distiller import Distiller
 from tfkd.distillation.training import Plan, train
@@ -40,7 +41,7 @@ from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.keys import encoder_of, fit_keys
 from tfkd.models.loading import Shape, load_encoder
-from tfkd.models.readings import SHARD_ROWS, Readings
+from tfkd.models.readings import Readings
 from tfkd.progress import Progress
 from tfkd.runs.files import calibration
 from tfkd.runs.material import Material, first_texts, own_dataset, prepare

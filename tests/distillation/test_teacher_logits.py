@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from tfkd.artifacts import read_json
+from tfkd.data import shards
+from tfkd.data.shards import Shards
 from tfkd.data.tokens import Tokens
-from tfkd.distillation import teacher_logits
 from tfkd.distillation.teacher_logits import load_or_score, score_shard
 from tfkd.errors import ArtifactError
 from tfkd.models.classifier import TextClassifier
@@ -27,7 +28,7 @@ class CountingClassifier(TextClassifier):
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(teacher_logits, "SHARD_ROWS", SHARD_ROWS)
+    monkeypatch.setattr(shards, "SHARD_ROWS", SHARD_ROWS)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +134,7 @@ def test_a_shard_cut_short_while_writing_is_not_taken(teacher, tokens, tmp_path,
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(teacher_logits.np, "save", cut_short)
+        patch.setattr(np, "save", cut_short)
         with pytest.raises(OSError, match="^No space left on device$"):
             scored(teacher, tokens, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
@@ -141,11 +142,12 @@ def test_a_shard_cut_short_while_writing_is_not_taken(teacher, tokens, tmp_path,
 
 
 def test_a_shard_alone(teacher, tokens, tmp_path):
-    path = score_shard(teacher, tokens, tmp_path, 3)
-    assert path == tmp_path / "logits-00003.npy"
-    shard = np.load(path)
+    store = Shards(tmp_path, "logits", NUM_ROWS)
+    score_shard(teacher, tokens, store, 3)
+    assert [path.name for path in tmp_path.iterdir()] == ["logits-00003.npy"]
+    shard = np.load(tmp_path / "logits-00003.npy")
     assert shard.shape == (3, 3)
-    assert score_shard(teacher, tokens, tmp_path, 3) == path
+    score_shard(teacher, tokens, store, 3)
     assert teacher.asked == [(24, 27)]
     # Another machine may have scored it: the rest is added.
     np.testing.assert_array_equal(scored(teacher, tokens, tmp_path)[24:], shard)
@@ -197,7 +199,7 @@ def test_another_number_of_outputs_is_refused(teacher, model, tokens, tmp_path):
 
 def test_shards_of_another_size_are_refused(teacher, tokens, tmp_path, monkeypatch):
     scored(teacher, tokens, tmp_path)
-    monkeypatch.setattr(teacher_logits, "SHARD_ROWS", 9)
+    monkeypatch.setattr(shards, "SHARD_ROWS", 9)
     refused(teacher, tokens, tmp_path, "shard_rows=9", "shard_rows=8")
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tfkd.compression.graph import find_backbone
+from tfkd.data import shards
 from tfkd.data.batching import Batches
 from tfkd.data.tokens import Tokens
 from tfkd.models import readings
@@ -62,7 +63,7 @@ def tokens(seed=0, fingerprint="some"):
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(readings, "SHARD_ROWS", 3)
+    monkeypatch.setattr(shards, "SHARD_ROWS", 3)
 
 
 def files(folder):

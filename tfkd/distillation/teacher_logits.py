@@ -1,46 +1,41 @@
 """The teacher's answer to every training row, asked once and kept in shards.
 
-A shard is written whole or not at all and is left alone when it is there, so a killed scoring goes
-on where it was, and several machines could share it. The folder is named after a fingerprint of
-teacher, tokenizer, length and data: a change of any leads to another folder, never to a mix.
+A killed scoring goes on where it was, and several machines could share it. The folder is named
+after a fingerprint of teacher, tokenizer, length and data: a change of any leads to another folder,
+never to a mix.
 """
 
 from pathlib import Path
 
 import numpy as np
 
-from tfkd.artifacts import atomic_file, locked, read_json, write_json
+from tfkd.artifacts import locked, read_json, write_json
+from tfkd.data import shards
+from tfkd.data.shards import Shards
 from tfkd.data.tokens import Tokens
 from tfkd.errors import ArtifactError
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
 
-SHARD_ROWS = 2048
 BYTES_PER_LOGIT = 4
 
 
-def score_shard(teacher: TextClassifier, tokens: Tokens, folder: Path, shard: int) -> Path:
+def score_shard(teacher: TextClassifier, tokens: Tokens, store: Shards, shard: int) -> None:
     """Scores the rows of one shard unless its file is there.
 
     Args:
         teacher: `TextClassifier`.
         tokens: `Tokens` of the whole split, made with the teacher's tokenizer.
-        folder: Path of the logits.
-        shard: Integer. Covers rows `[shard * SHARD_ROWS, (shard + 1) * SHARD_ROWS)`.
-
-    Returns:
-        Path of a float32 array, shape `[rows of the shard, num_outputs]`.
+        store: `Shards` of the logits: float32, shape `[rows of the shard, num_outputs]`.
+        shard: Integer. Number of the shard.
     """
-    path = folder / f"logits-{shard:05d}.npy"
-    if path.is_file():
-        return path
-    start, stop = shard * SHARD_ROWS, min((shard + 1) * SHARD_ROWS, len(tokens))
+    if store.path(shard).is_file():
+        return
+    start, stop = store.rows(shard)
     logits = np.zeros((stop - start, len(teacher.label_names)), np.float32)
     for rows, values in teacher.score(tokens, start, stop):
         logits[rows - start] = values
-    with atomic_file(path) as part:
-        np.save(part, logits)
-    return path
+    store.write(shard, logits)
 
 
 def load_or_score(
@@ -67,19 +62,19 @@ def load_or_score(
         "fingerprint": fingerprint,
         "num_rows": len(tokens),
         "num_outputs": len(teacher.label_names),
-        "shard_rows": SHARD_ROWS,
+        "shard_rows": shards.SHARD_ROWS,
         "bytes_per_row": BYTES_PER_LOGIT * len(teacher.label_names),
     }
     _check_manifest(folder, manifest)
-    num_shards = -(-len(tokens) // SHARD_ROWS)
-    shards = []
-    done = sum((folder / f"logits-{shard:05d}.npy").is_file() for shard in range(num_shards))
-    with locked(folder), progress.task("score with the teacher", num_shards, done) as task:
-        for shard in range(num_shards):
-            is_new = not (folder / f"logits-{shard:05d}.npy").is_file()
-            shards.append(np.load(score_shard(teacher, tokens, folder, shard)))
-            task.advance(int(is_new))
-    logits = np.concatenate(shards)
+    store = Shards(folder, "logits", len(tokens))
+    with locked(folder):
+        missing = store.missing()
+        num_done = store.count - len(missing)
+        with progress.task("score with the teacher", store.count, num_done) as task:
+            for shard in missing:
+                score_shard(teacher, tokens, store, shard)
+                task.advance()
+    logits = np.concatenate(store.load())
     num_bad = int((~np.isfinite(logits)).any(axis=-1).sum())
     if logits.shape != (len(tokens), len(teacher.label_names)) or num_bad:
         raise ArtifactError(

@@ -1,8 +1,8 @@
 """What the frozen half of a bottleneck finds in a split: the nearest keys of every token, on disk.
 
 Nothing before the values changes in training, so the encoder reads every text once, for all
-epochs, arms and teachers, and for several sets of keys together. A shard is written whole or not at
-all and left alone when it is there, so a killed reading goes on where it was.
+epochs, arms and teachers, and for several sets of keys together. A killed reading goes on where it
+was.
 """
 
 import contextlib
@@ -14,14 +14,13 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfkd.artifacts import atomic_file, fingerprint, locked
+from tfkd.artifacts import fingerprint, locked
+from tfkd.data.shards import Shards, shard_of
 from tfkd.data.tokens import Tokens
 from tfkd.models.bottleneck import KEY_NUMBERS, frozen_half, frozen_halves
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.keys import encoder_of
 from tfkd.progress import Progress
-
-SHARD_ROWS = 2048
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Readings:
 
     Attributes:
         tokens: `Tokens` of the split.
-        shards: uint16 `[tokens of the shard, num_codebooks]` for every `SHARD_ROWS` rows.
+        shards: uint16 `[tokens of the shard, num_codebooks]` for every `shards.SHARD_ROWS` rows.
     """
 
     tokens: Tokens
@@ -70,8 +69,8 @@ class Readings:
         return {KEY_NUMBERS: padded, "padding_mask": mask.astype(np.int32)}
 
     def _of(self, row: int) -> np.ndarray:
-        shard, first = row // SHARD_ROWS, self.tokens.offsets[row - row % SHARD_ROWS]
-        start, stop = self.tokens.offsets[row : row + 2] - first
+        shard, first_row = shard_of(row)
+        start, stop = self.tokens.offsets[row : row + 2] - self.tokens.offsets[first_row]
         return self.shards[shard][start:stop]
 
 
@@ -101,21 +100,14 @@ def load_or_read(
     readings.arrays(np.arange(8))["key_numbers"].shape  # (8, 16, 32)
     ```
     """
-    places = [_place(item, tokens, folder) for item in classifiers]
-    readers = dict(zip(places, classifiers, strict=True))
-    count = -(-len(tokens) // SHARD_ROWS)
+    stores = [_store(item, tokens, folder) for item in classifiers]
+    readers = dict(zip(stores, classifiers, strict=True))
     with contextlib.ExitStack() as locks:
         # In one order for all processes, so that none waits for another in a circle.
-        for place in sorted(readers):
+        for place in sorted(store.folder for store in readers):
             locks.enter_context(locked(place))
-        _read_missing(readers, count, tokens, progress)
-    return [
-        Readings(
-            tokens,
-            [np.load(_shard(place, n), mmap_mode="r", allow_pickle=False) for n in range(count)],
-        )
-        for place in places
-    ]
+        _read_missing(readers, tokens, progress)
+    return [Readings(tokens, store.load()) for store in stores]
 
 
 def weights_sha256(model: keras.Model) -> str:
@@ -127,42 +119,38 @@ def weights_sha256(model: keras.Model) -> str:
     return digest.hexdigest()
 
 
-def _place(classifier: TextClassifier, tokens: Tokens, folder: Path) -> Path:
-    """The folder of what a classifier's keys find in a split."""
+def _store(classifier: TextClassifier, tokens: Tokens, folder: Path) -> Shards:
+    """What a classifier's keys find in a split."""
     reader = weights_sha256(frozen_half(classifier.model))
-    return folder / fingerprint({"tokens": tokens.fingerprint, "reader": reader})
-
-
-def _shard(place: Path, number: int) -> Path:
-    return place / f"numbers-{number:05d}.npy"
+    mark = fingerprint({"tokens": tokens.fingerprint, "reader": reader})
+    return Shards(folder / mark, "numbers", len(tokens))
 
 
 def _read_missing(
-    readers: Mapping[Path, TextClassifier], count: int, tokens: Tokens, progress: Progress
+    readers: Mapping[Shards, TextClassifier], tokens: Tokens, progress: Progress
 ) -> None:
     """Writes the shards that are not there, each into the folder of its classifier."""
-    places = [p for p in readers if not all(_shard(p, n).is_file() for n in range(count))]
-    shards = [n for n in range(count) if not all(_shard(p, n).is_file() for p in places)]
-    with progress.task("read the nearest keys", count, count - len(shards)) as task:
-        if not shards:
+    stores = [store for store in readers if store.missing()]
+    missing = sorted({shard for store in stores for shard in store.missing()})
+    count = max(store.count for store in readers)
+    with progress.task("read the nearest keys", count, count - len(missing)) as task:
+        if not missing:
             return
-        models = [readers[place].model for place in places]
+        models = [readers[store].model for store in stores]
         if len({weights_sha256(encoder_of(model)[0]) for model in models}) > 1:
             raise ValueError("Expected bottlenecks on one encoder. Received: several encoders.")
-        reader = readers[places[0]].with_model(frozen_halves(models))
+        reader = readers[stores[0]].with_model(frozen_halves(models))
         ends = np.cumsum([encoder_of(model)[1].num_codebooks for model in models])
-        for shard in shards:
-            numbers = np.split(_read(reader, tokens, shard), ends[:-1], axis=1)
-            for path, part in zip((_shard(p, shard) for p in places), numbers, strict=True):
-                if not path.is_file():
-                    with atomic_file(path) as unfinished:
-                        np.save(unfinished, part)
+        for shard in missing:
+            rows = stores[0].rows(shard)
+            numbers = np.split(_read(reader, tokens, *rows), ends[:-1], axis=1)
+            for store, part in zip(stores, numbers, strict=True):
+                store.write(shard, part)
             task.advance()
 
 
-def _read(reader: TextClassifier, tokens: Tokens, shard: int) -> np.ndarray:
-    """Key numbers of a shard's tokens: uint16 `[num_tokens, num_codebooks]`."""
-    start, stop = shard * SHARD_ROWS, min((shard + 1) * SHARD_ROWS, len(tokens))
+def _read(reader: TextClassifier, tokens: Tokens, start: int, stop: int) -> np.ndarray:
+    """Key numbers of the tokens of some rows: uint16 `[num_tokens, num_codebooks]`."""
     offsets = tokens.offsets[start : stop + 1] - tokens.offsets[start]
     numbers = np.zeros((offsets[-1], reader.model.output.shape[-1]), np.uint16)
     for rows, found in reader.score(tokens, start, stop):

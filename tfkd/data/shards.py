@@ -1,0 +1,67 @@
+"""An array of a split on disk, in shards of rows, so that a killed pass goes on where it was."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from tfkd.artifacts import atomic_file
+
+SHARD_ROWS = 2048
+
+
+def shard_of(row: int) -> tuple[int, int]:
+    """Number of the shard that holds a row, and its first row."""
+    return row // SHARD_ROWS, row - row % SHARD_ROWS
+
+
+@dataclasses.dataclass(frozen=True)
+class Shards:
+    """Files `<name>-00000.npy` and so on, each of the next `SHARD_ROWS` rows of a split.
+
+    A shard is written whole or not at all and is left alone when it is there, so several processes
+    may share a folder; `artifacts.locked` keeps two from making the same.
+
+    Attributes:
+        folder: Path. Belongs to one array of one split.
+        name: What a row holds.
+        num_rows: Rows of the split.
+    """
+
+    folder: Path
+    name: str
+    num_rows: int
+
+    @property
+    def count(self) -> int:
+        """Number of shards of the whole split."""
+        return -(-self.num_rows // SHARD_ROWS)
+
+    def path(self, shard: int) -> Path:
+        """File of a shard."""
+        return self.folder / f"{self.name}-{shard:05d}.npy"
+
+    def rows(self, shard: int) -> tuple[int, int]:
+        """First row of a shard, and the first behind it."""
+        return shard * SHARD_ROWS, min((shard + 1) * SHARD_ROWS, self.num_rows)
+
+    def missing(self) -> list[int]:
+        """Numbers of the shards that are not there, in rising order."""
+        return [shard for shard in range(self.count) if not self.path(shard).is_file()]
+
+    def write(self, shard: int, values: np.ndarray) -> None:
+        """Writes a shard unless it is there.
+
+        Args:
+            shard: Integer. Number of the shard.
+            values: Array of its rows.
+        """
+        path = self.path(shard)
+        if not path.is_file():
+            with atomic_file(path) as part:
+                np.save(part, values)
+
+    def load(self) -> list[np.ndarray]:
+        """All shards, memory-mapped."""
+        paths = [self.path(shard) for shard in range(self.count)]
+        return [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
