@@ -177,7 +177,7 @@ def trained(
     judge = validation(part, readings["validation"], dataset.metric)
     with tempfile.TemporaryDirectory() as folder:
         position = train(
-            Distiller(part.model, task=dataset.task),
+            Distiller(student=part.model, task=dataset.task),
             batches,
             plan,
             judge,

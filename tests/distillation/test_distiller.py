@@ -1,9 +1,14 @@
+import inspect
+import re
+
 import keras
 import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
 import tfkd
+from tfkd.compression.qat.model import QuantizationAware
+from tfkd.config.training import DistillConfig
 from tfkd.distillation.distiller import Distiller
 
 NUM_CLASSES = 4
@@ -52,7 +57,7 @@ def data(rows=6, inputs=3):
 
 
 def compiled(student, teacher=None, learning_rate=0.1, metrics=None, **settings):
-    distiller = Distiller(student, teacher, **settings)
+    distiller = Distiller(student=student, teacher=teacher, **settings)
     distiller.compile(optimizer=keras.optimizers.SGD(learning_rate), metrics=metrics)
     return distiller
 
@@ -121,7 +126,7 @@ def test_squared_error_ends_at_the_least_squares():
     """Constants that softmax does not see are learned too."""
     inputs, labels, teacher = data(40)
     teacher += 5 * inputs[:, :1]
-    distiller = Distiller(linear(0), student_loss_weight=0.0, distillation_loss="mse")
+    distiller = Distiller(student=linear(0), student_loss_weight=0.0, distillation_loss="mse")
     distiller.compile(optimizer=keras.optimizers.SGD(1.0, momentum=0.5))
     y = targets(labels, teacher)
     repeated = np.tile(inputs, (60, 1)), {k: np.concatenate([v] * 60) for k, v in y.items()}
@@ -153,7 +158,7 @@ def test_gradient_norm_sums_the_slices_of_a_token_that_occurs_twice():
         [keras.layers.Embedding(3, 1, embeddings_initializer="zeros"), keras.layers.Flatten()]
     )
     student.build((None, 3))
-    distiller = Distiller(student, task="multi_label")
+    distiller = Distiller(student=student, task="multi_label")
     optimizer = keras.optimizers.SGD(1.0, global_clipnorm=0.5)
     distiller.compile(optimizer=optimizer, jit_compile=False)
     rows, labels = np.array([[1, 1, 2]], "int32"), np.ones((1, 3), "float32")
@@ -269,7 +274,7 @@ def test_each_example_has_its_own_weight():
     kernel = weights(linear(0))[0]
     sample_weight = np.array([1.0, 0.0, 0.0, 3.0, 0.0, 0.5])
     parts = [
-        closed_form(kernel, inputs[i : i + 1], labels[i : i + 1], teacher[i : i + 1], 2.0, 0.5)[0]
+        closed_form(kernel, inputs[i : i + 1], labels[i : i + 1], teacher[i : i + 1], 2.0, 0.3)[0]
         for i in range(6)
     ]
     expected = (np.array(parts) * sample_weight[:, None]).mean(axis=0)
@@ -281,7 +286,7 @@ def test_epoch_loss_is_the_mean_of_examples_not_of_batches():
     inputs, labels, teacher = data()
     distiller = compiled(linear(0), learning_rate=0.0)
     history = distiller.fit(inputs, targets(labels, teacher), batch_size=4, verbose=0).history
-    parts, _ = closed_form(weights(linear(0))[0], inputs, labels, teacher, 2.0, 0.5)
+    parts, _ = closed_form(weights(linear(0))[0], inputs, labels, teacher, 2.0, 0.3)
     assert [history[name][0] for name in PARTS] == pytest.approx(parts, rel=1e-5)
 
 
@@ -292,7 +297,7 @@ def test_regularizers_of_the_student_are_added():
     distiller = compiled(student)
     evaluated = distiller.evaluate(inputs, targets(labels, teacher), verbose=0)
     found = distiller.train_on_batch(inputs, targets(labels, teacher), return_dict=True)
-    parts, gradient = closed_form(kernel, inputs, labels, teacher, 2.0, 0.5)
+    parts, gradient = closed_form(kernel, inputs, labels, teacher, 2.0, 0.3)
     parts[0] += 0.5 * (kernel**2).sum()
     assert [float(found[name]) for name in PARTS] == pytest.approx(parts, rel=1e-5)
     assert evaluated == pytest.approx(parts, rel=1e-5)
@@ -337,13 +342,46 @@ def test_predict_gives_the_students_logits():
     assert not np.array_equal(*dropped)
 
 
+BY_KEYWORD = (
+    "Expected `student` and `teacher` by keyword, Distiller(student=..., teacher=...): "
+    "keras.distillation takes them in the other order. Received: "
+)
+
+
+@pytest.mark.parametrize(
+    ("models", "received"),
+    [
+        ((linear(0), linear(1)), "2 by position, no `student`"),
+        ((linear(0),), "1 by position, no `student`"),
+        ((), "0 by position, no `student`"),
+    ],
+)
+def test_models_go_by_keyword(models, received):
+    """By position `keras.distillation.Distiller` takes the teacher first."""
+    with pytest.raises(TypeError, match=f"^{re.escape(BY_KEYWORD + received)}$"):
+        Distiller(*models)
+
+
+def test_a_model_by_position_beside_keywords_is_refused():
+    message = f"^{re.escape(BY_KEYWORD)}1 by position$"
+    with pytest.raises(TypeError, match=message):
+        Distiller(linear(0), student=linear(1))
+
+
+def test_the_label_loss_has_one_default_weight():
+    default = DistillConfig.defaults()["student_loss_weight"]
+    assert default == Distiller(student=linear(0)).student_loss_weight == 0.3
+    of_aware = inspect.signature(QuantizationAware).parameters["student_loss_weight"]
+    assert of_aware.default == default
+
+
 @pytest.mark.parametrize("has_teacher", [True, False])
 def test_save_and_load(tmp_path, has_teacher):
     inputs, labels = texts(), np.arange(24) % NUM_CLASSES
     y = labels if has_teacher else targets(labels, data(24)[2])
     distiller = Distiller(
-        text_model(3, dropout=0.2),
-        text_model(7) if has_teacher else None,
+        student=text_model(3, dropout=0.2),
+        teacher=text_model(7) if has_teacher else None,
         temperature=3.5,
         student_loss_weight=0.25,
         distillation_loss="mse",
@@ -370,7 +408,7 @@ def test_save_and_load(tmp_path, has_teacher):
 
 def test_a_student_with_code_inside_is_not_loaded(tmp_path):
     student = keras.Sequential([keras.Input([3]), keras.layers.Lambda(lambda x: x * 2.0)])
-    Distiller(student).save(tmp_path / "distiller.keras")
+    Distiller(student=student).save(tmp_path / "distiller.keras")
     with pytest.raises(ValueError, match="^Requested the deserialization of a `Lambda` layer"):
         keras.saving.load_model(tmp_path / "distiller.keras", safe_mode=True)
 
@@ -383,7 +421,7 @@ def test_it_is_a_name_of_the_package():
 def test_temperature_below_one(temperature):
     message = rf"^Expected `temperature` of at least 1. Received: temperature={temperature}$"
     with pytest.raises(ValueError, match=message):
-        Distiller(linear(0), temperature=temperature)
+        Distiller(student=linear(0), temperature=temperature)
 
 
 @pytest.mark.parametrize("weight", [-0.1, 1.01])
@@ -393,13 +431,13 @@ def test_weight_outside_zero_to_one(weight):
         rf"student_loss_weight={weight}$"
     )
     with pytest.raises(ValueError, match=message):
-        Distiller(linear(0), student_loss_weight=weight)
+        Distiller(student=linear(0), student_loss_weight=weight)
 
 
 def test_unknown_distillation_loss():
     message = "^Expected `distillation_loss` to be kl or mse. Received: distillation_loss='cosine'$"
     with pytest.raises(ValueError, match=message):
-        Distiller(linear(0), distillation_loss="cosine")
+        Distiller(student=linear(0), distillation_loss="cosine")
 
 
 def test_unknown_task():
@@ -411,7 +449,7 @@ def test_unknown_task():
 def test_only_the_teacher_is_enough_to_become_it():
     inputs = np.eye(3, dtype=np.float32)
     teacher = np.float32([[2, 1, 0, -1], [0, 0, 3, 0], [-1, 1, -1, 1]])
-    distiller = Distiller(linear(0), temperature=2.0, student_loss_weight=0.0)
+    distiller = Distiller(student=linear(0), temperature=2.0, student_loss_weight=0.0)
     distiller.compile(optimizer=keras.optimizers.Adam(0.1))
     wrong_labels = teacher.argmin(axis=1)
     repeated = (
@@ -430,7 +468,7 @@ def test_multi_label(has_stored_logits):
     inputs = generator.normal(size=(1200, 3)).astype(np.float32)
     logits = (inputs @ generator.normal(0, 3, (3, 4))).astype(np.float32)
     labels = (logits > 0).astype(np.uint8)
-    distiller = Distiller(linear(0), task="multi_label", temperature=2.0)
+    distiller = Distiller(student=linear(0), task="multi_label", temperature=2.0)
     distiller.compile(optimizer=keras.optimizers.Adam(0.1))
     y = targets(labels, logits) if has_stored_logits else labels
     before = distiller.evaluate(inputs, y, verbose=0)
@@ -445,7 +483,7 @@ def test_regression(has_stored_logits):
     inputs = generator.normal(size=(1200, 3)).astype(np.float32)
     scores = (inputs @ [1.0, -2.0, 0.5]).astype(np.float32)
     # The teacher says thrice as much as the labels.
-    distiller = Distiller(linear(0, outputs=1), task="regression", student_loss_weight=0.75)
+    distiller = Distiller(student=linear(0, outputs=1), task="regression", student_loss_weight=0.75)
     distiller.compile(optimizer=keras.optimizers.Adam(0.1))
     y = targets(scores, scores[:, None] * 3) if has_stored_logits else scores
     distiller.fit(inputs, y, batch_size=8, verbose=0)

@@ -99,7 +99,7 @@ class Session:
         self.plan = dataclasses.replace(PLAN, **settings)
         logits = toy_logits(self.tokens)
         self.batches = Batches(self.tokens, NAMES, BATCH_SIZE, seed=5, teacher_logits=logits)
-        self.distiller = Distiller(self.model)
+        self.distiller = Distiller(student=self.model)
 
     def measure(self):
         if self.stop_in_epoch == len(self.weights_of_epochs):
@@ -169,7 +169,7 @@ def test_position_and_history(whole):
             ]
         )
         assert entry["loss"] == pytest.approx(
-            (entry["student_loss"] + entry["distillation_loss"]) / 2, rel=1e-5
+            0.3 * entry["student_loss"] + 0.7 * entry["distillation_loss"], rel=1e-5
         )
     assert position.history[1]["loss"] < position.history[0]["loss"]
     json.dumps(dataclasses.asdict(position))
@@ -282,7 +282,7 @@ def test_bfloat16_computes_in_half_and_ends_in_float32(tmp_path):
 
 def test_optimizer_follows_the_plan():
     plan = dataclasses.replace(PLAN, schedule="cosine", weight_decay=0.3, clip_norm=0.7)
-    distiller = Distiller(toy_model())
+    distiller = Distiller(student=toy_model())
     compile_distiller(distiller, plan, steps_per_epoch=50)
     optimizer = distiller.optimizer
     assert type(optimizer) is keras.optimizers.AdamW
@@ -311,7 +311,7 @@ def test_optimizer_follows_the_plan():
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0])
 def test_any_warm_up_leaves_a_step(fraction):
-    distiller = Distiller(toy_model())
+    distiller = Distiller(student=toy_model())
     compile_distiller(distiller, dataclasses.replace(PLAN, warmup_fraction=fraction), 5)
     assert distiller.optimizer._learning_rate.warmup_steps == (9 if fraction else 0)
 
@@ -440,8 +440,9 @@ def main(folder, wait_at=0):
         return {"accuracy": float(np.mean(found == labels))}
 
     train(
-        Distiller(student), batches, plan, Validation(measure, "accuracy", lambda a, b: a > b),
-        folder, lambda step: Log(folder / "log.txt", wait_at), (Progress(quiet=True), "student"),
+        Distiller(student=student), batches, plan,
+        Validation(measure, "accuracy", lambda a, b: a > b), folder,
+        lambda step: Log(folder / "log.txt", wait_at), (Progress(quiet=True), "student"),
     )
     return [np.array(variable.value) for variable in student.variables]
 

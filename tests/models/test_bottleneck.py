@@ -150,7 +150,7 @@ def test_training_moves_values_and_head_alone(decoder):
     names = {"values": ["values"], "mlp": ["values", "kernel", "bias"]}[decoder]
     assert [variable.name for variable in model.trainable_variables] == names
     before = {variable.path: np.array(variable) for variable in model.variables}
-    distiller = Distiller(model, temperature=2.0, student_loss_weight=0.5)
+    distiller = Distiller(student=model, temperature=2.0, student_loss_weight=0.5)
     distiller.compile(optimizer=keras.optimizers.SGD(1.0), jit_compile=False)
     targets = {
         "label": np.array([0, 1, 2, 1]),
@@ -266,7 +266,7 @@ def test_values_start_as_their_keys():
 def test_bfloat16_leaves_keys_and_logits_in_float32(decoder):
     model = student(decoder)
     expected = logits(model)
-    distiller = Distiller(model)
+    distiller = Distiller(student=model)
     distiller.set_precision("mixed_bfloat16")
     assert {layer.compute_dtype for layer in find_bottleneck(model)} == {"float32"}
     assert logits(model).dtype == np.float32
@@ -329,7 +329,7 @@ def test_training_the_second_half_trains_the_student_alike(decoder, tmp_path):
         for layer in model.layers:
             if isinstance(layer, keras.layers.Dropout):
                 layer.seed_generator.state.assign([7, 0])
-        distiller = Distiller(model, temperature=2.0, student_loss_weight=0.5)
+        distiller = Distiller(student=model, temperature=2.0, student_loss_weight=0.5)
         compile_distiller(distiller, Plan(epochs=1, batch_size=4, learning_rate=0.05), 6)
         for _ in range(6):
             distiller.train_on_batch(taken, targets)
@@ -353,7 +353,7 @@ def test_values_that_no_text_reads_stay_as_they_are():
     pooled = keras.layers.GlobalAveragePooling1D()(table(numbers))
     model = keras.Model({"key_numbers": numbers}, keras.layers.Dense(2)(pooled))
     before = np.array(table.values)
-    distiller = Distiller(model)
+    distiller = Distiller(student=model)
     plan = Plan(epochs=1, batch_size=2, learning_rate=0.1, weight_decay=0.5, warmup_fraction=0.0)
     compile_distiller(distiller, plan, 3)
     given = {"key_numbers": np.array([[[0, 1]], [[0, 3]]], np.int32)}

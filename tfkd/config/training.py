@@ -17,6 +17,8 @@ RECIPE_NAMES = (
     "qat_int4_tables",
 )
 DEFAULT_RECIPES = ("float32", "dynamic_int8")
+# Of the label loss; the rest goes to the teacher.
+STUDENT_LOSS_WEIGHT = 0.3
 BOTTLENECK_DECODERS = ("mlp", "values")
 
 
@@ -184,7 +186,7 @@ class DistillConfig(BottleneckConfig, AwareConfig, TrainingConfig):
     )
     temperature: float = setting(2.0, "Softens teacher and student; 1 = not at all.", 1.0, 100.0)
     student_loss_weight: float = setting(
-        0.3, "Weight of the label loss; the rest goes to the teacher.", 0.0, 1.0
+        STUDENT_LOSS_WEIGHT, "Weight of the label loss; the rest goes to the teacher.", 0.0, 1.0
     )
     augmented_copies: int = setting(
         0, "Altered copies of each training text, which the teacher answers; no labels.", 0, 100

@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from tfkd.config.training import STUDENT_LOSS_WEIGHT
 from tfkd.distillation.losses import DISTILLATION_LOSSES, label_loss, teacher_loss
 from tfkd.models.classifier import set_precision
 
@@ -31,6 +32,7 @@ class Distiller(keras.Model):
     (regularizers) comes on top.
 
     Args:
+        models: None; they are given by keyword.
         student: `keras.Model` from inputs to logits `[batch, num_outputs]`.
         teacher: Optional `keras.Model` that takes the same inputs. It is asked in every step and
             never trained. Without it, targets may be a mapping of `label`, `teacher_logits`
@@ -38,16 +40,18 @@ class Distiller(keras.Model):
             where it is False the label counts nothing and the teacher what it counts elsewhere.
         task: String. "single_label", "multi_label" or "regression".
         temperature: Float, at least 1. Softens both predictions; without effect for "mse".
-        student_loss_weight: Float in [0, 1]. Weight of the label loss.
+        student_loss_weight: Float in [0, 1]. Weight of the label loss; the rest goes to the
+            teacher.
         distillation_loss: String. "kl" or "mse".
 
     Raises:
+        TypeError: A model is given by position, or there is no student.
         ValueError: For a temperature below 1, a weight outside [0, 1] or an unknown loss.
 
     Example:
 
     ```python
-    distiller = tfkd.Distiller(student, teacher, temperature=2.0, student_loss_weight=0.3)
+    distiller = tfkd.Distiller(student=student, teacher=teacher, temperature=2.0)
     distiller.compile(optimizer=keras.optimizers.AdamW(1e-3), metrics=["accuracy"])
     distiller.fit(dataset, epochs=3)   # history: loss, student_loss, distillation_loss
     logits = distiller.predict(inputs)
@@ -59,15 +63,22 @@ class Distiller(keras.Model):
 
     def __init__(
         self,
-        student: keras.Model,
+        *models: keras.Model,
+        student: keras.Model | None = None,
         teacher: keras.Model | None = None,
         task: str = "single_label",
         temperature: float = 2.0,
-        student_loss_weight: float = 0.5,
+        student_loss_weight: float = STUDENT_LOSS_WEIGHT,
         distillation_loss: str = "kl",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if models or student is None:
+            raise TypeError(
+                "Expected `student` and `teacher` by keyword, Distiller(student=..., teacher=...): "
+                "keras.distillation takes them in the other order. Received: "
+                f"{len(models)} by position{'' if student else ', no `student`'}"
+            )
         if temperature < 1:
             raise ValueError(
                 f"Expected `temperature` of at least 1. Received: temperature={temperature}"

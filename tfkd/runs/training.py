@@ -75,7 +75,7 @@ def train_arm(
         return TextClassifier.load(folder)
     part = trained_part(classifier)
     distiller = Distiller(
-        part.model,
+        student=part.model,
         task=classifier.task,
         temperature=objective.temperature,
         student_loss_weight=objective.student_loss_weight,

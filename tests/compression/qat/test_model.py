@@ -114,8 +114,8 @@ def whole(tokens, tmp_path_factory):
 def test_without_quantizers_it_trains_like_the_student_itself(tokens, tmp_path):
     student, other = cnn(), cnn()
     twin = mirror.build(other)
-    expected = fit(Distiller(student.model), student, tokens, tmp_path / "student")
-    found = fit(FloatTwin(twin), other, tokens, tmp_path / "twin")
+    expected = fit(Distiller(student=student.model), student, tokens, tmp_path / "student")
+    found = fit(FloatTwin(student=twin), other, tokens, tmp_path / "twin")
     assert expected.history[1]["loss"] < expected.history[0]["loss"] / 2
     for one, another in zip(found.history, expected.history, strict=True):
         assert one == pytest.approx(another, abs=1e-4)
@@ -164,7 +164,7 @@ def test_an_interrupted_training_ends_like_a_whole_one(
 
 
 def test_no_decay_on_biases_and_norms(whole):
-    distiller = Distiller(whole[0].student)
+    distiller = Distiller(student=whole[0].student)
     compile_distiller(distiller, PLAN, 10)
     for variable in whole[0].student.trainable_variables:
         kind = variable.name.rpartition("/")[2].removesuffix(":0")

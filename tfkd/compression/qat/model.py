@@ -15,6 +15,7 @@ from tfkd.compression import recipes as catalog
 from tfkd.compression.qat import mirror
 from tfkd.compression.qat.scheme import Scheme
 from tfkd.compression.recipes import INT4, RECIPES
+from tfkd.config.training import STUDENT_LOSS_WEIGHT
 from tfkd.data.examples import Texts
 from tfkd.distillation.distiller import Distiller
 from tfkd.errors import ConfigError
@@ -50,12 +51,17 @@ class QuantizationAware(Distiller):
         scheme: Scheme,
         teacher: keras.Model | None = None,
         temperature: float = 2.0,
-        student_loss_weight: float = 0.3,
+        student_loss_weight: float = STUDENT_LOSS_WEIGHT,
         distillation_loss: str = "kl",
     ) -> None:
         student = mirror.build(classifier, scheme)
         super().__init__(
-            student, teacher, classifier.task, temperature, student_loss_weight, distillation_loss
+            student=student,
+            teacher=teacher,
+            task=classifier.task,
+            temperature=temperature,
+            student_loss_weight=student_loss_weight,
+            distillation_loss=distillation_loss,
         )
         self.classifier, self.recipe, self.scheme = classifier, recipe, scheme
         self.twin = classifier.with_model(student)
