@@ -25,7 +25,7 @@ from tfkd.compression.recipes import RECIPES
 from tfkd.data.checks import check
 from tfkd.errors import ArtifactError, TfkdError
 from tfkd.evaluation import metrics
-from tfkd.evaluation.verdict import BEATS, Comparison, compare_scores
+from tfkd.evaluation.verdict import BETTER, Comparison, compare_scores
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
 from tfkd.quiet import quiet_libraries
@@ -201,7 +201,7 @@ def sentences(comparisons: Mapping[str, Comparison], best: str | None) -> list[s
     for pair, comparison in comparisons.items():
         name, other = pair.split(" / ")
         found.append(comparison.sentence(name, "the float student" if other == FLOAT else other))
-        if other == best and comparison.verdict != BEATS:
+        if other == best and comparison.verdict != BETTER:
             found.append(
                 f"So {name} is not proved more accurate than {best}, made without training."
             )

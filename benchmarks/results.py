@@ -5,12 +5,13 @@ r"""Collects the figures of finished runs into results/, and writes README.md's 
     python benchmarks/results.py readme --dataset ag_news
     python benchmarks/results.py edge saved_models/ag_news-bert_tiny saved_models/ag_news-cnn-16000
     python benchmarks/results.py pages
+    python benchmarks/results.py words
 
 `collect` times the files of all runs in one process, in turns, takes the other
 figures from each run's metrics.json and adds the rows of `benchmarks/rivals.py`. `edge`
 keeps what `tfkd quantize` and `tfkd export` measured and writes docs/edge.md's tables from it;
 `pages` writes the tables of `peers`, `vocabulary`, `quantization`, `load`, `tfkd analyze` and the
-studies into docs/.
+studies into docs/. `words` makes the sentences of results/ anew from their figures.
 """
 
 import argparse
@@ -23,12 +24,14 @@ import load
 import peers
 import quantization
 import studies
+import words
 
 from tfkd.artifacts import read_json, versions, write_json, write_text
 from tfkd.config.verbs import BenchmarkConfig
 from tfkd.evaluation.architectures import AnalyzeResult
 from tfkd.evaluation.rows import Row, markdown_table, table_note
 from tfkd.quiet import quiet_libraries
+from tfkd.studies.table import StudyResult
 from tfkd.workflows.benchmark import benchmark
 from tfkd.workflows.quantize import NOTE, REPORT, TITLES, table_cells
 
@@ -58,10 +61,14 @@ def main() -> None:
             options.add_argument("--rounds", type=int, default=5)
     verbs.add_parser("edge").add_argument("runs", nargs="+", type=Path)
     verbs.add_parser("pages")
+    verbs.add_parser("words")
     arguments = parser.parse_args()
     quiet_libraries()
     if arguments.verb == "edge":
         write_edge(arguments.runs)
+        return
+    if arguments.verb == "words":
+        write_words()
         return
     if arguments.verb == "pages":
         for name, tables in pages().items():
@@ -74,6 +81,21 @@ def main() -> None:
     else:
         readme = ROOT / "README.md"
         write_text(readme, with_table(readme.read_text(encoding="utf-8"), read_json(path)))
+
+
+def write_words() -> None:
+    """The verdicts and sentences of results/ and the pages of its studies, from their figures."""
+    folder = ROOT / "results"
+    for page in sorted(folder.glob("*.md")):
+        result = words.study(StudyResult(**read_json(page.with_suffix(".json"))))
+        write_json(page.with_suffix(".json"), result.to_dict())
+        write_text(page, result.markdown())
+    kept = read_json(folder / "quantization.json")
+    kept["datasets"] = {name: words.recipes(found) for name, found in kept["datasets"].items()}
+    write_json(folder / "quantization.json", kept)
+    kept = read_json(folder / "ag_news.json")
+    kept["sentences"] = [words.sentence(text) for text in kept["sentences"]]
+    write_json(folder / "ag_news.json", kept)
 
 
 def write_edge(runs: Sequence[Path]) -> None:
@@ -192,7 +214,7 @@ def collect(arguments: argparse.Namespace) -> dict[str, Any]:
             if values["arm"] != "teacher" or not any(r["arm"] == "teacher" for r in rows):
                 rows.append(timed(values, run, Path(metrics["teacher_folder"]), costs))
         student = read_json(run / "config.json")["student"]
-        sentences += [f"{student}: {sentence}" for sentence in metrics["sentences"]]
+        sentences += [f"{student}: {sentence}" for sentence in words.run_sentences(metrics)]
         runs[run.name] = {key: metrics[key] for key in ("data", "training", "versions", "seed")}
     rivals = ROOT / "results" / f"{arguments.dataset}_rivals.json"
     if rivals.is_file():

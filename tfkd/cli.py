@@ -230,7 +230,7 @@ def study(config: StudyConfig, progress: "Progress") -> Result:
     STUDY is a TOML file: data sets, teachers, students, seeds, recipes. Every student gets its
     equal-budget control. Each teacher and each arm of each seed is a run folder; started again
     after an interruption only what is missing is made. Ends with one table a data set and a
-    verdict on each comparison: BEATS, NO BEATS or INCONCLUSIVE.
+    verdict on each comparison: BETTER, WORSE or INCONCLUSIVE.
     """
     from tfkd.studies.form import read_plan
     from tfkd.studies.plan import PlanResult

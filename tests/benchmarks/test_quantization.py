@@ -73,7 +73,7 @@ def test_trained_recipes_are_tested_against_float_and_the_best_made_after_traini
     ]
     comparison = found["comparisons"]["qat_int8 / dynamic_int8"]
     assert comparison["difference"] == pytest.approx(21 / 400)
-    assert comparison["verdict"] == "BEATS"
+    assert comparison["verdict"] == "BETTER"
     assert not any("is not proved" in sentence for sentence in found["sentences"])
 
 

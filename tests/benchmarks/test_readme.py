@@ -9,6 +9,7 @@ import pytest
 import tfkd
 from tfkd.artifacts import read_json
 from tfkd.evaluation.rows import Row
+from tfkd.evaluation.verdict import compare
 from tfkd.studies.table import StudyResult
 
 ROOT = Path(tfkd.__file__).parents[1]
@@ -60,8 +61,28 @@ def test_page_of_a_study_is_that_of_its_figures(name):
         # A file may be refused for a seed; then the page says so.
         missing = sum(3 - len(row["seeds"]) for row in rows)
         assert missing == len(result.datasets[dataset]["refused"])
-        for sentence in result.sentences(dataset):
-            assert any(word in sentence for word in ("BEATS", "INCONCLUSIVE"))
+
+
+def test_kept_sentences_are_those_of_the_kept_figures(results_program):
+    for name in STUDIES:
+        result = StudyResult(**read_json(ROOT / "results" / f"{name}.json"))
+        assert results_program.words.study(result).to_dict() == result.to_dict()
+    for found in read_json(ROOT / "results" / "quantization.json")["datasets"].values():
+        assert results_program.words.recipes(found) == found
+
+
+def test_words_of_earlier_runs_are_read(results_program):
+    found = compare([False] * 10 + [True] * 90, [True] * 100)
+    assert found.verdict == "WORSE"
+    earlier = {**found.to_dict(), "verdict": "NO BEATS"}
+    assert results_program.words.comparison(earlier) == found
+    metrics = {"metric": "accuracy", "comparisons": {"student_vs_teacher": earlier}}
+    (sentence,) = results_program.words.run_sentences(metrics)
+    assert sentence.startswith("student is worse than teacher by 10.00 points (95% interval -16.00")
+    told = "cnn: student does not beat teacher: it is behind by 1.12 points"
+    assert (
+        results_program.words.sentence(told) == "cnn: student is worse than teacher by 1.12 points"
+    )
 
 
 def test_results_name_rows_versions_seed_and_command():

@@ -230,7 +230,7 @@ class TestRunReadme:
         title="demo: bert_tiny from bert_small",
         rows=ROWS,
         metric="accuracy",
-        comparison="student beats control by 1.77 points.",
+        comparison="student is better than control by 1.77 points.",
         command=COMMAND,
         versions={"python": "3.11.2", "keras": "3.15.1"},
         data="train 2,000 rows, test 500 rows; fingerprint 0123456789abcdef.",
@@ -243,7 +243,7 @@ class TestRunReadme:
             """\
             # demo: bert_tiny from bert_small
 
-            student beats control by 1.77 points.
+            student is better than control by 1.77 points.
 
             TABLE
 

@@ -6,7 +6,7 @@ from scipy.stats import ttest_1samp, ttest_rel
 
 from tfkd.evaluation.resampling import columns, figures
 from tfkd.evaluation.seeds import MOST_SEEDS, compare_seeds, seeds_needed
-from tfkd.evaluation.verdict import BEATS, INCONCLUSIVE, NO_BEATS, compare, compare_answers
+from tfkd.evaluation.verdict import BETTER, INCONCLUSIVE, WORSE, compare, compare_answers
 
 
 def right(accuracies, num_rows=1000):
@@ -33,9 +33,9 @@ def scores(num_seeds, noise, seed):
     return labels[:, None], (labels + errors)[..., None]
 
 
-def test_steady_lead_on_many_rows_beats():
+def test_steady_lead_on_many_rows_is_better():
     found = compared([0.92, 0.93, 0.925], [0.90, 0.905, 0.90])
-    assert found.verdict == BEATS
+    assert found.verdict == BETTER
     assert found.difference == pytest.approx(0.07 / 3)
     other = ttest_1samp([0.02, 0.025, 0.025], 0)
     assert found.p_value == pytest.approx(other.pvalue)
@@ -45,15 +45,19 @@ def test_steady_lead_on_many_rows_beats():
     assert len(found.within) == 3
 
 
-def test_steady_lag_is_no_beats():
+def test_steady_lag_is_worse():
     found = compared([0.90, 0.905, 0.90], [0.92, 0.93, 0.925])
-    assert found.verdict == NO_BEATS
+    assert found.verdict == WORSE
     assert found.differences == pytest.approx((-0.02, -0.025, -0.025))
+    assert found.sentence("a", "b") == (
+        "a is worse than b by 2.33 points over 3 seeds (95% interval -3.05 to -1.62, paired t-test "
+        "over seeds p=0.00506, sign-flip test over 1,000 rows p=0.0001)."
+    )
 
 
 def test_seeds_that_disagree_are_inconclusive_and_say_how_many_it_takes():
     found = compared([0.93, 0.90, 0.94], [0.90, 0.91, 0.90])
-    assert found.rows.verdict == BEATS
+    assert found.rows.verdict == BETTER
     assert found.verdict == INCONCLUSIVE
     differences = np.array([0.03, -0.01, 0.04])
     assert found.seeds_needed == seeds_needed(differences.mean(), differences.std(ddof=1))
@@ -72,15 +76,16 @@ def test_equal_models_are_inconclusive():
     assert (found.p_value, found.difference, found.low, found.high) == (1.0, 0.0, 0.0, 0.0)
     assert found.verdict == INCONCLUSIVE
     assert found.seeds_needed is None
+    assert found.sentence("a", "b").startswith("a against b is inconclusive: no difference over 2 ")
 
 
 def test_one_seed_is_its_rows_test_and_says_so():
     found = compared([0.92], [0.90])
     rows = compare(right([0.92])[0], right([0.90])[0])
-    assert (found.rows, found.verdict, found.p_value) == (rows, BEATS, None)
+    assert (found.rows, found.verdict, found.p_value) == (rows, BETTER, None)
     assert (found.low, found.high) == (rows.low, rows.high)
     assert found.sentence("a", "b") == (
-        "a against b: BEATS, +2.00 points over 1 seed (95% interval +1.20 to +2.90, McNemar over "
+        "a is better than b by 2.00 points over 1 seed (95% interval 1.20 to 2.90, McNemar over "
         "1,000 rows p=1.91e-06). One seed: another may say otherwise."
     )
 
@@ -100,7 +105,7 @@ def test_seeds_needed_has_an_end():
 
 def test_teacher_is_one_model_to_which_every_seed_is_compared():
     found = compared([0.92, 0.93, 0.925], [0.95])
-    assert (found.verdict, found.test) == (NO_BEATS, "one-sample t-test over seeds")
+    assert (found.verdict, found.test) == (WORSE, "one-sample t-test over seeds")
     assert found.differences == pytest.approx((-0.03, -0.02, -0.025))
     assert (found.mean_a, found.mean_b) == pytest.approx((0.925, 0.95))
     other = ttest_1samp([0.92, 0.93, 0.925], 0.95)
@@ -128,7 +133,7 @@ def test_correlations_are_compared_themselves(metric):
     assert found.rows.test == "paired bootstrap"
     assert found.rows.difference == pytest.approx(found.difference, abs=1e-12)
     assert found.within[2] == compare_answers(metric, labels, near, far)[1][2]
-    assert found.verdict == BEATS
+    assert found.verdict == BETTER
     assert f"in {metric.title()} over 3 seeds" in found.sentence("a", "b", metric)
     assert "paired bootstrap over 400 rows p=0.001)." in found.sentence("a", "b", metric)
 

@@ -7,9 +7,9 @@ from scipy.stats import permutation_test
 
 from tfkd.evaluation.resampling import columns
 from tfkd.evaluation.verdict import (
-    BEATS,
+    BETTER,
     INCONCLUSIVE,
-    NO_BEATS,
+    WORSE,
     compare,
     compare_answers,
     compare_scores,
@@ -41,7 +41,7 @@ class TestCompare:
 
     @pytest.mark.parametrize(
         ("only_a", "only_b", "verdict"),
-        [(9, 1, BEATS), (1, 9, NO_BEATS), (8, 2, INCONCLUSIVE), (0, 0, INCONCLUSIVE)],
+        [(9, 1, BETTER), (1, 9, WORSE), (8, 2, INCONCLUSIVE), (0, 0, INCONCLUSIVE)],
     )
     def test_verdict(self, only_a, only_b, verdict):
         assert compare(*answers(only_a, only_b, both=90)).verdict == verdict
@@ -54,7 +54,7 @@ class TestCompare:
         forth, back = compare(a, b), compare(b, a)
         assert back.difference == -forth.difference == -0.04
         assert (back.low, back.high) == pytest.approx((-forth.high, -forth.low), abs=1.5e-3)
-        assert (forth.verdict, back.verdict) == (BEATS, NO_BEATS)
+        assert (forth.verdict, back.verdict) == (BETTER, WORSE)
 
     def test_interval_matches_the_normal_approximation(self):
         comparison = compare(*answers(300, 200, both=6500, neither=600))
@@ -88,7 +88,7 @@ class TestCompareScores:
         a, b = answers(9, 1, both=10)
         comparison = compare_scores(a.astype(float), b.astype(float))
         assert comparison.p_value == pytest.approx(0.021484375, abs=0.004)
-        assert (comparison.only_a, comparison.only_b, comparison.verdict) == (9, 1, BEATS)
+        assert (comparison.only_a, comparison.only_b, comparison.verdict) == (9, 1, BETTER)
         exact = compare(a, b)
         assert (comparison.low, comparison.high) == (exact.low, exact.high)
 
@@ -105,7 +105,7 @@ class TestCompareScores:
         assert compare_scores(a, b).p_value == pytest.approx(exact.pvalue, abs=0.015)
 
     @pytest.mark.parametrize(
-        ("gain", "verdict"), [(0.1, BEATS), (-0.1, NO_BEATS), (0.0, INCONCLUSIVE)]
+        ("gain", "verdict"), [(0.1, BETTER), (-0.1, WORSE), (0.0, INCONCLUSIVE)]
     )
     def test_verdict(self, gain, verdict):
         random = np.random.default_rng(0)
@@ -154,7 +154,7 @@ class TestCompareAnswers:
         _, bad = self.models(0.2, [3, 4])
         forth = compare_answers(metric, labels, good, bad)[0]
         back = compare_answers(metric, labels, bad, good)[0]
-        assert (forth.verdict, back.verdict) == (BEATS, NO_BEATS)
+        assert (forth.verdict, back.verdict) == (BETTER, WORSE)
         assert back.difference == -forth.difference
         assert forth.low < forth.difference < forth.high
         assert (forth.low > 0, forth.p_value) == (True, 0.001)
@@ -246,14 +246,14 @@ class TestSentence:
     def test_better(self):
         sentence = compare(*answers(20, 0, both=80)).sentence("distilled", "control")
         assert sentence == (
-            "distilled beats control by 20.00 points "
+            "distilled is better than control by 20.00 points "
             "(95% interval 13.00 to 28.00, McNemar p=1.91e-06, 100 rows)"
         )
 
     def test_worse(self):
         sentence = compare(*answers(0, 20, both=7580)).sentence("distilled", "control")
         assert sentence.startswith(
-            "distilled does not beat control: it is behind by 0.26 points (95% interval -0.3"
+            "distilled is worse than control by 0.26 points (95% interval -0.3"
         )
         assert sentence.endswith(", McNemar p=1.91e-06, 7,600 rows)")
 
@@ -276,7 +276,7 @@ class TestSentence:
     def test_correlations_are_no_points(self):
         comparison = compare_scores(np.full(50, 0.75), np.full(50, 0.5))
         assert comparison.sentence("distilled", "control", "spearman") == (
-            "distilled beats control by 0.2500 in Spearman "
+            "distilled is better than control by 0.2500 in Spearman "
             "(95% interval 0.2500 to 0.2500, sign-flip test p=0.0001, 50 rows)"
         )
 

@@ -135,13 +135,13 @@ def test_headline_is_judged_itself_and_the_second_stands_beside(
     control = by_names["cnn_small-A", "cnn_small-control"]
     assert control["mean_a"] == pytest.approx(rows["cnn_small-A", "keras"]["mean"])
     assert control["mean_b"] == pytest.approx(rows["cnn_small-control", "keras"]["mean"])
-    assert control["verdict"] == "BEATS"
+    assert control["verdict"] == "BETTER"
     file = by_names["cnn_small-A dynamic_int8", "cnn_small-A"]
     assert (file["difference"], file["rows"]["p_value"]) == (0.0, 1.0)
     teacher = by_names["cnn_small-A", "A"]
-    assert (teacher["test"], teacher["verdict"]) == ("one-sample t-test over seeds", "NO BEATS")
+    assert (teacher["test"], teacher["verdict"]) == ("one-sample t-test over seeds", "WORSE")
     share = teacher["mean_a"] / rows["A", "keras"]["mean"]
-    assert teacher["sentence"].startswith("cnn_small-A against its teacher A: NO BEATS, -")
+    assert teacher["sentence"].startswith("cnn_small-A is worse than its teacher A by ")
     assert teacher["sentence"].endswith(f" It reaches {share:.1%} of the teacher's figure.")
 
 

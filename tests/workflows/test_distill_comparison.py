@@ -33,6 +33,6 @@ def test_student_is_compared_by_the_headline_metric(task, metric, words):
     expected, _ = compare_answers(metric, columns(task, labels, len(names)), student, control, 3)
     assert comparisons["student_vs_control"] == expected
     assert expected.test == "paired bootstrap"
-    assert sentences[0].startswith("student beats control by ")
-    assert sentences[1].startswith("student does not beat teacher: it is behind by ")
+    assert sentences[0].startswith("student is better than control by ")
+    assert sentences[1].startswith("student is worse than teacher by ")
     assert all(words in sentence for sentence in sentences)

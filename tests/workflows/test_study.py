@@ -149,15 +149,16 @@ def test_control_has_the_students_budget(whole):
 def test_questions_are_answered_in_words(whole):
     _, result = whole
     sentences = result.sentences("demo")
-    assert [line.split(":")[0] for line in sentences] == [
-        "cnn_small-cnn against cnn_small-control",
-        "cnn_small-cnn against its teacher cnn",
-        "cnn_small-cnn dynamic_int8 against cnn_small-cnn",
+    sides = [
+        ("cnn_small-cnn", "cnn_small-control"),
+        ("cnn_small-cnn", "its teacher cnn"),
+        ("cnn_small-cnn dynamic_int8", "cnn_small-cnn"),
     ]
+    for line, (a, b) in zip(sentences, sides, strict=True):
+        judged = f"{a} is (better|worse) than {b} by "
+        assert re.match(f"{judged}|{a} against {b} is inconclusive: ", line)
     share = row(result, "cnn_small-cnn")["mean"] / row(result, "cnn")["mean"]
     assert sentences[1].endswith(f" It reaches {share:.1%} of the teacher's figure.")
-    for line in sentences:
-        assert any(word in line for word in (": BEATS", ": NO BEATS", ": INCONCLUSIVE"))
 
 
 def test_published_figures_stand_apart(whole):

@@ -1,4 +1,4 @@
-"""Whether one kind of training beats another, over several seeds on the same test rows.
+"""Whether one kind of training is better than another, over several seeds on the same test rows.
 
 Two things are left to chance: the seed of a training and the rows of the test split. A difference
 counts only if neither explains it: the t-test over seeds and the paired test over rows, of the mean
@@ -16,13 +16,14 @@ from scipy.stats import nct, t, ttest_1samp
 
 from tfkd.evaluation.resampling import figures
 from tfkd.evaluation.verdict import (
-    BEATS,
+    BETTER,
     EQUAL,
     INCONCLUSIVE,
-    NO_BEATS,
+    WORSE,
     Comparison,
+    claim,
     compare_answers,
-    wording,
+    interval_words,
 )
 
 PAIRED_T = "paired t-test over seeds"
@@ -47,7 +48,7 @@ class SeedsComparison:
         test: Name of that test: paired, or of one sample where b has no seeds.
         rows: `Comparison` of the means over the seeds, by the test rows.
         within: `Comparison` of each seed, by the test rows.
-        verdict: BEATS or NO BEATS when seeds and rows both say so, else INCONCLUSIVE.
+        verdict: BETTER or WORSE when seeds and rows both say so, else INCONCLUSIVE.
         seeds_needed: Seeds that would show a difference of this size and spread with power 0.8,
             when INCONCLUSIVE for want of seeds; None otherwise or above `MOST_SEEDS`.
         confidence: Level of interval and verdict.
@@ -80,16 +81,13 @@ class SeedsComparison:
             name_b: String. What to call b.
             metric: String. The compared metric; see `Comparison.sentence`.
         """
-        factor, places, unit = wording(metric)
-        mean, low, high = (
-            f"{factor * value:+.{places}f}" for value in (self.difference, self.low, self.high)
-        )
         count = len(self.differences)
         over = f"{self.test} p={self.p_value:.3g}, " if self.p_value is not None else ""
         return (
-            f"{name_a} against {name_b}: {self.verdict}, {mean} {unit} over {count} "
-            f"{'seeds' if count > 1 else 'seed'} ({self.confidence:.0%} interval {low} to {high}, "
-            f"{over}{self.rows.test} over {self.rows.num_rows:,} rows p={self.rows.p_value:.3g})."
+            f"{claim(self.verdict, name_a, name_b, self.difference, metric)} over {count} "
+            f"{'seeds' if count > 1 else 'seed'} "
+            f"({interval_words(self.low, self.high, self.confidence, metric)}, {over}"
+            f"{self.rows.test} over {self.rows.num_rows:,} rows p={self.rows.p_value:.3g})."
             f"{self._what_it_takes()}"
         )
 
@@ -148,7 +146,7 @@ def compare_seeds(
         if p_value >= 1 - confidence:
             needed = seeds_needed(mean, float(differences.std(ddof=1)), 1 - confidence)
             verdict = INCONCLUSIVE
-        elif rows.verdict != (BEATS if mean > 0 else NO_BEATS):
+        elif rows.verdict != (BETTER if mean > 0 else WORSE):
             verdict = INCONCLUSIVE
     return SeedsComparison(
         mean_a=float(values_a.mean()),

@@ -1,4 +1,4 @@
-"""Whether one model beats another on the same test rows, and how sure that is.
+"""Whether one model is better than another on the same test rows, and how sure that is.
 
 Both answered the same texts, so only the rows where one of them does better carry information.
 Right-or-wrong answers are compared by McNemar's exact test, other scores by the sign-flip test, of
@@ -18,8 +18,8 @@ from scipy.stats import binomtest, bootstrap
 from tfkd.evaluation.metrics import METRICS
 from tfkd.evaluation.resampling import ROW_METRICS, figures, resampled_figures
 
-BEATS = "BEATS"
-NO_BEATS = "NO BEATS"
+BETTER = "BETTER"
+WORSE = "WORSE"
 INCONCLUSIVE = "INCONCLUSIVE"
 MCNEMAR = "McNemar"
 SIGN_FLIP = "sign-flip test"
@@ -46,7 +46,7 @@ class Comparison:
         only_a: Rows on which a did better (right where b is wrong); None for a metric that single
             rows do not have.
         only_b: Rows on which b did better; likewise.
-        verdict: BEATS (significant, a better), NO BEATS (significant, b better) or INCONCLUSIVE
+        verdict: BETTER (a is, significantly), WORSE (b is better, significantly) or INCONCLUSIVE
             (not significant: neither proved better on these rows).
         test: Name of the test that gave the p-value.
         confidence: Level of the interval; significant means `p_value < 1 - confidence`.
@@ -78,35 +78,45 @@ class Comparison:
 
         Example:
         >>> print(compare([True] * 90, [True] * 80 + [False] * 10).sentence("small", "large"))
-        small beats large by 11.11 points (95% interval 5.56 to 17.78, McNemar p=0.00195, 90 rows)
+        small is better than large by 11.11 points (95% interval 5.56 to 17.78, McNemar p=0.00195,
+        90 rows)
         """
-        factor, places, unit = wording(metric)
-        size = f"{abs(self.difference) * factor:.{places}f} {unit}"
-        side = "ahead" if self.difference > 0 else "behind"
-        claim = {
-            BEATS: f"{name_a} beats {name_b} by {size}",
-            NO_BEATS: f"{name_a} does not beat {name_b}: it is behind by {size}",
-            INCONCLUSIVE: f"{name_a} against {name_b} is inconclusive: {side} by {size}",
-        }[self.verdict]
-        if self.difference == 0:
-            claim = f"{name_a} against {name_b} is inconclusive: no difference"
-        low, high = (f"{end * factor:.{places}f}" for end in (self.low, self.high))
         return (
-            f"{claim} ({self.confidence:.0%} interval {low} to {high}, "
+            f"{claim(self.verdict, name_a, name_b, self.difference, metric)} "
+            f"({interval_words(self.low, self.high, self.confidence, metric)}, "
             f"{self.test} p={self.p_value:.3g}, {self.num_rows:,} rows)"
         )
 
 
-def wording(metric: str) -> tuple[float, int, str]:
-    """How a difference of a metric is told: factor, decimal places and unit.
+def claim(verdict: str, name_a: str, name_b: str, difference: float, metric: str) -> str:
+    """The verdict on a against b, and the difference of their metrics, in words.
 
     Example:
-    >>> wording("accuracy"), wording("mcc")
-    ((100, 2, 'points'), (1, 4, 'in MCC'))
+    >>> claim(WORSE, "student", "teacher", -0.0071, "accuracy")
+    'student is worse than teacher by 0.71 points'
     """
-    if metric in CORRELATIONS:
-        return 1, 4, f"in {METRICS[metric].title}"
-    return 100, 2, "points"
+    unit = f"in {METRICS[metric].title}" if metric in CORRELATIONS else "points"
+    size = f"by {_number(abs(difference), metric)} {unit}"
+    if verdict != INCONCLUSIVE:
+        return f"{name_a} is {verdict.lower()} than {name_b} {size}"
+    side = "ahead" if difference > 0 else "behind"
+    found = f"{side} {size}" if abs(difference) > EQUAL else "no difference"
+    return f"{name_a} against {name_b} is inconclusive: {found}"
+
+
+def interval_words(low: float, high: float, confidence: float, metric: str) -> str:
+    """The interval of a metric's difference in words.
+
+    Example:
+    >>> interval_words(0.0074, 0.0162, 0.95, "accuracy")
+    '95% interval 0.74 to 1.62'
+    """
+    return f"{confidence:.0%} interval {_number(low, metric)} to {_number(high, metric)}"
+
+
+def _number(difference: float, metric: str) -> str:
+    """A correlation's difference as it is, any other in points (hundredths)."""
+    return f"{difference:.4f}" if metric in CORRELATIONS else f"{100 * difference:.2f}"
 
 
 def compare(
@@ -324,7 +334,7 @@ def _judged(
     difference = round(difference, 12)
     verdict = INCONCLUSIVE
     if p_value < 1 - confidence and difference != 0:
-        verdict = BEATS if difference > 0 else NO_BEATS
+        verdict = BETTER if difference > 0 else WORSE
     low, high = interval
     only_a, only_b = wins
     return Comparison(

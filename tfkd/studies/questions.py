@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tfkd.evaluation.resampling import answers_of, columns
-from tfkd.evaluation.seeds import compare_seeds
+from tfkd.evaluation.seeds import SeedsComparison, compare_seeds
 from tfkd.studies.plan import CONTROL, StudyPlan
 from tfkd.studies.scores import KERAS, Scores
 
@@ -79,15 +79,28 @@ def answered(plan: StudyPlan, scored: Mapping[str, Sequence[Scores]]) -> list[di
         )
         outcome = compare_seeds(metric, labels, answers_a, answers_b)
         names = _called(*a), _called(*b)
-        if b[0] in teachers:
-            sentence = outcome.sentence(names[0], f"its teacher {names[1]}", metric)
-            if outcome.mean_b > 0:
-                share = outcome.mean_a / outcome.mean_b
-                sentence += f" It reaches {share:.1%} of the teacher's figure."
-        else:
-            sentence = outcome.sentence(*names, metric)
+        sentence = in_words(outcome, *names, metric, b[0] in teachers)
         found.append({"a": names[0], "b": names[1], **outcome.to_dict(), "sentence": sentence})
     return found
+
+
+def in_words(outcome: SeedsComparison, a: str, b: str, metric: str, is_teacher: bool) -> str:
+    """An answer in words; against a teacher also the share of its figure that a reaches.
+
+    Args:
+        outcome: `SeedsComparison` of a with b.
+        a: String. Name of a student or of one of its files.
+        b: String. Name of what it is compared with.
+        metric: String. The compared metric.
+        is_teacher: Boolean. Whether b is a's teacher.
+    """
+    if not is_teacher:
+        return outcome.sentence(a, b, metric)
+    sentence = outcome.sentence(a, f"its teacher {b}", metric)
+    if outcome.mean_b > 0:
+        share = outcome.mean_a / outcome.mean_b
+        sentence += f" It reaches {share:.1%} of the teacher's figure."
+    return sentence
 
 
 def _sides(

@@ -43,8 +43,9 @@ NOTE = (
     "Means over the seeds; deviation: standard deviation over them. A teacher is one model. "
     "Agreement: with the arm's own teachers, of a control with the data set's first. MB: 10^6 "
     "bytes of the model file. p50: median time of one text, warm, tokenization included, one "
-    "thread, all kinds of files in turns; taken once for all arms of a student. BEATS and NO BEATS "
-    "need seeds and test rows to agree at the 5% level. Published: by others, on their machines."
+    "thread, all kinds of files in turns; taken once for all arms of a student. A verdict of "
+    "better or worse needs seeds and test rows to agree at the 5% level. Published: by others, on "
+    "their machines."
 )
 Figures = list[dict[str, Any]]
 
