@@ -227,10 +227,11 @@ def analyze(config: AnalyzeConfig, progress: "Progress") -> Result:
 def study(config: StudyConfig, progress: "Progress") -> Result:
     """Make arms x seeds x data sets and judge them.
 
-    STUDY is a TOML file: data sets, teachers, students, seeds, recipes. Every student gets its
-    equal-budget control. Each teacher and each arm of each seed is a run folder; started again
-    after an interruption only what is missing is made. Ends with one table a data set and a
-    verdict on each comparison: BETTER, WORSE or INCONCLUSIVE.
+    STUDY is a TOML file: data sets, teachers, students, seeds, recipes. An arm is a student with
+    its teachers; beside it stands its control, the same student taught by the labels alone. Each
+    teacher and each arm of each seed is a run folder; started again after an interruption only
+    what is missing is made. Ends with one table a data set and a verdict on each comparison:
+    BETTER, WORSE or INCONCLUSIVE.
     """
     from tfkd.studies.form import read_plan
     from tfkd.studies.plan import PlanResult
@@ -325,7 +326,11 @@ def serve(config: ServeConfig, progress: "Progress") -> Result:
 @verbs.command("list", params=[json_option()], epilog=example("tfkd list models"))
 @click.argument("kind", required=False, metavar="[datasets|models|recipes|formats]")
 def list_names(kind: str | None, as_json: bool) -> None:
-    """List datasets, models, recipes and formats by name."""
+    """List datasets, models, recipes and formats by name.
+
+    The models are size words, such as bert_tiny: architectures built from scratch, without
+    pretrained weights. Presets, folders and handles are not listed.
+    """
     from tfkd.workflows.listing import listing
 
     show(listing(kind), as_json)

@@ -102,7 +102,9 @@ class FinetuneConfig(TrainingConfig):
     """Settings of `tfkd finetune`: a classifier trained on labels, mostly to be a teacher."""
 
     model: str | None = setting(
-        None, "Preset, folder, hf:// or kaggle:// handle, or size word. Default: the data set's."
+        None,
+        "Preset, folder, hf:// or kaggle:// handle, or size word (such as bert_tiny: built from "
+        "scratch). Default: the data set's.",
     )
     pooling: str = setting(
         "auto", "How tokens become one vector.", choices=("auto", "cls", "mean", "max")
@@ -161,7 +163,9 @@ class DistillConfig(BottleneckConfig, AwareConfig, TrainingConfig):
         None, "Layers of the teacher's encoder to keep, counted from 0. Default: all."
     )
     student: str | None = setting(
-        None, "Preset, folder, handle, or size word. Default: the data set's."
+        None,
+        "Preset, folder, handle, or size word (such as bert_tiny: built from scratch). Default: "
+        "the data set's.",
     )
     pooling: str = setting(
         "auto",
@@ -206,7 +210,7 @@ class DistillConfig(BottleneckConfig, AwareConfig, TrainingConfig):
         "their squared error (mse), for which the temperature is without effect.",
         choices=("kl", "mse"),
     )
-    control: bool = setting(True, "Also train the equal student without the teacher.")
+    control: bool = setting(True, "Also train the control: the equal student without the teacher.")
     recipes: tuple[str, ...] = setting(
         DEFAULT_RECIPES, "LiteRT files to write; those of qat_* train first.", choices=RECIPE_NAMES
     )

@@ -105,7 +105,10 @@ class BenchmarkConfig(Config):
 class AnalyzeConfig(Config):
     """Settings of `tfkd analyze`: size and time of architectures, with weights or without."""
 
-    models: tuple[str, ...] = setting(ARCHITECTURES, "Size word, preset, folder or finished run.")
+    models: tuple[str, ...] = setting(
+        ARCHITECTURES,
+        "Size word (such as bert_tiny: built from scratch), preset, folder or finished run.",
+    )
     tokenizer: str | None = setting(
         None, "Model whose tokenizer the size words take. Default: one learned from train."
     )

@@ -24,11 +24,19 @@ _EQUAL = 1e-12
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """What a figure is called in tables, which way is up, and its value where it is undefined."""
+    """What a figure is called in tables, which way is up, and its value where it is undefined.
+
+    Attributes:
+        title: Heading of its column.
+        higher_is_better: Boolean.
+        description: A sentence, with the value where the figure is undefined.
+        full_name: Name in full, where the title is an abbreviation that a table has to explain.
+    """
 
     title: str
     higher_is_better: bool
     description: str
+    full_name: str = ""
 
 
 METRICS: dict[str, Metric] = {
@@ -41,11 +49,21 @@ METRICS: dict[str, Metric] = {
     "pearson": Metric("Pearson", True, "Linear correlation; 0 if labels or scores are constant."),
     "spearman": Metric("Spearman", True, "Rank correlation; 0 if labels or scores are constant."),
     "agreement": Metric("Agreement", True, "Share of decisions that are also the teacher's."),
-    "nll": Metric("NLL", False, "Mean negative log likelihood of the labels, in nats."),
-    "ece": Metric("ECE", False, "Expected calibration error over 15 bins of equal width."),
+    "nll": Metric(
+        "NLL",
+        False,
+        "Mean negative log-likelihood of the labels, in nats.",
+        "negative log-likelihood",
+    ),
+    "ece": Metric(
+        "ECE",
+        False,
+        "Expected calibration error over 15 bins of equal width.",
+        "expected calibration error",
+    ),
     "brier": Metric("Brier", False, "Squared error of the probabilities."),
-    "mse": Metric("MSE", False, "Mean squared error."),
-    "mae": Metric("MAE", False, "Mean absolute error."),
+    "mse": Metric("MSE", False, "Mean squared error.", "mean squared error"),
+    "mae": Metric("MAE", False, "Mean absolute error.", "mean absolute error"),
 }
 
 

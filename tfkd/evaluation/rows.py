@@ -173,12 +173,18 @@ def table_note(rows: Sequence[Row], metric: str) -> str:
 
     Example:
     >>> table_note(rows, "accuracy")
-    'ECE, NLL: lower is better. MB: 10^6 bytes of the model file.'
+    'ECE: expected calibration error; lower is better. MB: 10^6 bytes of the model file.'
     """
     titles = [column.title for column in _columns(rows, metric)]
-    lower = [entry.title for entry in METRICS.values() if not entry.higher_is_better]
-    shown = [title for title in titles if title in lower]
-    notes = [f"{', '.join(shown)}: lower is better."] if shown else []
+    notes = []
+    if any(row.arm == "control" for row in rows):
+        notes.append("Control: the same student, trained without the teacher.")
+    names = {one.title: one.full_name for one in METRICS.values() if not one.higher_is_better}
+    shown = [f"{title}: {names[title]}" for title in titles if title in names]
+    if shown:
+        notes.append(f"{'; '.join(shown)}; lower is better.")
+    if METRICS["agreement"].title in titles:
+        notes.append("Agreement: share of answers that are also the teacher's.")
     if "Size, MB" in titles:
         notes.append("MB: 10^6 bytes of the model file.")
     if "p50, ms" in titles:

@@ -40,12 +40,14 @@ TITLES = (
     "Published",
 )
 NOTE = (
-    "Means over the seeds; deviation: standard deviation over them. A teacher is one model. "
-    "Agreement: with the arm's own teachers, of a control with the data set's first. MB: 10^6 "
-    "bytes of the model file. p50: median time of one text, warm, tokenization included, one "
-    "thread, all kinds of files in turns; taken once for all arms of a student. A verdict of "
-    "better or worse needs seeds and test rows to agree at the 5% level. Published: by others, on "
-    "their machines."
+    "Arm: a teacher, or a student taught by one teacher or several; a control is the same student "
+    "taught by the labels alone. Means over the seeds; deviation: standard deviation over them. A "
+    "teacher is one model. ECE: expected calibration error; lower is better. Agreement: share of "
+    "answers that are also the teacher's, of the arm's own teachers or, for a control, of the data "
+    "set's first. MB: 10^6 bytes of the model file. p50: median time of one text, warm, "
+    "tokenization included, one thread, all kinds of files in turns; taken once for all arms of a "
+    "student. A verdict of better or worse needs seeds and test rows to agree at the 5% level. "
+    "Published: by others, on their machines."
 )
 Figures = list[dict[str, Any]]
 
