@@ -1,4 +1,4 @@
-"""What a run folder holds, and how files get there: whole or not at all.
+"""The files of a run folder, each written whole or not at all.
 
 saved_models/<run>/
 config.json      the resolved settings, and which verb wrote the folder
@@ -148,7 +148,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def report_file(folder: Path | None, name: str) -> Path | None:
-    """Where a verb's figures go, or None when no folder was asked for.
+    """Path of a verb's figures, or None when no folder was asked for.
 
     Raises:
         ArtifactError: The file is there already.
@@ -242,7 +242,7 @@ class RunFolder:
         """Makes the folder, or finds it fit to go on with.
 
         Args:
-            verb: String. Which command writes the folder.
+            verb: String. Command that writes the folder.
             settings: Mapping. The resolved settings; those of `WITHOUT_EFFECT` are not compared.
             overwrite: Boolean. Start anew whatever is there.
 
@@ -301,7 +301,7 @@ class RunFolder:
         """The first setting that would lead to another result: name, the run's value, the given.
 
         Args:
-            verb: String. Which command is to write the folder.
+            verb: String. Command that is to write the folder.
             settings: Mapping. The resolved settings.
         """
         # A run that is older than a setting was made as its default does.

@@ -74,9 +74,9 @@ class Progress:
         """A counted piece of work, shown while the block runs.
 
         Args:
-            description: String. What is done.
-            total: Integer. How many there are.
-            completed: Integer. How many were done before, in an earlier session.
+            description: String. Name of the work, such as "score".
+            total: Integer. Number of steps.
+            completed: Integer. Number of steps done in an earlier session.
         """
         with self.bars:
             task = Task(description, total, completed, self)

@@ -14,7 +14,7 @@ class Calibration:
 
     Attributes:
         arrays: Mapping of the model's inputs to int32 arrays of shape `[num_texts, width]`.
-        seed: Integer. Which chose the rows; recorded beside every file made with them.
+        seed: Integer. Seed that chose the rows; recorded beside every file made with them.
 
     Raises:
         ValueError: There are no rows, or the arrays differ in shape.
@@ -57,7 +57,7 @@ class Calibration:
             yield inputs
 
     def to_dict(self) -> dict[str, object]:
-        """What is recorded of it."""
+        """Record for the files made with it."""
         return {"split": "train", "num_texts": self.num_texts, "seed": self.seed}
 
     def save(self, path: Path) -> None:

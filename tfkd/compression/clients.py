@@ -17,7 +17,7 @@ SERVER_BATCH_SIZE = 64
 
 
 def edge_scores(path: Path, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """What an edge package says to tokens.
+    """Scores that an edge package gives to tokens.
 
     Args:
         path: Path. A file with one signature, whose inputs are of batch size 1.
@@ -47,7 +47,7 @@ def edge_scores(path: Path, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def text_scores(path: Path, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """What a text-tflite package says to texts, and how it tokenizes them.
+    """Scores that a text-tflite package gives to texts, and the tokens it makes of them.
 
     Args:
         path: Path. A file with the signature `classify_text`.
@@ -72,7 +72,7 @@ def text_scores(path: Path, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarra
 
 
 def served_scores(folder: Path, texts: Sequence[str]) -> np.ndarray:
-    """What a SavedModel that takes text says to texts: float32 `[n, num_outputs]`.
+    """Scores that a SavedModel gives to texts: float32 `[n, num_outputs]`.
 
     Args:
         folder: Path. The SavedModel.

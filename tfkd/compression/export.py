@@ -82,7 +82,7 @@ def export(
             texts the agreement is known to 1 / n.
         recipes: Strings. Names of recipes.
         lengths: Integers. Signature lengths; empty for the defaults of `signature_lengths`.
-        output_folder: Path. Where the files go. Default: `model_folder`.
+        output_folder: Path. Folder for the files. Default: `model_folder`.
         calibration: `Calibration`, for recipes that need it.
 
     Returns:

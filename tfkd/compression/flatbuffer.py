@@ -1,4 +1,4 @@
-"""What stands inside a LiteRT file: its operators, tensors and constants.
+"""Inside a LiteRT file: its operators, tensors and constants.
 
 Reads and rewrites files through the schema classes that LiteRT itself ships. Nothing here runs a
 file; what runs where is told by `tfkd.compression.operators`.
@@ -306,7 +306,7 @@ class _PackedOnce:
         self._offset: int | None = None
 
     def Pack(self, builder: "flatbuffers.Builder") -> int:  # noqa: N802  (the schema's own name)
-        """Where the part stands in the file."""
+        """Offset of the part in the file."""
         if self._offset is None:
             self._offset = self._part.Pack(builder)
         return self._offset

@@ -20,8 +20,8 @@ class Format:
 
     Attributes:
         name: As `tfkd export --format` takes it.
-        summary: What it is.
-        when_to_use: Which client it is for.
+        summary: A line on the format.
+        when_to_use: Client it is for.
         recipes: Names of the recipes it can be written by, the default first.
     """
 

@@ -72,7 +72,7 @@ _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """What a client needs beside the graph.
+    """Labels, vocabulary and thresholds that a client needs beside the graph.
 
     Attributes:
         label_names: Class names in index order.

@@ -1,4 +1,4 @@
-"""What of a LiteRT file really runs as integers, and how much of it XNNPACK takes over.
+"""The parts of a LiteRT file that run as integers, and those that XNNPACK takes over.
 
 Types are read from the file. Delegation is read from the interpreter, which lists a node for each
 part of the graph it handed over: what lies between such a node's inputs and outputs is inside.
@@ -30,8 +30,8 @@ class OperatorGroup:
             float activations; "float"; "conversion": from one of these to another; "index": ids,
             masks and shapes.
         weights: Type of its constant, "int4", "int8", "float32", ...; "" where it has none.
-        count: How many there are.
-        num_delegated: How many of them XNNPACK runs.
+        count: Number of operators.
+        num_delegated: Number of them that XNNPACK runs.
     """
 
     name: str
@@ -93,7 +93,7 @@ class OperatorReport:
         }
 
     def _counted(self, noun: str, names: Sequence[str]) -> Iterator[str]:
-        """What operators with weights of their own look like: '15 products int8 weights'."""
+        """Counts of the operators with weights of their own: '15 products int8 weights'."""
         found: Counter[tuple[str, str]] = Counter()
         for group in self.groups:
             if group.name in names and _is_weighted(group):
@@ -107,7 +107,7 @@ class OperatorReport:
 
 @dataclasses.dataclass(frozen=True)
 class IntegerProof:
-    """What of a file computes in integers, over all its signatures and the bodies of its loops.
+    """Integer operators of a file, over all its signatures and the bodies of its loops.
 
     Attributes:
         products: Operators that multiply with a kernel or two activations with each other.
@@ -202,7 +202,7 @@ def integer_proof(path: Path, tables: str = "int8") -> IntegerProof:
 
 
 def arithmetic(operator: Operator) -> str:
-    """How an operator computes: see `OperatorGroup`."""
+    """Arithmetic of an operator: see `OperatorGroup`."""
     flowing = [tensor for tensor in (*operator.inputs, *operator.outputs) if not tensor.is_constant]
     has_floats = any(tensor.type in _FLOATS for tensor in flowing)
     has_integers = any(tensor.is_quantized for tensor in flowing)
@@ -239,7 +239,7 @@ def _as_stored(operators: Sequence[Operator]) -> list[Operator]:
 
 
 def _delegated(path: Path, num_operators: int) -> tuple[set[int], int]:
-    """Which operators of the first subgraph XNNPACK runs, and in how many parts."""
+    """Operators of the first subgraph that XNNPACK runs, and the number of its parts."""
     # No public call lists operators (LiteRT 2.3.0); delegates stand behind those of the file.
     nodes = open_interpreter(path)._get_ops_details()
     makers = {

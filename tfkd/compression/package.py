@@ -28,7 +28,7 @@ _SMALLEST_SCORE = 1e-3
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """What is to be written, and where.
+    """Package to write, and its path.
 
     Attributes:
         format: Name in `tfkd.compression.formats.FORMATS`.
@@ -239,7 +239,7 @@ def _check_tokens(order: Order, token_ids: np.ndarray, expected: np.ndarray) -> 
 
 
 def _scores(logits: np.ndarray, task: str) -> np.ndarray:
-    """What a package gives for the Keras model's logits."""
+    """Scores of a package, in place of the Keras model's logits."""
     if task == SINGLE_LABEL:
         return np.exp(log_softmax(logits, axis=1))
     return expit(logits) if task == MULTI_LABEL else logits

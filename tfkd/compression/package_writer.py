@@ -18,7 +18,7 @@ from tfkd.models.classifier import TextClassifier
 
 
 class Job(TypedDict):
-    """What the child is told.
+    """Orders for the child process.
 
     Attributes:
         format: Name of a format.

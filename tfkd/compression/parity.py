@@ -1,4 +1,4 @@
-"""How near a file's logits are to the Keras model's: the figures of the parity gate.
+"""The figures of the parity gate: the distance of a file's logits from the Keras model's.
 
 Whatever passes is kept in one way and whatever fails is refused in one way, be it a file of tokens
 or a package that takes text.
@@ -25,7 +25,7 @@ _SMALLEST_ALLOWED_DIFFERENCE = 1e-5
 
 @dataclasses.dataclass(frozen=True)
 class ParityReport:
-    """How near a file is to the Keras model it was made from.
+    """Distance of a file from the Keras model it was made from.
 
     Attributes:
         recipe: Name of the recipe.
@@ -36,8 +36,8 @@ class ParityReport:
         largest_logit_difference: Largest absolute difference of any logit; infinite where a logit
             is not finite.
         has_nan: Whether file or Keras model gave NaN or an infinite logit.
-        minimum_agreement: What the recipe asks, None for regression.
-        allowed_logit_difference: What the recipe allows.
+        minimum_agreement: Least agreement the recipe asks, None for regression.
+        allowed_logit_difference: Largest difference the recipe allows.
         size_bytes: Bytes of the file, 0 when only logits were compared.
         difference_by_length: Signature length to the largest difference of its own rows, which are
             padded and full ones.
@@ -151,14 +151,14 @@ def refusal(
     values: str = "logits",
     advice: str = "Leave this recipe out.",
 ) -> str:
-    """What something that did not pass showed beside what its recipe asks, as an error message.
+    """Error message for what did not pass: its figures beside the limits of its recipe.
 
     Args:
         report: `ParityReport` that did not pass.
         name: String. The file's or folder's name.
-        thing: String. What it is: "file" or "package".
-        values: String. What was compared: "logits" or "log-scores".
-        advice: String. What the user can do, unless the model itself is broken.
+        thing: String. Its kind: "file" or "package".
+        values: String. The compared values: "logits" or "log-scores".
+        advice: String. Advice to the user, unless the model itself is broken.
     """
     if report.has_nan:
         return (

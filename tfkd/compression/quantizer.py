@@ -52,7 +52,7 @@ def check_ready(recipe: Recipe, calibration: Calibration | None) -> None:
 
 
 def mask_bias(recipe: Recipe) -> float:
-    """What is added to the score of a padded position in the SavedModel a recipe reads."""
+    """Bias on the score of a padded position in the SavedModel a recipe reads."""
     return STATIC_MASK_BIAS if recipe.needs_calibration else MASK_BIAS
 
 
@@ -69,7 +69,7 @@ def litert_bytes(
         folder: String. SavedModel with a signature `tokens_<length>` for each length. For a recipe
             that trains, its graph says by fake quantization how all but 4-bit tables is rounded.
         recipe: `Recipe`.
-        lengths: Integers. Which signatures the file gets, over the same weights.
+        lengths: Integers. Lengths of the signatures in the file, over the same weights.
         calibration: `Calibration`, for recipes that need it.
         takes_text: Boolean. The SavedModel has the one signature `classify_text` instead, with the
             tokenizer's custom operators in its graph; `lengths` is empty.

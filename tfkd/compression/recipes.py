@@ -21,12 +21,12 @@ class Recipe:
 
     Attributes:
         name: As in `tfkd.config.RECIPE_NAMES`; also the file's name.
-        summary: What the file holds.
+        summary: A line on the file.
         when_to_use: Advice for `tfkd list recipes`.
-        weights: How kernels of products are stored.
-        tables: How token tables are stored.
-        activations: What flows between operators. Anything but "float32" needs a fixed range for
-            each activation: from calibration data, or from the training.
+        weights: Type of the stored kernels of products.
+        tables: Type of the stored token tables.
+        activations: Type of what flows between operators. Anything but "float32" needs a fixed
+            range for each activation: from calibration data, or from the training.
         trained: Whether the student learns to live with the rounding before the file is written:
             `tfkd quantize` does that, `tfkd export` does not.
         extra: Extra of tfkd that brings the quantizer; "" where TensorFlow's own does it.

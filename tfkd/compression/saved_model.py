@@ -18,7 +18,7 @@ SIGNATURE_PREFIX = "tokens_"
 
 @dataclasses.dataclass(frozen=True)
 class Route:
-    """How a model became a SavedModel.
+    """Route from a model to its SavedModel.
 
     Attributes:
         name: "lean", or "plain" for the graph that Keras itself runs.
@@ -45,7 +45,7 @@ def write_saved_model(
     Args:
         classifier: `TextClassifier`.
         lengths: Integers. Tokens of a text, padding included; one signature each.
-        folder: Path. Where the SavedModel goes.
+        folder: Path of the SavedModel.
         mask_bias: Float. See `LeanGraph`; the plain route has Keras' own.
         whole_last_layer: Boolean. See `LeanGraph`; the plain route always computes it whole.
         output: String. "logits", or "scores": probabilities, for regression the score itself.

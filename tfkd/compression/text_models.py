@@ -35,7 +35,7 @@ def write_single_text_model(classifier: TextClassifier, length: int, folder: Pat
     Args:
         classifier: `TextClassifier` of single texts with a WordPiece tokenizer.
         length: Integer. Tokens of a text, padding included.
-        folder: Path. Where the SavedModel goes.
+        folder: Path of the SavedModel.
 
     Raises:
         ModelError: The tokenizer has no form in a LiteRT file, or the model reads pairs.
@@ -69,7 +69,7 @@ def write_text_saved_model(classifier: TextClassifier, folder: Path | str) -> No
 
     Args:
         classifier: `TextClassifier` of single texts.
-        folder: Path. Where the SavedModel goes.
+        folder: Path of the SavedModel.
 
     Raises:
         ModelError: The model reads pairs.
@@ -136,7 +136,7 @@ class _HubEncoder(tf.Module):
 
 
 def _batch_encoder(tokenizer: Tokenizer) -> TextEncoder | _HubEncoder:
-    """What turns texts into token arrays: the module that holds it, with `encode_batch`."""
+    """Module whose `encode_batch` turns texts into token arrays."""
     try:
         return TextEncoder(tokenizer.word_piece)
     except ModelError:
@@ -147,7 +147,7 @@ def _batch_encoder(tokenizer: Tokenizer) -> TextEncoder | _HubEncoder:
 def _fixed_model(
     classifier: TextClassifier, length: int
 ) -> tuple[tf.Module | list[tf.Variable], Callable[[Arrays], tf.Tensor]]:
-    """What holds the weights, and the function from token arrays `[1, length]` to scores."""
+    """Holder of the weights, and the function from token arrays `[1, length]` to scores."""
     if why_not_lean(classifier.model) is None:
         lean = LeanGraph(classifier.model, classifier.num_texts, task=classifier.task)
         endpoint = lean.endpoint(length, "scores")
@@ -159,5 +159,5 @@ def _fixed_model(
 
 
 def _weights(model: keras.Model) -> list[tf.Variable]:
-    """What a module must hold: TensorFlow does not see Keras' own variables, only these."""
+    """Variables for a module to hold: TensorFlow sees only these, not Keras' own."""
     return [weight.value for weight in model.weights]

@@ -1,4 +1,4 @@
-"""How a setting is declared, checked and written down; `tfkd.config` holds the settings themselves.
+"""Declaration, checks and spelling of a setting; `tfkd.config` holds the settings themselves.
 
 Construction checks names, types and ranges, so a bad setting fails before any slow step.
 """
@@ -55,7 +55,7 @@ class Config:
 
         Args:
             values: Mapping of setting names to values.
-            source: String. Where the values come from, for the error message.
+            source: String. Origin of the values, for the error message.
 
         Raises:
             ConfigError: For an unknown key, a wrong type or a value out of range.

@@ -24,7 +24,7 @@ BOTTLENECK_DECODERS = ("mlp", "values")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig(Config):
-    """What every verb that reads a data set knows."""
+    """Settings of every verb that reads a data set."""
 
     dataset: str = setting(
         dataclasses.MISSING,
@@ -53,7 +53,7 @@ class DataConfig(Config):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingConfig(DataConfig):
-    """What every verb that trains knows."""
+    """Settings of every verb that trains."""
 
     output_dir: Path | None = setting(None, "The run's folder. Default: saved_models/<run>.")
     overwrite: bool = setting(False, "Replace a finished run in the output folder.")
@@ -81,7 +81,7 @@ class TrainingConfig(DataConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AwareConfig(Config):
-    """How the recipes that train do it; the rest is as the run trained its student."""
+    """Settings of the recipes that train; the rest is as the run trained its student."""
 
     qat_epochs: int = setting(
         1, "Passes over the training rows for each recipe that trains (qat_int8 ...).", 1

@@ -36,12 +36,12 @@ class Batches:
 
     Args:
         tokens: `Rows` of the split, for example `Tokens`.
-        input_names: Which arrays the model takes, e.g. `("token_ids", "padding_mask")`.
+        input_names: Names of the arrays the model takes, e.g. `("token_ids", "padding_mask")`.
         batch_size: Integer. The last batch of an epoch may be smaller.
         seed: Integer. Seed of the order.
         teacher_logits: Optional float32 array, shape `[num_rows, num_outputs]`, joined by row.
-        num_labelled: Integer. How many of the first rows have a label of their own. Default: all.
-        num_examples: Integer. How many an epoch has: as many as there are rows (default), or
+        num_labelled: Integer. Number of first rows with a label of their own. Default: all.
+        num_examples: Integer. Examples of an epoch: as many as there are rows (default), or
             more, for which rows occur again, none twice as often before all have occurred so.
     """
 

@@ -19,7 +19,7 @@ MULTILINGUAL_STUDENT = "bert_tiny"
 
 @dataclasses.dataclass(frozen=True)
 class DatasetSpec:
-    """What is known of a data set before any of it is read.
+    """Facts of a data set that are known before any of it is read.
 
     Attributes:
         name: The name users write.

@@ -16,7 +16,7 @@ from tfkd.errors import DatasetError
 
 @dataclasses.dataclass(frozen=True)
 class SplitSummary:
-    """What a pass over one split found.
+    """Findings of a pass over one split.
 
     Attributes:
         num_rows: Number of examples.
@@ -88,7 +88,7 @@ def _check_split(dataset: Dataset, split: str) -> SplitSummary:
 
 
 def _fault(dataset: Dataset, example: Example) -> tuple[str, str] | None:
-    """What was expected and what came instead, or None for a good row."""
+    """The expected and the received value of a bad row, or None for a good row."""
     texts, label = example
     if len(texts) != dataset.num_texts:
         return f"{dataset.num_texts} texts", f"{len(texts)}"

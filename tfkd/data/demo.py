@@ -170,7 +170,7 @@ class GeneratedSplit:
     Attributes:
         seed: Seed of the data set.
         split: train, validation, test, or reference for texts that are in none of them.
-        num_rows: How many.
+        num_rows: Number of rows.
     """
 
     seed: int
@@ -321,7 +321,7 @@ def _pools(random: np.random.Generator, lengths: np.ndarray) -> np.ndarray:
 
 
 def _styles(random: np.random.Generator, pools: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """How each word is written, int64 [rows, MAX_WORDS]: two sentences from 20 words on."""
+    """Style of each word, int64 [rows, MAX_WORDS]: two sentences from 20 words on."""
     rows = np.arange(_BLOCK_ROWS)
     comma = (random.random(pools.shape) < 0.06) & ((pools == _NOUN) | (pools == _TOPIC))
     styles = np.where(comma, _COMMA, _PLAIN)

@@ -1,4 +1,4 @@
-"""What every source of text gives: examples in a fixed order, in named splits.
+"""Examples of any source of text, in a fixed order and in named splits.
 
 Row i of a split is row i for ever: teacher logits, token arrays and predictions are joined by it.
 """

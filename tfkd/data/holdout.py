@@ -36,7 +36,7 @@ def strata(examples: Iterable[Example], task: str) -> np.ndarray:
 
 
 def part_of_rows(classes: np.ndarray, fractions: Sequence[float], seed: int) -> np.ndarray:
-    """Which part each row goes to: 0 stays in train, part i+1 takes `fractions[i]` of the rows.
+    """Part of each row: 0 stays in train, part i+1 takes `fractions[i]` of the rows.
 
     Every part gets its share of each class as nearly as whole rows allow (the largest remainders
     are rounded up), at least one row in all, and no class loses its last row of train.

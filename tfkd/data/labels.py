@@ -25,7 +25,7 @@ class LabelReader:
     Args:
         task: String. One of `tfkd.data.examples.TASKS`.
         label_names: Class names in index order; ignored for regression.
-        origin: String. Where the names come from, for error messages.
+        origin: String. Origin of the names, for error messages.
 
     Example:
 

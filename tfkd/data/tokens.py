@@ -113,8 +113,9 @@ def write(
         encode: From a list of texts or pairs to arrays of shape `[n, length]`.
         task: String. One of `tfkd.data.examples.TASKS`.
         num_outputs: Integer. Number of classes.
-        fingerprint: String. What the tokens are made of; checked when they are opened again.
-        progress: Where to show it, and the number of rows.
+        fingerprint: String. Mark of what the tokens are made of; checked when they are opened
+            again.
+        progress: `Progress` that shows what is done, and the number of rows.
     """
     offsets, boundaries, labels = [np.zeros(1, np.int64)], [], []
     padding_id = 0

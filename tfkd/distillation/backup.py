@@ -1,4 +1,4 @@
-"""What a killed training needs to go on as if nothing had happened: all variables and the position.
+"""Backup from which a killed training goes on as if nothing had happened: variables and position.
 
 The state is one file, replaced atomically, so a kill at any moment leaves the last whole one. It
 holds the model with the state of its dropout, the optimizer, and where in which epoch it was.
@@ -23,7 +23,7 @@ LARGEST_TIME_SHARE = 0.05
 
 @dataclasses.dataclass
 class Position:
-    """Where a training stands.
+    """Position of a training.
 
     Attributes:
         epoch: Epochs finished.

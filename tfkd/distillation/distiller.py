@@ -203,7 +203,7 @@ class Distiller(keras.Model):
         set_precision(self.student, policy)
 
     def get_config(self) -> dict[str, object]:
-        """What `from_config` needs; student and teacher are saved with it."""
+        """Arguments of `from_config`; student and teacher are saved with it."""
         return {
             **super().get_config(),
             "student": keras.saving.serialize_keras_object(self.student),

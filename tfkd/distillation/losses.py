@@ -1,4 +1,4 @@
-"""What a student is trained on: label losses and distillation losses, one value an example.
+"""Losses of a student, by labels and by its teacher, one value an example.
 
 All are pure functions in log space; reduction and weighting are the caller's. `task` is
 "single_label", "multi_label" or "regression".

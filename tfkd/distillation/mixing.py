@@ -1,4 +1,4 @@
-"""How several teachers are weighed: the rule alone, without any arithmetic."""
+"""The rule by which several teachers are weighed, without any arithmetic."""
 
 import dataclasses
 import math
@@ -80,7 +80,7 @@ class Mixing(Config):
 
         Args:
             teachers: Strings. Names, in the order of the weights.
-            found: String or None. How `weights` were found, when they are not the user's.
+            found: String or None. Method that found `weights`, when they are not the user's.
         """
         if self.weights:
             total = sum(self.weights)

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of one arm: curves, confusion matrices, settings with final metrics, text.
+"""TensorBoard logs of one arm: curves, confusion matrices, settings with final metrics, text.
 
 A `RunLog` writes TensorBoard's events itself, each on disk before the call returns, because two
 things must survive a kill: every figure up to the last backup, and a single curve, without a

@@ -44,7 +44,7 @@ class Plan:
 
 
 class ScalarLog(Protocol):
-    """Where figures go during training."""
+    """Log of the figures of a training."""
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Writes named figures of a step."""
@@ -55,7 +55,7 @@ class ScalarLog(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Validation:
-    """How an epoch is judged.
+    """Judgement of an epoch.
 
     Attributes:
         measure: Gives the metrics of the model as it is.
@@ -86,7 +86,7 @@ def train(
         validation: `Validation`, asked after each epoch.
         folder: Path for the backup; the caller removes it once the model is saved.
         open_log: From the step to go on with to a `ScalarLog`.
-        progress: Where to show it, and the name of the arm.
+        progress: `Progress` that shows what is done, and the name of the arm.
 
     Returns:
         `Position` at the end, with the history of all epochs.

@@ -1,4 +1,4 @@
-"""Which of several files to take: those no other beats, and the smallest within a budget."""
+"""Choice among several files: those no other beats, and the smallest within a budget."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ class Candidate:
         name: The recipe.
         size_bytes: Bytes of the file.
         p50_ms: Median milliseconds of one text, tokenization included.
-        drop: What the headline metric loses against the float student on held-out rows, as a
+        drop: Loss of the headline metric against the float student on held-out rows, as a
             fraction; negative where it gains.
     """
 

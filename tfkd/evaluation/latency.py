@@ -1,4 +1,4 @@
-"""How long one text takes, warm, and how many texts a second a model answers.
+"""Warm time of one text, and the number of texts a model answers in a second.
 
 All models are timed in one process, taking turns text by text, so that a busy moment of the machine
 falls on every one of them and ratios change less than milliseconds. Threads are the

@@ -33,7 +33,7 @@ TIMEOUT_SECONDS = 300.0
 
 @dataclasses.dataclass(frozen=True)
 class FreshStart:
-    """What a fresh process needed for a model.
+    """Memory and first call of a model in a fresh process.
 
     Attributes:
         peak_memory_bytes: Peak resident memory, interpreter and libraries included.
@@ -57,7 +57,7 @@ def fresh_start(
         model: `TimedModel`. What to load.
         texts: A few strings, or pairs of strings.
         threads: Integer. Threads of TensorFlow.
-        timeout_seconds: Float. How long the process may take.
+        timeout_seconds: Float. Longest time for the process.
 
     Raises:
         ModelError: The process failed or took too long.
@@ -84,7 +84,7 @@ def peak_memory_bytes(
         model_folder: Path of a model folder (`<run>/student`).
         kind: String. "keras", or the recipe whose `<recipe>.tflite` in the folder is to be asked.
         texts: A few strings, or pairs of strings.
-        timeout_seconds: Float. How long the process may take.
+        timeout_seconds: Float. Longest time for the process.
 
     Returns:
         Integer. Bytes.
@@ -111,9 +111,9 @@ def peak_memory_of(
 
     Args:
         loader: String. "module:callable" that takes the path and returns a predictor.
-        path: Path. What to load.
+        path: Path of the model.
         texts: A few strings, or pairs of strings.
-        timeout_seconds: Float. How long the process may take.
+        timeout_seconds: Float. Longest time for the process.
 
     Raises:
         ModelError: The process failed or took too long.
@@ -154,7 +154,7 @@ def _own_peak_bytes() -> int:
 
 
 def _main() -> None:
-    """What the fresh process does."""
+    """Work of the fresh process."""
     job = json.load(sys.stdin)
     predictor = load(job["loader"], Path(job["path"]), **job["options"])
     texts = [[tuple(text) if isinstance(text, list) else text] for text in job["texts"]]

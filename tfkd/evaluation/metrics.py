@@ -24,7 +24,7 @@ _EQUAL = 1e-12
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """What a figure is called in tables, which way is up, and its value where it is undefined.
+    """Title of a figure in tables, its better direction, and its value where it is undefined.
 
     Attributes:
         title: Heading of its column.
@@ -262,7 +262,7 @@ def agreement(
 def row_scores(
     task: str, logits: np.ndarray, labels: np.ndarray, thresholds: ArrayLike = 0.5
 ) -> np.ndarray:
-    """How good the answer to each row is, higher being better: what `verdict` compares.
+    """Score of the answer to each row, higher being better, as `verdict` compares it.
 
     Booleans, right or wrong (single_label), Jaccard in [0, 1] (multi_label), or the negative
     squared error (regression), of shape `[num_rows]`. Arguments as for `evaluate`.

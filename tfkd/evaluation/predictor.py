@@ -1,4 +1,4 @@
-"""What evaluation knows of a model: it answers texts with logits.
+"""Protocol of a model under evaluation: it answers texts with logits.
 
 The Keras classifier, a LiteRT file and any later package have these four members, so quality and
 speed are measured by the same code, whatever runs underneath.

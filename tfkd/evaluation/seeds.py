@@ -77,8 +77,8 @@ class SeedsComparison:
         """The comparison in words.
 
         Args:
-            name_a: String. What to call a.
-            name_b: String. What to call b.
+            name_a: String. Name of a in the sentence.
+            name_b: String. Name of b.
             metric: String. The compared metric; see `Comparison.sentence`.
         """
         count = len(self.differences)
@@ -114,7 +114,7 @@ def compare_seeds(
     """Compares two kinds of training, or a kind of training with one model, seed by seed.
 
     Args:
-        metric: String. What is compared, higher being better; see `compare_answers`.
+        metric: String. The compared metric, higher being better; see `compare_answers`.
         labels: `[num_rows, num_columns]`, as `resampling.columns` gives them.
         answers_a: `[num_seeds, num_rows, num_columns]`, likewise: what a's models answer.
         answers_b: The same for b and the same seeds in the same order; or of one model without a

@@ -1,4 +1,4 @@
-"""Where a multi-label classifier says yes: a threshold for each label, tuned on held-out rows.
+"""Thresholds of a multi-label classifier, one for each label, tuned on held-out rows.
 
 A label that few rows have is seldom likelier than not, so at 0.5 it would never be given and its
 F1 would be 0 however well the rows are ranked.

@@ -30,7 +30,7 @@ def time_models(
         texts: Strings, or pairs of strings.
         rounds: Integer. Timed passes over the texts.
         threads: Integer. Threads of one prediction.
-        timeout_seconds: Float. How long the process may take.
+        timeout_seconds: Float. Longest time for the process.
         stepped: Called after each of the `latency.num_steps(rounds)` passes over the texts.
 
     Returns:

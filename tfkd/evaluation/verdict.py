@@ -71,8 +71,8 @@ class Comparison:
         """The comparison in one sentence.
 
         Args:
-            name_a: String. What to call the first model.
-            name_b: String. What to call the second.
+            name_a: String. Name of the first model in the sentence.
+            name_b: String. Name of the second.
             metric: String. The compared metric, a key of `metrics.METRICS`. Correlations are told
                 as they are, all others in points (hundredths).
 

@@ -97,7 +97,7 @@ class NearestKeys(keras.layers.Layer):
         """The mean behind the values takes the padding mask itself."""
 
     def get_config(self) -> dict[str, object]:
-        """What `from_config` needs."""
+        """Arguments of `from_config`."""
         return {
             **super().get_config(),
             "num_codebooks": self.num_codebooks,
@@ -158,7 +158,7 @@ class ValueTable(keras.layers.Layer):
         )
 
     def get_config(self) -> dict[str, object]:
-        """What `from_config` needs."""
+        """Arguments of `from_config`."""
         return {
             **super().get_config(),
             "num_keys": self.num_keys,

@@ -17,7 +17,7 @@ from tfkd.models.hub import OFFLINE_CHOICES
 
 
 class Kind(enum.StrEnum):
-    """What a model's name stands for."""
+    """Kind of model that a name stands for."""
 
     SIZE = "size"
     RUN = "run"
@@ -30,8 +30,8 @@ class Source:
     """A model's name, understood.
 
     Attributes:
-        name: What the user wrote.
-        kind: What it stands for.
+        name: Name as the user wrote it.
+        kind: `Kind` of the model.
         folder: The local folder, for the kinds that have one.
     """
 

@@ -1,4 +1,4 @@
-"""What becomes of each Unicode code point before a text is split into words.
+"""Replacement of each Unicode code point before a text is split into words.
 
 The table `code_points.json` holds what tensorflow-text 2.21's `FastBertTokenizer` does, the
 operators that run inside a `.tflite` file and a SavedModel: a test compares it with them over all

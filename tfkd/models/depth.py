@@ -35,8 +35,8 @@ def keep_layers(
 
     Args:
         backbone: `keras_hub.models.Backbone` with `transformer_layers`.
-        layers: Integers in rising order: which layers stay, counted from 0.
-        name: String. What the user called the model, for the error message.
+        layers: Integers in rising order: the layers that stay, counted from 0.
+        name: String. The user's name of the model, for the error message.
 
     Returns:
         A new backbone of the same class with the weights of the layers that stay.

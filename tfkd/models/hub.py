@@ -31,7 +31,7 @@ def fetch(handle: str, name: str) -> Path:
 
     Args:
         handle: String. `hf://owner/model` or `kaggle://owner/model/framework/variation`.
-        name: String. What the user wrote, for the error message.
+        name: String. Name as the user wrote it, for the error message.
 
     Raises:
         ModelError: The hub cannot be reached and the model is not in its cache, or has no such

@@ -67,7 +67,7 @@ def uses_mean_pooling(folder: Path) -> bool:
 
 
 def normalization(folder: Path) -> dict[str, bool]:
-    """How text becomes that of the folder's WordPiece vocabulary: `lowercase`, `strip_accents`.
+    """Normalization of text for the folder's WordPiece vocabulary: `lowercase`, `strip_accents`.
 
     As transformers reads `tokenizer_config.json`: an uncased vocabulary has no accents unless that
     is said. Where the file says nothing, a vocabulary without capital letters is uncased.

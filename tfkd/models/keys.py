@@ -37,7 +37,7 @@ class Keys:
     reseeded: tuple[int, ...]
 
     def sentence(self) -> str:
-        """What was done, for a log."""
+        """A sentence on the search, for a log."""
         codebooks, keys, width = self.keys.shape
         return (
             f"keys: {codebooks} codebooks of {keys:,} keys of {width} numbers, from "
@@ -61,9 +61,9 @@ def initialize_keys(
     Args:
         model: `keras.Model` of `build_bottleneck_classifier`.
         batches: Token arrays, int32 `[n, length]` by input name.
-        progress: Where to show it.
+        progress: `Progress` that shows what is done.
         passes: Integer. Passes over all vectors, at least 1.
-        decay: Float in [0, 1]. What a batch leaves of the averages before it.
+        decay: Float in [0, 1]. Share of the averages that a batch leaves.
         seed: Integer. Chooses vectors to start from and the order of the batches.
 
     Returns:
@@ -92,7 +92,7 @@ def initialize_keys(
 
 
 def encoder_of(model: keras.Model) -> tuple[keras.Model, NearestKeys]:
-    """What gives the vectors of a model with a bottleneck, and the layer that takes them."""
+    """Encoder of a model with a bottleneck, and the layer that takes its vectors."""
     bottleneck = find_bottleneck(model)
     if bottleneck is None:
         raise ValueError("Expected a model with a bottleneck. Received: one without")
@@ -113,9 +113,9 @@ def fit_keys(
     Args:
         vectors: float32 `[num_vectors, width]`.
         layer: `NearestKeys`: how many codebooks and keys.
-        progress: Where to show it.
+        progress: `Progress` that shows what is done.
         passes: Integer. Passes over all vectors, at least 1.
-        decay: Float in [0, 1]. What a batch leaves of the averages before it.
+        decay: Float in [0, 1]. Share of the averages that a batch leaves.
         seed: Integer. Chooses vectors to start from and the order of the batches.
         batch_vectors: Integer. Vectors of a batch.
 
@@ -148,7 +148,7 @@ class Codebook:
 
     Args:
         keys: float32 `[num_keys, width]` to start from.
-        decay: Float in [0, 1]. What a batch leaves of the averages before it.
+        decay: Float in [0, 1]. Share of the averages that a batch leaves.
     """
 
     def __init__(self, keys: np.ndarray, decay: float) -> None:

@@ -29,13 +29,13 @@ _WORD_PIECE = {
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """How a classifier is put on an encoder.
+    """Shape of a classifier on an encoder.
 
     Attributes:
         sequence_length: Longest text in tokens.
         pooling: "auto", "cls", "mean" or "max".
         seed: Seed of untrained weights.
-        layers: Which layers of a pretrained encoder stay; None for all.
+        layers: Layers of a pretrained encoder that stay; None for all.
     """
 
     sequence_length: int

@@ -24,7 +24,7 @@ BYTES_PER_VALUE = 4
 
 @dataclasses.dataclass(frozen=True)
 class TrimReport:
-    """What a smaller vocabulary saves and what it changes. Shares are in [0, 1].
+    """Savings and changes of a smaller vocabulary. Shares are in [0, 1].
 
     Attributes:
         tokens_before: Tokens of the whole vocabulary.
@@ -129,7 +129,7 @@ def trim(
 
 
 def count_tokens(tokens: Tokens, vocabulary_size: int) -> np.ndarray:
-    """How often each token occurs, special tokens included: int64, shape `[vocabulary_size]`.
+    """Count of each token, special tokens included: int64, shape `[vocabulary_size]`.
 
     Reads the memory-mapped tokens in parts, so that memory does not grow with the split.
     """
@@ -154,7 +154,7 @@ def kept_rows(
 
     Args:
         vocabulary: Tokens in index order; pieces inside a word begin with "##".
-        counts: Integers, shape `[len(vocabulary)]`. How often each token occurs.
+        counts: Integers, shape `[len(vocabulary)]`. Count of each token.
         vocabulary_size: Integer. At most so many rows.
         min_count: Integer. Least count of a token that need not stay.
 
@@ -183,7 +183,7 @@ def kept_rows(
 
 
 def compare(before: Tokenizer, after: Tokenizer, rows: np.ndarray, texts: Texts) -> dict[str, Any]:
-    """How differently two tokenizers cut the same texts.
+    """Differences between two tokenizers on the same texts.
 
     Args:
         before: `Tokenizer` with the whole vocabulary.
@@ -214,7 +214,7 @@ def compare(before: Tokenizer, after: Tokenizer, rows: np.ndarray, texts: Texts)
 
 
 def _needed(vocabulary: Sequence[str], counts: np.ndarray) -> np.ndarray:
-    """Which tokens stay whatever their count: bool, shape `[len(vocabulary)]`."""
+    """Tokens that stay whatever their count: bool, shape `[len(vocabulary)]`."""
     spellings = [token.removeprefix(CONTINUATION) or token for token in vocabulary]
     special = np.isin(vocabulary, RESERVED_TOKENS)
     letters = {

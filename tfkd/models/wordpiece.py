@@ -263,7 +263,7 @@ class _Remembered(dict[str, tuple[int, ...]]):
 
 
 class FastOptions(TypedDict):
-    """What `WordPieceTokenizer` needs besides the vocabulary."""
+    """Options of `WordPieceTokenizer` besides the vocabulary."""
 
     sequence_length: int
     lowercase: bool
@@ -271,7 +271,7 @@ class FastOptions(TypedDict):
 
 
 def fast_options(settings: artifacts.JsonObject) -> FastOptions | None:
-    """What `WordPieceTokenizer` needs besides the vocabulary, or None for another tokenizer.
+    """Options of `WordPieceTokenizer` besides the vocabulary, or None for another tokenizer.
 
     Args:
         settings: JSON object. A KerasHub preprocessor as Keras serializes it.

@@ -38,13 +38,13 @@ TOKENIZER, RECORD = "tokenizer", "built.json"
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """What every model is built from and asked.
+    """Data, texts and tokenizer that every model is measured with.
 
     Attributes:
         config: `AnalyzeConfig`.
         dataset: `Dataset` whose classes the models tell apart.
         texts: Strings, or pairs of strings, that are timed.
-        progress: Where to show it.
+        progress: `Progress` that shows what is done.
     """
 
     config: AnalyzeConfig
@@ -59,7 +59,7 @@ class Setup:
 
     @property
     def tokenizer_origin(self) -> str:
-        """Where the size words' tokenizer is from."""
+        """Origin of the size words' tokenizer."""
         return self.config.tokenizer or f"a vocabulary learned from {self.dataset.name}"
 
     @functools.cached_property
@@ -71,7 +71,7 @@ class Setup:
         return load_tokenizer(resolve(self.config.tokenizer), self.sequence_length)
 
     def folder(self, sources: Sequence[Source]) -> Path:
-        """Where the models lie until all were timed: the same for the same question."""
+        """Folder of the models until all are timed: the same for the same question."""
         mark = artifacts.fingerprint(
             {
                 "models": [
@@ -93,7 +93,7 @@ class Built:
     """A model in its folder.
 
     Attributes:
-        source: What it is.
+        source: `Source` of the model.
         folder: Its model folder; LiteRT files lie in it.
         parameters: Number of weights.
         table_parameters: Those that are rows of the token table.

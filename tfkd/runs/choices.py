@@ -1,4 +1,4 @@
-"""What the names in a training verb's settings stand for, found out before TensorFlow is loaded.
+"""Meaning of the names in a training verb's settings, found out before TensorFlow is loaded.
 
 A typo or a hub that cannot be reached is said in a second or two, not after eight of imports.
 """

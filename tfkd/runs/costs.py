@@ -1,4 +1,4 @@
-"""What the files of a run cost: bytes, memory, time of one text."""
+"""Costs of the files of a run: bytes, memory, time of one text."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ class ModelFile:
         return self.folder / ("model.keras" if self.kind == "keras" else f"{self.kind}.tflite")
 
     def timed(self, threads: int = 1) -> TimedModel:
-        """What the timing process loads; TensorFlow is told its threads by that process."""
+        """Model for the timing process to load; TensorFlow is told its threads by that process."""
         if self.kind == "keras":
             return TimedModel(KERAS_LOADER, self.folder)
         return TimedModel(LITERT_LOADER, self.path, {"threads": threads})
@@ -46,11 +46,11 @@ class ModelFile:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What one file costs to run.
+    """Cost of running one file.
 
     Attributes:
         file: Its name.
-        path: Where it lies.
+        path: Its path.
         size_bytes: Bytes of the file.
         peak_memory_bytes: Peak resident memory of a fresh process that loads it and answers.
         latency: `Latency`.

@@ -38,7 +38,7 @@ class ExportResult:
         }
 
     def render(self) -> list[Any]:
-        """What the command line shows."""
+        """Lines and tables for the console."""
         lines = []
         for name, path in self.paths.items():
             report = self.reports[name]
@@ -134,7 +134,7 @@ def calibration(
         classifier: `TextClassifier`.
         material: `Material`.
         seed: Integer. Chooses the rows.
-        num_rows: Integer. How many, at most.
+        num_rows: Integer. Largest number of rows.
     """
     if not any(recipes.find(name).needs_calibration for name in names):
         return None

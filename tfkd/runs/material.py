@@ -1,4 +1,4 @@
-"""What every training verb does first: find the data, check every row, tokenize once."""
+"""First steps of every training verb: find the data, check every row, tokenize once."""
 
 import dataclasses
 import itertools
@@ -28,13 +28,13 @@ TRANSFER = "transfer"
 
 @dataclasses.dataclass(frozen=True)
 class Material:
-    """A checked data set and where its tokens are kept.
+    """A checked data set and the cache of its tokens.
 
     Attributes:
         dataset: `Dataset`.
         summaries: `SplitSummary` of each split: rows, fingerprint, class counts.
         cache: Folder shared by all runs beside each other.
-        progress: Where to show what is done.
+        progress: `Progress` that shows what is done.
         config: `DataConfig` that names the rows; None where nobody asks for others.
     """
 
@@ -137,7 +137,7 @@ class Material:
 
 
 def own_config(settings: Mapping[str, Any], data_dir: Path | None) -> DataConfig:
-    """What a run's `config.json` says of its data set, so that it is split as it was for the run.
+    """Settings of a run's data set, from `config.json`, so that it is split as it was for the run.
 
     Args:
         settings: Mapping. Of `RunFolder.read_config`.

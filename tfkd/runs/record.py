@@ -1,4 +1,4 @@
-"""What a run says of itself: its README.md, and what its metrics.json ends with."""
+"""Record of a run: its README.md, and the end of its metrics.json."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ def run_page(
         title: Heading.
         rows: `Row` of each model; seed and command are the first one's.
         material: `Material`: counts and fingerprints of the splits.
-        files: What each file of the folder is, by its path.
+        files: Meaning of each file of the folder, by its path.
         comparison: Sentences on the paired tests; empty for none.
     """
     counts = "; ".join(
@@ -56,7 +56,7 @@ def run_page(
 
 
 def shared_record(material: Material, seed: int) -> dict[str, Any]:
-    """What metrics.json of every run ends with: the data, the seed, the versions."""
+    """End of every run's metrics.json: the data, the seed, the versions."""
     return {"data": material.describe(), "seed": seed, "versions": artifacts.versions()}
 
 

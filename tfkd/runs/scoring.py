@@ -1,4 +1,4 @@
-"""What a model answers to the rows of a split, and the figures that gives."""
+"""Answers of a model to the rows of a split, and their figures."""
 
 from typing import Any
 

@@ -34,7 +34,7 @@ FILES = {
 
 @dataclasses.dataclass(frozen=True)
 class FinetuneResult:
-    """Where the model lies and how good it is.
+    """Folder of the fine-tuned model, and its figures.
 
     Attributes:
         path: The run folder.
@@ -53,7 +53,7 @@ class FinetuneResult:
         return {**dataclasses.asdict(self), "path": str(self.path)}
 
     def render(self) -> list[Any]:
-        """What the command line shows."""
+        """Lines and tables for the console."""
         figures = ", ".join(
             f"{name} {value:.4f}"
             for name, value in self.metrics.items()
@@ -98,7 +98,7 @@ def prepare_teacher(
 
 
 def train_logits(run: RunFolder, material: Material) -> np.ndarray | None:
-    """What the teachers of a finished run say to the training rows, from the cache or asked again.
+    """Logits of a finished run's teachers for the training rows, from the cache or asked again.
 
     Args:
         run: `RunFolder` of `tfkd distill` or `tfkd finetune`.

@@ -1,4 +1,4 @@
-"""What of a classifier is trained, and what it takes: of a bottleneck the values alone.
+"""The trained part of a classifier and its inputs: of a bottleneck the values alone.
 
 What its frozen half finds lies in the cache, shared by all runs beside each other: arms that differ
 in teacher, temperature or weights have the same.
@@ -14,7 +14,7 @@ from tfkd.runs.material import Material
 
 
 def trained_part(classifier: TextClassifier) -> TextClassifier:
-    """What of a classifier is trained, with its layers: all of it, or of a bottleneck the values.
+    """The trained part of a classifier, with its layers: all of it, or of a bottleneck the values.
 
     Args:
         classifier: `TextClassifier`.

@@ -27,7 +27,7 @@ AVERAGE_PRECISION = "average_precision"
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """What an arm is trained on.
+    """Training objective of an arm.
 
     Attributes:
         teacher_logits: float32 `[num_rows, num_outputs]`, of the rows of the material's transfer
@@ -113,7 +113,7 @@ def _batches(
     plan: Plan,
     material: Material,
 ) -> Batches:
-    """What an arm sees; one that learns from labels alone has fewer rows, and sees them more often.
+    """Batches of an arm; one that learns from labels alone has fewer rows and sees them more often.
 
     All arms of a run have as many examples an epoch.
     """
@@ -145,7 +145,7 @@ def training_record(run: artifacts.RunFolder, name: str) -> dict[str, Any]:
 
 
 def validation(classifier: TextClassifier, rows: Rows, metric: str) -> Validation:
-    """How an epoch of a classifier under training is judged: by the data set's own metric.
+    """Judgement of an epoch of a classifier under training: by the data set's own metric.
 
     Multi-label has no thresholds before its end, and at 0.5 the F1 of rare labels stays 0 for
     epochs: it is judged by the mean average precision of its labels, which needs none.

@@ -167,7 +167,7 @@ async def _not_routed(request: Request, error: HTTPException) -> Response:
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    """What went wrong is for the server's log, not for the sender."""
+    """Answer without the cause, which is for the server's log, not for the sender."""
     return _error("The model failed on this request.", 500, {})
 
 

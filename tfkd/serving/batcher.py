@@ -40,12 +40,12 @@ class StoppingError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class QueueLimits:
-    """How many texts wait, and how many are answered together.
+    """Limits on the texts that wait and on those that are answered together.
 
     Attributes:
         batch_size: Texts a model gets at once. A request is never divided: one with more texts is a
             batch of its own.
-        batch_wait_seconds: How long a batch that is not full waits for more texts.
+        batch_wait_seconds: Time for which a batch that is not full waits for more texts.
         queue_texts: Texts that may wait; those a model has taken do not count.
     """
 

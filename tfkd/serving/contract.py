@@ -53,7 +53,7 @@ class Refusal(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class ServedModel:
-    """What the contract needs to know of a model.
+    """Facts of a model that the contract needs.
 
     Attributes:
         name: Its name in addresses.
@@ -73,7 +73,7 @@ class ServedModel:
 
 @dataclasses.dataclass(frozen=True)
 class RequestLimits:
-    """What one request may hold, and how long it may take.
+    """Limits on the size of one request and on its time.
 
     Attributes:
         body_bytes: Bytes of the body.

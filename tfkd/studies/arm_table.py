@@ -59,7 +59,7 @@ class ArmForm(Mixing):
 
     @property
     def mixing(self) -> Mixing:
-        """How the teachers are weighed."""
+        """Weighing of the teachers."""
         return Mixing(
             **{field.name: getattr(self, field.name) for field in dataclasses.fields(Mixing)}
         )

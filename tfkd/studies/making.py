@@ -199,7 +199,7 @@ def used_mixing(mixing: Mixing, teachers: Sequence[Teacher], material: Material)
 
 
 def teachers_record(arm: ArmPlan, teachers: Sequence[Teacher], mixing: Mixing) -> dict[str, object]:
-    """What metrics.json says of the teachers: nothing for a control, one folder, or a mixture."""
+    """Entry of the teachers in metrics.json: nothing for a control, one folder, or a mixture."""
     folders = [str(item.folder) for item in teachers]
     if not arm.teachers or (len(folders) == 1 and mixing == Mixing()):
         return {"teacher_folder": folders[0] if arm.teachers else None}

@@ -1,4 +1,4 @@
-"""What a study is to make: teachers and arms, each with its settings and its folder."""
+"""Plan of a study: teachers and arms, each with its settings and its folder."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ CONTROL = "control"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Terms(Config):
-    """What holds for the whole study."""
+    """Settings of the whole study."""
 
     seeds: tuple[int, ...] = setting((0, 1, 2), "Seeds of the students.")
     recipes: tuple[str, ...] = setting(
@@ -56,7 +56,7 @@ class TeacherPlan:
         dataset: Name of the data set in the study.
         name: Name of the teacher in the study.
         path: Its folder.
-        settings: How it is fine-tuned, or None for one that is ready.
+        settings: Settings of its fine-tuning, or None for one that is ready.
         ready: Name or folder of a ready classifier, or None.
         shape: Of a ready one: `teacher_sequence_length` and `teacher_pooling`, if given.
     """
@@ -86,11 +86,11 @@ class ArmPlan:
         name: Student and teachers in one word, or the name the file gives.
         student: Name of the student in the study.
         teachers: Those it learns from, in the order of the file; none for a control.
-        mixing: How several teachers are weighed.
+        mixing: `Mixing` of several teachers.
         start: The teacher whose token table and tokenizer a student by size word starts from:
             the data set's first, so that all arms of a student start alike.
         path: Its run folder.
-        config: How it is trained.
+        config: `DistillConfig` of its training.
     """
 
     dataset: str
@@ -158,7 +158,7 @@ class StudyPlan:
 
 @dataclasses.dataclass(frozen=True)
 class PlanResult:
-    """What a study would make, and what of it is there."""
+    """Plan of a study, with the state of each teacher and arm."""
 
     plan: StudyPlan
 
@@ -180,7 +180,7 @@ class PlanResult:
         ]
 
     def render(self) -> list[Any]:
-        """What the command line shows."""
+        """Lines and tables for the console."""
         table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
         for title in ("Data set", "Step", "Folder", "State"):
             table.add_column(title, no_wrap=True)
@@ -192,7 +192,7 @@ class PlanResult:
 
 
 def state(path: Path) -> str:
-    """What is there of a teacher or arm: "done", "begun" or "to do"."""
+    """State of a teacher or arm: "done", "begun" or "to do"."""
     run = RunFolder(path)
     if run.is_finished:
         return "done"

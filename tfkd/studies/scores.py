@@ -1,4 +1,4 @@
-"""What a study keeps of every model it has made: its answers to the test rows, and what it weighs.
+"""The record a study keeps of every model it has made: answers to the test rows, and bytes.
 
 With these `tfkd report` makes the whole table again without loading a model.
 """
@@ -24,11 +24,11 @@ class Scores:
     """A model's answers to the test rows, by Keras and by each of its LiteRT files.
 
     Attributes:
-        labels: What is right: shape and dtype as `metrics.evaluate` takes them.
+        labels: Right answers: shape and dtype as `metrics.evaluate` takes them.
         logits: "keras" or recipe to float32 `[num_test_rows, num_outputs]`.
         parameters: Number of weights.
         size_bytes: "keras" or recipe to the bytes of the file.
-        model_folder: Where the files lie.
+        model_folder: Folder of the files.
         dataset: Name, task, metric, label names and fingerprint of the test split.
         thresholds: Of multi_label: where each label is given, as `metrics.evaluate` takes them.
         refused: Why a recipe gave no file, by recipe.

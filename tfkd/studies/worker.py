@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def begin(parent: int) -> None:
-    """What a fresh process does first.
+    """Start of a fresh process.
 
     Args:
         parent: Integer. The process it works for.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Result(Protocol):
-    """What a verb gives back: the same figures for programs and for people."""
+    """Result of a verb: the same figures for programs and for people."""
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain JSON values."""

@@ -33,7 +33,8 @@ def analyze(config: AnalyzeConfig, progress: Progress | None = None) -> AnalyzeR
 
     Args:
         config: `AnalyzeConfig`.
-        progress: Where to show it. Default: standard error, unless `config.quiet`.
+        progress: `Progress` that shows what is done. Default: standard error, unless
+            `config.quiet`.
 
     Returns:
         `AnalyzeResult`.

@@ -47,7 +47,7 @@ FILES = {
 
 @dataclasses.dataclass(frozen=True)
 class DistillResult:
-    """What a run brought.
+    """Result of a run.
 
     Attributes:
         path: The run folder.
@@ -84,7 +84,7 @@ class DistillResult:
         }
 
     def render(self) -> list[Any]:
-        """What the command line shows."""
+        """Lines and tables for the console."""
         return [
             console_table(self.rows, self.metric),
             table_note(self.rows, self.metric),
@@ -100,7 +100,8 @@ def distill(config: DistillConfig, progress: Progress | None = None) -> DistillR
 
     Args:
         config: `DistillConfig`.
-        progress: Where to show it. Default: standard error, unless `config.quiet`.
+        progress: `Progress` that shows what is done. Default: standard error, unless
+            `config.quiet`.
 
     Returns:
         `DistillResult`.

@@ -36,7 +36,7 @@ class EvaluateResult:
         }
 
     def render(self) -> list[Any]:
-        """What the command line shows."""
+        """Lines and tables for the console."""
         return [console_table(self.rows, self.metric), f"Split: {self.split}."]
 
 
@@ -45,7 +45,7 @@ def evaluate(config: EvaluateConfig, progress: Progress | None = None) -> Evalua
 
     Args:
         config: `EvaluateConfig`.
-        progress: Where to show it.
+        progress: `Progress` that shows what is done.
 
     Returns:
         `EvaluateResult`.

@@ -24,7 +24,7 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
 
     Args:
         config: `ExportConfig`.
-        progress: Where to show it.
+        progress: `Progress` that shows what is done.
 
     Returns:
         `ExportResult`.

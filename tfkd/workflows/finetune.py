@@ -13,7 +13,8 @@ def finetune(config: FinetuneConfig, progress: Progress | None = None) -> Finetu
 
     Args:
         config: `FinetuneConfig`.
-        progress: Where to show it. Default: standard error, unless `config.quiet`.
+        progress: `Progress` that shows what is done. Default: standard error, unless
+            `config.quiet`.
 
     Returns:
         `FinetuneResult`. The run folder holds `model/`, `metrics.json`, `logs/`.

@@ -26,7 +26,7 @@ MAX_LINE_BYTES = 1_000_000
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What the model says of one text. As a string it is one tab-separated line.
+    """Answer of the model to one text. As a string it is one tab-separated line.
 
     Attributes:
         texts: The text, or the two of a pair.

@@ -12,7 +12,7 @@ def report(config: ReportConfig, progress: Progress | None = None) -> StudyResul
 
     Args:
         config: `ReportConfig`.
-        progress: Where to show it.
+        progress: `Progress` that shows what is done.
 
     Returns:
         `StudyResult`.

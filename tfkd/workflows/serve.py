@@ -20,7 +20,7 @@ PACKAGES = ("starlette", "uvicorn")
 
 @dataclasses.dataclass(frozen=True)
 class ServeResult:
-    """What a server did until it was stopped."""
+    """Record of a server that was stopped."""
 
     address: str
     num_answered: int
@@ -30,7 +30,7 @@ class ServeResult:
         return dataclasses.asdict(self)
 
     def render(self) -> list[Any]:
-        """What the command line shows."""
+        """Lines and tables for the console."""
         return [f"Stopped. Requests answered: {self.num_answered}."]
 
 
@@ -39,7 +39,7 @@ def serve(config: ServeConfig, progress: Progress | None = None) -> ServeResult:
 
     Args:
         config: `ServeConfig`.
-        progress: Where to say that it serves.
+        progress: `Progress` that says that it serves.
 
     Returns:
         `ServeResult`, after the last request was answered.

@@ -39,7 +39,8 @@ def study(config: StudyConfig, progress: Progress | None = None) -> StudyResult 
 
     Args:
         config: `StudyConfig`.
-        progress: Where to show it. Default: standard error, unless `config.quiet`.
+        progress: `Progress` that shows what is done. Default: standard error, unless
+            `config.quiet`.
 
     Returns:
         `StudyResult`, or `PlanResult` when `config.plan` or while other data sets are missing.

@@ -44,7 +44,7 @@ class Shape:
 
 
 class Steps(tf_keras.layers.Layer):
-    """What the loop reads at each step: float32 `[length, 2 * batch, 4 * units]`.
+    """Input of the loop at each step: float32 `[length, 2 * batch, 4 * units]`.
 
     Takes `[projected, padding_mask]`, float32 `[batch, length, 8 * units]` and int32
     `[batch, length]`. Of a step the first half is the forward direction of every text, the second

@@ -45,7 +45,7 @@ class Shape:
         wide: Columns between the two products of a layer's second half.
         num_layers: Layers.
         num_heads: Heads of each.
-        epsilons: What is added to variances: after the tables, after attention, after the layer.
+        epsilons: Numbers added to variances: after the tables, after attention, after the layer.
         is_approximate: Whether GELU is the tanh form.
         pooling: "cls", "mean" or "max".
         head: `HeadLayer`s from the pooled row to the logits.
@@ -156,7 +156,7 @@ def _embedded(shape: Shape, place: Placement, inputs: Mapping[str, KerasTensor])
 
 
 def _mask_bias(place: Placement, mask: KerasTensor) -> KerasTensor:
-    """What is added to the scores of padding."""
+    """Bias on the scores of padding."""
     if _has_integer_softmax(place):
         return place(layers.MaskBias(INTEGER_MASK_BIAS, name="mask_bias"), output="mask")(mask)
     return layers.MaskBias(MASK_BIAS, name="mask_bias")(mask)

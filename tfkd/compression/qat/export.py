@@ -32,7 +32,7 @@ from tfkd.process import announce_stage
 
 
 class Job(TypedDict):
-    """What the child is told.
+    """Orders for the child process.
 
     Attributes:
         model_folder: Path of the float student.
@@ -67,7 +67,7 @@ class AwareFile(export.ExportedFile):
     """A LiteRT file that passed, with what it showed.
 
     Attributes:
-        proof: What computes in integers.
+        proof: `IntegerProof` of the file.
         float_report: The file beside the float student; it moves with training and has no limit.
     """
 
@@ -96,7 +96,7 @@ def export_aware(
         texts: Strings or pairs of strings it was not trained on. A few hundred.
         lengths: Integers. Signature lengths; empty for the defaults of
             `tfkd.compression.conversion.signature_lengths`.
-        output_folder: Path. Where the file goes. Default: `model_folder`.
+        output_folder: Path. Folder for the file. Default: `model_folder`.
         timeout_seconds: Float. After this long the conversion is stopped.
 
     Returns:

@@ -22,7 +22,7 @@ class Positions(tf_keras.layers.Layer):
 
 
 class SegmentShift(tf_keras.layers.Layer):
-    """What a second text's tokens have more than the first's: int32 `[batch, length]` to float32.
+    """Shift of a second text's tokens against the first's: int32 `[batch, length]` to float32.
 
     Args:
         width: Integer. Columns of the result's last axis.
@@ -144,7 +144,7 @@ class Scores(tf_keras.layers.Layer):
 
 
 class MaskBias(tf_keras.layers.Layer):
-    """What attention scores get added: int32 `[batch, length]` to `[batch, 1, 1, length]`.
+    """Bias on attention scores: int32 `[batch, length]` to `[batch, 1, 1, length]`.
 
     Args:
         bias: Float. For padded positions; 0 for the others.

@@ -83,7 +83,7 @@ class QuantizationAware(Distiller):
             )
 
     def encode(self, texts: Texts, length: int | None = None) -> dict[str, np.ndarray]:
-        """What `fit` and `predict` take: int32 arrays `[n, length]` by input name."""
+        """Inputs of `fit` and `predict`: int32 arrays `[n, length]` by input name."""
         return self.twin.encode(texts, length)
 
     def predict_encoded(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -116,7 +116,7 @@ class QuantizationAware(Distiller):
             model_folder: Path. Folder that `save` of the float student wrote.
             texts: Strings or pairs of strings not trained on, to compare on. A few hundred.
             lengths: Integers. Signature lengths; empty for 32, 64, 128 up to the student's own.
-            output_folder: Path. Where the file goes. Default: `model_folder`.
+            output_folder: Path. Folder for the file. Default: `model_folder`.
 
         Returns:
             The `AwareFile`: path, parity report, operators and the proof that they are integer.
@@ -141,7 +141,7 @@ class QuantizationAware(Distiller):
 
 
 class Losses(TypedDict, total=False):
-    """What a student is trained on, as for `QuantizationAware`."""
+    """Settings of the loss, as for `QuantizationAware`."""
 
     temperature: float
     student_loss_weight: float

@@ -1,4 +1,4 @@
-"""How numbers are rounded while a model learns to live with it.
+"""Quantizers: they round numbers while a model learns to live with it.
 
 Each class is TF-MOT's `Quantizer`: `build` makes the variables it keeps in a layer, the call rounds
 a tensor to the values its integer file can hold, with a gradient that passes straight through.
@@ -19,7 +19,7 @@ Variables = Mapping[str, tf.Variable]
 
 
 class Quantizer(tfmot.quantization.keras.quantizers.Quantizer):
-    """What the others share: equality by settings, as of TF-MOT's own, and nothing to keep."""
+    """Base of the others: equality by settings, as of TF-MOT's own, and nothing to keep."""
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.get_config() == other.get_config()

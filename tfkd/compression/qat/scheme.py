@@ -1,4 +1,4 @@
-"""What is rounded where: one `QuantizeConfig` for every layer, and the three ways to place one.
+"""The scheme of rounding: one `QuantizeConfig` for every layer, and the three ways to place one.
 
 A twin is written once, as calls of a `Placement`. That leaves its layers as they are (the float
 twin), has TF-MOT wrap them with quantizers (training), or with those of outputs alone over weights
@@ -44,7 +44,7 @@ class Scheme:
 
 
 class LayerQuantization(tfmot.quantization.keras.QuantizeConfig):
-    """Which weights of a layer are rounded by what, and its output.
+    """Quantizers of a layer's weights and of its output.
 
     Args:
         weights: Mapping of the attributes that hold them to quantizers.
