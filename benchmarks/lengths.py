@@ -24,6 +24,7 @@ from tfkd.artifacts import RunFolder, read_json, versions, write_json
 from tfkd.compression import export
 from tfkd.compression.recipes import RECIPES
 from tfkd.compression.saved_model import SIGNATURE_PREFIX
+from tfkd.evaluation.table import Table, figures, words
 from tfkd.models.classifier import TextClassifier
 from tfkd.quiet import quiet_libraries
 from tfkd.runs.material import first_texts, own_dataset
@@ -135,20 +136,20 @@ def markdown(results: Mapping[str, Any]) -> str:
     """A line a file: bytes, and at each length milliseconds and the ratio to the first line's."""
     found = {(row["run"], row["recipe"], row["length"]): row for row in results["rows"]}
     names = list(dict.fromkeys((run, recipe) for run, recipe, _ in found))
-    lines = [["Student", "Recipe", "MB", *(f"{length} tokens" for length in LENGTHS)]]
-    lines.append(["---"] * len(lines[0]))
-    for name in names:
-        times = [
-            (found[*name, length]["p50_ms"], found[*names[0], length]["p50_ms"])
-            for length in LENGTHS
-        ]
-        size = found[*name, LENGTHS[0]]["size_bytes"]
-        cells = [f"{own:.3f} ms ({own / first:.2f})" for own, first in times]
-        lines.append([*name, f"{size / 1e6:.2f}", *cells])
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    sizes = [found[*name, LENGTHS[0]]["size_bytes"] / 1e6 for name in names]
+    columns = [
+        words("Student", [run for run, _ in names]),
+        words("Recipe", [recipe for _, recipe in names]),
+        figures("MB", sizes, "{:.2f}"),
+    ]
+    for length in LENGTHS:
+        times = [found[*name, length]["p50_ms"] for name in names]
+        cells = [f"{time:.3f} ms ({time / times[0]:.2f})" for time in times]
+        columns.append(figures(f"{length} tokens", cells))
     return (
-        f"{table}\n\n128 positions, three signatures, the interpreter alone: median of "
-        f"{results['num_calls']} calls and, in brackets, its ratio to {' '.join(names[0])}."
+        f"{Table(columns).markdown()}\n\n128 positions, three signatures, the interpreter alone: "
+        f"median of {results['num_calls']} calls and, in brackets, its ratio to "
+        f"{' '.join(names[0])}."
     )
 
 

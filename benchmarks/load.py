@@ -30,6 +30,7 @@ from scipy.special import softmax
 from tfkd.artifacts import RunFolder, versions, write_json
 from tfkd.compression.litert import LiteRTModel
 from tfkd.errors import TfkdError
+from tfkd.evaluation.table import Table, figures, words
 from tfkd.models.classifier import TextClassifier
 from tfkd.quiet import quiet_libraries
 from tfkd.runs.material import first_texts, own_dataset
@@ -287,26 +288,28 @@ def is_right(answer: Answer, contender: Contender, labels: Sequence[str]) -> boo
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
     """Medians over the turns of each server, and the ratio of the first to the second."""
-    lines = [
-        "| server | requests/s | p50, ms | p99, ms | answers | errors |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
     names = list(dict.fromkeys(row["server"] for row in rows))
     by_name = {name: [row for row in rows if row["server"] == name] for name in names}
-    for name, own in by_name.items():
-        rate, p50, p99 = (
-            statistics.median(row[key] for row in own)
-            for key in ("requests_per_second", "p50_ms", "p99_ms")
-        )
-        answers, errors = (sum(row[key] for row in own) for key in ("requests", "errors"))
-        lines.append(f"| {name} | {rate:.0f} | {p50:.1f} | {p99:.1f} | {answers} | {errors} |")
+
+    def over_turns(key: str, summary: Callable[[list[float]], float]) -> list[float]:
+        return [summary([row[key] for row in own]) for own in by_name.values()]
+
+    table = Table(
+        [
+            words("server", names),
+            figures("requests/s", over_turns("requests_per_second", statistics.median), "{:.0f}"),
+            figures("p50, ms", over_turns("p50_ms", statistics.median), "{:.1f}"),
+            figures("p99, ms", over_turns("p99_ms", statistics.median), "{:.1f}"),
+            figures("answers", over_turns("requests", sum)),
+            figures("errors", over_turns("errors", sum)),
+        ]
+    )
     first, second = ([row["requests_per_second"] for row in by_name[name]] for name in names)
     ratios = [a / b for a, b in zip(first, second, strict=True)]
-    lines.append(
-        f"\n{statistics.median(ratios):.1f} times the requests a second "
+    return (
+        f"{table.markdown()}\n\n{statistics.median(ratios):.1f} times the requests a second "
         f"({min(ratios):.1f} to {max(ratios):.1f} in {len(ratios)} turns)."
     )
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tfkd.errors import ConversionError
+from tfkd.evaluation.table import Table, figures, words
 
 # What the times of a table are divided by.
 BASES = ("ONNX Runtime float32", "ONNX Runtime dynamic int8")
@@ -188,25 +189,29 @@ def _table(measured: Sequence[dict[str, Any]]) -> str:
     for row in measured:
         key = (row["contender"], row["column"])
         fastest[key] = min(row["p50_ms"], fastest.get(key, row["p50_ms"]))
-    lines = [
-        f"| | MB | agreement | {' | '.join(columns)} |",
-        "|---|---:|---:|" + "---:|" * len(columns),
+    names = list(dict.fromkeys(row["contender"] for row in measured))
+    by_name = {name: [row for row in measured if row["contender"] == name] for name in names}
+    sizes = [min(row["size_bytes"] for row in own) / 1e6 for own in by_name.values()]
+    agreements = [
+        min((row["agreement"] for row in own if row["agreement"] is not None), default=None)
+        for own in by_name.values()
     ]
-    for name in dict.fromkeys(row["contender"] for row in measured):
-        own = [row for row in measured if row["contender"] == name]
-        agreements = [row["agreement"] for row in own if row["agreement"] is not None]
-        cells = [
-            f"{min(row['size_bytes'] for row in own) / 1e6:.2f}",
-            f"{min(agreements):.3f}" if agreements else "-",
-            *(_cell(fastest, name, column) for column in columns),
+    return Table(
+        [
+            words("", names),
+            figures("MB", sizes, "{:.2f}"),
+            figures("agreement", agreements, "{:.3f}"),
+            *(
+                figures(column, [_cell(fastest, name, column) for name in names])
+                for column in columns
+            ),
         ]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    ).markdown()
 
 
-def _cell(fastest: dict[tuple[str, str], float], name: str, column: str) -> str:
+def _cell(fastest: dict[tuple[str, str], float], name: str, column: str) -> str | None:
     if (name, column) not in fastest:
-        return "-"
+        return None
     milliseconds = fastest[name, column]
     ratios = " / ".join(f"{milliseconds / fastest[base, column]:.2f}" for base in BASES)
     return f"{milliseconds:.3f} ms ({ratios})"

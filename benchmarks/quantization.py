@@ -25,6 +25,7 @@ from tfkd.compression.recipes import RECIPES
 from tfkd.data.checks import check
 from tfkd.errors import ArtifactError, TfkdError
 from tfkd.evaluation import metrics
+from tfkd.evaluation.table import Table, figures, words
 from tfkd.evaluation.verdict import BETTER, Comparison, compare_scores
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
@@ -35,15 +36,6 @@ from tfkd.studies.questions import EXACT
 from tfkd.workflows.quantize import REPORT
 
 FLOAT = "Keras"
-TITLES = (
-    "Recipe",
-    "MB",
-    "Metric, mean",
-    "Seeds, lowest to highest",
-    "Against float, points",
-    "Agreement with float",
-    "p50 / float32's",
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +145,9 @@ def dataset_results(runs: Sequence[Scored]) -> dict[str, Any]:
         "runs": {run.run: run.report["seed"] for run in runs},
         "commands": {run.run: run.report["command"] for run in runs},
         "num_test_rows": len(means[FLOAT]),
-        "float": figures([run.report["float_metrics"] for run in runs], runs[0].report["metric"]),
+        "float": over_seeds(
+            [run.report["float_metrics"] for run in runs], runs[0].report["metric"]
+        ),
         "rows": rows,
         "best_after_training": best,
         "comparisons": {name: found.to_dict() for name, found in comparisons.items()},
@@ -161,7 +155,7 @@ def dataset_results(runs: Sequence[Scored]) -> dict[str, Any]:
     }
 
 
-def figures(found: Sequence[Mapping[str, Any]], metric: str) -> dict[str, Any]:
+def over_seeds(found: Sequence[Mapping[str, Any]], metric: str) -> dict[str, Any]:
     """Mean, spread and every value of a metric over seeds."""
     values = [one[metric] for one in found]
     return {
@@ -187,7 +181,7 @@ def row(recipe: str, runs: Sequence[Scored]) -> dict[str, Any]:
     return {
         "recipe": recipe,
         "size_bytes": files[0][recipe]["parity"]["size_bytes"],
-        **figures([one[recipe]["metrics"] for one in files], metric),
+        **over_seeds([one[recipe]["metrics"] for one in files], metric),
         "difference": statistics.fmean(differences),
         "agreement": statistics.fmean(one[recipe]["metrics"]["agreement"] for one in files),
         "p50_ratio": statistics.median(ratios) if ratios else None,
@@ -212,32 +206,30 @@ def markdown(results: Mapping[str, Any]) -> str:
     """One table a data set, and its sentences."""
     parts = []
     for name, found in results["datasets"].items():
-        lines = [TITLES, ["---"] * len(TITLES), float_cells(found["float"])]
-        lines += [cells(values) for values in found["rows"]]
-        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
         told = "\n".join(f"- {sentence}" for sentence in found["sentences"])
-        count = len(found["runs"])
-        parts += [f"**{name}**, {count} seeds, {found['num_test_rows']:,} test rows", table, told]
+        parts.append(
+            f"**{name}**, {len(found['runs'])} seeds, {found['num_test_rows']:,} test rows"
+        )
+        parts += [table(found).markdown(), told]
     return "\n\n".join(parts)
 
 
-def float_cells(values: Mapping[str, Any]) -> list[str]:
-    """The line of the Keras student."""
-    return [FLOAT, "-", f"{values['mean']:.4f}", spread(values), "-", "-", "-"]
-
-
-def cells(values: Mapping[str, Any]) -> list[str]:
-    """The line of a recipe."""
-    ratio = "-" if values["p50_ratio"] is None else f"{values['p50_ratio']:.2f}"
-    return [
-        values["recipe"],
-        f"{values['size_bytes'] / 1e6:.2f}",
-        f"{values['mean']:.4f}",
-        spread(values),
-        f"{100 * values['difference']:+.2f}",
-        f"{values['agreement']:.4f}",
-        ratio,
-    ]
+def table(found: Mapping[str, Any]) -> Table:
+    """A line for the Keras student, then one a recipe."""
+    recipes = found["rows"]
+    rows = [found["float"], *recipes]
+    differences = [None, *(100 * row["difference"] for row in recipes)]
+    return Table(
+        [
+            words("Recipe", [FLOAT, *(row["recipe"] for row in recipes)]),
+            figures("MB", [None, *(row["size_bytes"] / 1e6 for row in recipes)], "{:.2f}"),
+            figures("Metric, mean", [row["mean"] for row in rows], "{:.4f}"),
+            figures("Seeds, lowest to highest", [spread(row) for row in rows]),
+            figures("Against float, points", differences, "{:+.2f}"),
+            figures("Agreement with float", [row.get("agreement") for row in rows], "{:.4f}"),
+            figures("p50 / float32's", [row.get("p50_ratio") for row in rows], "{:.2f}"),
+        ]
+    )
 
 
 def spread(values: Mapping[str, Any]) -> str:

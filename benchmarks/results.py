@@ -29,22 +29,14 @@ import words
 from tfkd.artifacts import read_json, versions, write_json, write_text
 from tfkd.config.verbs import BenchmarkConfig
 from tfkd.evaluation.architectures import AnalyzeResult
-from tfkd.evaluation.rows import Row, markdown_table, table_note
+from tfkd.evaluation.rows import Row, result_table, table_note
+from tfkd.evaluation.table import Table, figures, words
 from tfkd.quiet import quiet_libraries
 from tfkd.studies.table import StudyResult
 from tfkd.workflows.benchmark import benchmark
-from tfkd.workflows.quantize import NOTE, REPORT, TITLES, table_cells
+from tfkd.workflows.quantize import NOTE, REPORT, files_table
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGE_TITLES = ("Package", "Recipe", "MB", "Agreement", "Log-score diff.", "Held-out texts")
-VOCABULARY_TITLES = (
-    "Setting",
-    "Tokens",
-    "Float32 table, MB",
-    "Training tokens lost",
-    "Texts tokenized as before",
-    "Length",
-)
 
 
 def main() -> None:
@@ -119,22 +111,26 @@ def with_edge(text: str, results: Mapping[str, dict[str, Any]]) -> str:
     parts = []
     for name, result in results.items():
         sentences = "\n".join(f"- {sentence}" for sentence in result["sentences"])
-        files = markdown([list(TITLES), *table_cells(result)])
+        files = files_table(result).markdown()
         parts += [f"**{name}**, `{result['command']}`", files, sentences]
-        packages = [
-            [
-                item["format"],
-                item["recipe"],
-                f"{item['size_bytes'] / 1e6:.2f}",
-                f"{item['agreement']:.4f}",
-                f"{item['largest_logit_difference']:.2g}",
-                str(item["num_texts"]),
-            ]
-            for item in result["packages"]
-        ]
-        if packages:
-            parts.append(markdown([list(PACKAGE_TITLES), *packages]))
+        if result["packages"]:
+            parts.append(packages_table(result["packages"]))
     return between_marks(text, "\n\n".join([*parts, NOTE]))
+
+
+def packages_table(packages: Sequence[dict[str, Any]]) -> str:
+    """What `tfkd export` kept beside each package, a line for each."""
+    differences = [item["largest_logit_difference"] for item in packages]
+    return Table(
+        [
+            words("Package", [item["format"] for item in packages]),
+            words("Recipe", [item["recipe"] for item in packages]),
+            figures("MB", [item["size_bytes"] / 1e6 for item in packages], "{:.2f}"),
+            figures("Agreement", [item["agreement"] for item in packages], "{:.4f}"),
+            figures("Log-score diff.", differences, "{:.2g}"),
+            figures("Held-out texts", [item["num_texts"] for item in packages]),
+        ]
+    ).markdown()
 
 
 def pages() -> dict[str, dict[str, str]]:
@@ -167,28 +163,31 @@ def with_tables(text: str, tables: Mapping[str, str]) -> str:
 
 def vocabulary_table(results: dict[str, Any]) -> str:
     """What `vocabulary.py` found, a line for each setting."""
-    rows = results["rows"]
-    whole = rows[0]["tokens_before"], rows[0]["table_bytes_before"] / 1e6
-    lines = [["whole", f"{whole[0]:,}", f"{whole[1]:.1f}", "0", "1", "1"]]
-    for row in rows:
-        name = "vocabulary_size" if "vocabulary_size" in row else "min_count"
-        lines.append(
-            [
-                f"`--{name.replace('_', '-')} {row[name]}`",
-                f"{row['tokens_after']:,}",
-                f"{row['table_bytes_after'] / 1e6:.1f}",
-                f"{100 * row['lost_share']:.1f} %",
-                f"{row['same_share']:.3f}",
-                f"x {row['length_ratio']:.3f}",
-            ]
-        )
-    return markdown([VOCABULARY_TITLES, *lines])
+    first, *_ = rows = results["rows"]
+    whole = {
+        "tokens_after": first["tokens_before"],
+        "table_bytes_after": first["table_bytes_before"],
+    }
+    sizes = [row["table_bytes_after"] / 1e6 for row in (whole, *rows)]
+    lost = ["0", *(f"{100 * row['lost_share']:.1f} %" for row in rows)]
+    same = ["1", *(f"{row['same_share']:.3f}" for row in rows)]
+    lengths = ["1", *(f"x {row['length_ratio']:.3f}" for row in rows)]
+    return Table(
+        [
+            words("Setting", ["whole", *map(vocabulary_option, rows)]),
+            figures("Tokens", [row["tokens_after"] for row in (whole, *rows)], "{:,}"),
+            figures("Float32 table, MB", sizes, "{:.1f}"),
+            figures("Training tokens lost", lost),
+            figures("Texts tokenized as before", same),
+            figures("Length", lengths),
+        ]
+    ).markdown()
 
 
-def markdown(lines: Sequence[Sequence[str]]) -> str:
-    """A table; the first line is its heading."""
-    rows = [lines[0], ["---"] * len(lines[0]), *lines[1:]]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+def vocabulary_option(row: dict[str, Any]) -> str:
+    """The option that gave a row of `vocabulary.py`."""
+    name = "vocabulary_size" if "vocabulary_size" in row else "min_count"
+    return f"`--{name.replace('_', '-')} {row[name]}`"
 
 
 def between_marks(text: str, content: str, name: str = "results") -> str:
@@ -250,7 +249,8 @@ def table(results: dict[str, Any]) -> str:
     """The table, its note and the paired tests."""
     rows = [Row.from_dict(values) for values in results["rows"]]
     sentences = "\n".join(f"- {sentence}" for sentence in results["sentences"])
-    return f"{markdown_table(rows, 'accuracy')}\n{table_note(rows, 'accuracy')}\n\n{sentences}\n"
+    shown = result_table(rows, "accuracy").markdown()
+    return f"{shown}\n\n{table_note(rows, 'accuracy')}\n\n{sentences}\n"
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 
 from tfkd.artifacts import read_json
 from tfkd.evaluation.metrics import METRICS
+from tfkd.evaluation.table import Column, Table, figures, words
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 KERAS = "keras"
@@ -38,62 +39,57 @@ def tables() -> dict[str, str]:
 
 def two_teachers(datasets: Mapping[str, Any]) -> str:
     """A line for each data set: the control, the students of A, of B and of both."""
-    lines = [["", "teacher A", "control", "from A", "from B", "from both", "published, BERT-tiny"]]
-    for name, result in datasets.items():
-        arms = ["A", *(f"bert_tiny-{arm}" for arm in ("control", "A", "B", "A+B"))]
-        found = [_row(result, arm) for arm in arms]
-        published = [row["published"][0]["value"] for row in found[1:]]
-        lines.append(
-            [
-                f"{name}, {result['num_test_rows']:,} rows",
-                *(f"{row['mean']:.4f}" for row in found),
-                f"{published[0]:.4f} alone, {max(published[1:]):.4f} distilled",
-            ]
-        )
-    return markdown(lines)
+    arms = {
+        "teacher A": "A",
+        "control": "bert_tiny-control",
+        "from A": "bert_tiny-A",
+        "from B": "bert_tiny-B",
+        "from both": "bert_tiny-A+B",
+    }
+    published = []
+    for result in datasets.values():
+        _, alone, *distilled = (_row(result, arm)["published"] for arm in arms.values())
+        best = max(figure["value"] for (figure, *_) in distilled)
+        published.append(f"{alone[0]['value']:.4f} alone, {best:.4f} distilled")
+    names = [f"{name}, {result['num_test_rows']:,} rows" for name, result in datasets.items()]
+    return Table(
+        [
+            words("", names),
+            *(_means(title, datasets, arm) for title, arm in arms.items()),
+            figures("published, BERT-tiny", published),
+        ]
+    ).markdown()
 
 
 def files(result: Mapping[str, Any]) -> str:
     """A line for each arm and file of one data set; time is the first one's, divided."""
-    title = METRICS[result["metric"]].title
-    lines = [["Arm", "File", title, "ECE", "MB", "Time ratio"]]
-    first = result["rows"][0]["latency"]["p50_ms"]
-    for row in result["rows"]:
-        times = first / row["latency"]["p50_ms"]
-        lines.append(
-            [
-                row["arm"],
-                row["file"],
-                f"{row['mean']:.4f}",
-                f"{row['ece']:.4f}",
-                f"{row['size_bytes'] / 1e6:.2f}",
-                "1" if times == 1 else f"1/{times:.2g}",
-            ]
-        )
-    return markdown(lines)
+    rows = result["rows"]
+    times = [rows[0]["latency"]["p50_ms"] / row["latency"]["p50_ms"] for row in rows]
+    ratios = ["1" if time == 1 else f"1/{time:.2g}" for time in times]
+    return Table(
+        [
+            words("Arm", [row["arm"] for row in rows]),
+            words("File", [row["file"] for row in rows]),
+            figures(METRICS[result["metric"]].title, [row["mean"] for row in rows], "{:.4f}"),
+            figures("ECE", [row["ece"] for row in rows], "{:.4f}"),
+            figures("MB", [row["size_bytes"] / 1e6 for row in rows], "{:.2f}"),
+            figures("Time ratio", ratios),
+        ]
+    ).markdown()
 
 
 def against_controls(datasets: Mapping[str, Any], teacher: str, students: Sequence[str]) -> str:
     """A line for each data set: the teacher, and each student alone, distilled and judged."""
-    titles = [f"`{student}` {how}" for student in students for how in ("alone", "distilled")]
-    for place in range(len(students)):
-        titles.insert(3 * place + 2, "verdict")
-    lines = [["", "teacher", *titles]]
-    for name, result in datasets.items():
-        cells = [f"{name}, {METRICS[result['metric']].title}", _mean(result, teacher)]
-        for student in students:
-            arms = f"{student}-control", f"{student}-{teacher}"
-            judged = next(item for item in result["comparisons"] if (item["b"], item["a"]) == arms)
-            cells += [_mean(result, arm) for arm in arms]
-            cells.append(f"{judged['verdict']}, {judged['difference']:+.4f}")
-        lines.append(cells)
-    return markdown(lines)
-
-
-def markdown(lines: Sequence[Sequence[str]]) -> str:
-    """A table; the first line is its heading, the first column words."""
-    rows = [lines[0], ["---", *["---:"] * (len(lines[0]) - 1)], *lines[1:]]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+    names = [f"{name}, {METRICS[result['metric']].title}" for name, result in datasets.items()]
+    columns = [words("", names), _means("teacher", datasets, teacher)]
+    for student in students:
+        control, taught = f"{student}-control", f"{student}-{teacher}"
+        columns += [
+            _means(f"`{student}` alone", datasets, control),
+            _means(f"`{student}` distilled", datasets, taught),
+            figures("verdict", [_verdict(item, taught, control) for item in datasets.values()]),
+        ]
+    return Table(columns).markdown()
 
 
 def _datasets(study: str) -> dict[str, Any]:
@@ -104,5 +100,10 @@ def _row(result: Mapping[str, Any], arm: str) -> dict[str, Any]:
     return next(row for row in result["rows"] if (row["arm"], row["file"]) == (arm, KERAS))
 
 
-def _mean(result: Mapping[str, Any], arm: str) -> str:
-    return f"{_row(result, arm)['mean']:.4f}"
+def _verdict(result: Mapping[str, Any], a: str, b: str) -> str:
+    judged = next(item for item in result["comparisons"] if (item["a"], item["b"]) == (a, b))
+    return f"{judged['verdict']}, {judged['difference']:+.4f}"
+
+
+def _means(title: str, datasets: Mapping[str, Any], arm: str) -> Column:
+    return figures(title, [_row(result, arm)["mean"] for result in datasets.values()], "{:.4f}")

@@ -10,7 +10,6 @@ import types
 import click
 import pytest
 from click.testing import CliRunner
-from rich.table import Table
 
 import tfkd
 from tfkd.cli import verbs
@@ -18,6 +17,7 @@ from tfkd.config.fields import POSITIONAL
 from tfkd.config.training import RECIPE_NAMES, DistillConfig
 from tfkd.config.verbs import FORMAT_NAMES, VERBS, ExportConfig
 from tfkd.errors import DatasetError
+from tfkd.evaluation.table import Table, figures, words
 from tfkd.options import parameters, resolve
 
 ALL_VERBS = [
@@ -46,8 +46,7 @@ class Answer:
         return {"accuracy": self.accuracy, "label": "Müll"}
 
     def render(self):
-        table = Table("arm", "accuracy")
-        table.add_row("student [tiny]", str(self.accuracy))
+        table = Table([words("Arm", ["student [tiny]" * 20]), figures("Accuracy", [self.accuracy])])
         return [table, "Everything lies in " + "a/" * 150]
 
 
@@ -121,7 +120,8 @@ def test_version_is_the_package_version():
 def test_result_is_shown_as_tables_and_whole_lines(received):
     result = run("distill", "--dataset", "demo")
     assert result.exit_code == 0
-    assert "student [tiny]" in result.stdout
+    # Wider than any console: the last column is there, and no name is cut.
+    assert f"{'student [tiny]' * 20}      0.93\n" in result.stdout
     assert "Everything lies in " + "a/" * 150 + "\n" in result.stdout
 
 
@@ -307,7 +307,9 @@ def test_list_shows_names_as_tables_and_as_json():
     table = run("list", "models")
     rows = json.loads(run("list", "models", "--json").stdout)["models"]
     assert {"bert_tiny", "bert_base", "bilstm", "cnn"} <= {row["name"] for row in rows}
-    assert all(row["name"] in table.stdout for row in rows)
+    title, _, _, *lines = table.stdout.splitlines()
+    assert title == "models"
+    assert [line.split()[0] for line in lines] == [row["name"] for row in rows]
     everything = json.loads(run("list", "--json").stdout)
     assert list(everything) == ["datasets", "models", "recipes", "formats"]
     assert {"demo", "ag_news", "emotion"} <= {row["name"] for row in everything["datasets"]}

@@ -1,6 +1,7 @@
 """The architecture, held by reading the imports of every module: layers, owners, quick starts."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,8 @@ OWNERS = {
     "loky": ["studies/pool.py"],
     "filelock": ["artifacts.py"],
     "subprocess": ["process.py"],
+    "rich": ["evaluation/table.py", "progress.py", "cli.py"],
+    "rich.table": ["evaluation/table.py"],
 }
 MODULES = sorted(ROOT.rglob("*.py"))
 NAMES = [path.relative_to(ROOT).as_posix() for path in MODULES]
@@ -133,10 +136,23 @@ def test_heavy_package_has_one_owner(package):
     users = [
         name
         for path, name in zip(MODULES, NAMES, strict=True)
-        if any(full.split(".")[0] == package for full in imported(path))
+        if any(f"{full}.".startswith(f"{package}.") for full in imported(path))
     ]
     strangers = [name for name in users if not name.startswith(tuple(OWNERS[package]))]
     assert strangers == []
+
+
+def test_markdown_tables_are_written_in_one_place():
+    """By the rule below their titles, examples in docstrings aside."""
+    writers = []
+    for path, name in zip(MODULES, NAMES, strict=True):
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        statements = [node.value for node in nodes if isinstance(node, ast.Expr)]
+        strings = [node for node in nodes if isinstance(node, ast.Constant)]
+        code = [node.value for node in strings if node not in statements]
+        if any(isinstance(value, str) and re.search("---:|:---|\\|-", value) for value in code):
+            writers.append(name)
+    assert writers == ["evaluation/table.py"]
 
 
 @pytest.mark.parametrize("name", NAMES)

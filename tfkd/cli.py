@@ -134,7 +134,7 @@ def show(result: Result, as_json: bool) -> None:
     if not console.is_terminal:
         console.width = PIPED_WIDTH
     for item in result.render():
-        console.print(item, soft_wrap=isinstance(item, str))
+        console.print(item, soft_wrap=True)
 
 
 @verb("finetune", "tfkd finetune --dataset ag_news --model bert_base_en_uncased")

@@ -104,7 +104,7 @@ def test_the_table_has_medians_and_ratios():
     rows.append(row("b", 30))
     assert load.markdown(rows).splitlines() == [
         "| server | requests/s | p50, ms | p99, ms | answers | errors |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| :--- | ---: | ---: | ---: | ---: | ---: |",
         "| a | 900 | 1.1 | 2.2 | 300 | 0 |",
         "| b | 30 | 33.3 | 66.7 | 300 | 1 |",
         "",

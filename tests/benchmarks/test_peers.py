@@ -121,8 +121,8 @@ def test_the_table_takes_the_fastest_variant_and_the_smallest_file():
     assert markdown_tables(rows).splitlines() == [
         "**tiny**",
         "",
-        "| | MB | agreement | 32 tokens |",
-        "|---|---:|---:|---:|",
+        "|  | MB | agreement | 32 tokens |",
+        "| :--- | ---: | ---: | ---: |",
         "| LiteRT | 1.50 | 0.950 | 0.100 ms (0.25 / 0.50) |",
         "| ONNX Runtime float32 | 2.00 | 1.000 | 0.400 ms (1.00 / 2.00) |",
         "| ONNX Runtime dynamic int8 | 2.00 | - | 0.200 ms (0.50 / 1.00) |",

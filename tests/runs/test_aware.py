@@ -110,7 +110,7 @@ def test_the_file_stands_in_the_table_with_its_proof(run, result):
         f"{told}{proof['lookups']} table lookup{'s' * (proof['lookups'] != 1)} over all lengths, "
         "all integer. Its logit diff. is to the model that was trained."
     ]
-    assert list(result.render()[0].columns[0].cells) == ["qat_int8"]
+    assert result.render()[0].columns[0].cells == ("qat_int8",)
 
 
 def test_what_was_trained_is_recorded(run, result):

@@ -255,7 +255,10 @@ def test_steps_tell_what_is_there(tmp_path):
     (found.teachers[1].path / "metrics.json").write_text("{}", encoding="utf-8")
     assert [state(item.path) for item in found.items[:3]] == ["begun", "done", "to do"]
     result = PlanResult(found)
-    assert result.render()[1] == f"1 of 14 done in {tmp_path}"
+    table, line = result.render()
+    assert [column.title for column in table.columns] == ["Data set", "Step", "Folder", "State"]
+    assert table.rows[2] == ("demo", "tiny-control, seed 3", "demo-tiny-control-seed3", "to do")
+    assert line == f"1 of 14 done in {tmp_path}"
     assert result.to_dict()["steps"][2] == {
         "dataset": "demo",
         "step": "tiny-control, seed 3",

@@ -56,20 +56,21 @@ def test_defaults_are_known_words_and_recipes():
 
 def test_time_ratio_is_to_the_first_model_in_the_same_kind_of_file():
     sizes, first, second = result((32, 64)).tables()
-    assert sizes[1:] == [
+    assert sizes.rows == [
         ("bert_base", "untrained", "1,000", "200", "20%", "400.00", "390.00", "float32"),
         ("runs/tiny", "given", "100", "89", "89%", "17.00", "16.00", "float32"),
     ]
-    assert [row[0] for row in (first[0], second[0])] == ["Model, 32 tokens", "Model, 64 tokens"]
-    assert [row[:2] + row[3:6] for row in first[1:]] == [
+    titles = [table.columns[0].title for table in (first, second)]
+    assert titles == ["Model, 32 tokens", "Model, 64 tokens"]
+    assert [row[:2] + row[3:6] for row in first.rows] == [
         ("bert_base", "keras", "50.00", "100.00", "1.000"),
         ("runs/tiny", "keras", "5.00", "10.00", "0.100"),
         ("bert_base", "float32", "40.00", "80.00", "1.000"),
         ("runs/tiny", "float32", "1.00", "2.00", "0.025"),
     ]
-    assert [row[5] for row in second[1:]] == ["1.000", "0.050", "1.000", "0.050"]
+    assert [row[5] for row in second.rows] == ["1.000", "0.050", "1.000", "0.050"]
     # One cold call, whatever the length.
-    assert [row[2] for row in first[1:]] == [row[2] for row in second[1:]]
+    assert first.columns[2] == second.columns[2]
 
 
 def test_page_has_the_tables_the_note_and_the_command():

@@ -1,18 +1,12 @@
 """What `tfkd analyze` found: sizes of architectures, their files' times, and both as tables."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Self
-
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from tfkd import artifacts
 from tfkd.evaluation.latency import Latency
-
-SIZE_TITLES = ("Model", "Weights", "Parameters", "Token table", "Share")
-TIME_TITLES = ("Model", "File", "First call, ms", "p50, ms", "p95, ms", "Time ratio", "Memory, MB")
-_WORDS = {"Model", "Weights", "File", "Graph"}
+from tfkd.evaluation.table import Table, figures, words
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +88,7 @@ class AnalyzeResult:
     conditions: Conditions
     command: str
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain JSON values."""
         return {**dataclasses.asdict(self), "versions": artifacts.versions()}
 
@@ -112,17 +106,17 @@ class AnalyzeResult:
         conditions = Conditions(**{**asked, "lengths": tuple(asked["lengths"])})
         return cls(tuple(architectures), conditions, values["command"])
 
-    def render(self) -> list[Any]:
+    def render(self) -> list[Table | str]:
         """What the command line shows."""
-        return [*map(_console, self.tables()), self.note()]
+        return [*self.tables(), self.note()]
 
     def markdown(self) -> str:
         """The page `analysis.md`."""
-        tables = "\n\n".join(map(_markdown, self.tables()))
+        tables = "\n\n".join(table.markdown() for table in self.tables())
         return f"# Size and time\n\n{tables}\n\n{self.note()}\n\n    {self.command}\n"
 
-    def tables(self) -> list[list[Sequence[str]]]:
-        """Sizes, then times for each length: rows of cells, titles first."""
+    def tables(self) -> list[Table]:
+        """Sizes, then times for each length."""
         times = [self._times(index, title) for index, title in enumerate(self._lengths())]
         return [self._sizes(), *times]
 
@@ -144,57 +138,37 @@ class AnalyzeResult:
     def _lengths(self) -> list[str]:
         return [f"{length} tokens" for length in self.conditions.lengths] or ["texts as they are"]
 
-    def _sizes(self) -> list[Sequence[str]]:
-        kinds = [file.kind for file in self.architectures[0].files]
-        rows: list[Sequence[str]] = [(*SIZE_TITLES, *(f"{kind}, MB" for kind in kinds), "Graph")]
-        for item in self.architectures:
-            rows.append(
-                (
-                    item.name,
-                    "given" if item.is_trained else "untrained",
-                    f"{item.parameters:,}",
-                    f"{item.table_parameters:,}",
-                    f"{item.table_parameters / item.parameters:.0%}",
-                    *(f"{file.size_bytes / 1e6:.2f}" for file in item.files),
-                    item.files[-1].graph,
-                )
-            )
-        return rows
+    def _sizes(self) -> Table:
+        items = self.architectures
+        shares = [item.table_parameters / item.parameters for item in items]
+        columns = [
+            words("Model", [item.name for item in items]),
+            words("Weights", ["given" if item.is_trained else "untrained" for item in items]),
+            figures("Parameters", [item.parameters for item in items], "{:,}"),
+            figures("Token table", [item.table_parameters for item in items], "{:,}"),
+            figures("Share", shares, "{:.0%}"),
+        ]
+        for place, file in enumerate(items[0].files):
+            sizes = [item.files[place].size_bytes / 1e6 for item in items]
+            columns.append(figures(f"{file.kind}, MB", sizes, "{:.2f}"))
+        return Table([*columns, words("Graph", [item.files[-1].graph for item in items])])
 
-    def _times(self, index: int, title: str) -> list[Sequence[str]]:
-        rows: list[Sequence[str]] = [(f"Model, {title}", *TIME_TITLES[1:])]
-        for place, first in enumerate(self.architectures[0].files):
-            for item in self.architectures:
-                file = item.files[place]
-                latency = file.latencies[index]
-                ratio = latency.p50_ms / first.latencies[index].p50_ms
-                rows.append(
-                    (
-                        item.name,
-                        file.kind,
-                        f"{file.first_call_ms:.1f}",
-                        f"{latency.p50_ms:.2f}",
-                        f"{latency.p95_ms:.2f}",
-                        f"{ratio:.3f}",
-                        f"{file.peak_memory_bytes / 1e6:.0f}",
-                    )
-                )
-        return rows
-
-
-def _is_words(title: str) -> bool:
-    return title.split(",")[0] in _WORDS
-
-
-def _console(rows: list[Sequence[str]]) -> Table:
-    table = Table(box=SIMPLE_HEAD, show_edge=False)
-    for title in rows[0]:
-        table.add_column(title, justify="left" if _is_words(title) else "right")
-    for row in rows[1:]:
-        table.add_row(*row)
-    return table
-
-
-def _markdown(rows: list[Sequence[str]]) -> str:
-    marks = [":---" if _is_words(title) else "---:" for title in rows[0]]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], marks, *rows[1:]))
+    def _times(self, index: int, title: str) -> Table:
+        """Kind by kind, the file of each model."""
+        kinds = range(len(self.architectures[0].files))
+        rows = [(item.name, item.files[kind]) for kind in kinds for item in self.architectures]
+        files = [file for _, file in rows]
+        times = [file.latencies[index] for file in files]
+        first = {file.kind: file.latencies[index] for file in self.architectures[0].files}
+        ratios = [file.latencies[index].p50_ms / first[file.kind].p50_ms for file in files]
+        return Table(
+            [
+                words(f"Model, {title}", [name for name, _ in rows]),
+                words("File", [file.kind for file in files]),
+                figures("First call, ms", [file.first_call_ms for file in files], "{:.1f}"),
+                figures("p50, ms", [time.p50_ms for time in times], "{:.2f}"),
+                figures("p95, ms", [time.p95_ms for time in times], "{:.2f}"),
+                figures("Time ratio", ratios, "{:.3f}"),
+                figures("Memory, MB", [file.peak_memory_bytes / 1e6 for file in files], "{:.0f}"),
+            ]
+        )

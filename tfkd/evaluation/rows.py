@@ -6,17 +6,13 @@ rows by the same list of columns, so the console, a run's README and the project
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
-
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-from rich.text import Text
+from typing import Any
 
 from tfkd.errors import ArtifactError
 from tfkd.evaluation.metrics import METRICS
+from tfkd.evaluation.table import Column, Table, figures, words
 
 TEACHER = "teacher"
-MISSING = "-"
 # Figures of `Latency`: one text a call, tokenized in the call or before it.
 WITH_TOKENS, WITHOUT_TOKENS = "p50_ms", "encoded_p50_ms"
 SECONDARY_METRICS = ("macro_f1", "ece", "nll", "agreement")
@@ -49,10 +45,10 @@ class Row:
     metrics: Mapping[str, Any]
     size_bytes: int | None
     parameters: int | None
-    latency: Mapping[str, Any] | None
+    latency: Mapping[str, float] | None
     command: str
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The row as plain JSON values; `from_dict` gives it back."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
@@ -99,8 +95,8 @@ class RunSummary:
     files: Mapping[str, str]
 
 
-def markdown_table(rows: Sequence[Row], metric: str) -> str:
-    """The rows as a Markdown table; a figure that is missing is "-".
+def result_table(rows: Sequence[Row], metric: str) -> Table:
+    """The rows as a table; a figure that is missing is "-".
 
     Columns: arm, model, file, the headline metric, its second (see `SECOND_METRICS`), macro F1,
     ECE, NLL, agreement with the teacher, parameters, size in MB (10^6 bytes), median milliseconds
@@ -113,59 +109,44 @@ def markdown_table(rows: Sequence[Row], metric: str) -> str:
         metric: String. Headline metric, a name of `metrics.METRICS`.
 
     Returns:
-        String of lines, each with its line end.
+        `Table`.
 
     Raises:
         ValueError: The metric is unknown.
 
     Example:
-    >>> print(markdown_table(rows, "accuracy"))
+    >>> print(result_table(rows, "accuracy").markdown())
     | Arm | Model | File | Accuracy | Size, MB |
     | :--- | :--- | :--- | ---: | ---: |
     | teacher | bert_base | keras | 0.9410 | 438.01 |
     | student | bert_tiny | dynamic_int8 | 0.9280 | 4.61 |
     """
-    columns = _columns(rows, metric)
-    lines = [
-        [column.title for column in columns],
-        ["---:" if column.is_number else ":---" for column in columns],
-        *([_escaped(column.cells[index]) for column in columns] for index in range(len(rows))),
-    ]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def console_table(rows: Sequence[Row], metric: str) -> Table:
-    """The same columns as `markdown_table`, for a rich console.
-
-    The table is about 120 characters wide whatever the console's width. Print it with
-    `soft_wrap=True`: a narrow window then wraps its lines, and a file gets them whole.
-
-    Args:
-        rows: Rows in the order to show.
-        metric: String. Headline metric, a name of `metrics.METRICS`.
-
-    Returns:
-        A `rich.table.Table`.
-
-    Raises:
-        ValueError: The metric is unknown.
-
-    Example:
-    >>> rich.console.Console().print(console_table(rows, "accuracy"), soft_wrap=True)
-    """
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    columns = _columns(rows, metric)
-    for column in columns:
-        # The least width is the full one: rich would rather drop the last columns than wrap a line.
-        table.add_column(
-            column.title,
-            justify="right" if column.is_number else "left",
-            min_width=max(map(len, (column.title, *column.cells))),
+    if metric not in METRICS:
+        raise ValueError(
+            f"Expected `metric` to be one of {', '.join(METRICS)}. Received: metric={metric!r}."
         )
-    for index in range(len(rows)):
-        # As Text, since a path may hold what rich takes for markup.
-        table.add_row(*(Text(column.cells[index]) for column in columns))
-    return table
+    second = [SECOND_METRICS[metric]] if metric in SECOND_METRICS else []
+    sizes = [None if row.size_bytes is None else row.size_bytes / 1e6 for row in rows]
+    columns = [
+        words("Arm", [row.arm for row in rows]),
+        words("Model", [row.model for row in rows]),
+        words("File", [row.recipe for row in rows]),
+        *(
+            figures(METRICS[name].title, [row.metrics.get(name) for row in rows], "{:.4f}")
+            for name in dict.fromkeys((metric, *second, *SECONDARY_METRICS))
+        ),
+        figures("Parameters", [row.parameters for row in rows], "{:,}"),
+        figures("Size, MB", sizes, "{:.2f}"),
+        *_time_columns(rows, WITH_TOKENS, "p50, ms", "Speed-up"),
+        *_time_columns(rows, WITHOUT_TOKENS, "Model only, ms", "Model speed-up"),
+    ]
+    for column in (
+        words("Seed", [row.seed for row in rows]),
+        words("Dataset", [row.dataset for row in rows]),
+    ):
+        if len(set(column.cells)) > 1:
+            columns.insert(0, column)
+    return Table(columns).without_empty(METRICS[metric].title)
 
 
 def table_note(rows: Sequence[Row], metric: str) -> str:
@@ -175,7 +156,7 @@ def table_note(rows: Sequence[Row], metric: str) -> str:
     >>> table_note(rows, "accuracy")
     'ECE: expected calibration error; lower is better. MB: 10^6 bytes of the model file.'
     """
-    titles = [column.title for column in _columns(rows, metric)]
+    titles = [column.title for column in result_table(rows, metric).columns]
     notes = []
     if any(row.arm == "control" for row in rows):
         notes.append("Control: the same student, trained without the teacher.")
@@ -212,7 +193,7 @@ def run_readme(summary: RunSummary) -> str:
     Example:
     >>> artifacts.write_text(folder / "README.md", run_readme(summary))
     """
-    table = markdown_table(summary.rows, summary.metric).rstrip("\n")
+    table = result_table(summary.rows, summary.metric).markdown()
     files = "\n".join(f"- `{path}`: {meaning}" for path, meaning in summary.files.items())
     versions = ", ".join(f"{name} {version}" for name, version in summary.versions.items())
     parts = [
@@ -232,56 +213,11 @@ def run_readme(summary: RunSummary) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-class _Column(NamedTuple):
-    title: str
-    cells: list[str]
-    is_number: bool
-
-
-def _columns(rows: Sequence[Row], metric: str) -> list[_Column]:
-    """The table, column by column; every public table is drawn from it."""
-    if metric not in METRICS:
-        raise ValueError(
-            f"Expected `metric` to be one of {', '.join(METRICS)}. Received: metric={metric!r}."
-        )
-    columns = [
-        _Column("Arm", [row.arm for row in rows], False),
-        _Column("Model", [row.model for row in rows], False),
-        _Column("File", [row.recipe for row in rows], False),
-    ]
-    for title, values in (
-        ("Seed", [str(row.seed) for row in rows]),
-        ("Dataset", [row.dataset for row in rows]),
-    ):
-        if len(set(values)) > 1:
-            columns.insert(0, _Column(title, values, False))
-    second = [SECOND_METRICS[metric]] if metric in SECOND_METRICS else []
-    for name in dict.fromkeys((metric, *second, *SECONDARY_METRICS)):
-        cells = [_cell(row.metrics.get(name), "{:.4f}") for row in rows]
-        if name == metric or set(cells) - {MISSING}:
-            columns.append(_Column(METRICS[name].title, cells, True))
-    costs = [
-        _Column("Parameters", [_cell(row.parameters, "{:,}") for row in rows], True),
-        _Column("Size, MB", [_cell(_size_mb(row), "{:.2f}") for row in rows], True),
-        *_time_columns(rows, WITH_TOKENS, "p50, ms", "Speed-up"),
-        *_time_columns(rows, WITHOUT_TOKENS, "Model only, ms", "Model speed-up"),
-    ]
-    return columns + [column for column in costs if set(column.cells) - {MISSING}]
-
-
-def _cell(value: float | None, template: str) -> str:
-    return MISSING if value is None else template.format(value)
-
-
-def _size_mb(row: Row) -> float | None:
-    return None if row.size_bytes is None else row.size_bytes / 1e6
-
-
-def _time_columns(rows: Sequence[Row], figure: str, time: str, speed_up: str) -> list[_Column]:
+def _time_columns(rows: Sequence[Row], figure: str, time: str, speed_up: str) -> list[Column]:
     """Milliseconds of one kind of call, and how many times the teacher's they are less."""
     return [
-        _Column(time, [_cell(_time_ms(row, figure), "{:.2f}") for row in rows], True),
-        _Column(speed_up, [_cell(_speed_up(row, rows, figure), "{:.1f}x") for row in rows], True),
+        figures(time, [_time_ms(row, figure) for row in rows], "{:.2f}"),
+        figures(speed_up, [_speed_up(row, rows, figure) for row in rows], "{:.1f}x"),
     ]
 
 
@@ -300,7 +236,3 @@ def _speed_up(row: Row, rows: Sequence[Row], figure: str) -> float | None:
         if other.arm == TEACHER and same and teacher is not None:
             return teacher / own
     return None
-
-
-def _escaped(cell: str) -> str:
-    return cell.replace("|", "\\|")

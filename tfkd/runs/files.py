@@ -31,13 +31,13 @@ class ExportResult:
     paths: dict[str, Path]
     reports: dict[str, dict[str, Any]]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain JSON values."""
         return {
             name: {"path": str(path), **self.reports[name]} for name, path in self.paths.items()
         }
 
-    def render(self) -> list[Any]:
+    def render(self) -> list[str]:
         """Lines and tables for the console."""
         lines = []
         for name, path in self.paths.items():

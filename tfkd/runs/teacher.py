@@ -48,11 +48,11 @@ class FinetuneResult:
     num_parameters: int
     seconds: float
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain JSON values."""
         return {**dataclasses.asdict(self), "path": str(self.path)}
 
-    def render(self) -> list[Any]:
+    def render(self) -> list[str]:
         """Lines and tables for the console."""
         figures = ", ".join(
             f"{name} {value:.4f}"

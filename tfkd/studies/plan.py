@@ -5,15 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config.fields import Config, setting
 from tfkd.config.training import RECIPE_NAMES, DistillConfig, FinetuneConfig
 from tfkd.distillation.mixing import Mixing
 from tfkd.errors import ConfigError
+from tfkd.evaluation.table import Table, words
 
 PLAN = "plan.json"
 CONTROL = "control"
@@ -162,7 +160,7 @@ class PlanResult:
 
     plan: StudyPlan
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain JSON values."""
         return {"study": self.plan.name, "path": str(self.plan.path), "steps": self.steps()}
 
@@ -179,14 +177,13 @@ class PlanResult:
             if dataset == name
         ]
 
-    def render(self) -> list[Any]:
+    def render(self) -> list[Table | str]:
         """Lines and tables for the console."""
-        table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-        for title in ("Data set", "Step", "Folder", "State"):
-            table.add_column(title, no_wrap=True)
         steps = self.steps()
-        for step in steps:
-            table.add_row(*step.values())
+        titles = {"dataset": "Data set", "step": "Step", "folder": "Folder", "state": "State"}
+        table = Table(
+            [words(title, [step[key] for step in steps]) for key, title in titles.items()]
+        )
         done = sum(step["state"] == "done" for step in steps)
         return [table, f"{done} of {len(steps)} done in {self.plan.path}"]
 

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
@@ -19,26 +17,12 @@ from tfkd.distillation.mixture import mixture
 from tfkd.errors import ArtifactError
 from tfkd.evaluation import metrics
 from tfkd.evaluation.rows import SECOND_METRICS
+from tfkd.evaluation.table import MISSING, Table, figures, words
 from tfkd.runs.record import KeptMixture
 from tfkd.studies.plan import ArmPlan, StudyPlan, TeacherPlan
 from tfkd.studies.questions import answered
 from tfkd.studies.scores import KERAS, Scores, is_scored
 
-TITLES = (
-    "Arm",
-    "File",
-    "Seeds",
-    "{metric}",
-    "Deviation",
-    "Lowest to highest",
-    "{second}",
-    "ECE",
-    "Agreement",
-    "Parameters",
-    "Size, MB",
-    "p50, ms",
-    "Published",
-)
 NOTE = (
     "Arm: a teacher, or a student taught by one teacher or several; a control is the same student "
     "taught by the labels alone. Means over the seeds; deviation: standard deviation over them. A "
@@ -74,18 +58,11 @@ class StudyResult:
         """The verdicts on a data set in words."""
         return [item["sentence"] for item in self.datasets[dataset]["comparisons"]]
 
-    def render(self) -> list[Any]:
+    def render(self) -> list[Table | str]:
         """What the command line shows."""
-        shown: list[Any] = []
+        shown: list[Table | str] = []
         for name, found in self.datasets.items():
-            table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-            titles, *lines = self._cells(name)
-            for title in titles:
-                is_text = title in ("Arm", "File")
-                table.add_column(title, justify="left" if is_text else "right", no_wrap=True)
-            for line in lines:
-                table.add_row(*line)
-            shown += [f"{name}, {found['num_test_rows']:,} test rows", table]
+            shown += [f"{name}, {found['num_test_rows']:,} test rows", _table(found)]
             shown += [*_sources(found), *self.sentences(name)]
         return [*shown, NOTE]
 
@@ -93,29 +70,11 @@ class StudyResult:
         """The same as a page."""
         parts = [f"# {self.study}"]
         for name, found in self.datasets.items():
-            titles, *lines = self._cells(name)
-            rule = [":---" if title in ("Arm", "File") else "---:" for title in titles]
-            table = "\n".join(f"| {' | '.join(line)} |" for line in (titles, rule, *lines))
             told = [f"- {line}" for line in (*_sources(found), *self.sentences(name))]
-            parts += [f"## {name}", f"{found['num_test_rows']:,} test rows.", table]
-            parts.append("\n".join(told))
+            parts += [f"## {name}", f"{found['num_test_rows']:,} test rows."]
+            parts += [_table(found).markdown(), "\n".join(told)]
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
         return "\n\n".join([*parts, NOTE, f"Versions: {versions}."]) + "\n"
-
-    def _cells(self, dataset: str) -> list[list[str]]:
-        """Titles, then a line a row; columns without any figure are left out."""
-        found = self.datasets[dataset]
-        named = {
-            key: metrics.METRICS[found[name]].title if found[name] else "-"
-            for key, name in (("metric", "metric"), ("second", "second_metric"))
-        }
-        lines = [[text.format(**named) for text in TITLES], *map(_line, found["rows"])]
-        kept = [
-            column
-            for column in range(len(TITLES))
-            if any(line[column] != "-" for line in lines[1:])
-        ]
-        return [[line[column] for column in kept] for line in lines]
 
 
 def collect(plan: StudyPlan) -> StudyResult:
@@ -275,29 +234,39 @@ def _mean(found: Figures, name: str | None) -> float | None:
     return statistics.fmean(one[name] for one in found) if name in found[0] else None
 
 
-def _line(row: Mapping[str, Any]) -> list[str]:
-    """The cells of a row under `TITLES`."""
-    values, times = row["values"], row["latency"]
-    spread = f"{min(values):.4f} to {max(values):.4f}" if len(values) > 1 else "-"
-    return [
-        row["arm"],
-        row["file"],
-        str(len(row["seeds"]) or "-"),
-        f"{row['mean']:.4f}",
-        _cell(row["deviation"], "{:.4f}"),
-        spread,
-        _cell(row["second_mean"], "{:.4f}"),
-        _cell(row["ece"], "{:.4f}"),
-        _cell(row["agreement"], "{:.4f}"),
-        f"{row['parameters']:,}",
-        f"{row['size_bytes'] / 1e6:.2f}",
-        _cell(times and times["p50_ms"], "{:.2f}"),
-        ", ".join(f"{figure['value']:.4f}" for figure in row["published"]) or "-",
-    ]
+def _table(found: Mapping[str, Any]) -> Table:
+    """One line for each file of a data set."""
+    rows, second = found["rows"], found["second_metric"]
+    times = [row["latency"] and row["latency"]["p50_ms"] for row in rows]
+    return Table(
+        [
+            words("Arm", [row["arm"] for row in rows]),
+            words("File", [row["file"] for row in rows]),
+            figures("Seeds", [len(row["seeds"]) or None for row in rows]),
+            figures(_title(found["metric"]), [row["mean"] for row in rows], "{:.4f}"),
+            figures("Deviation", [row["deviation"] for row in rows], "{:.4f}"),
+            figures("Lowest to highest", [_spread(row["values"]) for row in rows]),
+            figures(_title(second), [row["second_mean"] for row in rows], "{:.4f}"),
+            figures("ECE", [row["ece"] for row in rows], "{:.4f}"),
+            figures("Agreement", [row["agreement"] for row in rows], "{:.4f}"),
+            figures("Parameters", [row["parameters"] for row in rows], "{:,}"),
+            figures("Size, MB", [row["size_bytes"] / 1e6 for row in rows], "{:.2f}"),
+            figures("p50, ms", times, "{:.2f}"),
+            figures("Published", [_published(row) for row in rows]),
+        ]
+    ).without_empty()
 
 
-def _cell(value: float | None, template: str) -> str:
-    return "-" if value is None else template.format(value)
+def _title(metric: str | None) -> str:
+    return metrics.METRICS[metric].title if metric else MISSING
+
+
+def _spread(values: Sequence[float]) -> str | None:
+    return f"{min(values):.4f} to {max(values):.4f}" if len(values) > 1 else None
+
+
+def _published(row: Mapping[str, Any]) -> str | None:
+    return ", ".join(f"{figure['value']:.4f}" for figure in row["published"]) or None
 
 
 def _sources(found: Mapping[str, Any]) -> list[str]:

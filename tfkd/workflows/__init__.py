@@ -5,17 +5,18 @@ parts below it, says what it does through `progress` and prints nothing: its res
 shown, and the command line shows it.
 """
 
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from tfkd.evaluation.table import Table
 
 
 class Result(Protocol):
     """Result of a verb: the same figures for programs and for people."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Mapping[str, object]:
         """The result as plain JSON values."""
 
-    def render(self) -> "list[RenderableType]":
+    def render(self) -> "Sequence[Table | str]":
         """Tables and lines, in the order they are shown."""

@@ -1,16 +1,13 @@
 """`tfkd benchmark`: speed, memory and bytes of the models of finished runs, side by side."""
 
 import dataclasses
-from typing import Any
-
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config.verbs import BenchmarkConfig
 from tfkd.data import sources
 from tfkd.errors import ArtifactError
+from tfkd.evaluation.table import Table, figures, words
 from tfkd.progress import Progress
 from tfkd.runs.costs import Cost, ModelFile, measure_costs, model_files
 from tfkd.runs.material import first_texts
@@ -24,39 +21,27 @@ class BenchmarkResult:
     texts: int
     threads: int
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain JSON values."""
         return {**dataclasses.asdict(self), "versions": artifacts.versions()}
 
-    def render(self) -> list[Any]:
+    def render(self) -> list[Table | str]:
         """What the command line shows."""
-        table = Table(box=SIMPLE_HEAD, show_edge=False)
-        table.add_column("File")
-        for title in (
-            "Size, MB",
-            "Memory, MB",
-            "p50, ms",
-            "p95",
-            "p99",
-            "without tokens, p50",
-            "texts/s at 32",
-            "Time ratio",
-        ):
-            table.add_column(title, justify="right")
-        for cost in self.costs:
-            latency = cost.latency
-            ratio = latency.p50_ms / self.costs[0].latency.p50_ms
-            table.add_row(
-                cost.file,
-                f"{cost.size_bytes / 1e6:.2f}",
-                f"{cost.peak_memory_bytes / 1e6:.0f}",
-                f"{latency.p50_ms:.2f}",
-                f"{latency.p95_ms:.2f}",
-                f"{latency.p99_ms:.2f}",
-                f"{latency.encoded_p50_ms:.2f}",
-                f"{latency.throughput_per_second:.0f}",
-                f"{ratio:.3f}",
-            )
+        costs = self.costs
+        times = [cost.latency for cost in costs]
+        table = Table(
+            [
+                words("File", [cost.file for cost in costs]),
+                figures("Size, MB", [cost.size_bytes / 1e6 for cost in costs], "{:.2f}"),
+                figures("Memory, MB", [cost.peak_memory_bytes / 1e6 for cost in costs], "{:.0f}"),
+                figures("p50, ms", [time.p50_ms for time in times], "{:.2f}"),
+                figures("p95", [time.p95_ms for time in times], "{:.2f}"),
+                figures("p99", [time.p99_ms for time in times], "{:.2f}"),
+                figures("without tokens, p50", [time.encoded_p50_ms for time in times], "{:.2f}"),
+                figures("texts/s at 32", [time.throughput_per_second for time in times], "{:.0f}"),
+                figures("Time ratio", [time.p50_ms / times[0].p50_ms for time in times], "{:.3f}"),
+            ]
+        )
         note = (
             f"Warm, interleaved, {self.texts} real texts, {self.threads} thread(s); p50, p95, p99: "
             "one text a call with its tokenization. MB: 10^6 bytes. Time ratio: to the first line."

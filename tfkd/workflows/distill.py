@@ -15,7 +15,8 @@ from tfkd.config.training import DistillConfig
 from tfkd.distillation.tensorboard import RunLog
 from tfkd.evaluation import metrics
 from tfkd.evaluation.resampling import answers_of, columns
-from tfkd.evaluation.rows import Row, console_table, table_note
+from tfkd.evaluation.rows import Row, result_table, table_note
+from tfkd.evaluation.table import Table
 from tfkd.evaluation.verdict import Comparison, compare_answers
 from tfkd.models.checkpoints import Source
 from tfkd.models.classifier import TextClassifier
@@ -73,7 +74,7 @@ class DistillResult:
         """The trained student, loaded from the run folder."""
         return TextClassifier.load(self.path / "student")
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain JSON values."""
         return {
             "path": str(self.path),
@@ -83,10 +84,10 @@ class DistillResult:
             "sentences": list(self.sentences),
         }
 
-    def render(self) -> list[Any]:
+    def render(self) -> list[Table | str]:
         """Lines and tables for the console."""
         return [
-            console_table(self.rows, self.metric),
+            result_table(self.rows, self.metric),
             table_note(self.rows, self.metric),
             *self.sentences,
             f"Everything is in {self.path}. Curves: tensorboard --logdir {self.path / 'logs'}",

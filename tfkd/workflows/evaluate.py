@@ -9,7 +9,8 @@ from tfkd.config.verbs import EvaluateConfig
 from tfkd.data import sources
 from tfkd.data.checks import check
 from tfkd.data.examples import Dataset
-from tfkd.evaluation.rows import Row, console_table
+from tfkd.evaluation.rows import Row, result_table
+from tfkd.evaluation.table import Table
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import check_classes
 from tfkd.progress import Progress
@@ -27,7 +28,7 @@ class EvaluateResult:
     metric: str
     split: str
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain JSON values."""
         return {
             "metric": self.metric,
@@ -35,9 +36,9 @@ class EvaluateResult:
             "rows": [row.to_dict() for row in self.rows],
         }
 
-    def render(self) -> list[Any]:
+    def render(self) -> list[Table | str]:
         """Lines and tables for the console."""
-        return [console_table(self.rows, self.metric), f"Split: {self.split}."]
+        return [result_table(self.rows, self.metric), f"Split: {self.split}."]
 
 
 def evaluate(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateResult:

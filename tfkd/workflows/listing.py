@@ -1,19 +1,17 @@
 """What can be asked for by name: data sets, models, recipes and formats, from their catalogs."""
 
 import dataclasses
-from typing import Any
-
-from rich.console import RenderableType
-from rich.table import Table
 
 from tfkd.compression.formats import FORMATS
 from tfkd.compression.recipes import RECIPES
 from tfkd.config.fields import nearest
 from tfkd.data.catalog import CATALOG as DATASETS
 from tfkd.errors import ConfigError
+from tfkd.evaluation.table import Table, words
 from tfkd.models.sizes import CATALOG as MODELS
 
-Row = dict[str, Any]
+Row = dict[str, object]
+SENTENCES = ("description", "when_to_use")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,9 +29,9 @@ class Listing:
         """The rows as plain JSON values."""
         return self.kinds
 
-    def render(self) -> list[RenderableType]:
-        """One table a kind."""
-        return [_table(kind, rows) for kind, rows in self.kinds.items()]
+    def render(self) -> list[Table | str]:
+        """One table a kind, under its name."""
+        return [part for kind, rows in self.kinds.items() for part in (kind, _table(rows))]
 
 
 def listing(kind: str | None = None) -> Listing:
@@ -111,11 +109,8 @@ def _formats() -> list[Row]:
     ]
 
 
-def _table(kind: str, rows: list[Row]) -> Table:
-    table = Table(title=kind, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column in rows[0]:
-        # A name cut in two could not be copied into a command.
-        table.add_column(column, no_wrap=column == "name")
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    return table
+def _table(rows: list[Row]) -> Table:
+    # A name cut in two could not be copied into a command.
+    return Table(
+        [words(key, [row[key] for row in rows], wraps=key in SENTENCES) for key in rows[0]]
+    )

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
@@ -18,6 +16,7 @@ from tfkd.config.verbs import QuantizeConfig
 from tfkd.errors import ConversionError, ModelError
 from tfkd.evaluation.budget import Budget, Candidate, choose, frontier, slower_than_float
 from tfkd.evaluation.latency import Latency
+from tfkd.evaluation.table import Table, figures, words
 from tfkd.models.classifier import TextClassifier
 from tfkd.process import LITERT_LOADER, TimedModel
 from tfkd.progress import Progress
@@ -50,7 +49,7 @@ class Quantized:
     path: Path
     parity: dict[str, Any]
     operators: operators.OperatorReport
-    metrics: dict[str, Any]
+    metrics: dict[str, object]
     drop: float
     latency: Latency
 
@@ -87,11 +86,11 @@ class QuantizeResult:
     files: tuple[Quantized, ...]
     refused: dict[str, str]
     metric: str
-    float_metrics: dict[str, Any]
+    float_metrics: dict[str, object]
     budget: Budget
     chosen: str | None
     sentences: tuple[str, ...]
-    data: dict[str, Any]
+    data: dict[str, object]
     seed: int
     command: str
 
@@ -106,33 +105,12 @@ class QuantizeResult:
             "versions": artifacts.versions(),
         }
 
-    def render(self) -> list[Any]:
+    def render(self) -> list[Table | str]:
         """What the command line shows."""
-        table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-        for title in TITLES:
-            is_text = title in ("Recipe", "Operators")
-            table.add_column(
-                title, justify="left" if is_text else "right", no_wrap=title != "Operators"
-            )
-        for cells in table_cells(self.to_dict()):
-            table.add_row(*cells)
         refusals = [f"No file by {name}: {reason}" for name, reason in self.refused.items()]
-        return [table, NOTE, *refusals, *self.sentences]
+        return [files_table(self.to_dict()), NOTE, *refusals, *self.sentences]
 
 
-TITLES = (
-    "Recipe",
-    "MB",
-    "Metric",
-    "Drop",
-    "Agreement",
-    "Logit diff.",
-    "p50, ms",
-    "p95",
-    "p99",
-    "Model",
-    "Operators",
-)
 NOTE = (
     "MB: 10^6 bytes of the file. Metric, agreement: test split. Drop: points lost on held-out rows "
     "against the float student. p50, p95, p99: one text, one thread, warm, tokenization included, "
@@ -301,28 +279,27 @@ def _proof(file: Quantized) -> str:
     )
 
 
-def table_cells(result: dict[str, Any]) -> list[list[str]]:
-    """The cells under `TITLES`, one list a file.
+def files_table(result: Mapping[str, Any]) -> Table:
+    """One line for each file.
 
     Args:
         result: `QuantizeResult.to_dict()`, as `quantization.json` holds it.
     """
-    rows = []
-    for file in result["files"]:
-        latency, agreement = file["latency"], file["metrics"].get("agreement")
-        rows.append(
-            [
-                file["recipe"],
-                f"{file['parity']['size_bytes'] / 1e6:.2f}",
-                f"{file['metrics'][result['metric']]:.4f}",
-                f"{100 * file['drop']:.2f}",
-                "-" if agreement is None else f"{agreement:.4f}",
-                f"{file['parity']['largest_logit_difference']:.2g}",
-                f"{latency['p50_ms']:.2f}",
-                f"{latency['p95_ms']:.2f}",
-                f"{latency['p99_ms']:.2f}",
-                f"{latency['encoded_p50_ms']:.3f}",
-                file["operators"]["sentence"],
-            ]
-        )
-    return rows
+    files = result["files"]
+    differences = [file["parity"]["largest_logit_difference"] for file in files]
+    times = [file["latency"] for file in files]
+    return Table(
+        [
+            words("Recipe", [file["recipe"] for file in files]),
+            figures("MB", [file["parity"]["size_bytes"] / 1e6 for file in files], "{:.2f}"),
+            figures("Metric", [file["metrics"][result["metric"]] for file in files], "{:.4f}"),
+            figures("Drop", [100 * file["drop"] for file in files], "{:.2f}"),
+            figures("Agreement", [file["metrics"].get("agreement") for file in files], "{:.4f}"),
+            figures("Logit diff.", differences, "{:.2g}"),
+            figures("p50, ms", [time["p50_ms"] for time in times], "{:.2f}"),
+            figures("p95", [time["p95_ms"] for time in times], "{:.2f}"),
+            figures("p99", [time["p99_ms"] for time in times], "{:.2f}"),
+            figures("Model", [time["encoded_p50_ms"] for time in times], "{:.3f}"),
+            words("Operators", [file["operators"]["sentence"] for file in files], wraps=True),
+        ]
+    )

@@ -3,7 +3,6 @@
 import dataclasses
 import importlib.util
 import re
-from typing import Any
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
@@ -25,11 +24,11 @@ class ServeResult:
     address: str
     num_answered: int
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain JSON values."""
         return dataclasses.asdict(self)
 
-    def render(self) -> list[Any]:
+    def render(self) -> list[str]:
         """Lines and tables for the console."""
         return [f"Stopped. Requests answered: {self.num_answered}."]
 

@@ -1,0 +1,131 @@
+"""Every table as it is printed and written: alignment, widths, escapes, what is left out."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from tfkd.evaluation.table import Column, Table, figures, words
+
+TABLE = Table(
+    [
+        words("File", ["keras", "dynamic_int8"]),
+        figures("Size, MB", [438.005, 4.6], "{:.2f}"),
+        figures("Agreement", [None, 0.97], "{:.4f}"),
+    ]
+)
+MARKDOWN = """\
+| File | Size, MB | Agreement |
+| :--- | ---: | ---: |
+| keras | 438.00 | - |
+| dynamic_int8 | 4.60 | 0.9700 |"""
+SENTENCE = "14 products int8 weights, integer activations, 2 lookups int8, 72 integer, 5 float"
+
+
+def printed(table, width=80, **options):
+    console = Console(file=io.StringIO(), width=width, **options)
+    console.print(table, soft_wrap=True)
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+def test_columns_of_words_and_of_figures():
+    assert words("Seed", [0, "a"]) == Column("Seed", ("0", "a"), is_number=False, wraps=False)
+    assert words("Why", ["a"], wraps=True) == Column("Why", ("a",), is_number=False, wraps=True)
+    assert figures("Seeds", [3, None, 0]) == Column("Seeds", ("3", "-", "0"), is_number=True)
+    assert figures("Speed-up", [12.345, None], "{:.1f}x").cells == ("12.3x", "-")
+
+
+def test_rows_are_the_cells_below_the_titles():
+    assert TABLE.rows == [("keras", "438.00", "-"), ("dynamic_int8", "4.60", "0.9700")]
+
+
+def test_columns_of_other_lengths_are_refused():
+    with pytest.raises(ValueError, match="shorter"):
+        _ = Table([words("a", ["x", "y"]), words("b", ["x"])]).rows
+
+
+def test_markdown_has_words_to_the_left_and_figures_to_the_right():
+    assert TABLE.markdown() == MARKDOWN
+
+
+def test_console_has_words_to_the_left_and_figures_to_the_right():
+    assert printed(TABLE) == [
+        "File          Size, MB  Agreement",
+        "─────────────────────────────────",
+        "keras           438.00          -",
+        "dynamic_int8      4.60     0.9700",
+    ]
+
+
+def test_no_rows():
+    empty = Table([words("File", []), figures("MB", [], "{:.2f}")])
+    assert empty.rows == []
+    assert empty.markdown() == "| File | MB |\n| :--- | ---: |"
+    assert printed(empty) == ["File  MB", "────────"]
+
+
+def test_bars_do_not_end_a_cell_of_markdown():
+    table = Table([words("a|b", ["c|d||"]), figures("MB", [1])])
+    assert table.markdown() == ("| a\\|b | MB |\n| :--- | ---: |\n| c\\|d\\|\\| | 1 |")
+    assert printed(table) == ["a|b    MB", "─────────", "c|d||   1"]
+
+
+@pytest.mark.parametrize("is_markup", [True, False])
+def test_names_are_not_markup(is_markup):
+    table = Table([words("[bold]x", ["[red]a[/red]", "[/]", ":smile:"])])
+    assert printed(table, markup=is_markup, emoji=is_markup) == [
+        "[bold]x",
+        "────────────",
+        "[red]a[/red]",
+        "[/]",
+        ":smile:",
+    ]
+    assert table.markdown().splitlines()[2] == "| [red]a[/red] |"
+
+
+def test_columns_without_a_figure_are_left_out():
+    table = Table(
+        [
+            words("File", ["-", "-"]),
+            figures("Accuracy", [None, None], "{:.4f}"),
+            figures("Seeds", [None, 0]),
+            figures("p50, ms", [None, None], "{:.2f}"),
+        ]
+    )
+    titles = [column.title for column in table.without_empty("Accuracy").columns]
+    assert titles == ["File", "Accuracy", "Seeds"]
+    assert [column.title for column in table.without_empty().columns] == ["File", "Seeds"]
+    assert TABLE.without_empty() == TABLE
+
+
+@pytest.mark.parametrize("width", [1, 10, 32])
+def test_a_narrow_console_gets_every_cell_whole(width):
+    assert printed(TABLE, width) == printed(TABLE)
+    long = Table([words("Model", ["x" * 100]), *(figures(name, [5]) for name in "abc")])
+    assert printed(long, width)[2] == f"{'x' * 100}  5  5  5"
+
+
+def test_wide_characters_keep_columns_in_line():
+    assert printed(Table([words("Label", ["日本", "a"]), figures("F1", [0.5, 1.0])])) == [
+        "Label   F1",
+        "──────────",
+        "日本   0.5",
+        "a      1.0",
+    ]
+
+
+def test_only_columns_that_wrap_are_wrapped():
+    table = Table([words("Recipe", ["int16x8"]), words("Operators", [SENTENCE], wraps=True)])
+    assert printed(table, 120)[2] == f"int16x8  {SENTENCE}"
+    expected = [
+        "Recipe   Operators",
+        "─────────────────────────────────",
+        "int16x8  14 products int8",
+        "         weights, integer",
+        "         activations, 2 lookups",
+        "         int8, 72 integer, 5",
+        "         float",
+    ]
+    assert printed(table, 33) == expected
+    # Narrower than 24 characters it does not get.
+    assert printed(table, 10) == expected
