@@ -24,7 +24,7 @@ import load
 import peers
 import quantization
 import studies
-import words
+import wording
 
 from tfkd.artifacts import read_json, versions, write_json, write_text
 from tfkd.config.verbs import BenchmarkConfig
@@ -79,14 +79,14 @@ def write_words() -> None:
     """The verdicts and sentences of results/ and the pages of its studies, from their figures."""
     folder = ROOT / "results"
     for page in sorted(folder.glob("*.md")):
-        result = words.study(StudyResult(**read_json(page.with_suffix(".json"))))
+        result = wording.study(StudyResult(**read_json(page.with_suffix(".json"))))
         write_json(page.with_suffix(".json"), result.to_dict())
         write_text(page, result.markdown())
     kept = read_json(folder / "quantization.json")
-    kept["datasets"] = {name: words.recipes(found) for name, found in kept["datasets"].items()}
+    kept["datasets"] = {name: wording.recipes(found) for name, found in kept["datasets"].items()}
     write_json(folder / "quantization.json", kept)
     kept = read_json(folder / "ag_news.json")
-    kept["sentences"] = [words.sentence(text) for text in kept["sentences"]]
+    kept["sentences"] = [wording.sentence(text) for text in kept["sentences"]]
     write_json(folder / "ag_news.json", kept)
 
 
@@ -213,7 +213,7 @@ def collect(arguments: argparse.Namespace) -> dict[str, Any]:
             if values["arm"] != "teacher" or not any(r["arm"] == "teacher" for r in rows):
                 rows.append(timed(values, run, Path(metrics["teacher_folder"]), costs))
         student = read_json(run / "config.json")["student"]
-        sentences += [f"{student}: {sentence}" for sentence in words.run_sentences(metrics)]
+        sentences += [f"{student}: {sentence}" for sentence in wording.run_sentences(metrics)]
         runs[run.name] = {key: metrics[key] for key in ("data", "training", "versions", "seed")}
     rivals = ROOT / "results" / f"{arguments.dataset}_rivals.json"
     if rivals.is_file():

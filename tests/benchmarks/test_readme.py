@@ -63,25 +63,26 @@ def test_page_of_a_study_is_that_of_its_figures(name):
         assert missing == len(result.datasets[dataset]["refused"])
 
 
-def test_kept_sentences_are_those_of_the_kept_figures(results_program):
+def test_wording_are_those_of_the_kept_figures(results_program):
     for name in STUDIES:
         result = StudyResult(**read_json(ROOT / "results" / f"{name}.json"))
-        assert results_program.words.study(result).to_dict() == result.to_dict()
+        assert results_program.wording.study(result).to_dict() == result.to_dict()
     for found in read_json(ROOT / "results" / "quantization.json")["datasets"].values():
-        assert results_program.words.recipes(found) == found
+        assert results_program.wording.recipes(found) == found
 
 
 def test_words_of_earlier_runs_are_read(results_program):
     found = compare([False] * 10 + [True] * 90, [True] * 100)
     assert found.verdict == "WORSE"
     earlier = {**found.to_dict(), "verdict": "NO BEATS"}
-    assert results_program.words.comparison(earlier) == found
+    assert results_program.wording.comparison(earlier) == found
     metrics = {"metric": "accuracy", "comparisons": {"student_vs_teacher": earlier}}
-    (sentence,) = results_program.words.run_sentences(metrics)
+    (sentence,) = results_program.wording.run_sentences(metrics)
     assert sentence.startswith("student is worse than teacher by 10.00 points (95% interval -16.00")
     told = "cnn: student does not beat teacher: it is behind by 1.12 points"
     assert (
-        results_program.words.sentence(told) == "cnn: student is worse than teacher by 1.12 points"
+        results_program.wording.sentence(told)
+        == "cnn: student is worse than teacher by 1.12 points"
     )
 
 

@@ -50,7 +50,7 @@ class StudyResult:
     datasets: dict[str, dict[str, Any]]
     versions: dict[str, str]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain JSON values."""
         return dataclasses.asdict(self)
 

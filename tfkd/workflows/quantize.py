@@ -58,7 +58,7 @@ class Quantized:
         """What the budget asks."""
         return Candidate(self.recipe, self.parity["size_bytes"], self.latency.p50_ms, self.drop)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain JSON values."""
         values = {**dataclasses.asdict(self), "path": str(self.path)}
         return {**values, "operators": self.operators.to_dict()}
@@ -94,7 +94,7 @@ class QuantizeResult:
     seed: int
     command: str
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain JSON values."""
         files = [file.to_dict() for file in self.files]
         return {
