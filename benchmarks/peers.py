@@ -27,7 +27,7 @@ from peers_timing import BASES, filled_texts, markdown_tables, timed_rows
 from tfkd.artifacts import read_json, versions, write_json
 from tfkd.data.sources import load
 from tfkd.errors import ConfigError, DatasetError, TfkdError
-from tfkd.models.sizes import CATALOG
+from tfkd.models.sizes import SIZE_WORDS
 from tfkd.quiet import import_tensorflow, quiet_libraries
 
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
@@ -163,20 +163,20 @@ def student(name: str, models: Sequence[str]) -> Any:
 
     from tfkd.models.classifier import TextClassifier
 
-    if name not in CATALOG:
+    if name not in SIZE_WORDS:
         return TextClassifier.load(name)
-    folders = [other for other in models if other not in CATALOG]
+    folders = [other for other in models if other not in SIZE_WORDS]
     if not folders:
         raise ConfigError(
             f"Expected a model folder beside {name}, to take its vocabulary. Received: "
             f"{', '.join(models)}. Add the folder of a bert_* student."
         )
-    return untrained(CATALOG[name], TextClassifier.load(folders[0]))
+    return untrained(SIZE_WORDS[name], TextClassifier.load(folders[0]))
 
 
 def labelled(row: dict[str, Any], name: str, column: str) -> dict[str, Any]:
     """A row with its model and column; the labels of an untrained model mean nothing."""
-    if name in CATALOG:
+    if name in SIZE_WORDS:
         return {"model": f"{name}, untrained", "column": column, **row, "agreement": None}
     return {"model": Path(name).resolve().parent.name, "column": column, **row}
 
@@ -205,7 +205,9 @@ def command(options: argparse.Namespace) -> str:
         parts += ["--data-dir", "$TFKD_DATA_DIR"]
     parts += ["--texts", str(options.texts), "--rounds", str(options.rounds)]
     parts += ["--output", f"results/{options.output.name}"]
-    models = [name if name in CATALOG else _short(Path(name).resolve()) for name in options.models]
+    models = [
+        name if name in SIZE_WORDS else _short(Path(name).resolve()) for name in options.models
+    ]
     return " ".join([*parts, *models])
 
 

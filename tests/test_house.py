@@ -125,6 +125,13 @@ def test_module_is_small_and_says_what_it_is(path):
         assert len(arguments) <= 7, node.name
 
 
+def test_any_is_rare():
+    """A Protocol, an alias or the class tells more."""
+    sources = [path.read_text(encoding="utf-8") for path in MODULES]
+    num_lines = sum(source.count("\n") for source in sources)
+    assert sum(len(re.findall(r"\bAny\b", source)) for source in sources) <= 15 * num_lines / 1000
+
+
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.name)
 def test_test_file_is_readable(path):
     source = path.read_text(encoding="utf-8")

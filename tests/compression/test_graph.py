@@ -13,9 +13,9 @@ from tfkd.models.cnn import build_cnn
 from tfkd.models.encoder import build_encoder_classifier, encoder_from_scratch
 from tfkd.models.head import Head
 from tfkd.models.pooling import NAMES
-from tfkd.models.sizes import CATALOG
+from tfkd.models.sizes import SIZE_WORDS
 
-SIZES = [name for name, entry in CATALOG.items() if entry.kind == "bert"]
+SIZES = [name for name, entry in SIZE_WORDS.items() if entry.kind == "bert"]
 FAMILIES = {
     "bert": keras_hub.models.BertBackbone,
     "distil_bert": keras_hub.models.DistilBertBackbone,
@@ -85,7 +85,7 @@ def assert_equal(model, arrays=SINGLE, **settings):
 @pytest.mark.parametrize("size", SIZES)
 def test_every_size_is_the_keras_model(size):
     """At the true widths and heads; layers beyond the second repeat it."""
-    entry = dataclasses.replace(CATALOG[size], num_layers=2)
+    entry = dataclasses.replace(SIZE_WORDS[size], num_layers=2)
     backbone = encoder_from_scratch(entry, VOCABULARY_SIZE)
     assert_equal(randomized(build_encoder_classifier(backbone, NUM_OUTPUTS)))
 

@@ -11,7 +11,7 @@ from tfkd.artifacts import RunFolder, write_json
 from tfkd.errors import ModelError
 from tfkd.models.checkpoints import Kind, Source, resolve
 from tfkd.models.hub import OFFLINE_CHOICES
-from tfkd.models.sizes import CATALOG
+from tfkd.models.sizes import SIZE_WORDS
 
 CHOICES = (
     "Give a local folder (a KerasHub preset, a Hugging Face folder with model.safetensors, or a "
@@ -50,7 +50,7 @@ def test_choices_are_offered_in_full():
     assert OFFLINE_CHOICES == CHOICES
 
 
-@pytest.mark.parametrize("name", CATALOG)
+@pytest.mark.parametrize("name", SIZE_WORDS)
 def test_size_word(name):
     source = resolve(name)
     assert source == Source(name, Kind.SIZE)

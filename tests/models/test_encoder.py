@@ -10,7 +10,7 @@ import pytest
 from tfkd.models.encoder import build_encoder_classifier, encoder_from_scratch
 from tfkd.models.head import Head
 from tfkd.models.pooling import FirstToken, MaxPooling, MeanPooling
-from tfkd.models.sizes import CATALOG, ModelEntry
+from tfkd.models.sizes import SIZE_WORDS, ModelEntry
 
 # Parameters of the published encoders. DistilRoBERTa's 82,118,400 count a pooler too, which belongs
 # to the head of a published classifier, and three rows that nothing reads: see the test.
@@ -88,7 +88,7 @@ def parameter_count(entry, vocabulary_size):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_size_is_the_published_one(name):
     """The formula gives the published number, and the model the formula's with fewer layers."""
-    entry = CATALOG[name]
+    entry = SIZE_WORDS[name]
     assert parameter_count(entry, entry.vocabulary_size) == PUBLISHED[name]
     flat = dataclasses.replace(entry, num_layers=min(entry.num_layers, 4))
     backbone = encoder_from_scratch(flat, 20)

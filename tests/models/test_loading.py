@@ -14,7 +14,7 @@ from tfkd.models.checkpoints import Kind, Source, resolve
 from tfkd.models.hub import REPOSITORY_FILES
 from tfkd.models.loading import Shape, check_classes, load_classifier
 from tfkd.models.pooling import MaxPooling, MeanPooling
-from tfkd.models.sizes import CATALOG
+from tfkd.models.sizes import SIZE_WORDS
 from tfkd.models.tokenizers import Tokenizer
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "rain", "goal", "vote", "team"]
@@ -63,8 +63,8 @@ def test_size_word_takes_the_given_vocabulary_at_its_own_length(name, tokenizer)
 def test_encoders_without_segments_take_the_wordpieces_of_a_bert_teacher(
     name, family, tokenizer, monkeypatch
 ):
-    entry = dataclasses.replace(CATALOG[name], num_layers=1, hidden_dim=24, intermediate_dim=8)
-    monkeypatch.setitem(CATALOG, name, entry)
+    entry = dataclasses.replace(SIZE_WORDS[name], num_layers=1, hidden_dim=24, intermediate_dim=8)
+    monkeypatch.setitem(SIZE_WORDS, name, entry)
     student = load_classifier(resolve(name), dataset(), Shape(12), tokenizer)
     assert student.input_names == ("token_ids", "padding_mask")
     assert family in {type(layer).__name__ for layer in student.model.layers}

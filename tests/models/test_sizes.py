@@ -2,7 +2,7 @@
 
 import pytest
 
-from tfkd.models.sizes import CATALOG, PRETRAINED_LEARNING_RATE, default_learning_rate
+from tfkd.models.sizes import PRETRAINED_LEARNING_RATE, SIZE_WORDS, default_learning_rate
 
 SIZES = {
     "bert_tiny": (2, 128, 2),
@@ -26,15 +26,15 @@ PUBLISHED = {
 
 def test_words():
     words = [*SIZES, *PUBLISHED, "bilstm", "bilstm_small", "cnn", "cnn_small"]
-    assert list(CATALOG) == words
-    assert [entry.name for entry in CATALOG.values()] == words
+    assert list(SIZE_WORDS) == words
+    assert [entry.name for entry in SIZE_WORDS.values()] == words
     kinds = ["bert"] * 9 + ["distil_bert", "roberta"] + ["bilstm"] * 2 + ["cnn"] * 2
-    assert [entry.kind for entry in CATALOG.values()] == kinds
+    assert [entry.kind for entry in SIZE_WORDS.values()] == kinds
 
 
 @pytest.mark.parametrize("name", SIZES)
 def test_bert_sizes(name):
-    entry = CATALOG[name]
+    entry = SIZE_WORDS[name]
     assert (entry.num_layers, entry.hidden_dim, entry.num_heads) == SIZES[name]
     layers, width, _ = SIZES[name]
     assert entry.description == f"BERT with {layers} layers of {width}, from scratch"
@@ -42,7 +42,7 @@ def test_bert_sizes(name):
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_shapes(name):
-    entry = CATALOG[name]
+    entry = SIZE_WORDS[name]
     kind, family, layers, width, heads, rows = PUBLISHED[name]
     assert (entry.kind, entry.num_layers, entry.hidden_dim) == (kind, layers, width)
     assert (entry.num_heads, entry.vocabulary_size) == (heads, rows)
@@ -60,13 +60,13 @@ def test_published_shapes(name):
     ],
 )
 def test_models_without_attention(name, width, filters, units):
-    entry = CATALOG[name]
+    entry = SIZE_WORDS[name]
     assert (entry.hidden_dim, entry.num_heads) == (width, 0)
     assert (entry.filters, entry.units) == (filters, units)
 
 
 def test_learning_rates_fall_with_the_size():
-    rates = [CATALOG[name].learning_rate for name in SIZES]
+    rates = [SIZE_WORDS[name].learning_rate for name in SIZES]
     assert rates == sorted(rates, reverse=True)
     assert default_learning_rate("bert_tiny") == 1e-3
     assert default_learning_rate("bilstm") == 2e-3

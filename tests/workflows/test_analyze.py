@@ -12,7 +12,7 @@ from tfkd.config.verbs import ARCHITECTURES, UNCALIBRATED_RECIPES, AnalyzeConfig
 from tfkd.errors import ArtifactError, ConfigError, ConversionError, ModelError
 from tfkd.evaluation.architectures import AnalyzeResult, Architecture, Conditions, FileFigures
 from tfkd.evaluation.latency import Latency
-from tfkd.models.sizes import CATALOG
+from tfkd.models.sizes import SIZE_WORDS
 from tfkd.models.tokenizers import RESERVED_TOKENS, Tokenizer
 from tfkd.progress import Progress
 from tfkd.runs.architectures import filled_vocabulary
@@ -45,7 +45,7 @@ def result(lengths=()):
 
 
 def test_defaults_are_known_words_and_recipes():
-    assert set(ARCHITECTURES) <= set(CATALOG)
+    assert set(ARCHITECTURES) <= set(SIZE_WORDS)
     assert AnalyzeConfig().recipes == DEFAULT_RECIPES
     assert UNCALIBRATED_RECIPES == tuple(
         name
@@ -131,9 +131,9 @@ class Stopping(Progress):
 def small_cnn(tmp_path_factory):
     """The whole verb on one small model, its LiteRT file and two lengths, in two sessions."""
     folder = tmp_path_factory.mktemp("report")
-    entry = dataclasses.replace(CATALOG["cnn_small"], vocabulary_size=3000)
+    entry = dataclasses.replace(SIZE_WORDS["cnn_small"], vocabulary_size=3000)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(CATALOG, "cnn_small", entry)
+        patch.setitem(SIZE_WORDS, "cnn_small", entry)
         patch.chdir(folder)
         config = AnalyzeConfig(
             models=("cnn_small", "cnn_small"),

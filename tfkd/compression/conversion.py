@@ -16,8 +16,8 @@ from typing import Any
 
 from tfkd import artifacts
 from tfkd.compression import quantizer
-from tfkd.compression import recipes as catalog
 from tfkd.compression.calibration import Calibration
+from tfkd.compression.recipes import find as find_recipe
 from tfkd.compression.saved_model import Route, write_saved_model
 from tfkd.errors import ArtifactError, ConfigError, ConversionError
 from tfkd.process import announce_stage, run_child
@@ -103,7 +103,7 @@ def convert(
     ```
     """
     for name in recipes:
-        recipe = catalog.find(name)
+        recipe = find_recipe(name)
         if recipe.trained:
             raise ConfigError(
                 f"Expected recipes that need no training. Received: {name}. Train the student for "
@@ -197,7 +197,7 @@ def write_files(
         traced: dict[float, str] = {}
         routes: dict[float, Route] = {}
         for name, file in files.items():
-            recipe = catalog.find(name)
+            recipe = find_recipe(name)
             bias = quantizer.mask_bias(recipe)
             if bias not in traced:
                 announce("tracing the model")

@@ -16,12 +16,12 @@ from numpy.typing import ArrayLike
 
 from tfkd import artifacts
 from tfkd.compression import operators
-from tfkd.compression import recipes as catalog
 from tfkd.compression.calibration import Calibration
 from tfkd.compression.conversion import convert
 from tfkd.compression.litert import LiteRTModel
 from tfkd.compression.parity import ParityReport, check_parity, keep, largest_difference, refusal
-from tfkd.compression.recipes import Recipe
+from tfkd.compression.recipes import Recipe, with_nearest_keys
+from tfkd.compression.recipes import find as find_recipe
 from tfkd.data.examples import DEFAULT_THRESHOLD, SINGLE_LABEL, Texts
 from tfkd.errors import ConversionError
 
@@ -189,9 +189,9 @@ def is_kept(folder: Path, recipe: str) -> bool:
 
 def _limits(name: str, found: operators.OperatorReport) -> Recipe:
     """The recipe, with wider limits for a file that looks for nearest keys."""
-    recipe = catalog.find(name)
+    recipe = find_recipe(name)
     looks = any(group.name == "ARG_MIN" for group in found.groups)
-    return catalog.with_nearest_keys(recipe) if looks else recipe
+    return with_nearest_keys(recipe) if looks else recipe
 
 
 def _probes(reference: Reference, texts: Texts, lengths: Sequence[int]) -> list[_Probe]:

@@ -70,7 +70,7 @@ def resolve(name: str) -> Source:
     Raises:
         ModelError: The name is unknown, the folder is not a model, or its hub cannot be reached.
     """
-    if name in sizes.CATALOG:
+    if name in sizes.SIZE_WORDS:
         return Source(name, Kind.SIZE)
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -82,7 +82,7 @@ def resolve(name: str) -> Source:
     handles = presets.handles()
     if name not in handles:
         closest = difflib.get_close_matches(
-            name.lower(), [*sizes.CATALOG, *handles], n=1, cutoff=0.0
+            name.lower(), [*sizes.SIZE_WORDS, *handles], n=1, cutoff=0.0
         )[0]
         raise ModelError(
             f"Expected a known model. Received: {name!r}. The nearest is `{closest}`. "

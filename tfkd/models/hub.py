@@ -11,7 +11,7 @@ from typing import TypeVar
 from safetensors import SafetensorError
 
 from tfkd.errors import ModelError
-from tfkd.models.sizes import CATALOG
+from tfkd.models.sizes import SIZE_WORDS
 from tfkd.network import is_reachable
 
 Loaded = TypeVar("Loaded")
@@ -22,7 +22,7 @@ HOSTS = {HUGGING_FACE: "huggingface.co", KAGGLE: "www.kaggle.com"}
 REPOSITORY_FILES = ("*.json", "*.safetensors", "*.weights.h5", "*.txt", "*.model", "assets/*")
 OFFLINE_CHOICES = (
     "Give a local folder (a KerasHub preset, a Hugging Face folder with model.safetensors, or a "
-    f"run of `tfkd finetune`) or a size word ({', '.join(CATALOG)})."
+    f"run of `tfkd finetune`) or a size word ({', '.join(SIZE_WORDS)})."
 )
 
 

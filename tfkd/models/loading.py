@@ -66,7 +66,7 @@ def load_classifier(
     if source.kind is Kind.SIZE:
         tokenizer = tokenizer or learned_tokenizer(dataset, shape.sequence_length)
         tokenizer = tokenizer.with_length(shape.sequence_length)
-        model = _from_scratch(sizes.CATALOG[source.name], tokenizer, dataset, shape)
+        model = _from_scratch(sizes.SIZE_WORDS[source.name], tokenizer, dataset, shape)
         return _classifier(model, tokenizer, dataset)
     return _pretrained(source, dataset, shape)
 

@@ -60,7 +60,7 @@ def _encoder(
     )
 
 
-CATALOG: dict[str, ModelEntry] = {
+SIZE_WORDS: dict[str, ModelEntry] = {
     entry.name: entry
     for entry in (
         _encoder("bert_tiny", "BERT", 2, 128, 1e-3),
@@ -111,4 +111,4 @@ CATALOG: dict[str, ModelEntry] = {
 
 def default_learning_rate(name: str) -> float:
     """The entry's own rate, or the one for pretrained encoders."""
-    return CATALOG[name].learning_rate if name in CATALOG else PRETRAINED_LEARNING_RATE
+    return SIZE_WORDS[name].learning_rate if name in SIZE_WORDS else PRETRAINED_LEARNING_RATE

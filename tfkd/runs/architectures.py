@@ -169,7 +169,7 @@ def _classifier(source: Source, setup: Setup) -> TextClassifier:
     """The model of a source; a finished run may answer any question about as many texts."""
     length, dataset = setup.sequence_length, setup.dataset
     if source.kind is Kind.SIZE:
-        rows = sizes.CATALOG[source.name].vocabulary_size
+        rows = sizes.SIZE_WORDS[source.name].vocabulary_size
         tokenizer = filled_vocabulary(setup.tokenizer, rows)
         return load_classifier(source, dataset, Shape(length), tokenizer)
     if source.kind is not Kind.RUN or source.folder is None:

@@ -41,7 +41,7 @@ def smaller_vocabulary(
         tokenizer,
         material.tokens("train", tokenizer),
         first_texts(material.dataset.splits["validation"], COMPARED_TEXTS),
-        sizes.CATALOG[source.name].hidden_dim,
+        sizes.SIZE_WORDS[source.name].hidden_dim,
         config.vocabulary_size,
         config.min_count or 1,
     )

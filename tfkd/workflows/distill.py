@@ -1,8 +1,8 @@
 """`tfkd distill`: from text to a student, its control, its LiteRT files and the table."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ class DistillResult:
         """Metrics of the Keras student on the test split."""
         return dict(next(row.metrics for row in self.rows if row.arm == "student"))
 
-    @property
+    @functools.cached_property
     def student(self) -> TextClassifier:
         """The trained student, loaded from the run folder."""
         return TextClassifier.load(self.path / "student")
@@ -127,7 +127,7 @@ def distill(config: DistillConfig, progress: Progress | None = None) -> DistillR
     teacher = prepare_teacher(config, sources["teacher"], labelled, run)
     smaller = smaller_vocabulary(config, sources["student"], teacher.classifier, material, run)
     answers = teacher.answers(material.transfer, material)
-    untrained = partial(
+    untrained = functools.partial(
         new_student, config, sources["student"], teacher.classifier, material, smaller
     )
     arms = _train_arms(config, untrained, answers, material, run)

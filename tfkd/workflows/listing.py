@@ -8,7 +8,7 @@ from tfkd.config.fields import nearest
 from tfkd.data.catalog import CATALOG as DATASETS
 from tfkd.errors import ConfigError
 from tfkd.evaluation.table import Table, words
-from tfkd.models.sizes import CATALOG as MODELS
+from tfkd.models.sizes import SIZE_WORDS
 
 Row = dict[str, object]
 SENTENCES = ("description", "when_to_use")
@@ -85,7 +85,7 @@ def _models() -> list[Row]:
             "learning_rate": entry.learning_rate,
             "description": entry.description,
         }
-        for entry in MODELS.values()
+        for entry in SIZE_WORDS.values()
     ]
 
 

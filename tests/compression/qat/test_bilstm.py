@@ -17,7 +17,7 @@ from tfkd.errors import ModelError
 from tfkd.models.bilstm import build_bilstm
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.cnn import build_cnn
-from tfkd.models.sizes import CATALOG
+from tfkd.models.sizes import SIZE_WORDS
 from tfkd.models.tokenizers import Tokenizer
 
 LENGTH, NUM_TOKENS, WIDTH, UNITS = 12, 60, 32, 8
@@ -220,7 +220,7 @@ def test_file_walks_one_loop_with_integer_products(classifier, tmp_path):
 
 
 def test_the_small_size_becomes_files_too(classifier, tmp_path):
-    entry = CATALOG["bilstm_small"]
+    entry = SIZE_WORDS["bilstm_small"]
     keras.utils.set_random_seed(0)
     model = build_bilstm(NUM_TOKENS, 3, width=entry.hidden_dim, units=entry.units)
     random = np.random.default_rng(0)

@@ -16,10 +16,10 @@ from tfkd.errors import ModelError
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.encoder import build_encoder_classifier, encoder_from_scratch
 from tfkd.models.head import Head
-from tfkd.models.sizes import CATALOG
+from tfkd.models.sizes import SIZE_WORDS
 from tfkd.models.tokenizers import Tokenizer
 
-SIZES = [name for name, entry in CATALOG.items() if entry.kind == "bert"]
+SIZES = [name for name, entry in SIZE_WORDS.items() if entry.kind == "bert"]
 FAMILIES = {
     "bert": keras_hub.models.BertBackbone,
     "distil_bert": keras_hub.models.DistilBertBackbone,
@@ -80,7 +80,7 @@ def assert_equal(classifier, arrays=ROWS):
 @pytest.mark.parametrize("size", SIZES)
 def test_every_size_is_the_student(size):
     """With its heads, but narrow; layers beyond the second repeat it."""
-    entry = CATALOG[size]
+    entry = SIZE_WORDS[size]
     entry = dataclasses.replace(entry, num_layers=2, hidden_dim=8 * entry.num_heads)
     assert_equal(student(backbone=encoder_from_scratch(entry, VOCABULARY_SIZE)))
 

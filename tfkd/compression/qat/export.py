@@ -17,8 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfkd import artifacts
-from tfkd.compression import conversion, export, operators, quantizer
-from tfkd.compression import recipes as catalog
+from tfkd.compression import conversion, export, operators, quantizer, recipes
 from tfkd.compression.litert import LiteRTModel
 from tfkd.compression.parity import ParityReport, check_parity, keep
 from tfkd.compression.qat import mirror
@@ -116,7 +115,7 @@ def export_aware(
     """
     if not texts:
         raise ValueError("Expected at least one text to compare on. Received: none")
-    quantizer.check_ready(catalog.find(recipe), None)
+    quantizer.check_ready(recipes.find(recipe), None)
     lengths = conversion.signature_lengths(aware.classifier.tokenizer.sequence_length, lengths)
     output_folder = output_folder or model_folder
     output_folder.mkdir(parents=True, exist_ok=True)
@@ -162,7 +161,7 @@ def _convert(
 
 def _checked(path: Path, aware: Trained, recipe: str, texts: Texts) -> AwareFile:
     """The file with its figures, if it is what its recipe says."""
-    kind, classifier = catalog.find(recipe), aware.classifier
+    kind, classifier = recipes.find(recipe), aware.classifier
     proof = operators.integer_proof(path, kind.tables)
     if proof.exceptions:
         raise ConversionError(
@@ -203,7 +202,7 @@ def write_file(job: Job) -> None:
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(endpoints, folder, signatures)
         announce_stage(f"writing {Path(job['target']).name}")
-        content = quantizer.litert_bytes(folder, catalog.find(job["recipe"]), job["lengths"])
+        content = quantizer.litert_bytes(folder, recipes.find(job["recipe"]), job["lengths"])
     with artifacts.atomic_file(Path(job["target"])) as part:
         part.write_bytes(content)
 

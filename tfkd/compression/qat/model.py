@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import keras
 import numpy as np
 
-from tfkd.compression import recipes as catalog
+from tfkd.compression import recipes
 from tfkd.compression.qat import mirror
 from tfkd.compression.qat.scheme import Scheme
 from tfkd.compression.recipes import INT4, RECIPES
@@ -166,7 +166,7 @@ def scheme_of(
     >>> scheme_of("qat_int4_tables").table_bits
     4
     """
-    found = catalog.find(recipe)
+    found = recipes.find(recipe)
     if not found.trained:
         known = ", ".join(name for name, one in RECIPES.items() if one.trained)
         raise ConfigError(
