@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tfkd.artifacts import RunFolder, read_json, versions, write_json
 from tfkd.compression.litert import LiteRTModel
@@ -102,12 +103,24 @@ def score(path: Path, data_dir: Path | None) -> Scored:
         logits[file["recipe"]] = file_logits(model, tokens, material.progress)
     labels = np.asarray(tokens.labels)
     scores = {
-        name: np.asarray(
-            metrics.row_scores(student.task, values, labels, student.thresholds), np.float64
-        )
+        name: np.asarray(row_scores(student.task, values, labels, student.thresholds), np.float64)
         for name, values in logits.items()
     }
     return Scored(path.name, dataset.name, report, scores)
+
+
+def row_scores(
+    task: str, logits: np.ndarray, labels: np.ndarray, thresholds: ArrayLike = 0.5
+) -> np.ndarray:
+    """How good the answer to each row is, higher being better: what `compare_scores` compares.
+
+    Booleans, right or wrong (single_label), Jaccard in [0, 1] (multi_label), or the negative
+    squared error (regression), of shape `[num_rows]`.
+    """
+    if task == "regression":
+        return -((logits[:, 0] - labels) ** 2)
+    decided = metrics.decisions(task, logits, thresholds)
+    return decided == labels if task == "single_label" else metrics.jaccard_rows(labels, decided)
 
 
 def collect(runs: Sequence[Scored]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import quantization  # noqa: E402
-from quantization import FLOAT, Scored, collect, markdown  # noqa: E402
+from quantization import FLOAT, Scored, collect, markdown, row_scores  # noqa: E402
 
 NUM_ROWS = 400
 # Right answers of 400: by seed.
@@ -101,3 +101,15 @@ def test_a_run_that_was_not_quantized_is_refused_in_one_line(tmp_path, capsys):
         f"Error: Expected {tmp_path} to hold quantization.json. It does not. Run `tfkd quantize "
         f"{tmp_path}` first.\n"
     )
+
+
+def test_a_row_of_each_task_has_its_score():
+    logits = np.array([[2.0, 1.0, 0.0], [0.0, 1.0, 3.0]])
+    assert row_scores("single_label", logits, np.array([0, 1])).tolist() == [True, False]
+    # Probabilities of 0.75 and 0.25.
+    logits = np.log(3) * np.array([[1, -1, 1], [-1, 1, -1], [-1, -1, -1]])
+    labels = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0]])
+    assert row_scores("multi_label", logits, labels).tolist() == [0.5, 1.0, 1.0]
+    assert row_scores("multi_label", logits, labels, [0.2, 0.8, 0.8]).tolist() == [1.0, 0.0, 0.0]
+    errors = row_scores("regression", np.array([[1.0], [5.0]]), np.array([3.0, 5.0]))
+    assert errors.tolist() == [-4.0, 0.0]

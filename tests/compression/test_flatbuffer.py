@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
+from tests.compression.constants import constants
 from tfkd.compression import flatbuffer
 from tfkd.errors import ArtifactError
 
@@ -73,9 +74,7 @@ def test_signatures_and_operators_are_read(content):
 
 def test_a_constant_of_several_signatures_is_stored_once(content):
     tables = [
-        size_bytes
-        for tensor, size_bytes in flatbuffer.constants(flatbuffer.read(content))
-        if tensor.shape == (NUM_ROWS, WIDTH)
+        size_bytes for tensor, size_bytes in constants(content) if tensor.shape == (NUM_ROWS, WIDTH)
     ]
     assert tables == [4 * NUM_ROWS * WIDTH]
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import keras
@@ -17,7 +18,6 @@ from scipy.special import expit, softmax
 from tests.hard_texts import HARD_TEXTS, character_vocabulary
 from tfkd.compression import clients, flatbuffer, package_writer
 from tfkd.compression.formats import EDGE, FORMATS, SAVED_MODEL, TEXT_TFLITE, find
-from tfkd.compression.metadata import read_metadata
 from tfkd.compression.package import Order, _comparable, _scores, check_package, export_package
 from tfkd.compression.parity import check_parity
 from tfkd.compression.recipes import RECIPES
@@ -213,8 +213,10 @@ def test_an_edge_package_is_kept_with_its_record(student, folder, tmp_path):
     assert record["size_bytes"] == order.path.stat().st_size
     content = order.path.read_bytes()
     assert record["sha256"] == hashlib.sha256(content).hexdigest()
-    assert read_metadata(order.path).label_names == LABELS
-    assert read_metadata(order.path).vocabulary == tuple(student.tokenizer.vocabulary)
+    with zipfile.ZipFile(order.path) as archive:
+        assert archive.read("labels.txt").decode().split("\n") == [*LABELS, ""]
+        vocabulary = archive.read("vocab.txt").decode().split("\n")
+        assert vocabulary == [*student.tokenizer.vocabulary, ""]
 
 
 def zeroed(content):
@@ -269,7 +271,8 @@ def test_a_student_without_segments_has_an_edge_package_of_three_inputs(tmp_path
     path = written(EDGE, tmp_path / "student", tmp_path / "edge.tflite")
     scores = clients.edge_scores(path, student.encode(TEXTS, LENGTH))
     np.testing.assert_allclose(scores, expit(student.predict(TEXTS)), atol=1e-5)
-    assert read_metadata(path).thresholds == (0.25, 0.5, 0.1)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.read("thresholds.txt") == b"0.25\n0.5\n0.1\n"
     served = written(SAVED_MODEL, tmp_path / "student", tmp_path / "served")
     answer = tf.saved_model.load(str(served)).signatures["serving_default"](tf.constant(TEXTS))
     assert sorted(answer) == ["decisions", "scores"]

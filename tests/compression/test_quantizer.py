@@ -8,6 +8,7 @@ import keras_hub
 import numpy as np
 import pytest
 
+from tests.compression.constants import constants
 from tfkd.compression import flatbuffer, quantizer, recipes
 from tfkd.compression.calibration import Calibration
 from tfkd.compression.litert import LiteRTModel
@@ -96,7 +97,7 @@ def table(path):
     """The token table and its bytes."""
     found = [
         (tensor, size_bytes)
-        for tensor, size_bytes in flatbuffer.constants(read(path))
+        for tensor, size_bytes in constants(path.read_bytes())
         if tensor.shape == (NUM_TOKENS, WIDTH)
     ]
     assert len(found) == 1
@@ -132,7 +133,7 @@ def test_int4_tables_have_a_scale_for_each_block(files, name):
 def test_kernels_are_stored_in_the_type_of_their_recipe(files, name):
     kernels = {
         tensor.type
-        for tensor, _ in flatbuffer.constants(read(files[name]))
+        for tensor, _ in constants(files[name].read_bytes())
         if tensor.shape in {(WIDTH, WIDTH), (WIDTH, 2 * WIDTH), (2 * WIDTH, WIDTH)}
     }
     assert kernels == {RECIPES[name].weights}
@@ -184,11 +185,7 @@ def test_widths_that_are_no_whole_blocks_get_a_scale_for_each_row(tmp_path):
     narrow = build_classifier(20)
     write_saved_model(narrow, (8,), str(tmp_path))
     content = quantizer.litert_bytes(str(tmp_path), find("int4_tables"), (8,))
-    tables = [
-        tensor
-        for tensor, _ in flatbuffer.constants(flatbuffer.read(content))
-        if tensor.shape == (NUM_TOKENS, 20)
-    ]
+    tables = [tensor for tensor, _ in constants(content) if tensor.shape == (NUM_TOKENS, 20)]
     assert [(tensor.type, tensor.block_size) for tensor in tables] == [("int4", 0)]
 
 

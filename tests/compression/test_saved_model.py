@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
+from tests.compression.constants import constants
 from tfkd.compression import flatbuffer
 from tfkd.compression.litert import LiteRTModel
 from tfkd.compression.saved_model import SIGNATURE_PREFIX, Route, write_saved_model
@@ -115,8 +116,7 @@ def case(request, tmp_path_factory):
 
 def stored(path):
     """Every constant of a file once: shape and bytes."""
-    content = flatbuffer.read(path.read_bytes())
-    return [(tensor.shape, size_bytes) for tensor, size_bytes in flatbuffer.constants(content)]
+    return [(tensor.shape, size_bytes) for tensor, size_bytes in constants(path.read_bytes())]
 
 
 def operator_names(path, length):

@@ -252,18 +252,6 @@ class TestBrierScore:
         assert metrics.brier_score("single_label", np.array([[99.0, 0]]), np.array([1])) == 2.0
 
 
-class TestRowScores:
-    def test_mean_is_the_metric(self):
-        right = metrics.row_scores("single_label", LOGITS, LABELS)
-        assert right.tolist() == [True, False, True, True, True, False]
-        jaccard = metrics.row_scores("multi_label", MULTI_LOGITS, MULTI_LABELS)
-        assert jaccard.tolist() == [0.5, 1.0, 0.5]
-        jaccard = metrics.row_scores("multi_label", MULTI_LOGITS, MULTI_LABELS, [0.2, 0.5, 0.75])
-        assert jaccard.tolist() == [0.5, 0.0, 0.5]
-        error = metrics.row_scores("regression", np.array([[1.0], [5.0]]), np.array([3.0, 5.0]))
-        assert error.tolist() == [-4.0, 0.0]
-
-
 class TestProbabilities:
     def test_softmax_and_sigmoid(self):
         logits = log_probabilities([0.7, 0.2, 0.1])

@@ -1,6 +1,7 @@
 """Files for other programs from the demo's run, and a student whose vocabulary was cut first."""
 
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -8,7 +9,6 @@ import pytest
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.compression import formats
-from tfkd.compression.metadata import read_metadata
 from tfkd.config.verbs import FORMAT_NAMES, ExportConfig
 from tfkd.errors import ArtifactError, ConfigError
 from tfkd.models.checkpoints import resolve
@@ -37,9 +37,10 @@ def test_edge_file_holds_the_vocabulary_and_the_labels(demo_result, tmp_path):
     path = tmp_path / "edge-dynamic_int8.tflite"
     assert result.paths == {"edge-dynamic_int8": path}
     student = demo_result.student
-    inside = read_metadata(path)
-    assert inside.label_names == student.label_names
-    assert list(inside.vocabulary) == student.tokenizer.vocabulary
+    with zipfile.ZipFile(path) as archive:
+        assert archive.read("labels.txt").decode().split("\n") == [*student.label_names, ""]
+        vocabulary = archive.read("vocab.txt").decode().split("\n")
+        assert vocabulary == [*student.tokenizer.vocabulary, ""]
     record = artifacts.read_json(path.with_suffix(".json"))
     assert (record["format"], record["length"], record["passed"]) == ("edge", 32, True)
     assert record["size_bytes"] == path.stat().st_size

@@ -165,23 +165,6 @@ def signatures(model: "ModelT") -> tuple[str, ...]:
     return tuple(entry.signatureKey.decode() for entry in model.signatureDefs or [])
 
 
-def constants(model: "ModelT") -> Iterator[tuple[Tensor, int]]:
-    """Every constant that is stored, once, with its bytes.
-
-    Example:
-
-    >>> max(size_bytes for _, size_bytes in constants(read(content)))  # the token table
-    3906816
-    """
-    seen = set()
-    for graph in model.subgraphs:
-        for tensor in graph.tensors:
-            data = model.buffers[tensor.buffer].data
-            if data is not None and len(data) and tensor.buffer not in seen:
-                seen.add(tensor.buffer)
-                yield _tensor(model, tensor), len(data)
-
-
 def _operators(model: "ModelT", index: int) -> Iterator[Operator]:
     graph = model.subgraphs[index]
     for operator in graph.operators:

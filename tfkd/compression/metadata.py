@@ -10,13 +10,11 @@ import dataclasses
 import io
 import zipfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import flatbuffers
 
 from tfkd.compression import flatbuffer
-from tfkd.errors import ArtifactError
 
 if TYPE_CHECKING:
     from ai_edge_litert.schema_py_generated import ModelT
@@ -68,21 +66,6 @@ _FIELDS = {
 }
 # The archive's own clock: the same model gives the same bytes.
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
-
-
-@dataclasses.dataclass(frozen=True)
-class Metadata:
-    """Labels, vocabulary and thresholds that a client needs beside the graph.
-
-    Attributes:
-        label_names: Class names in index order.
-        vocabulary: WordPiece tokens in index order.
-        thresholds: Of multi_label: the probability above which each label is given; else empty.
-    """
-
-    label_names: tuple[str, ...]
-    vocabulary: tuple[str, ...]
-    thresholds: tuple[float, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,36 +142,6 @@ def with_metadata(
         for name, lines in files.items():
             archive.writestr(zipfile.ZipInfo(name, _ZIP_TIME), "\n".join(lines) + "\n")
     return stream.getvalue()
-
-
-def read_metadata(path: Path) -> Metadata:
-    """Label names and vocabulary of a file written with `with_metadata`.
-
-    Raises:
-        ArtifactError: The file is missing or holds no metadata.
-
-    Example:
-
-    >>> read_metadata(Path("edge.tflite")).label_names
-    ('money', 'sport')
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            label_names, vocabulary = (
-                _lines(archive, name) for name in (LABELS_FILE, VOCABULARY_FILE)
-            )
-            has_thresholds = THRESHOLDS_FILE in archive.namelist()
-            thresholds = _lines(archive, THRESHOLDS_FILE) if has_thresholds else ()
-    except (OSError, zipfile.BadZipFile, KeyError) as error:
-        raise ArtifactError(
-            f"Expected a LiteRT file with {LABELS_FILE} and {VOCABULARY_FILE} in it. Received: "
-            f"{path}: {error}. Write it with `tfkd export --format edge`."
-        ) from error
-    return Metadata(label_names, vocabulary, tuple(map(float, thresholds)))
-
-
-def _lines(archive: zipfile.ZipFile, name: str) -> tuple[str, ...]:
-    return tuple(archive.read(name).decode().removesuffix("\n").split("\n"))
 
 
 def _check_signature(model: "ModelT", num_labels: int) -> None:

@@ -64,8 +64,6 @@ class DatasetSpec:
 
 TRAIN_TEST = {"train": "train", "test": "test"}
 ALL_SPLITS = {"train": "train", "validation": "validation", "test": "test"}
-# GLUE keeps the labels of its test split to itself.
-GLUE_SPLITS = {"train": "train", "test": "validation"}
 
 GOEMOTIONS = tuple(
     "admiration amusement anger annoyance approval caring confusion curiosity desire "

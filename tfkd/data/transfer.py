@@ -14,7 +14,7 @@ from tfkd.data import sources
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL, Dataset, Example, Label
 from tfkd.errors import DatasetError
 
-TEXT, SENTENCE = UNITS = ("text", "sentence")
+TEXT, SENTENCE = "text", "sentence"
 LINES_SUFFIX = ".txt"
 # What stands where a label would; no loss reads it.
 NO_LABEL: dict[str, Label] = {SINGLE_LABEL: 0, MULTI_LABEL: (), REGRESSION: 0.0}
@@ -122,7 +122,7 @@ def unlabelled(
         source: String. A `.txt` file of one text a line, or what `sources.load` takes.
         dataset: `Dataset` they are for.
         data_dir: Path of the folder with one folder a data set, or None.
-        unit: String. One of `UNITS`.
+        unit: String. `TEXT` or `SENTENCE`.
         num_rows: Integer or None. Only the first ones.
 
     Raises:

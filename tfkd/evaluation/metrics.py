@@ -259,25 +259,6 @@ def agreement(
     return float((decisions(task, logits, thresholds) == taught).mean())
 
 
-def row_scores(
-    task: str, logits: np.ndarray, labels: np.ndarray, thresholds: ArrayLike = 0.5
-) -> np.ndarray:
-    """Score of the answer to each row, higher being better, as `verdict` compares it.
-
-    Booleans, right or wrong (single_label), Jaccard in [0, 1] (multi_label), or the negative
-    squared error (regression), of shape `[num_rows]`. Arguments as for `evaluate`.
-
-    Example:
-    >>> row_scores("single_label", np.array([[2.0, 0.0], [1.0, 0.0]]), np.array([0, 1]))
-    array([ True, False])
-    """
-    logits, labels = _checked(task, logits, labels)
-    if task == "regression":
-        return -((logits[:, 0] - labels) ** 2)
-    decided = decisions(task, logits, thresholds)
-    return decided == labels if task == "single_label" else jaccard_rows(labels, decided)
-
-
 def jaccard_rows(labels: np.ndarray, decided: np.ndarray) -> np.ndarray:
     """Shared labels by all labels, float64, 1 where there are none; the last axis is the labels."""
     shared, either = (decided & labels).sum(axis=-1), (decided | labels).sum(axis=-1)

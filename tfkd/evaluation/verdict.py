@@ -162,7 +162,7 @@ def compare_scores(
 
     Args:
         scores_a: Float array, shape `[num_rows]`. Model a's score of each test row, higher being
-            better; see `metrics.row_scores`.
+            better.
         scores_b: Float array of the same shape, for model b on the same rows.
         seed: Integer. Seed of the bootstrap.
         confidence: Float in (0, 1). Level of the interval and of the verdict.

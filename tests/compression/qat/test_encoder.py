@@ -98,23 +98,10 @@ def test_every_family_pooling_and_head_is_the_student(family, pooling, head):
     assert_equal(student(pooling, head, family))
 
 
-def test_pairs_are_told_apart_and_their_segments_go_back():
+def test_pairs_are_told_apart():
     classifier = student(num_texts=2)
     twin = assert_equal(classifier, PAIRS)
     assert np.abs(twin(of(classifier, PAIRS)) - twin(of(classifier))).max() > 0.01
-    twin.get_layer("segment_shift").difference.assign(np.linspace(-1, 1, 32))
-    twin.get_layer("layer_1_narrow").kernel.assign_add(np.full([64, 32], 0.01))
-    mirror.copy_from(twin, classifier)
-    logits = np.asarray(classifier.model(of(classifier, PAIRS), training=False))
-    np.testing.assert_allclose(twin(of(classifier, PAIRS)), logits, rtol=0, atol=1e-5)
-
-
-def test_weights_that_nobody_trained_come_back_as_they_were():
-    classifier = student()
-    before = [np.asarray(weight) for weight in classifier.model.weights]
-    mirror.copy_from(assert_equal(classifier), classifier)
-    for weight, kept in zip(classifier.model.weights, before, strict=True):
-        np.testing.assert_allclose(weight, kept, rtol=0, atol=1e-6)
 
 
 def test_an_activation_that_is_not_gelu_is_refused():

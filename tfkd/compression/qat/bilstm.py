@@ -6,7 +6,7 @@ walked over, and LiteRT gets a loop of few operators. Cell states, gates and the
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -229,17 +229,6 @@ def read(model: keras.Model) -> dict[str, list[np.ndarray]]:
     }
 
 
-def write(model: keras.Model, weights: Mapping[str, list[np.ndarray]]) -> None:
-    """Puts the twin's weights into the student."""
-    kernels, biases = (np.split(array, 2, axis=-1) for array in weights["projection"])
-    directions = zip(kernels, weights["bilstm"], biases, strict=True)
-    model.get_layer("token_embedding").set_weights(weights["token_embedding"])
-    model.get_layer("bilstm").set_weights(
-        [array for direction in directions for array in _reordered(direction)]
-    )
-    model.get_layer("logits").set_weights(weights["logits"])
-
-
 def _widened(bounds: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     """The bounds `[low, high]`, moved apart as far as the values need."""
     values = tf.stop_gradient(values)
@@ -248,7 +237,7 @@ def _widened(bounds: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
 
 
 def _reordered(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Kernels and biases with the gates of Keras in the twin's order, or back."""
+    """Kernels and biases with the gates of Keras in the twin's order."""
     return [
         np.concatenate([np.split(array, 4, axis=-1)[gate] for gate in _GATES], axis=-1)
         for array in arrays

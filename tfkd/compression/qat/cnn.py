@@ -6,7 +6,6 @@ to be masked once numbers are multiplied.
 """
 
 import dataclasses
-from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -125,11 +124,3 @@ def read(model: keras.Model) -> dict[str, list[np.ndarray]]:
     }
     kernel, bias = weights["trigrams"]
     return {**weights, "trigrams": [kernel.reshape(-1, len(bias)), bias]}
-
-
-def write(model: keras.Model, weights: Mapping[str, list[np.ndarray]]) -> None:
-    """Puts the twin's weights into the student."""
-    for name, arrays in weights.items():
-        own = model.get_layer(name).weights
-        for weight, array in zip(own, arrays, strict=True):
-            weight.assign(array.reshape(weight.shape))

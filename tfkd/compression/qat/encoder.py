@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from tfkd.compression.graph import MASK_BIAS, find_backbone, find_head, why_not_lean
 from tfkd.compression.qat import layers
-from tfkd.compression.qat.encoder_weights import position_table, read, segment_table, write
+from tfkd.compression.qat.encoder_weights import position_table, read, segment_table
 from tfkd.compression.qat.layers import CUSTOM_LAYERS
 from tfkd.compression.qat.legacy import KerasTensor, tf_keras
 from tfkd.compression.qat.scheme import INTEGER_MASK_BIAS, Placement
@@ -18,7 +18,7 @@ from tfkd.errors import ModelError
 from tfkd.models.bottleneck import find_bottleneck
 from tfkd.models.classifier import TextClassifier
 
-__all__ = ["CUSTOM_LAYERS", "Shape", "build", "read", "shape_of", "write"]
+__all__ = ["CUSTOM_LAYERS", "Shape", "build", "read", "shape_of"]
 
 _IS_APPROXIMATE = {"gelu": False, "gelu_approximate": True}
 

@@ -1,7 +1,7 @@
 """A student as a tf_keras model: TF-MOT knows no other Keras.
 
-The mirror has the student's inputs and gives its logits. Weights go both ways, and every time one
-is made its float form is compared with the student, so that nothing is trained in its place.
+The mirror has the student's inputs and gives its logits. Every time one is made, its float form
+is compared with the student, so that nothing is trained in its place.
 """
 
 from collections.abc import Mapping
@@ -45,9 +45,6 @@ class Kind(Protocol):
 
     def read(self, model: keras.Model) -> Weights:
         """The student's weights as the twin's: layer names to arrays in the layer's own order."""
-
-    def write(self, model: keras.Model, weights: Weights) -> None:
-        """Puts the twin's float weights into the student."""
 
 
 _KINDS: tuple[Kind, ...] = (encoder, bilstm, cnn)
@@ -94,15 +91,6 @@ def copy_to(mirror: tf_keras.Model, classifier: TextClassifier) -> None:
         for variable, array in zip(layer.trainable_weights, weights[_name(layer)], strict=True):
             # Of a position table, the mirror has the rows that texts can reach.
             variable.assign(array[: variable.shape[0]] if variable.shape else array)
-
-
-def copy_from(mirror: tf_keras.Model, classifier: TextClassifier) -> None:
-    """Gives a student the weights of its mirror, which are not rounded."""
-    weights = {
-        _name(layer): [variable.numpy() for variable in layer.trainable_weights]
-        for layer in _weighted(mirror)
-    }
-    _known(classifier)[0].write(classifier.model, weights)
 
 
 def variables(mirror: tf_keras.Model) -> dict[str, tf.Variable]:
