@@ -1,4 +1,8 @@
-"""The classification head of a published classifier, as plain arrays."""
+"""The classification head of a published classifier, as plain arrays.
+
+Alone because the readers of checkpoints, which fill it, do without TensorFlow, and the builder of
+encoders, which takes it, does not.
+"""
 
 import dataclasses
 

@@ -2,7 +2,8 @@
 
 `from tfkd.compression.qat.legacy import tf_keras, tfmot` leaves the process as it was: TF-MOT sets
 `TF_USE_LEGACY_KERAS`, and whoever touches TensorFlow's own `keras` for the first time after that
-gets Keras 2. So that name is settled before, and the variable is put back.
+gets Keras 2. So that name is settled before, and the variable is put back. All of this is order of
+imports, so it is a module of its own.
 """
 
 import operator
