@@ -9,7 +9,6 @@ import dataclasses
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.special import expit, log_softmax, logit
@@ -21,6 +20,7 @@ from tfkd.compression.parity import ParityReport, check_parity, keep, refusal
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL, Texts
 from tfkd.errors import ConfigError, ConversionError, ModelError
 from tfkd.models.bottleneck import find_bottleneck
+from tfkd.models.classifier import TextClassifier
 
 # Static recipes give scores in steps of 1/256: of smaller ones the logarithm says nothing.
 _SMALLEST_SCORE = 1e-3
@@ -54,7 +54,7 @@ class Package:
     length: int
     report: ParityReport
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The figures as JSON values."""
         return {"format": self.format, "length": self.length, **self.report.to_dict()}
 
@@ -62,7 +62,7 @@ class Package:
 def export_package(
     order: Order,
     model_folder: Path,
-    classifier: Any,
+    classifier: TextClassifier,
     texts: Texts,
     timeout_seconds: float = conversion.TIMEOUT_SECONDS,
 ) -> Package:
@@ -113,7 +113,7 @@ def export_package(
     return dataclasses.replace(package, path=order.path)
 
 
-def check_package(order: Order, classifier: Any, texts: Sequence[str]) -> Package:
+def check_package(order: Order, classifier: TextClassifier, texts: Sequence[str]) -> Package:
     """Sends a package that is there already through its gate.
 
     Args:
@@ -141,7 +141,7 @@ def check_package(order: Order, classifier: Any, texts: Sequence[str]) -> Packag
     return Package(order.path, order.format, order.length, report)
 
 
-def _completed(order: Order, classifier: Any) -> Order:
+def _completed(order: Order, classifier: TextClassifier) -> Order:
     """The order with its defaults filled in."""
     form = formats.find(order.format)
     recipe = recipes.find(order.recipe or form.recipes[0])
@@ -162,7 +162,7 @@ def _completed(order: Order, classifier: Any) -> Order:
     return dataclasses.replace(order, recipe=recipe.name, length=length)
 
 
-def _check_student(format_name: str, classifier: Any) -> None:
+def _check_student(format_name: str, classifier: TextClassifier) -> None:
     """Refuses what a format cannot hold, before anything slow."""
     if classifier.num_texts != 1:
         raise ModelError(
@@ -208,7 +208,7 @@ def _run_child(order: Order, model_folder: Path, target: Path, timeout_seconds: 
         conversion.run_converter("tfkd.compression.package_writer", job, purpose, timeout_seconds)
 
 
-def _compared(order: Order, classifier: Any, texts: Sequence[str]) -> ParityReport:
+def _compared(order: Order, classifier: TextClassifier, texts: Sequence[str]) -> ParityReport:
     """The report of a package, asked as its clients ask it."""
     tokenizer = classifier.tokenizer.with_length(order.length)
     student = dataclasses.replace(classifier, tokenizer=tokenizer)
