@@ -4,14 +4,19 @@ All are pure functions in log space; reduction and weighting are the caller's. `
 "single_label", "multi_label" or "regression".
 """
 
+from typing import TypeAlias
+
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
 DISTILLATION_LOSSES = ("kl", "mse")
 
+Array: TypeAlias = tf.Tensor | np.ndarray
+
 
 def distillation_loss(
-    teacher_logits: tf.Tensor, student_logits: tf.Tensor, temperature: float
+    teacher_logits: Array, student_logits: Array, temperature: float
 ) -> tf.Tensor:
     """Divergence of the student's softened prediction from the teacher's.
 
@@ -38,7 +43,7 @@ def distillation_loss(
 
 
 def binary_distillation_loss(
-    teacher_logits: tf.Tensor, student_logits: tf.Tensor, temperature: float
+    teacher_logits: Array, student_logits: Array, temperature: float
 ) -> tf.Tensor:
     """The same for independent labels: the mean of the labels' Bernoulli divergences.
 
@@ -59,7 +64,7 @@ def binary_distillation_loss(
     return temperature**2 * ops.mean(divergence, axis=-1)
 
 
-def squared_error(target: tf.Tensor, prediction: tf.Tensor) -> tf.Tensor:
+def squared_error(target: Array, prediction: Array) -> tf.Tensor:
     """Mean squared difference of an example's outputs.
 
     Args:
@@ -73,7 +78,7 @@ def squared_error(target: tf.Tensor, prediction: tf.Tensor) -> tf.Tensor:
     return ops.mean(ops.square(target - prediction), axis=-1)
 
 
-def label_loss(task: str, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+def label_loss(task: str, labels: Array, logits: Array) -> tf.Tensor:
     """The loss of a task on its labels.
 
     Args:
@@ -107,11 +112,7 @@ def label_loss(task: str, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 
 
 def teacher_loss(
-    task: str,
-    teacher_logits: tf.Tensor,
-    student_logits: tf.Tensor,
-    temperature: float,
-    loss: str = "kl",
+    task: str, teacher_logits: Array, student_logits: Array, temperature: float, loss: str = "kl"
 ) -> tf.Tensor:
     """The distillation loss of a task.
 

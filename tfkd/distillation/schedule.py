@@ -39,7 +39,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         self.peak, self.total_steps = peak, total_steps
         self.warmup_steps, self.shape = warmup_steps, shape
 
-    def __call__(self, step: int | tf.Tensor) -> tf.Tensor:
+    def __call__(self, step: int | tf.Tensor | keras.Variable) -> tf.Tensor:
         """The learning rate of a step, counted from 0."""
         step = ops.cast(step, "float32")
         # Step 0 must move too, so the rise ends one step early.

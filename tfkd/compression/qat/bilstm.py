@@ -111,7 +111,7 @@ class Recurrence(tf_keras.layers.Layer):
         zeros = tf.zeros_like(steps[0, :, : self.units])
 
         def step(
-            index: tf.Tensor,
+            index: int | tf.Tensor,
             state: tf.Tensor,
             cell: tf.Tensor,
             strongest: tf.Tensor,

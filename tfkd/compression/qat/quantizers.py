@@ -5,6 +5,7 @@ a tensor to the values its integer file can hold, with a gradient that passes st
 """
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import tensorflow as tf
 
@@ -16,6 +17,9 @@ BLOCK_SIZE = 32
 _SMALLEST_LIMIT = 1e-8
 
 Variables = Mapping[str, tf.Variable]
+
+# A layer's variable, or what its graph reads of it.
+Weight: TypeAlias = tf.Tensor | tf.Variable
 
 
 class Quantizer(tfmot.quantization.keras.quantizers.Quantizer):
@@ -57,7 +61,7 @@ class WeightRange(Quantizer):
         self.per_channel = per_channel
 
     def __call__(
-        self, inputs: tf.Tensor, training: bool, weights: Variables, **kwargs: object
+        self, inputs: Weight, training: bool, weights: Variables, **kwargs: object
     ) -> tf.Tensor:
         """The nearest values the integers stand for."""
         inputs = tf.convert_to_tensor(inputs)
@@ -84,7 +88,7 @@ class StoredRange(Quantizer):
         return {"limit": _scalar(layer, f"{name}_limit", 1.0)}
 
     def __call__(
-        self, inputs: tf.Tensor, training: bool, weights: Variables, **kwargs: object
+        self, inputs: Weight, training: bool, weights: Variables, **kwargs: object
     ) -> tf.Tensor:
         """The same values, by constants."""
         limit = weights["limit"]
@@ -116,7 +120,7 @@ class BlockRange(Quantizer):
         return {}
 
     def __call__(
-        self, inputs: tf.Tensor, training: bool, weights: Variables, **kwargs: object
+        self, inputs: Weight, training: bool, weights: Variables, **kwargs: object
     ) -> tf.Tensor:
         """The nearest values of each block."""
         return tf.grad_pass_through(self._rounded)(tf.convert_to_tensor(inputs))
