@@ -40,8 +40,8 @@ class TimedModel:
 
     Attributes:
         loader: "module:callable" that takes the path and returns a predictor.
-        path: What to load.
-        options: What else the callable takes, by name, as JSON values.
+        path: File or folder to load.
+        options: Other arguments of the callable, by name, as JSON values.
     """
 
     loader: str
@@ -51,12 +51,12 @@ class TimedModel:
 
 @dataclasses.dataclass(frozen=True)
 class Ending:
-    """How a child process ended.
+    """The end of a child process.
 
     Attributes:
         code: Exit code; below zero the number of a signal.
         answer: JSON text, "" without an answer.
-        stage: What it announced last, "" for nothing.
+        stage: The stage announced last, "" for none.
         reason: The line of its standard error that says what went wrong, "" if none does.
         is_late: Its time was over, so it was stopped.
     """

@@ -29,7 +29,7 @@ METRICS = {SINGLE_LABEL: "accuracy", MULTI_LABEL: "macro_f1", REGRESSION: "pears
 
 
 class Columns(NamedTuple):
-    """Where text and label stand in a file's rows."""
+    """Positions of texts and label in a file's rows."""
 
     texts: tuple[int, ...]
     label: int

@@ -24,7 +24,7 @@ class Shards:
 
     Attributes:
         folder: Path. Belongs to one array of one split.
-        name: What a row holds.
+        name: Name of the values, such as "logits".
         num_rows: Rows of the split.
     """
 

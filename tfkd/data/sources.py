@@ -55,7 +55,7 @@ class Splits(Mapping[str, Iterable[Example]]):
         return iter(self._splits)
 
     def __len__(self) -> int:
-        """How many splits there are."""
+        """Number of splits."""
         return len(self._splits)
 
 

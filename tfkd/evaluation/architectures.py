@@ -1,4 +1,4 @@
-"""What `tfkd analyze` found: sizes of architectures, their files' times, and both as tables."""
+"""Result of `tfkd analyze`: sizes of architectures, times of their files, and both as tables."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ class Architecture:
         name: As the user wrote it.
         is_trained: Whether its weights are somebody's, not random ones.
         parameters: Number of weights, head included.
-        table_parameters: How many of them are rows of the token table.
+        table_parameters: Those that are rows of the token table.
         files: `FileFigures`.
     """
 
@@ -53,16 +53,16 @@ class Architecture:
 
 @dataclasses.dataclass(frozen=True)
 class Conditions:
-    """What all models were asked, and how.
+    """The texts that all models were asked, and the way they were timed.
 
     Attributes:
         dataset: Name of the data set.
         fingerprint: Changes when any of its texts that were timed does.
-        texts: How many texts.
+        texts: Number of texts.
         rounds: Timed passes over them.
         threads: Threads of one prediction.
         lengths: Tokens the texts were filled to; empty: texts as they are.
-        tokenizer: Where the size words' tokens come from.
+        tokenizer: Origin of the size words' tokens.
     """
 
     dataset: str
@@ -94,7 +94,7 @@ class AnalyzeResult:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """What `to_dict` gave."""
+        """The result of `to_dict` again."""
         architectures = []
         for item in values["architectures"]:
             files = []
@@ -107,7 +107,7 @@ class AnalyzeResult:
         return cls(tuple(architectures), conditions, values["command"])
 
     def render(self) -> list[Table | str]:
-        """What the command line shows."""
+        """Lines and tables for the console."""
         return [*self.tables(), self.note()]
 
     def markdown(self) -> str:
@@ -121,7 +121,7 @@ class AnalyzeResult:
         return [self._sizes(), *times]
 
     def note(self) -> str:
-        """How to read the tables."""
+        """A note for the reader of the tables."""
         asked = self.conditions
         untrained = (
             " Untrained models have random weights and the published number of table rows; their "

@@ -34,7 +34,7 @@ class Row:
         size_bytes: Bytes of the model file, or None if not measured.
         parameters: Number of weights, or None.
         latency: `Latency.to_dict()`, or None.
-        command: What the user typed to get this row.
+        command: Command line that gives this row.
     """
 
     dataset: str
@@ -70,7 +70,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """What the README of a run folder tells.
+    """Contents of the README of a run folder.
 
     Attributes:
         title: Heading, such as the data set and the models.
@@ -81,7 +81,7 @@ class RunSummary:
         versions: Version by package name.
         data: A sentence or more on the data: rows, fingerprint.
         seed: Seed of every random choice.
-        files: What each file of the folder is, by its path in the folder.
+        files: Description of each file by its path in the folder.
     """
 
     title: str
@@ -150,7 +150,7 @@ def result_table(rows: Sequence[Row], metric: str) -> Table:
 
 
 def table_note(rows: Sequence[Row], metric: str) -> str:
-    """What a reader of the rows' table must know: directions, units, and how time was taken.
+    """A note for the reader of the rows' table: directions, units, and how time was taken.
 
     Example:
     >>> table_note(rows, "accuracy")
@@ -182,7 +182,7 @@ def run_readme(summary: RunSummary) -> str:
     """The README of a run folder, in Markdown.
 
     Args:
-        summary: What it tells.
+        summary: `RunSummary`.
 
     Returns:
         String. The same for the same summary: no date, no machine.

@@ -53,7 +53,7 @@ def figures(title: str, values: Iterable[object], template: str = "{}") -> Colum
     Args:
         title: The heading.
         values: One for each row.
-        template: How `str.format` writes a value.
+        template: Format of a value, for `str.format`.
 
     Example:
     >>> figures("Size, MB", [4.6, None], "{:.2f}").cells

@@ -1,4 +1,4 @@
-"""What the frozen half of a bottleneck finds in a split: the nearest keys of every token, on disk.
+"""The nearest keys of every token of a split, found by the frozen half of a bottleneck, on disk.
 
 Nothing before the values changes in training, so the encoder reads every text once, for all
 epochs, arms and teachers, and for several sets of keys together. A killed reading goes on where it
@@ -85,7 +85,7 @@ def load_or_read(
         classifiers: `TextClassifier` with bottlenecks on the same encoder; their keys may differ.
         tokens: `Tokens` of the split, made with their tokenizer.
         folder: Path that holds readings of many splits and encoders.
-        progress: Where to show it.
+        progress: `Progress` that shows what is done.
 
     Returns:
         Memory-mapped `Readings`, one a classifier.
@@ -120,7 +120,7 @@ def weights_sha256(model: keras.Model) -> str:
 
 
 def _store(classifier: TextClassifier, tokens: Tokens, folder: Path) -> Shards:
-    """What a classifier's keys find in a split."""
+    """The shards of one classifier's keys for a split."""
     reader = weights_sha256(frozen_half(classifier.model))
     mark = fingerprint({"tokens": tokens.fingerprint, "reader": reader})
     return Shards(folder / mark, "numbers", len(tokens))

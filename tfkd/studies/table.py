@@ -59,7 +59,7 @@ class StudyResult:
         return [item["sentence"] for item in self.datasets[dataset]["comparisons"]]
 
     def render(self) -> list[Table | str]:
-        """What the command line shows."""
+        """Lines and tables for the console."""
         shown: list[Table | str] = []
         for name, found in self.datasets.items():
             shown += [f"{name}, {found['num_test_rows']:,} test rows", _table(found)]
@@ -96,12 +96,12 @@ def collect(plan: StudyPlan) -> StudyResult:
 
 
 def times_path(plan: StudyPlan) -> Path:
-    """Where the times of one data set's files are kept."""
+    """Path of the times of one data set's files."""
     return plan.path / f"{plan.datasets[0]}-times.json"
 
 
 def time_key(item: TeacherPlan | ArmPlan, kind: str) -> str:
-    """What is timed once: a teacher, or a kind of file of a student whatever it was taught."""
+    """Name of what is timed once: a teacher, or a kind of file of a student, however taught."""
     return f"{item.student if isinstance(item, ArmPlan) else 'teacher ' + item.name}, {kind}"
 
 
@@ -156,13 +156,13 @@ def _arm_figures(
 
 
 def _used_mixing(arm: ArmPlan) -> Mixing:
-    """How the teachers were weighed; learned weights are in the run alone."""
+    """The weights of the teachers; learned ones are in the run alone."""
     kept = KeptMixture.read(RunFolder(arm.path))
     return arm.mixing if kept is None else kept.mixing
 
 
 def _mixture(item: TeacherPlan | ArmPlan) -> str | None:
-    """How several teachers were weighed, in words."""
+    """The weights of several teachers in words."""
     if isinstance(item, TeacherPlan) or len(item.teachers) < 2:
         return None
     return _used_mixing(item).describe(item.teachers, item.mixing.weighting)
@@ -270,7 +270,7 @@ def _published(row: Mapping[str, Any]) -> str | None:
 
 
 def _sources(found: Mapping[str, Any]) -> list[str]:
-    """How teachers were weighed, where published figures come from, and which files failed."""
+    """Sentences on weights of teachers, sources of published figures, and files that failed."""
     mixed = {row["arm"]: row["mixture"] for row in found["rows"] if row["mixture"]}
     published = [
         f"Published beside {row['arm']}: {figure['value']:.4f}, {figure['source']}."

@@ -26,7 +26,7 @@ class BenchmarkResult:
         return {**dataclasses.asdict(self), "versions": artifacts.versions()}
 
     def render(self) -> list[Table | str]:
-        """What the command line shows."""
+        """Lines and tables for the console."""
         costs = self.costs
         times = [cost.latency for cost in costs]
         table = Table(
@@ -54,7 +54,7 @@ def benchmark(config: BenchmarkConfig, progress: Progress | None = None) -> Benc
 
     Args:
         config: `BenchmarkConfig`.
-        progress: Where to show it.
+        progress: `Progress` that shows what is done.
 
     Returns:
         `BenchmarkResult`.

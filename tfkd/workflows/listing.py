@@ -1,4 +1,4 @@
-"""What can be asked for by name: data sets, models, recipes and formats, from their catalogs."""
+"""Things with names: data sets, models, recipes and formats, from their catalogs."""
 
 import dataclasses
 

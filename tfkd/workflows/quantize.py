@@ -38,9 +38,9 @@ class Quantized:
         recipe: Name of the recipe.
         path: The file.
         parity: Its parity report.
-        operators: What runs as integers, what as floats, and how much XNNPACK takes over.
+        operators: `OperatorReport`: integer and float operators, and the share XNNPACK takes over.
         metrics: Metrics on the test split, agreement with the float student among them.
-        drop: What the headline metric loses against the float student on the validation split, as
+        drop: Loss of the headline metric against the float student on the validation split, as
             a fraction.
         latency: `Latency` of one text on one thread.
     """
@@ -55,7 +55,7 @@ class Quantized:
 
     @property
     def candidate(self) -> Candidate:
-        """What the budget asks."""
+        """The figures that a budget bounds."""
         return Candidate(self.recipe, self.parity["size_bytes"], self.latency.p50_ms, self.drop)
 
     def to_dict(self) -> dict[str, object]:
@@ -66,7 +66,7 @@ class Quantized:
 
 @dataclasses.dataclass(frozen=True)
 class QuantizeResult:
-    """What the recipes brought.
+    """The files of all recipes, and the choice.
 
     Attributes:
         path: The run folder.
@@ -79,7 +79,7 @@ class QuantizeResult:
         sentences: The choice and what else must be said.
         data: `Material.describe()`.
         seed: Seed of the run, which also chose the calibration rows.
-        command: What makes it again.
+        command: Command line that gives it again.
     """
 
     path: Path
@@ -106,7 +106,7 @@ class QuantizeResult:
         }
 
     def render(self) -> list[Table | str]:
-        """What the command line shows."""
+        """Lines and tables for the console."""
         refusals = [f"No file by {name}: {reason}" for name, reason in self.refused.items()]
         return [files_table(self.to_dict()), NOTE, *refusals, *self.sentences]
 
@@ -127,7 +127,7 @@ def quantize(config: QuantizeConfig, progress: Progress | None = None) -> Quanti
 
     Args:
         config: `QuantizeConfig`.
-        progress: Where to show it.
+        progress: `Progress` that shows what is done.
 
     Returns:
         `QuantizeResult`, also written to `quantization.json` in the run folder.
@@ -268,7 +268,7 @@ def _result(
 
 
 def _proof(file: Quantized) -> str:
-    """What the operators of a file prove about how it was made."""
+    """A sentence on what the operators of a file prove."""
     proof = file.parity["integer_proof"]
     counted = [(proof["products"], "product"), (proof["lookups"], "table lookup")]
     told = " and ".join(f"{count} {noun}{'s' * (count != 1)}" for count, noun in counted)
