@@ -103,7 +103,7 @@ def write_files(
 
     student.save(folder)
     after = [name for name in FILES if not RECIPES[name].trained]
-    found = export.export(folder, student, held_out, after, LENGTHS)
+    found = export.export(folder, export.HeldOut(student, held_out), after, LENGTHS)
     files = {name: file.path for name, file in found.items()}
     for name in FILES:
         if RECIPES[name].trained:

@@ -10,7 +10,7 @@ import pytest
 from tfkd import artifacts
 from tfkd.compression import flatbuffer, recipes
 from tfkd.compression.calibration import Calibration
-from tfkd.compression.export import check_file, export, is_kept
+from tfkd.compression.export import HeldOut, check_file, export, is_kept
 from tfkd.compression.litert import LiteRTModel
 from tfkd.compression.parity import check_parity, check_replaceable, keep
 from tfkd.compression.recipes import Recipe
@@ -167,7 +167,7 @@ def gated(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(recipes.RECIPES, "dynamic_int8", strict)
         with pytest.raises(ConversionError, match="dynamic_int8") as refusal:
-            export(folder, classifier, random_texts(40), BOTH, lengths=(16, 48))
+            export(folder, HeldOut(classifier, random_texts(40)), BOTH, lengths=(16, 48))
     return folder, classifier, str(refusal.value)
 
 
@@ -228,18 +228,23 @@ def test_a_model_with_nan_weights_is_refused_and_an_older_file_stays(tmp_path):
         r"the file or its Keras model\. The file was not kept\. Train the model again with a lower "
         r"--learning-rate\.$",
     ):
-        export(folder, classifier, random_texts(4), ["float32"], output_folder=tmp_path / "files")
+        export(
+            folder,
+            HeldOut(classifier, random_texts(4)),
+            ["float32"],
+            output_folder=tmp_path / "files",
+        )
     assert list((tmp_path / "files").iterdir()) == []
 
 
 def test_nothing_to_compare_on_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"^Expected at least one text to compare on\."):
-        export(tmp_path, None, [], BOTH)
+        HeldOut(None, [])
 
 
 def test_a_kept_file_passes_again(gated):
     folder, classifier, _ = gated
-    report = check_file(folder / "float32.tflite", "float32", classifier, random_texts(20))
+    report = check_file(folder / "float32.tflite", "float32", HeldOut(classifier, random_texts(20)))
     assert (report.passed, report.num_texts) == (True, 20)
     assert is_kept(folder, "float32") and not is_kept(folder, "dynamic_int8")
 
@@ -266,7 +271,7 @@ def test_a_file_with_a_corrupted_weight_is_refused(gated, tmp_path):
         match=r"^Expected from float32\.tflite agreement of at least 0\.999 and logits within "
         r"0\.001 of the Keras model's\. Received: ",
     ):
-        check_file(path, "float32", classifier, random_texts(20))
+        check_file(path, "float32", HeldOut(classifier, random_texts(20)))
 
 
 def test_a_single_changed_bit_makes_a_file_another(gated, tmp_path):
@@ -283,7 +288,7 @@ def test_a_single_changed_bit_makes_a_file_another(gated, tmp_path):
 def test_a_missing_file_is_named(gated, tmp_path):
     _, classifier, _ = gated
     with pytest.raises(ArtifactError, match=r"^Expected the LiteRT file .+int4\.tflite\. It does"):
-        check_file(tmp_path / "int4.tflite", "int4", classifier, random_texts(1))
+        check_file(tmp_path / "int4.tflite", "int4", HeldOut(classifier, random_texts(1)))
 
 
 def test_a_converter_that_gives_up_leaves_no_file_and_one_line(tmp_path):
@@ -300,13 +305,39 @@ def test_a_converter_that_gives_up_leaves_no_file_and_one_line(tmp_path):
     ):
         export(
             tmp_path / "student",
-            classifier,
-            random_texts(4),
+            HeldOut(classifier, random_texts(4)),
             ["static_int8"],
             output_folder=tmp_path / "files",
             calibration=calibration,
         )
     assert list((tmp_path / "files").iterdir()) == []
+
+
+def test_the_keras_model_is_asked_once_for_all_files(gated):
+    folder, classifier, _ = gated
+
+    class Counted:
+        """The classifier, with a count of what it is asked."""
+
+        num_encoded = num_rows = 0
+
+        def encode(self, texts, length=None):
+            self.num_encoded += len(texts)
+            return classifier.encode(texts, length)
+
+        def predict_encoded(self, arrays):
+            self.num_rows += len(arrays["token_ids"])
+            return classifier.predict_encoded(arrays)
+
+    counted, texts = Counted(), random_texts(20)
+    held_out = HeldOut(counted, texts)
+    first = check_file(folder / "float32.tflite", "float32", held_out)
+    asked = counted.num_encoded, counted.num_rows
+    second = check_file(folder / "float32.tflite", "float32", held_out)
+    assert (counted.num_encoded, counted.num_rows) == asked
+    assert counted.num_encoded == 20
+    alone = HeldOut(classifier, texts)
+    assert first == second == check_file(folder / "float32.tflite", "float32", alone)
 
 
 def test_export_replaces_only_a_folder_that_it_wrote(tmp_path):

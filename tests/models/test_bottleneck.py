@@ -297,7 +297,9 @@ def saved(tmp_path_factory):
 def test_litert_files_pass_their_gate(saved):
     random = np.random.default_rng(0)
     texts = [" ".join(random.choice(WORDS, 1 + number % 9)) for number in range(60)]
-    files = export.export(saved._folder, saved, texts, ["float32", "dynamic_int8"], (12,))
+    files = export.export(
+        saved._folder, export.HeldOut(saved, texts), ["float32", "dynamic_int8"], (12,)
+    )
     assert files["float32"].report.agreement == 1.0
     groups = {group.name: group.count for group in describe(files["float32"].path).groups}
     assert groups["ARG_MIN"] == 4

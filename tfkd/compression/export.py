@@ -60,10 +60,39 @@ class _Probe:
     logits: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """Texts that files are compared on, with the answers of the Keras model, which is asked once.
+
+    Attributes:
+        reference: `TextClassifier`, as it was saved.
+        texts: Strings or pairs of strings the model was not trained on. A few hundred: with n texts
+            the agreement is known to 1 / n.
+
+    Raises:
+        ValueError: There is no text.
+    """
+
+    reference: Reference
+    texts: Texts
+    _probes: dict[tuple[int, ...], list[_Probe]] = dataclasses.field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        if not self.texts:
+            raise ValueError("Expected at least one text to compare on. Received: none")
+
+    def probes(self, lengths: Sequence[int]) -> list[_Probe]:
+        """All texts as a user would ask them, then rows made for each signature length."""
+        if tuple(lengths) not in self._probes:
+            self._probes[tuple(lengths)] = _probes(self.reference, self.texts, lengths)
+        return self._probes[tuple(lengths)]
+
+
 def export(
     model_folder: Path,
-    reference: Reference,
-    texts: Texts,
+    held_out: HeldOut,
     recipes: Sequence[str],
     lengths: Sequence[int] = (),
     output_folder: Path | None = None,
@@ -77,9 +106,7 @@ def export(
 
     Args:
         model_folder: Path. Folder that `TextClassifier.save` wrote.
-        reference: `TextClassifier` loaded from that folder.
-        texts: Strings or pairs of strings the model was not trained on. A few hundred: with n
-            texts the agreement is known to 1 / n.
+        held_out: `HeldOut` of the `TextClassifier` loaded from that folder.
         recipes: Strings. Names of recipes.
         lengths: Integers. Signature lengths; empty for the defaults of `signature_lengths`.
         output_folder: Path. Folder for the files. Default: `model_folder`.
@@ -98,12 +125,10 @@ def export(
 
     ```python
     student = TextClassifier.load(folder)
-    files = export(folder, student, held_out_texts, ["dynamic_int8"])
+    files = export(folder, HeldOut(student, held_out_texts), ["dynamic_int8"])
     files["dynamic_int8"].report.agreement  # 0.998
     ```
     """
-    if not texts:
-        raise ValueError("Expected at least one text to compare on. Received: none")
     output_folder = output_folder or model_folder
     output_folder.mkdir(parents=True, exist_ok=True)
     description = artifacts.read_json(model_folder / "classifier.json")
@@ -112,12 +137,10 @@ def export(
     # Inside the output folder, so that a file moves there in one step.
     with tempfile.TemporaryDirectory(prefix=".part-", dir=output_folder) as part:
         files = convert(model_folder, recipes, lengths, Path(part), calibration=calibration)
-        probes: list[_Probe] = []
         for name, file in files.items():
             model, found = LiteRTModel(file), operators.describe(file)
             recipe = _limits(name, found)
-            probes = probes or _probes(reference, texts, model.lengths)
-            report = _compared(model, probes, recipe, *decided)
+            report = _compared(model, held_out.probes(model.lengths), recipe, *decided)
             if report.passed:
                 used = calibration if recipe.needs_calibration else None
                 made = ExportedFile(file, report, found)
@@ -132,8 +155,7 @@ def export(
 def check_file(
     path: Path,
     recipe: str,
-    reference: Reference,
-    texts: Texts,
+    held_out: HeldOut,
     task: str = SINGLE_LABEL,
     thresholds: ArrayLike = DEFAULT_THRESHOLD,
 ) -> ParityReport:
@@ -142,8 +164,7 @@ def check_file(
     Args:
         path: Path. A `.tflite` file of `export`.
         recipe: String. Name of the recipe it was made by.
-        reference: `TextClassifier` it was made from.
-        texts: Strings or pairs of strings the model was not trained on.
+        held_out: `HeldOut` of the `TextClassifier` it was made from.
         task: String. One of `tfkd.data.examples.TASKS`.
         thresholds: See `check_parity`.
 
@@ -157,13 +178,12 @@ def check_file(
     Example:
 
     ```python
-    check_file(folder / "dynamic_int8.tflite", "dynamic_int8", student, held_out_texts)
+    check_file(folder / "dynamic_int8.tflite", "dynamic_int8", HeldOut(student, texts))
     ```
     """
     model = LiteRTModel(path)
-    probes = _probes(reference, texts, model.lengths)
     limits = _limits(recipe, operators.describe(path))
-    report = _compared(model, probes, limits, task, thresholds)
+    report = _compared(model, held_out.probes(model.lengths), limits, task, thresholds)
     if not report.passed:
         raise ConversionError(refusal(report, path.name))
     return report

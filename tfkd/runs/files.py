@@ -12,7 +12,7 @@ from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.compression import recipes
 from tfkd.compression.calibration import Calibration
-from tfkd.compression.export import export, is_kept
+from tfkd.compression.export import HeldOut, export, is_kept
 from tfkd.config.training import AwareConfig
 from tfkd.data.examples import Texts
 from tfkd.models.classifier import TextClassifier
@@ -79,6 +79,10 @@ class StudentFiles:
         """Held-out texts that every file is compared on."""
         return first_texts(self.material.dataset.splits["validation"], PARITY_TEXTS)
 
+    @functools.cached_property
+    def _held_out(self) -> HeldOut:
+        return HeldOut(self.student, self.texts)
+
     @property
     def _aware(self) -> AwareTraining:
         return AwareTraining(
@@ -105,7 +109,7 @@ class StudentFiles:
         if plain:
             rows = calibration(plain, self.student, self.material, self.seed, self.calibration_rows)
             say_conversion(self.material.progress, plain, self.texts)
-            export(self.run.model, self.student, self.texts, plain, calibration=rows)
+            export(self.run.model, self._held_out, plain, calibration=rows)
         for name in trained:
             if anew or not self._aware.is_kept(name):
                 self._aware.write(name, self.texts)

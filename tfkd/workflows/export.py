@@ -5,6 +5,7 @@ from pathlib import Path
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.compression import formats, package, recipes
+from tfkd.compression.export import HeldOut
 from tfkd.compression.export import export as export_recipes
 from tfkd.compression.parity import check_replaceable
 from tfkd.config.training import DEFAULT_RECIPES
@@ -54,7 +55,7 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
         found = calibration(tuple(targets), classifier, material, settings["seed"])
         say_conversion(progress, list(targets), texts)
         files = export_recipes(
-            run.model, classifier, texts, list(targets), config.lengths, folder, found
+            run.model, HeldOut(classifier, texts), list(targets), config.lengths, folder, found
         )
         for name in BESIDE if folder != run.model else ():
             _copy(run.model / name, folder / name)

@@ -170,7 +170,8 @@ def _checked(path: Path, aware: Trained, recipe: str, texts: Texts) -> AwareFile
             "student after training: --recipe dynamic_int8."
         )
     decided = classifier.task, classifier.thresholds
-    report = export.check_file(path, recipe, aware, texts, *decided)
+    held_out = export.HeldOut(aware, texts)
+    report = export.check_file(path, recipe, held_out, *decided)
     model = LiteRTModel(path, classifier.tokenizer)
     tokenizer = classifier.tokenizer.with_length(model.lengths[-1])
     student = dataclasses.replace(classifier, tokenizer=tokenizer)
