@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from tests.messages import exactly
 from tfkd.artifacts import (
     RunFolder,
     atomic_file,
@@ -25,10 +26,6 @@ from tfkd.artifacts import (
 from tfkd.errors import ArtifactError
 
 SETTINGS = {"dataset": "demo", "temperature": 2.0, "quiet": False}
-
-
-def exactly(text: str) -> str:
-    return f"^{re.escape(text)}$"
 
 
 def test_atomic_file_appears_when_the_block_ends(tmp_path):

@@ -5,10 +5,10 @@ import subprocess
 import sys
 
 import keras
-import keras_hub
 import numpy as np
 import pytest
 
+from tests.toys import classifier_of, spread_out, tiny_backbone
 from tfkd import artifacts
 from tfkd.compression import operators
 from tfkd.compression.conversion import (
@@ -20,10 +20,8 @@ from tfkd.compression.conversion import (
 from tfkd.compression.litert import LiteRTModel
 from tfkd.errors import ArtifactError, ConfigError, ConversionError
 from tfkd.models.bilstm import build_bilstm
-from tfkd.models.classifier import TextClassifier
 from tfkd.models.cnn import build_cnn
 from tfkd.models.encoder import build_encoder_classifier
-from tfkd.models.tokenizers import Tokenizer
 
 VOCABULARY_SIZE = 2000
 TEXTS = [
@@ -35,15 +33,7 @@ TEXTS = [
 
 
 def small_bert():
-    backbone = keras_hub.models.BertBackbone(
-        vocabulary_size=VOCABULARY_SIZE,
-        num_layers=1,
-        num_heads=2,
-        hidden_dim=32,
-        intermediate_dim=64,
-        max_sequence_length=64,
-    )
-    return build_encoder_classifier(backbone, num_outputs=3)
+    return build_encoder_classifier(tiny_backbone(VOCABULARY_SIZE, max_sequence_length=64), 3)
 
 
 MODELS = {
@@ -54,25 +44,13 @@ MODELS = {
 }
 
 
-def spread_out(model):
-    """Weights as large as trained ones: fresh BERT logits lie within 0.01, where all pass."""
-    random = np.random.default_rng(0)
-    for weight in model.trainable_weights:
-        weight.assign(weight + 0.2 * random.standard_normal(weight.shape).astype("float32"))
-    return model
-
-
 @pytest.fixture(scope="module", params=list(MODELS))
 def converted(request, tmp_path_factory):
     """A saved classifier and its two files."""
     keras.utils.set_random_seed(0)
     folder = tmp_path_factory.mktemp(request.param)
-    classifier = TextClassifier(
-        model=spread_out(MODELS[request.param]()),
-        tokenizer=Tokenizer.learn(TEXTS, 100, 64),
-        task="single_label",
-        label_names=("money", "sport", "weather"),
-    )
+    model = spread_out(MODELS[request.param](), 0.2)
+    classifier = classifier_of(model, TEXTS, 100, 64)
     classifier.save(folder / "student")
     recipes = ("float32", "dynamic_int8")
     files = write_files(folder / "student", recipes, (32, 64), folder / "files")

@@ -9,13 +9,13 @@ import zipfile
 from pathlib import Path
 
 import keras
-import keras_hub
 import numpy as np
 import pytest
 import tensorflow as tf
 from scipy.special import expit, softmax
 
 from tests.hard_texts import HARD_TEXTS, character_vocabulary
+from tests.toys import byte_pair_tokenizer, spread_out, tiny_backbone, wordpiece_tokenizer
 from tfkd.compression import clients, flatbuffer, package_writer
 from tfkd.compression.formats import EDGE, FORMATS, SAVED_MODEL, TEXT_TFLITE, find
 from tfkd.compression.package import Order, _comparable, _scores, check_package, export_package
@@ -25,11 +25,11 @@ from tfkd.errors import ConfigError, ConversionError, ModelError
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.cnn import build_cnn
 from tfkd.models.encoder import build_encoder_classifier
-from tfkd.models.tokenizers import Tokenizer
 
 LENGTH = 16
 LABELS = ("money", "sport", "weather")
 TEXTS = [text for _, text in HARD_TEXTS]
+BYTE_PAIR = byte_pair_tokenizer(LENGTH)
 CLIENT = """
 import json, sys
 import numpy as np
@@ -62,55 +62,20 @@ print(json.dumps({"tflite": tflite, "served": served, "tfkd": "tfkd" in sys.modu
 
 
 def bert_tokenizer(lowercase=True):
-    tokenizer = keras_hub.models.BertTokenizer(
-        character_vocabulary(), lowercase=lowercase, strip_accents=lowercase
-    )
-    return Tokenizer(keras_hub.models.BertTextClassifierPreprocessor(tokenizer, LENGTH))
+    rules = {"lowercase": lowercase, "strip_accents": lowercase}
+    return wordpiece_tokenizer(character_vocabulary(), LENGTH, **rules)
 
 
-def roberta_tokenizer():
-    vocabulary = [
-        "<s>",
-        "<pad>",
-        "</s>",
-        "<unk>",
-        "o",
-        "i",
-        "l",
-        "oi",
-        "oil",
-        "Ġ",
-        "Ġoil",
-        "<mask>",
-    ]
-    tokenizer = keras_hub.models.RobertaTokenizer(
-        {token: index for index, token in enumerate(vocabulary)}, ["o i", "oi l", "Ġ oil"]
-    )
-    return Tokenizer(keras_hub.models.RobertaTextClassifierPreprocessor(tokenizer, LENGTH))
-
-
-def encoder(backbone, vocabulary_size):
-    return build_encoder_classifier(
-        backbone(
-            vocabulary_size=vocabulary_size,
-            num_layers=2,
-            num_heads=2,
-            hidden_dim=32,
-            intermediate_dim=64,
-            max_sequence_length=32,
-        ),
-        num_outputs=3,
-    )
+def encoder(vocabulary_size, family="Bert"):
+    sizes = {"num_layers": 2, "max_sequence_length": 32}
+    return build_encoder_classifier(tiny_backbone(vocabulary_size, family, **sizes), num_outputs=3)
 
 
 def classifier(model=None, tokenizer=None, task="single_label", **settings):
     """A student whose logits are as far apart as trained ones."""
     tokenizer = tokenizer or bert_tokenizer()
     keras.utils.set_random_seed(0)
-    model = model or encoder(keras_hub.models.BertBackbone, tokenizer.vocabulary_size)
-    random = np.random.default_rng(0)
-    for weight in model.trainable_weights:
-        weight.assign(weight + 0.3 * random.standard_normal(weight.shape).astype("float32"))
+    model = spread_out(model or encoder(tokenizer.vocabulary_size))
     return TextClassifier(model, tokenizer, task, LABELS, **settings)
 
 
@@ -283,9 +248,8 @@ def test_a_student_without_segments_has_an_edge_package_of_three_inputs(tmp_path
 
 @pytest.mark.slow
 def test_byte_pairs_are_served_by_tensorflow(tmp_path):
-    tokenizer = roberta_tokenizer()
-    model = encoder(keras_hub.models.RobertaBackbone, tokenizer.vocabulary_size)
-    student = classifier(model, tokenizer, "regression")
+    model = encoder(BYTE_PAIR.vocabulary_size, "Roberta")
+    student = classifier(model, BYTE_PAIR, "regression")
     student.save(tmp_path / "student")
     texts = ["oil", "oil oil oil", "oil " * 40]
     scores = clients.served_scores(
@@ -300,8 +264,8 @@ def test_byte_pairs_are_served_by_tensorflow(tmp_path):
         (EDGE, {"num_texts": 2}, "single texts .* Received: one of pairs"),
         (EDGE, {"task": "regression"}, r"classifier for format edge.* --format text-tflite or sav"),
         (EDGE, {"tokenizer": bert_tokenizer(lowercase=False)}, "lower-case vocabulary .* a cased"),
-        (EDGE, {"tokenizer": roberta_tokenizer()}, "WordPiece .* edge: .* --format saved-model"),
-        (TEXT_TFLITE, {"tokenizer": roberta_tokenizer()}, "WordPiece .* for format text-tflite"),
+        (EDGE, {"tokenizer": BYTE_PAIR}, "WordPiece .* edge: .* --format saved-model"),
+        (TEXT_TFLITE, {"tokenizer": BYTE_PAIR}, "WordPiece .* for format text-tflite"),
     ],
 )
 def test_a_student_that_a_format_cannot_hold_is_refused(

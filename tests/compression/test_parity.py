@@ -1,12 +1,13 @@
 import dataclasses
 import json
-import re
 import shutil
 
 import keras
 import numpy as np
 import pytest
 
+from tests.messages import exactly
+from tests.toys import classifier_of, texts_of_words
 from tfkd import artifacts
 from tfkd.compression import flatbuffer, recipes
 from tfkd.compression.calibration import Calibration
@@ -16,8 +17,6 @@ from tfkd.compression.parity import check_parity, check_replaceable, keep
 from tfkd.compression.recipes import Recipe
 from tfkd.errors import ArtifactError, ConversionError
 from tfkd.models.bilstm import build_bilstm
-from tfkd.models.classifier import TextClassifier
-from tfkd.models.tokenizers import Tokenizer
 
 RECIPE = Recipe(
     name="test",
@@ -29,7 +28,7 @@ RECIPE = Recipe(
 )
 LOGITS = np.array([[2.0, 1.0, 0.0], [0.0, 3.0, -1.0], [-1.0, 0.0, 1.0], [5.0, 0.0, 0.0]])
 BOTH = ("float32", "dynamic_int8")
-WORDS = "a the river bank harbour bridge boat rises falls under over again night rain".split()
+TEXTS = texts_of_words(40, 60)
 
 
 def moved(row, column, value):
@@ -133,11 +132,6 @@ def test_arrays_that_cannot_be_compared_are_refused():
         check_parity(LOGITS, LOGITS, RECIPE, "ranking")
 
 
-def random_texts(num_texts):
-    random = np.random.default_rng(0)
-    return [" ".join(random.choice(WORDS, random.integers(1, 60))) for _ in range(num_texts)]
-
-
 def saved_classifier(folder, scale):
     """The mean of its token vectors, with a table of `scale` in each entry's spread."""
     keras.utils.set_random_seed(0)
@@ -150,8 +144,7 @@ def saved_classifier(folder, scale):
     is_real = keras.ops.expand_dims(keras.ops.cast(inputs["padding_mask"], "float32"), -1)
     pooled = keras.ops.sum(vectors * is_real, axis=1) / keras.ops.sum(is_real, axis=1)
     model = keras.Model(inputs, keras.layers.Dense(4)(pooled))
-    tokenizer = Tokenizer.learn(WORDS, 60, 48)
-    classifier = TextClassifier(model, tokenizer, "single_label", ("a", "b", "c", "d"))
+    classifier = classifier_of(model, length=48, labels=("a", "b", "c", "d"))
     classifier.save(folder)
     return classifier
 
@@ -167,7 +160,7 @@ def gated(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(recipes.RECIPES, "dynamic_int8", strict)
         with pytest.raises(ConversionError, match="dynamic_int8") as refusal:
-            export(folder, HeldOut(classifier, random_texts(40)), BOTH, lengths=(16, 48))
+            export(folder, HeldOut(classifier, TEXTS), BOTH, lengths=(16, 48))
     return folder, classifier, str(refusal.value)
 
 
@@ -209,7 +202,7 @@ def test_the_refusal_names_figures_and_limits(gated):
 
 def test_the_kept_file_answers_like_the_student(gated):
     folder, classifier, _ = gated
-    texts = random_texts(10)
+    texts = TEXTS[:10]
     np.testing.assert_allclose(
         LiteRTModel(folder / "float32.tflite").predict(texts),
         classifier.predict(texts),
@@ -229,10 +222,7 @@ def test_a_model_with_nan_weights_is_refused_and_an_older_file_stays(tmp_path):
         r"--learning-rate\.$",
     ):
         export(
-            folder,
-            HeldOut(classifier, random_texts(4)),
-            ["float32"],
-            output_folder=tmp_path / "files",
+            folder, HeldOut(classifier, TEXTS[:4]), ["float32"], output_folder=tmp_path / "files"
         )
     assert list((tmp_path / "files").iterdir()) == []
 
@@ -244,7 +234,7 @@ def test_nothing_to_compare_on_is_refused(tmp_path):
 
 def test_a_kept_file_passes_again(gated):
     folder, classifier, _ = gated
-    report = check_file(folder / "float32.tflite", "float32", HeldOut(classifier, random_texts(20)))
+    report = check_file(folder / "float32.tflite", "float32", HeldOut(classifier, TEXTS[:20]))
     assert (report.passed, report.num_texts) == (True, 20)
     assert is_kept(folder, "float32") and not is_kept(folder, "dynamic_int8")
 
@@ -271,7 +261,7 @@ def test_a_file_with_a_corrupted_weight_is_refused(gated, tmp_path):
         match=r"^Expected from float32\.tflite agreement of at least 0\.999 and logits within "
         r"0\.001 of the Keras model's\. Received: ",
     ):
-        check_file(path, "float32", HeldOut(classifier, random_texts(20)))
+        check_file(path, "float32", HeldOut(classifier, TEXTS[:20]))
 
 
 def test_a_single_changed_bit_makes_a_file_another(gated, tmp_path):
@@ -288,16 +278,14 @@ def test_a_single_changed_bit_makes_a_file_another(gated, tmp_path):
 def test_a_missing_file_is_named(gated, tmp_path):
     _, classifier, _ = gated
     with pytest.raises(ArtifactError, match=r"^Expected the LiteRT file .+int4\.tflite\. It does"):
-        check_file(tmp_path / "int4.tflite", "int4", HeldOut(classifier, random_texts(1)))
+        check_file(tmp_path / "int4.tflite", "int4", HeldOut(classifier, TEXTS[:1]))
 
 
 def test_a_converter_that_gives_up_leaves_no_file_and_one_line(tmp_path):
     """No calibrator follows an LSTM's loop; when one does, `static_int8` may say so."""
-    tokenizer = Tokenizer.learn(WORDS, 60, 8)
-    model = build_bilstm(60, 2, width=4, units=4)
-    classifier = TextClassifier(model, tokenizer, "single_label", ("a", "b"))
+    classifier = classifier_of(build_bilstm(60, 2, width=4, units=4), length=8, labels=("a", "b"))
     classifier.save(tmp_path / "student")
-    calibration = Calibration(classifier.encode(random_texts(2)), seed=0)
+    calibration = Calibration(classifier.encode(TEXTS[:2]), seed=0)
     with pytest.raises(
         ConversionError,
         match=r"^Expected LiteRT files of .+student\. The converter \w+( with SIG[A-Z]+)? while "
@@ -305,7 +293,7 @@ def test_a_converter_that_gives_up_leaves_no_file_and_one_line(tmp_path):
     ):
         export(
             tmp_path / "student",
-            HeldOut(classifier, random_texts(4)),
+            HeldOut(classifier, TEXTS[:4]),
             ["static_int8"],
             output_folder=tmp_path / "files",
             calibration=calibration,
@@ -329,7 +317,7 @@ def test_the_keras_model_is_asked_once_for_all_files(gated):
             self.num_rows += len(arrays["token_ids"])
             return classifier.predict_encoded(arrays)
 
-    counted, texts = Counted(), random_texts(20)
+    counted, texts = Counted(), TEXTS[:20]
     held_out = HeldOut(counted, texts)
     first = check_file(folder / "float32.tflite", "float32", held_out)
     asked = counted.num_encoded, counted.num_rows
@@ -360,7 +348,7 @@ def test_export_replaces_only_a_folder_that_it_wrote(tmp_path):
         "variables/notes.txt and 0 more. Give another --output-dir."
     )
     for replace in (check_replaceable, lambda path: keep(made("3"), path, {}, model)):
-        with pytest.raises(ArtifactError, match=f"^{re.escape(message)}$"):
+        with pytest.raises(ArtifactError, match=exactly(message)):
             replace(path)
     assert (path / "variables" / "notes.txt").read_text() == "mine"
     assert (path / "variables" / "index").read_text() == "2"

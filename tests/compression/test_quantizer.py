@@ -4,55 +4,34 @@ import sys
 import warnings
 
 import keras
-import keras_hub
 import numpy as np
 import pytest
 
 from tests.compression.constants import constants
+from tests.toys import classifier_of, spread_out, texts_of_words, tiny_backbone
 from tfkd.compression import flatbuffer, quantizer, recipes
 from tfkd.compression.calibration import Calibration
 from tfkd.compression.litert import LiteRTModel
 from tfkd.compression.recipes import find
 from tfkd.compression.saved_model import write_saved_model
 from tfkd.errors import ConversionError
-from tfkd.models.classifier import TextClassifier
 from tfkd.models.encoder import build_encoder_classifier
-from tfkd.models.tokenizers import Tokenizer
 
 LENGTHS = (8, 16)
 NUM_TOKENS, WIDTH = 2000, 64
 RECIPES = {name: one for name, one in recipes.RECIPES.items() if not one.trained}
-WORDS = "a the river bank harbour bridge boat rises falls under over again night rain".split()
-
-
-def spread_out(model):
-    """Weights as large as trained ones: fresh BERT logits lie within 0.01, where all pass."""
-    random = np.random.default_rng(0)
-    for weight in model.trainable_weights:
-        weight.assign(weight + 0.1 * random.standard_normal(weight.shape).astype("float32"))
-    return model
 
 
 def build_classifier(width):
     keras.utils.set_random_seed(0)
-    backbone = keras_hub.models.BertBackbone(
-        vocabulary_size=NUM_TOKENS,
-        num_layers=1,
-        num_heads=2,
-        hidden_dim=width,
-        intermediate_dim=2 * width,
-        max_sequence_length=16,
-    )
-    tokenizer = Tokenizer.learn(WORDS, 60, 16)
-    model = spread_out(build_encoder_classifier(backbone, num_outputs=3))
-    return TextClassifier(model, tokenizer, "single_label", ("a", "b", "c"))
+    encoder = tiny_backbone(NUM_TOKENS, hidden_dim=width)
+    model = spread_out(build_encoder_classifier(encoder, num_outputs=3), 0.1)
+    return classifier_of(model, length=16)
 
 
 def random_rows(classifier, num_rows):
-    random = np.random.default_rng(1)
-    texts = [" ".join(random.choice(WORDS, random.integers(1, 12))) for _ in range(num_rows)]
-    arrays = classifier.encode(texts)
-    ids = random.integers(5, NUM_TOKENS, arrays["token_ids"].shape, np.int32)
+    arrays = classifier.encode(texts_of_words(num_rows, 12))
+    ids = np.random.default_rng(1).integers(5, NUM_TOKENS, arrays["token_ids"].shape, np.int32)
     return {**arrays, "token_ids": np.where(arrays["padding_mask"] == 1, ids, 0)}
 
 

@@ -1,13 +1,13 @@
 """SavedModels for the converter, judged by the float32 files that come of them."""
 
 import keras
-import keras_hub
 import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from tests.compression.constants import constants
+from tests.toys import spread_out, tiny_backbone
 from tfkd.compression import flatbuffer
 from tfkd.compression.litert import LiteRTModel
 from tfkd.compression.saved_model import SIGNATURE_PREFIX, Route, write_saved_model
@@ -51,21 +51,14 @@ LEAN_OPERATORS = {
 }
 
 
-def small_encoder(backbone_class=keras_hub.models.BertBackbone, pooling="cls"):
-    backbone = backbone_class(
-        vocabulary_size=VOCABULARY_SIZE,
-        num_layers=2,
-        num_heads=2,
-        hidden_dim=WIDTH,
-        intermediate_dim=48,
-        max_sequence_length=128,
-    )
-    return build_encoder_classifier(backbone, 3, pooling)
+def small_encoder(family="Bert", pooling="cls"):
+    sizes = {"num_layers": 2, "intermediate_dim": 48, "max_sequence_length": 128}
+    return build_encoder_classifier(tiny_backbone(VOCABULARY_SIZE, family, **sizes), 3, pooling)
 
 
 MODELS = {
     "bert": small_encoder,
-    "distil_bert": lambda: small_encoder(keras_hub.models.DistilBertBackbone, "mean"),
+    "distil_bert": lambda: small_encoder("DistilBert", "mean"),
     "bilstm": lambda: build_bilstm(VOCABULARY_SIZE, 3, width=16, units=8),
     "cnn": lambda: build_cnn(VOCABULARY_SIZE, 3, width=16, filters=8),
 }
@@ -79,12 +72,8 @@ ROUTES = {
 
 def classifier(name, num_texts=1, task="single_label"):
     keras.utils.set_random_seed(0)
-    model = MODELS[name]()
-    random = np.random.default_rng(0)
-    for weight in model.trainable_weights:
-        weight.assign(weight + 0.2 * random.standard_normal(weight.shape, dtype=np.float32))
     return TextClassifier(
-        model=model,
+        model=spread_out(MODELS[name](), 0.2),
         tokenizer=Tokenizer.learn(TEXTS, 100, LONGEST),
         task=task,
         label_names=("money", "sport", "weather"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.messages import exactly
 from tfkd.config.fields import nearest
 from tfkd.config.training import DistillConfig, FinetuneConfig
 from tfkd.config.verbs import (
@@ -38,10 +39,6 @@ SAMPLES = {
     "predict": PredictConfig(run=Path("run"), recipe="dynamic_int8"),
     "serve": ServeConfig(run=Path("run"), name="news", port=0, batch_wait_ms=2),
 }
-
-
-def exactly(text: str) -> str:
-    return f"^{re.escape(text)}$"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from tests.messages import exactly
 from tfkd.data import demo
 from tfkd.data.demo import (
     LABEL_NAMES,
@@ -104,7 +105,7 @@ def test_speed():
     ],
 )
 def test_wrong_sizes_are_refused(settings, message):
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(ValueError, match=exactly(message)):
         demo_dataset(**settings)
 
 
@@ -192,7 +193,7 @@ def test_posterior_refuses_other_words():
         "Expected texts of the demo set. Received: the word 'unheard-of' in row 1. "
         "Only generated words have a known probability."
     )
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(ValueError, match=exactly(message)):
         posterior([pool("noun")[0], f"{pool('noun')[1]} unheard-of"])
 
 

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from tests.messages import exactly
 from tfkd.data.examples import Dataset, Example
 from tfkd.data.transfer import FirstTexts, Joined, Lines, Unlabelled, sentences, unlabelled
 from tfkd.errors import DatasetError
@@ -60,7 +61,7 @@ def test_a_file_of_lines(tmp_path):
         list(Lines(path))
     path.write_text("\n \n")
     message = f"Expected a text a line in {path}. Received: blank lines only, or none."
-    with pytest.raises(DatasetError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(DatasetError, match=exactly(message)):
         list(Lines(path))
 
 

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from tests.messages import exactly
 from tfkd.distillation.mixing import Mixing
 from tfkd.errors import ConfigError
 
@@ -48,7 +49,7 @@ def test_scores_are_averaged_and_nothing_else(values):
         "Expected only `weights`, or `weighting` equal or learned, for the teachers of a "
         f"regression, whose scores are no probabilities. Received: {key}={value!r}. Take it out."
     )
-    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(ConfigError, match=exactly(message)):
         Mixing(**values).check_task("regression")
     Mixing(**values).check_task("single_label")
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.toys import QUIET
 from tfkd.artifacts import read_json
 from tfkd.data import shards
 from tfkd.data.shards import Shards
@@ -11,7 +12,6 @@ from tfkd.data.tokens import Tokens
 from tfkd.distillation.teacher_logits import load_or_score, score_shard
 from tfkd.errors import ArtifactError
 from tfkd.models.classifier import TextClassifier
-from tfkd.progress import Progress
 
 NUM_ROWS, SHARD_ROWS = 27, 8
 
@@ -62,7 +62,7 @@ def tokens_of(num_rows):
 
 
 def scored(teacher, tokens, folder, fingerprint="mark"):
-    return load_or_score(teacher, tokens, folder, fingerprint, Progress(quiet=True))
+    return load_or_score(teacher, tokens, folder, fingerprint, QUIET)
 
 
 def shard_times(folder):

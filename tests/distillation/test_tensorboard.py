@@ -1,7 +1,6 @@
 """The run's log as TensorBoard's own readers see it."""
 
 import io
-import re
 import subprocess
 import sys
 
@@ -14,6 +13,7 @@ from tensorboard.backend.event_processing import event_accumulator, plugin_event
 from tensorboard.plugins.hparams import metadata as hparams_metadata
 from tensorboard.util import tensor_util
 
+from tests.messages import exactly
 from tfkd.distillation.tensorboard import RunLog
 
 
@@ -180,7 +180,7 @@ def test_sessions_stay_in_order_when_the_clock_is_set_back(tmp_path):
 
 def test_negative_steps_are_refused(tmp_path):
     message = "Expected `finished_steps` to be 0 or more. Received: -1."
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(ValueError, match=exactly(message)):
         RunLog(tmp_path, finished_steps=-1)
 
 
@@ -189,7 +189,7 @@ def test_closed_log_refuses_to_write(tmp_path):
     log.close()
     log.close()
     message = f"Expected an open log. Received: {tmp_path}, which was closed."
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(ValueError, match=exactly(message)):
         log.scalars(1, {"loss": 1.0})
 
 
@@ -273,7 +273,7 @@ def test_label_with_dollar_signs_is_not_mathematics(tmp_path):
 
 def test_confusion_matrix_of_another_shape_is_refused(tmp_path):
     message = "Expected a matrix of shape (3, 3) for 3 label names. Received: (2, 2)."
-    with RunLog(tmp_path) as log, pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+    with RunLog(tmp_path) as log, pytest.raises(ValueError, match=exactly(message)):
         log.confusion_matrix("confusion", np.eye(2, dtype=int), ["a", "b", "c"])
 
 

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.toys import QUIET
 from tfkd.data.batching import Batches
 from tfkd.data.tokens import Tokens
 from tfkd.distillation import backup, training
@@ -19,7 +20,6 @@ from tfkd.distillation.distiller import Distiller
 from tfkd.distillation.schedule import WarmupSchedule
 from tfkd.distillation.training import Plan, Validation, compile_distiller, train
 from tfkd.models.classifier import TextClassifier
-from tfkd.progress import Progress
 
 NAMES = ("token_ids", "padding_mask")
 BATCH_SIZE = 8
@@ -121,7 +121,7 @@ class Session:
             Validation(self.measure, "accuracy", self.is_better),
             self.folder,
             self.open_log,
-            (Progress(quiet=True), "student"),
+            (QUIET, "student"),
         )
         return self
 

@@ -1,7 +1,5 @@
 """Thresholds of labels: known answers, every cut tried by hand, and what is judged without one."""
 
-import re
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import logit
 
+from tests.messages import exactly
 from tfkd.evaluation import metrics
 from tfkd.evaluation.thresholds import average_precision, tuned_thresholds
 
@@ -103,7 +102,7 @@ def test_average_precision_is_the_mean_over_labels_that_occur():
 @pytest.mark.parametrize("function", [tuned_thresholds, average_precision])
 def test_shapes_must_fit(function):
     message = "Expected labels of the logits' shape (3, 1). Received: shape (3,)."
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(ValueError, match=exactly(message)):
         function(column(0.1, 0.2, 0.3), np.array([0, 1, 0]))
     with pytest.raises(ValueError, match=r"^Expected finite logits\."):
         function(np.array([[np.nan]]), truth(1))

@@ -1,11 +1,11 @@
 """The key-value bottleneck: by hand, frozen where it must be, and the same in a LiteRT file."""
 
 import keras
-import keras_hub
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.toys import tiny_backbone
 from tfkd.compression import export
 from tfkd.compression.graph import LeanGraph, why_not_lean
 from tfkd.compression.operators import describe
@@ -51,24 +51,17 @@ def read(bottleneck, vectors=VECTORS):
     return bottleneck.values(bottleneck.keys(vectors))
 
 
-def encoder(family=keras_hub.models.DistilBertBackbone):
+def encoder(family="DistilBert"):
     keras.utils.set_random_seed(1)
-    backbone = family(
-        vocabulary_size=VOCABULARY_SIZE,
-        num_layers=2,
-        num_heads=2,
-        hidden_dim=WIDTH,
-        intermediate_dim=48,
-        dropout=0.5,
-        max_sequence_length=16,
-    )
+    sizes = {"num_layers": 2, "hidden_dim": WIDTH, "dropout": 0.5}
+    backbone = tiny_backbone(VOCABULARY_SIZE, family, **sizes)
     random = np.random.default_rng(1)
     for weight in backbone.weights:
         weight.assign(weight + 0.2 * random.standard_normal(weight.shape).astype(np.float32))
     return backbone
 
 
-def student(decoder, family=keras_hub.models.DistilBertBackbone, num_keys=7):
+def student(decoder, family="DistilBert", num_keys=7):
     model = build_bottleneck_classifier(encoder(family), NUM_OUTPUTS, 4, num_keys, decoder)
     random = np.random.default_rng(2)
     keys, table = find_bottleneck(model)
@@ -168,9 +161,7 @@ def test_training_moves_values_and_head_alone(decoder):
     assert moved - {"seed_generator_state"} == set(names)
 
 
-@pytest.mark.parametrize(
-    "family", [keras_hub.models.BertBackbone, keras_hub.models.RobertaBackbone]
-)
+@pytest.mark.parametrize("family", ["Bert", "Roberta"])
 def test_encoder_is_a_frozen_copy_without_dropout(family):
     backbone = encoder(family)
     model = build_bottleneck_classifier(backbone, NUM_OUTPUTS, 4, 7, "values")
@@ -276,7 +267,7 @@ def test_bfloat16_leaves_keys_and_logits_in_float32(decoder):
 
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_lean_graph_is_the_keras_model(decoder):
-    model = student(decoder, keras_hub.models.BertBackbone)
+    model = student(decoder, "Bert")
     assert why_not_lean(model) is None
     endpoint = LeanGraph(model).endpoint(LENGTH)
     arrays = inputs(model)

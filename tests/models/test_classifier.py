@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import keras
-import keras_hub
 import numpy as np
 import pytest
 
 import tfkd
+from tests.toys import QUIET, byte_pair_tokenizer, vocabulary_of, wordpiece_tokenizer
 from tfkd.data import tokens
 from tfkd.data.examples import MULTI_LABEL, SINGLE_LABEL, Example
 from tfkd.errors import ArtifactError
@@ -24,32 +24,16 @@ from tfkd.models.classifier import (
 from tfkd.models.cnn import build_cnn
 from tfkd.models.encoder import build_encoder_classifier, encoder_from_scratch
 from tfkd.models.sizes import ModelEntry
-from tfkd.models.tokenizers import Tokenizer
-from tfkd.progress import Progress
 
 WORDS = ["oil", "price", "fell", "again", "the", "team", "won", "a", "goal", "late"]
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
-BYTE_PAIRS = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "o": 4, "i": 5, "oi": 6, "<mask>": 7}
+VOCABULARY = vocabulary_of(WORDS)
 LABELS = ("markets", "sport", "weather")
 TEXTS = ["oil price fell", "the team won a goal late", "", "again", "a late goal again the team"]
 PAIRS = [("oil price fell", "the team"), ("again", "again"), ("a", "goal late again won")]
 
 
 def bert_tokenizer():
-    return Tokenizer(
-        keras_hub.models.BertTextClassifierPreprocessor(
-            keras_hub.models.BertTokenizer(VOCABULARY, lowercase=True), sequence_length=24
-        )
-    )
-
-
-def roberta_tokenizer():
-    return Tokenizer(
-        keras_hub.models.RobertaTextClassifierPreprocessor(
-            keras_hub.models.RobertaTokenizer(vocabulary=BYTE_PAIRS, merges=["o i"]),
-            sequence_length=24,
-        )
-    )
+    return wordpiece_tokenizer(VOCABULARY, 24)
 
 
 def cnn(tokenizer=None):
@@ -85,7 +69,7 @@ def tokenized(classifier, rows, folder):
         SINGLE_LABEL,
         3,
         "mark",
-        (Progress(quiet=True), len(rows)),
+        (QUIET, len(rows)),
     )
 
 
@@ -209,7 +193,7 @@ def test_thresholds_come_back_as_they_were_saved(tmp_path):
 
 def test_fresh_process_loads_it_and_answers_the_same(tmp_path):
     """Nothing but the classifier is imported there, and its strings hash differently."""
-    classifiers = {"mean": bert(), "byte_pairs": cnn(roberta_tokenizer())}
+    classifiers = {"mean": bert(), "byte_pairs": cnn(byte_pair_tokenizer(24))}
     for name, classifier in classifiers.items():
         classifier.save(tmp_path / name)
     program = (

@@ -3,10 +3,10 @@
 import dataclasses
 
 import keras
-import keras_hub
 import numpy as np
 import pytest
 
+from tests.toys import tiny_backbone
 from tfkd.models.encoder import build_encoder_classifier, encoder_from_scratch
 from tfkd.models.head import Head
 from tfkd.models.pooling import FirstToken, MaxPooling, MeanPooling
@@ -43,16 +43,8 @@ def tiny_bert():
 
 
 def tiny_roberta():
-    return with_random_weights(
-        keras_hub.models.RobertaBackbone(
-            vocabulary_size=20,
-            num_layers=1,
-            num_heads=2,
-            hidden_dim=WIDTH,
-            intermediate_dim=16,
-            max_sequence_length=32,
-        )
-    )
+    backbone = tiny_backbone(20, "Roberta", hidden_dim=WIDTH, max_sequence_length=32)
+    return with_random_weights(backbone)
 
 
 def with_random_weights(model):

@@ -1,16 +1,13 @@
 """Keys found in vectors: true means of cells, an average that forgets, no key left without one."""
 
 import keras
-import keras_hub
 import numpy as np
 import pytest
 
+from tests.toys import QUIET, tiny_backbone
 from tfkd.errors import ModelError
 from tfkd.models.bottleneck import NearestKeys, build_bottleneck_classifier
 from tfkd.models.keys import Codebook, encoder_of, fit_keys, initialize_keys
-from tfkd.progress import Progress
-
-QUIET = Progress(quiet=True)
 
 
 def layer(num_codebooks=2, num_keys=5, width=6):
@@ -123,15 +120,7 @@ def test_too_few_tokens():
 
 def test_keys_of_a_model_come_from_its_real_tokens_alone():
     keras.utils.set_random_seed(0)
-    backbone = keras_hub.models.DistilBertBackbone(
-        vocabulary_size=30,
-        num_layers=1,
-        num_heads=2,
-        hidden_dim=12,
-        intermediate_dim=16,
-        max_sequence_length=8,
-    )
-    model = build_bottleneck_classifier(backbone, 2, 3, 6)
+    model = build_bottleneck_classifier(tiny_backbone(30, "DistilBert", hidden_dim=12), 2, 3, 6)
     mask = (np.arange(8) < np.array([8, 3, 5])[:, None]).astype(np.int32)
     ids = np.random.default_rng(0).integers(0, 30, (3, 8), dtype=np.int32)
     batches = [{"token_ids": ids, "padding_mask": mask, "segment_ids": mask}]

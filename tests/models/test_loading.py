@@ -7,6 +7,7 @@ import keras_hub
 import numpy as np
 import pytest
 
+from tests.toys import vocabulary_of, wordpiece_tokenizer
 from tfkd.data.examples import MULTI_LABEL, SINGLE_LABEL, Dataset, Example
 from tfkd.errors import ModelError
 from tfkd.models import loading
@@ -15,9 +16,8 @@ from tfkd.models.hub import REPOSITORY_FILES
 from tfkd.models.loading import Shape, check_classes, load_classifier
 from tfkd.models.pooling import MaxPooling, MeanPooling
 from tfkd.models.sizes import SIZE_WORDS
-from tfkd.models.tokenizers import Tokenizer
 
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "rain", "goal", "vote", "team"]
+VOCABULARY = vocabulary_of("rain goal vote team")
 TEXTS = ["Rain over the harbour", "A late goal for the team", "The vote is on Sunday"]
 LABELS = ("weather", "sport", "politics")
 
@@ -29,11 +29,7 @@ def dataset(label_names=LABELS, task=SINGLE_LABEL, num_texts=1, rows=30):
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return Tokenizer(
-        keras_hub.models.BertTextClassifierPreprocessor(
-            keras_hub.models.BertTokenizer(VOCABULARY, lowercase=True), sequence_length=64
-        )
-    )
+    return wordpiece_tokenizer(VOCABULARY, 64)
 
 
 @pytest.fixture(scope="module")

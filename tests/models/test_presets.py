@@ -7,6 +7,7 @@ import keras_hub
 import numpy as np
 import pytest
 
+from tests.toys import BYTE_PAIRS, MERGES, tiny_backbone, vocabulary_of
 from tfkd.data.examples import SINGLE_LABEL, Dataset
 from tfkd.errors import ModelError
 from tfkd.models import presets
@@ -14,20 +15,7 @@ from tfkd.models.checkpoints import Kind, resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, load_classifier
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "oil", "price", "fell", "the", "team", "won"]
-BYTE_PAIRS = {
-    "<s>": 0,
-    "<pad>": 1,
-    "</s>": 2,
-    "<unk>": 3,
-    "o": 4,
-    "i": 5,
-    "l": 6,
-    "oi": 7,
-    "oil": 8,
-    "Ġ": 9,
-    "<mask>": 10,
-}
+WORDS = vocabulary_of("oil price fell the team won")
 DATASET = Dataset("toy", SINGLE_LABEL, ("world", "sports", "business"), 1, "accuracy", {})
 TEXTS = ["oil price fell", "the team won the oil", "oil"]
 # Without characters beyond the tiny vocabulary, for which KerasHub has two answers.
@@ -38,15 +26,8 @@ FAMILIES = ("Bert", "DistilBert", "Roberta")
 
 def backbone_of(family):
     keras.utils.set_random_seed(2)
-    backbone = getattr(keras_hub.models, f"{family}Backbone")(
-        vocabulary_size=len(WORDS),
-        num_layers=1,
-        num_heads=2,
-        hidden_dim=8,
-        intermediate_dim=16,
-        max_sequence_length=32,
-    )
-    return randomize(backbone)
+    rows = len(BYTE_PAIRS if family == "Roberta" else WORDS)
+    return randomize(tiny_backbone(rows, family, hidden_dim=8, max_sequence_length=32))
 
 
 def randomize(model):
@@ -58,7 +39,7 @@ def randomize(model):
 def preprocessor_of(family):
     tokenizer_class = getattr(keras_hub.models, f"{family}Tokenizer")
     if family == "Roberta":
-        tokenizer = tokenizer_class(vocabulary=BYTE_PAIRS, merges=["o i", "oi l"])
+        tokenizer = tokenizer_class(vocabulary=BYTE_PAIRS, merges=MERGES)
     else:
         tokenizer = tokenizer_class(WORDS, lowercase=True)
     kind = getattr(keras_hub.models, f"{family}TextClassifierPreprocessor")

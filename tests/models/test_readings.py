@@ -1,10 +1,10 @@
 """Nearest keys of a split on disk: what the model would find, once, resumed, never mixed."""
 
 import keras
-import keras_hub
 import numpy as np
 import pytest
 
+from tests.toys import QUIET, classifier_of, tiny_backbone
 from tfkd.compression.graph import find_backbone
 from tfkd.data import shards
 from tfkd.data.batching import Batches
@@ -13,30 +13,18 @@ from tfkd.models import readings
 from tfkd.models.bottleneck import build_bottleneck_classifier, find_bottleneck, frozen_half
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.readings import load_or_read, weights_sha256
-from tfkd.models.tokenizers import Tokenizer
-from tfkd.progress import Progress
 
-QUIET = Progress(quiet=True)
 LENGTHS = (3, 9, 1, 12, 5, 2, 7)
 
 
 @pytest.fixture(scope="module")
 def classifier():
     keras.utils.set_random_seed(2)
-    backbone = keras_hub.models.DistilBertBackbone(
-        vocabulary_size=30,
-        num_layers=1,
-        num_heads=2,
-        hidden_dim=12,
-        intermediate_dim=16,
-        max_sequence_length=16,
-    )
-    model = build_bottleneck_classifier(backbone, 2, 3, 6)
+    model = build_bottleneck_classifier(tiny_backbone(30, "DistilBert", hidden_dim=12), 2, 3, 6)
     # Vectors of an untrained encoder are all alike: keys far apart would be one key.
     keys = np.random.default_rng(0).normal(size=(3, 6, 4))
     find_bottleneck(model).keys.keys.assign(keys)
-    tokenizer = Tokenizer.learn(["oil prices fell"] * 3, 30, 16)
-    return TextClassifier(model, tokenizer, "single_label", ("a", "b"))
+    return classifier_of(model, ["oil prices fell"] * 3, 30, 16, ("a", "b"))
 
 
 def with_keys(classifier, seed):

@@ -2,83 +2,27 @@
 
 import json
 
-import keras_hub
 import numpy as np
 import pytest
 
+from tests.toys import BYTE_PAIRS, MERGES, byte_pair_tokenizer, vocabulary_of, wordpiece_tokenizer
 from tfkd.errors import ArtifactError, ModelError
 from tfkd.models.tokenizers import RESERVED_TOKENS, Tokenizer
 from tfkd.models.wordpiece import WordPieceTokenizer
 
-VOCABULARY = [
-    "[PAD]",
-    "[UNK]",
-    "[CLS]",
-    "[SEP]",
-    "[MASK]",
-    "oil",
-    "price",
-    "##s",
-    "fell",
-    "again",
-    "the",
-    "team",
-    "won",
-    "cafe",
-    "a",
-    "goal",
-    ".",
-    "in",
-    "rain",
-    "late",
-]
-# Not in the order of the indices, as in some published files.
-BYTE_PAIRS = {
-    "<s>": 0,
-    "<pad>": 1,
-    "</s>": 2,
-    "<unk>": 3,
-    "oil": 8,
-    "o": 4,
-    "i": 5,
-    "l": 6,
-    "oi": 7,
-    "Ġ": 9,
-    "Ġoil": 10,
-    "<mask>": 11,
-}
-MERGES = ["o i", "oi l", "Ġ oil"]
+VOCABULARY = vocabulary_of("oil price ##s fell again the team won cafe a goal . in rain late")
 SENTENCES = ["Oil prices fell again.", "The team won a goal late in the rain", "Café"]
 
 
-def bert(sequence_length=16, vocabulary=VOCABULARY, **options):
-    options = {"lowercase": True, "strip_accents": True, **options}
-    return Tokenizer(
-        keras_hub.models.BertTextClassifierPreprocessor(
-            keras_hub.models.BertTokenizer(vocabulary, **options), sequence_length=sequence_length
-        )
-    )
+def bert(sequence_length=16, vocabulary=VOCABULARY, **rules):
+    return wordpiece_tokenizer(vocabulary, sequence_length, **{"strip_accents": True, **rules})
 
 
 def distilbert(sequence_length=16):
-    return Tokenizer(
-        keras_hub.models.DistilBertTextClassifierPreprocessor(
-            keras_hub.models.DistilBertTokenizer(VOCABULARY, lowercase=True, strip_accents=True),
-            sequence_length=sequence_length,
-        )
-    )
+    return wordpiece_tokenizer(VOCABULARY, sequence_length, "DistilBert", strip_accents=True)
 
 
-def roberta(sequence_length=16, merges=MERGES):
-    return Tokenizer(
-        keras_hub.models.RobertaTextClassifierPreprocessor(
-            keras_hub.models.RobertaTokenizer(vocabulary=BYTE_PAIRS, merges=merges),
-            sequence_length=sequence_length,
-        )
-    )
-
-
-FAMILIES = {"bert": bert, "distilbert": distilbert, "roberta": roberta}
+FAMILIES = {"bert": bert, "distilbert": distilbert, "roberta": byte_pair_tokenizer}
 
 
 def ids(tokenizer, texts, length=None):
@@ -105,8 +49,8 @@ def test_pair_has_segments():
 
 
 def test_roberta_sentence_and_pair_written_out():
-    assert ids(roberta(), ["oil oil"]) == [[0, 8, 10, 2, 1, 1, 1, 1]]
-    arrays = roberta().encode([("oil oil", "oil")])
+    assert ids(byte_pair_tokenizer(), ["oil oil"]) == [[0, 8, 10, 2, 1, 1, 1, 1]]
+    arrays = byte_pair_tokenizer().encode([("oil oil", "oil")])
     assert arrays["token_ids"].tolist() == [[0, 8, 10, 2, 2, 8, 2, 1]]
     assert set(arrays) == {"token_ids", "padding_mask"}
 
@@ -141,7 +85,7 @@ def test_asked_width_pads_and_cuts():
 @pytest.mark.parametrize("text", ["oil", "oil oil oil oil"])
 def test_roberta_pads_with_its_own_token_beyond_its_length(text):
     """A row that fills the tokenizer's length shows no padding to copy."""
-    arrays = roberta(6).encode([text], length=12)
+    arrays = byte_pair_tokenizer(6).encode([text], length=12)
     words = len(text.split())
     row = [0, 8, *[10] * (words - 1), 2]
     assert arrays["token_ids"].tolist() == [row + [1] * (12 - len(row))]
@@ -170,7 +114,8 @@ def test_rows_equal_those_of_the_preprocessor(family, num_texts):
 def test_word_piece_is_the_part_without_tensorflow():
     for tokenizer in (bert(), distilbert(), bert(lowercase=False, strip_accents=False)):
         assert tokenizer.word_piece.vocabulary == VOCABULARY
-    for tokenizer, name in ((roberta(), "Roberta"), (bert(strip_accents=False), "Bert")):
+    others = {"Roberta": byte_pair_tokenizer(), "Bert": bert(strip_accents=False)}
+    for name, tokenizer in others.items():
         with pytest.raises(
             ModelError,
             match=r"^Expected a WordPiece tokenizer, lower case without accents or cased\. "
@@ -215,8 +160,8 @@ def test_saved_and_loaded_gives_the_same_tokens(family, tmp_path):
 
 def test_vocabulary_is_in_the_order_of_the_indices():
     assert bert().vocabulary == VOCABULARY
-    assert roberta().vocabulary == sorted(BYTE_PAIRS, key=BYTE_PAIRS.get)
-    assert (bert().vocabulary_size, roberta().vocabulary_size) == (20, 12)
+    assert byte_pair_tokenizer().vocabulary == sorted(BYTE_PAIRS, key=BYTE_PAIRS.get)
+    assert (bert().vocabulary_size, byte_pair_tokenizer().vocabulary_size) == (20, 12)
 
 
 def test_other_length_keeps_the_words():
@@ -235,7 +180,7 @@ def test_other_vocabulary_keeps_the_rules_and_the_length():
 def test_byte_pairs_take_no_other_vocabulary():
     message = "^Expected a WordPiece tokenizer .* Received: RobertaTokenizer. Leave the vocabulary"
     with pytest.raises(ModelError, match=message):
-        roberta().with_vocabulary(["a"])
+        byte_pair_tokenizer().with_vocabulary(["a"])
 
 
 def test_vocabulary_is_learned_from_the_texts():
@@ -258,8 +203,8 @@ def test_fingerprint_is_of_what_decides_the_tokens():
         bert(vocabulary=[*VOCABULARY[:-2], "late", "rain"]).fingerprint,
         bert(strip_accents=False).fingerprint,
         distilbert().fingerprint,
-        roberta().fingerprint,
-        roberta(merges=[MERGES[0]]).fingerprint,
+        byte_pair_tokenizer().fingerprint,
+        byte_pair_tokenizer(merges=[MERGES[0]]).fingerprint,
     ]
     assert len(set(marks)) == len(marks)
     assert all(len(mark) == 16 for mark in marks)

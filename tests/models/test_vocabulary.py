@@ -2,19 +2,18 @@
 
 import itertools
 
-import keras_hub
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.toys import QUIET, byte_pair_tokenizer, vocabulary_of, wordpiece_tokenizer
 from tfkd.data import tokens as data_tokens
 from tfkd.data.examples import SINGLE_LABEL, Example
 from tfkd.errors import ConfigError, ModelError
 from tfkd.models import vocabulary as module
 from tfkd.models.tokenizers import RESERVED_TOKENS, Tokenizer
 from tfkd.models.vocabulary import TrimReport, compare, count_tokens, kept_rows, trim
-from tfkd.progress import Progress
 
 LETTERS = "abcdef"
 # Every string of up to three letters, at a word's start and inside it.
@@ -28,47 +27,12 @@ VOCABULARY = [
     "7",
     *("##" + piece for piece in [*LETTERS, *WORDS, "7"]),
 ]
-# By index:   0        1        2        3        4         5           6    7    8     9
-SMALL = [
-    "[PAD]",
-    "[UNK]",
-    "[CLS]",
-    "[SEP]",
-    "[MASK]",
-    "[unused0]",
-    "a",
-    "b",
-    "##a",
-    "##b",
-    "ab",
-    "ba",
-    "aab",
-    "##ab",
-    "bb",
-    "ж",
-    "##ж",
-    "жж",
-    "字",
-    ".",
-    "7",
-    "##7",
-]
+SMALL = vocabulary_of("[unused0] a b ##a ##b ab ba aab ##ab bb ж ##ж жж 字 . 7 ##7")
 SMALL_NEEDED = [0, 1, 2, 3, 4, 6, 7, 8, 9, 19, 20, 21]
 
 
 def word_piece(vocabulary, sequence_length=24):
-    return Tokenizer(
-        keras_hub.models.BertTextClassifierPreprocessor(
-            keras_hub.models.BertTokenizer(vocabulary, lowercase=True, strip_accents=True),
-            sequence_length=sequence_length,
-        )
-    )
-
-
-def byte_pairs():
-    vocabulary = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "a": 4, "b": 5, "ab": 6, "<mask>": 7}
-    tokenizer = keras_hub.models.RobertaTokenizer(vocabulary=vocabulary, merges=["a b"])
-    return Tokenizer(keras_hub.models.RobertaTextClassifierPreprocessor(tokenizer, 16))
+    return wordpiece_tokenizer(vocabulary, sequence_length, strip_accents=True)
 
 
 def tokenized(folder, tokenizer, texts):
@@ -80,7 +44,7 @@ def tokenized(folder, tokenizer, texts):
         SINGLE_LABEL,
         2,
         "mark",
-        (Progress(quiet=True), len(rows)),
+        (QUIET, len(rows)),
     )
 
 
@@ -333,7 +297,7 @@ def test_smaller_tokenizer_lives_in_files(tmp_path, whole):
 
 
 def test_byte_pairs_are_refused(tmp_path):
-    tokenizer = byte_pairs()
+    tokenizer = byte_pair_tokenizer()
     train = tokenized(tmp_path, tokenizer, ["ab", "a b"])
     with pytest.raises(ModelError, match="Expected a WordPiece tokenizer to give another vocab"):
         trim(tokenizer, train, ["ab"], table_width=4)

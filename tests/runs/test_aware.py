@@ -1,7 +1,6 @@
 """A small run's student through the recipes that train: what is trained, written, kept and said."""
 
 import ast
-import re
 import shutil
 from pathlib import Path
 
@@ -10,6 +9,8 @@ import pytest
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
 import tfkd
+from tests.messages import exactly
+from tests.toys import QUIET
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config.training import AwareConfig, DistillConfig, FinetuneConfig
@@ -18,7 +19,6 @@ from tfkd.errors import ArtifactError, ConfigError
 from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, load_classifier
-from tfkd.progress import Progress
 from tfkd.runs import aware as workflow
 from tfkd.runs.aware import AwareTraining
 from tfkd.runs.files import StudentFiles
@@ -28,7 +28,6 @@ from tfkd.runs.training import Objective, plan, train_arm
 from tfkd.workflows.export import export
 from tfkd.workflows.quantize import quantize
 
-QUIET = Progress(quiet=True)
 ROOT = Path(tfkd.__file__).parent
 
 
@@ -253,7 +252,7 @@ def test_a_teacher_that_is_gone_is_missed(run, material, tmp_path):
         f"Expected the teacher of {other.path} in gone/model. It is not there. Start the command "
         "where the run was made, or make the run again."
     )
-    with pytest.raises(ArtifactError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(ArtifactError, match=exactly(message)):
         train_logits(other, material)
 
 
@@ -262,7 +261,7 @@ def test_export_points_to_quantize(run):
         "Expected recipes that need no training. Received: qat_int8. Write it with `tfkd quantize "
         f"{run.path} --recipe qat_int8`."
     )
-    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(ConfigError, match=exactly(message)):
         export(ExportConfig(run=run.path, recipes=("qat_int8",)), QUIET)
 
 

@@ -2,11 +2,10 @@
 
 import dataclasses
 
-import keras
-import keras_hub
 import numpy as np
 import pytest
 
+from tests.toys import QUIET, frozen_encoder
 from tfkd.compression.graph import find_backbone
 from tfkd.config.training import DistillConfig
 from tfkd.errors import ConfigError, ModelError
@@ -14,15 +13,11 @@ from tfkd.models.bottleneck import find_bottleneck
 from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.cnn import build_cnn
-from tfkd.models.encoder import build_encoder_classifier
-from tfkd.models.tokenizers import Tokenizer
-from tfkd.progress import Progress
 from tfkd.runs.choices import choose
 from tfkd.runs.material import prepare
 from tfkd.runs.scoring import split_logits
 from tfkd.runs.student import bottleneck_student, learning_rate
 
-QUIET = Progress(quiet=True)
 SETTINGS = {"dataset": "demo", "max_train_rows": 120, "sequence_length": 24, "bottleneck_keys": 20}
 
 
@@ -39,22 +34,9 @@ def material(place):
 @pytest.fixture(scope="module")
 def encoder(place, material):
     """The folder of a finished classifier whose encoder is to be frozen."""
-    keras.utils.set_random_seed(0)
     dataset = material.dataset
     texts = [example.texts[0] for example in dataset.splits["train"]]
-    tokenizer = Tokenizer.learn(texts, 300, 24)
-    backbone = keras_hub.models.BertBackbone(
-        vocabulary_size=tokenizer.vocabulary_size,
-        num_layers=1,
-        num_heads=2,
-        hidden_dim=24,
-        intermediate_dim=32,
-        max_sequence_length=32,
-    )
-    model = build_encoder_classifier(backbone, dataset.num_outputs)
-    classifier = TextClassifier(model, tokenizer, dataset.task, dataset.label_names)
-    classifier.save(place / "encoder")
-    return place / "encoder"
+    return frozen_encoder(place / "encoder", texts, dataset.label_names)
 
 
 def made(config, encoder, material, teacher=None):

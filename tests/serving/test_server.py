@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
 
+from tests.messages import exactly
 from tfkd.artifacts import RunFolder
 from tfkd.compression.conversion import write_files
 from tfkd.compression.litert import LiteRTModel
@@ -223,7 +224,7 @@ def test_a_missing_extra_is_one_line(run, monkeypatch):
         "Expected starlette and no_such_server for `tfkd serve`. Received: no no_such_server. "
         "Install them with `pip install 'tfkd[serve]'`."
     )
-    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(ConfigError, match=exactly(message)):
         workflow.serve(config(run))
 
 
@@ -232,7 +233,7 @@ def test_a_missing_file_is_one_line(run):
         f"Expected the LiteRT file {run.model / 'float16.tflite'}. It does not exist. Write it "
         "with `tfkd export`."
     )
-    with pytest.raises(ArtifactError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(ArtifactError, match=exactly(message)):
         workflow.serve(config(run, recipe="float16"))
 
 
@@ -241,7 +242,7 @@ def test_a_name_that_is_no_address_is_refused(run):
         "Expected a name of letters, digits and any of . _ - for the model's address. "
         "Received: 'my model'. Give another with --name."
     )
-    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(ConfigError, match=exactly(message)):
         workflow.serve(config(run, name="my model"))
 
 
@@ -250,7 +251,7 @@ def test_a_queue_smaller_than_a_request_is_refused(run):
         "Expected `queue_texts` of at least `max_texts`, 128, so that every request finds a "
         "place. Received: queue_texts=100."
     )
-    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(ConfigError, match=exactly(message)):
         workflow.serve(config(run, queue_texts=100))
 
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.toys import QUIET
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config.training import FinetuneConfig
@@ -19,7 +20,6 @@ from tfkd.errors import ArtifactError, ConfigError
 from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, load_classifier
-from tfkd.progress import Progress
 from tfkd.runs.material import prepare
 from tfkd.runs.record import KeptMixture
 from tfkd.runs.teacher import Teacher, train_logits
@@ -68,7 +68,7 @@ temperatures = [5, 2]
 def material(tmp_path_factory):
     """The rows of the study, with a cache of their own."""
     config = FinetuneConfig(dataset="demo", max_train_rows=200)
-    return prepare(config, tmp_path_factory.mktemp("material"), Progress(quiet=True))
+    return prepare(config, tmp_path_factory.mktemp("material"), QUIET)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def ready(tmp_path_factory):
     """A teacher that knows nothing, with other tokens and another length than the study's own."""
     config = FinetuneConfig(dataset="demo", max_train_rows=30)
     folder = tmp_path_factory.mktemp("ready")
-    dataset = prepare(config, folder, Progress(quiet=True)).dataset
+    dataset = prepare(config, folder, QUIET).dataset
     load_classifier(resolve("cnn_small"), dataset, Shape(12, "auto", 3)).save(folder / "teacher")
     return folder / "teacher"
 

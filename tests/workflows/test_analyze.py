@@ -3,9 +3,9 @@
 import dataclasses
 import json
 
-import keras_hub
 import pytest
 
+from tests.toys import Stopped, Stopping, vocabulary_of, wordpiece_tokenizer
 from tfkd.compression.recipes import RECIPES
 from tfkd.config.training import DEFAULT_RECIPES
 from tfkd.config.verbs import ARCHITECTURES, UNCALIBRATED_RECIPES, AnalyzeConfig
@@ -13,8 +13,6 @@ from tfkd.errors import ArtifactError, ConfigError, ConversionError, ModelError
 from tfkd.evaluation.architectures import AnalyzeResult, Architecture, Conditions, FileFigures
 from tfkd.evaluation.latency import Latency
 from tfkd.models.sizes import SIZE_WORDS
-from tfkd.models.tokenizers import RESERVED_TOKENS, Tokenizer
-from tfkd.progress import Progress
 from tfkd.runs.architectures import filled_vocabulary
 from tfkd.workflows.analyze import analyze, filled_texts
 
@@ -22,8 +20,7 @@ WORDS = ["rain", "goal", "vote", "team", "sun", "##day"]
 
 
 def tokenizer(words=WORDS):
-    kind = keras_hub.models.BertTokenizer([*RESERVED_TOKENS, *words], lowercase=True)
-    return Tokenizer(keras_hub.models.BertTextClassifierPreprocessor(kind, sequence_length=16))
+    return wordpiece_tokenizer(vocabulary_of(words))
 
 
 def figures(kind, size_bytes, *medians):
@@ -115,18 +112,6 @@ def test_filled_texts_hold_as_many_words_as_fit_for_every_tokenizer():
     ]
 
 
-class Stopped(Exception):
-    """The session ended here."""
-
-
-class Stopping(Progress):
-    """Ends the session when the first file is to be timed."""
-
-    def say(self, text):
-        if text.startswith("time "):
-            raise Stopped(text)
-
-
 @pytest.fixture(scope="module")
 def small_cnn(tmp_path_factory):
     """The whole verb on one small model, its LiteRT file and two lengths, in two sessions."""
@@ -145,7 +130,7 @@ def small_cnn(tmp_path_factory):
             quiet=True,
         )
         with pytest.raises(Stopped, match="^time 2 files, 1 rounds$"):
-            analyze(config, Stopping(quiet=True))
+            analyze(config, Stopping(start="time "))
         assert list(folder.glob("analysis*")) == []
         # What was built before the end of the first session is not built again.
         patch.setattr("tfkd.runs.architectures.convert", None)

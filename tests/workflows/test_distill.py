@@ -10,6 +10,8 @@ from click.testing import CliRunner
 from scipy.special import softmax
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
+from tests.messages import exactly
+from tests.toys import QUIET
 from tfkd import artifacts
 from tfkd.cli import verbs
 from tfkd.compression.litert import LiteRTModel
@@ -21,7 +23,6 @@ from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.initialization import token_table
 from tfkd.process import KERAS_LOADER, TimedModel
-from tfkd.progress import Progress
 from tfkd.runs.costs import ModelFile
 from tfkd.runs.material import prepare
 from tfkd.runs.student import new_student
@@ -41,7 +42,7 @@ def test_rows():
 @pytest.fixture(scope="module")
 def material(demo_config, demo_result):
     """The run's data, from its own cache."""
-    return prepare(demo_config, demo_result.path.parent, Progress(quiet=True))
+    return prepare(demo_config, demo_result.path.parent, QUIET)
 
 
 @pytest.fixture
@@ -266,12 +267,12 @@ def test_finished_run_is_not_overwritten(demo_config, demo_result):
         f"Expected an output folder without a finished run. Received: {demo_result.path}. Add "
         "--overwrite to replace it, or give another --output-dir."
     )
-    with pytest.raises(ArtifactError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(ArtifactError, match=exactly(message)):
         distill(demo_config)
 
 
 def test_evaluate_gives_the_figures_of_the_run(demo_result):
-    result = evaluate(EvaluateConfig(run=demo_result.path), Progress(quiet=True))
+    result = evaluate(EvaluateConfig(run=demo_result.path), QUIET)
     assert [item.arm for item in result.rows] == ["student", "control"]
     for item in result.rows:
         expected = dict(row(demo_result, item.arm).metrics)
@@ -286,7 +287,7 @@ def test_export_writes_a_folder_that_works_alone(demo_result, test_rows, tmp_pat
     config = ExportConfig(
         run=demo_result.path, output_dir=tmp_path, recipes=("dynamic_int8",), lengths=(16, 48)
     )
-    result = export(config, Progress(quiet=True))
+    result = export(config, QUIET)
     model = LiteRTModel(tmp_path / "dynamic_int8.tflite")
     assert model.lengths == (16, 48)
     assert result.reports["dynamic_int8"]["passed"]
@@ -294,7 +295,7 @@ def test_export_writes_a_folder_that_works_alone(demo_result, test_rows, tmp_pat
     assert (model.predict(texts[:50]).argmax(1) == student.argmax(1)).mean() >= 0.96
     message = f"Expected no file {tmp_path / 'dynamic_int8.tflite'}. It exists."
     with pytest.raises(ArtifactError, match=re.escape(message)):
-        export(config, Progress(quiet=True))
+        export(config, QUIET)
 
 
 def test_files_are_timed_with_the_threads_that_are_asked_for(tmp_path):
@@ -308,7 +309,7 @@ def test_files_are_timed_with_the_threads_that_are_asked_for(tmp_path):
 
 def test_benchmark_times_all_files_in_turn(demo_result):
     config = BenchmarkConfig(runs=(demo_result.path,), texts=4, rounds=2)
-    result = benchmark(config, Progress(quiet=True))
+    result = benchmark(config, QUIET)
     assert [cost.file for cost in result.costs] == [
         f"demo-bert_tiny/{name}"
         for name in ("teacher", "student", "student/float32", "student/dynamic_int8")
@@ -343,7 +344,7 @@ def test_unfinished_run_goes_on_only_with_the_same_settings(demo_config, demo_re
     )
     teacher = str(demo_result.path.parent / "demo-cnn-finetuned")
     unlike = demo_config.replace(output_dir=run.path)
-    with pytest.raises(ArtifactError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(ArtifactError, match=exactly(message)):
         distill(unlike)
     assert not (run.path / "student").exists()
     assert resolve(teacher).is_ready
@@ -389,5 +390,5 @@ def test_teacher_made_with_other_settings_is_not_taken_in_silence(demo_config, d
         f"Expected the teacher in {teacher} to be made with epochs=1. Received: epochs=3. Give "
         f"--teacher {teacher} to take it as it is, or delete it."
     )
-    with pytest.raises(ArtifactError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(ArtifactError, match=exactly(message)):
         distill(unlike)

@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from tests.toys import QUIET
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.compression import formats
@@ -14,7 +15,6 @@ from tfkd.errors import ArtifactError, ConfigError
 from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.initialization import token_table
-from tfkd.progress import Progress
 from tfkd.runs.files import calibration
 from tfkd.runs.material import prepare
 from tfkd.runs.student import new_student, smaller_vocabulary
@@ -24,7 +24,7 @@ from tfkd.workflows.export import export
 @pytest.fixture(scope="module")
 def material(demo_config, demo_result):
     """The run's data, from its own cache."""
-    return prepare(demo_config, demo_result.path.parent, Progress(quiet=True))
+    return prepare(demo_config, demo_result.path.parent, QUIET)
 
 
 def test_formats_of_the_settings_are_those_that_can_be_written():
@@ -33,7 +33,7 @@ def test_formats_of_the_settings_are_those_that_can_be_written():
 
 def test_edge_file_holds_the_vocabulary_and_the_labels(demo_result, tmp_path):
     config = ExportConfig(run=demo_result.path, output_dir=tmp_path, format="edge", lengths=(32,))
-    result = export(config, Progress(quiet=True))
+    result = export(config, QUIET)
     path = tmp_path / "edge-dynamic_int8.tflite"
     assert result.paths == {"edge-dynamic_int8": path}
     student = demo_result.student
@@ -45,7 +45,7 @@ def test_edge_file_holds_the_vocabulary_and_the_labels(demo_result, tmp_path):
     assert (record["format"], record["length"], record["passed"]) == ("edge", 32, True)
     assert record["size_bytes"] == path.stat().st_size
     with pytest.raises(ArtifactError, match=re.escape(f"Expected no file {path}. It exists.")):
-        export(config, Progress(quiet=True))
+        export(config, QUIET)
 
 
 def test_a_package_has_one_length(demo_result, tmp_path):
@@ -54,7 +54,7 @@ def test_a_package_has_one_length(demo_result, tmp_path):
     )
     message = "^Expected one --length for format edge. Received: 16, 32.$"
     with pytest.raises(ConfigError, match=message):
-        export(config, Progress(quiet=True))
+        export(config, QUIET)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 
+from tests.toys import QUIET
 from tfkd import artifacts
 from tfkd.compression.litert import LiteRTModel
 from tfkd.config.training import DistillConfig
@@ -19,7 +20,6 @@ from tfkd.config.verbs import (
 from tfkd.evaluation import metrics
 from tfkd.evaluation.thresholds import average_precision, tuned_thresholds
 from tfkd.models.classifier import TextClassifier
-from tfkd.progress import Progress
 from tfkd.runs.material import prepare
 from tfkd.workflows.distill import distill
 from tfkd.workflows.evaluate import evaluate
@@ -30,7 +30,6 @@ from tfkd.workflows.study import study
 
 # How often a word's label comes with it: storms are announced more often than they arrive.
 CHANCES = {"rain": 0.95, "wind": 0.7, "storm": 0.35}
-QUIET = Progress(quiet=True)
 
 
 def rows(seed, count):

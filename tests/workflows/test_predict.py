@@ -3,27 +3,26 @@
 import io
 import json
 import math
-import re
 import signal
 import subprocess
 import sys
 
 import keras
-import keras_hub
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from tests.messages import exactly
+from tests.toys import vocabulary_of, wordpiece_tokenizer
 from tfkd.artifacts import RunFolder
 from tfkd.cli import verbs
 from tfkd.config.verbs import PredictConfig
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from tfkd.errors import ArtifactError, DatasetError
 from tfkd.models.classifier import TextClassifier
-from tfkd.models.tokenizers import Tokenizer
 from tfkd.workflows.predict import CHUNK_ROWS, Prediction, predict, read_texts
 
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "rain", "goal", "vote", "team"]
+VOCABULARY = vocabulary_of("rain goal vote team")
 # One row a token: what it adds to the logits of weather, sport, politics.
 LOGITS = {"rain": [2.0, 0.0, 0.0], "goal": [0.0, 3.0, 0.0], "vote": [0.0, 0.0, 1.0]}
 LABELS = ("weather", "sport", "politics")
@@ -31,10 +30,6 @@ LABELS = ("weather", "sport", "politics")
 
 def make_run(path, task=SINGLE_LABEL, labels=LABELS, num_texts=1, thresholds=0.5):
     """A finished run whose model adds up the logits of the words."""
-    bert_tokenizer = keras_hub.models.BertTokenizer(VOCABULARY, lowercase=True)
-    preprocessor = keras_hub.models.BertTextClassifierPreprocessor(
-        bert_tokenizer, sequence_length=16
-    )
     token_ids = keras.Input((None,), dtype="int32", name="token_ids")
     padding_mask = keras.Input((None,), dtype="int32", name="padding_mask")
     table = np.zeros((len(VOCABULARY), len(labels)), np.float32)
@@ -47,7 +42,7 @@ def make_run(path, task=SINGLE_LABEL, labels=LABELS, num_texts=1, thresholds=0.5
     embedding.set_weights([table])
     run = RunFolder(path)
     run.start("finetune", {"dataset": "weather"}, overwrite=False)
-    tokenizer = Tokenizer(preprocessor)
+    tokenizer = wordpiece_tokenizer(VOCABULARY)
     TextClassifier(model, tokenizer, task, labels, num_texts, thresholds).save(run.model)
     return path
 
@@ -171,7 +166,7 @@ def test_regression_of_pairs_answers_the_score(tmp_path):
 def test_text_that_is_no_pair_is_refused_with_its_number(tmp_path):
     run = make_run(tmp_path / "run", REGRESSION, ("score",), num_texts=2)
     message = "Expected 2 sentences with a tab between them in text 2. Received: 1 in 'goal'."
-    with pytest.raises(DatasetError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(DatasetError, match=exactly(message)):
         list(predict(PredictConfig(run=run), ["rain\tteam", "goal"]))
 
 
@@ -202,7 +197,7 @@ def test_tab_in_a_single_text_is_part_of_it(single_label_run):
     ids=["empty", "encoding", "too long"],
 )
 def test_bad_line_is_refused_with_file_and_row(content, message):
-    with pytest.raises(DatasetError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(DatasetError, match=exactly(message)):
         list(read_texts(io.BytesIO(content), "a.txt"))
 
 
@@ -225,5 +220,5 @@ def test_missing_recipe_says_how_to_make_it(single_label_run):
         f"Expected the file {path}. It does not exist. Make it with "
         f"`tfkd export {single_label_run} --recipe dynamic_int8`."
     )
-    with pytest.raises(ArtifactError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(ArtifactError, match=exactly(message)):
         predict(PredictConfig(run=single_label_run, recipe="dynamic_int8"), ["rain"])

@@ -4,12 +4,12 @@ import shutil
 
 import pytest
 
+from tests.toys import QUIET
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config.training import RECIPE_NAMES
 from tfkd.config.verbs import QuantizeConfig
 from tfkd.errors import ArtifactError
-from tfkd.progress import Progress
 from tfkd.workflows.quantize import names, quantize
 
 RECIPES = ("dynamic_int8", "int4_tables")
@@ -21,7 +21,7 @@ def result(demo_result, tmp_path_factory):
     copy = tmp_path_factory.mktemp("saved_models") / demo_result.path.name
     shutil.copytree(demo_result.path, copy)
     config = QuantizeConfig(run=copy, recipes=RECIPES, max_drop=100.0)
-    return quantize(config, Progress(quiet=True))
+    return quantize(config, QUIET)
 
 
 def test_every_recipe_has_its_file_and_figures(result):
@@ -68,9 +68,7 @@ def test_figures_are_kept_beside_the_run(result):
 
 def test_files_that_passed_are_not_written_again(result):
     before = {file.recipe: file.path.stat().st_mtime_ns for file in result.files}
-    again = quantize(
-        QuantizeConfig(run=result.path, recipes=RECIPES[:1], max_mb=0.001), Progress(quiet=True)
-    )
+    again = quantize(QuantizeConfig(run=result.path, recipes=RECIPES[:1], max_mb=0.001), QUIET)
     assert again.files[0].path.stat().st_mtime_ns == before["dynamic_int8"]
     assert again.chosen is None
     assert again.sentences[-1].startswith("Nothing is within the budget: dynamic_int8 (")
@@ -79,7 +77,7 @@ def test_files_that_passed_are_not_written_again(result):
 def test_run_that_is_not_finished_is_refused(tmp_path):
     RunFolder(tmp_path / "run").start("distill", {"dataset": "demo"}, overwrite=False)
     with pytest.raises(ArtifactError, match="^Expected a finished run. Received: .*/run, which"):
-        quantize(QuantizeConfig(run=tmp_path / "run"), Progress(quiet=True))
+        quantize(QuantizeConfig(run=tmp_path / "run"), QUIET)
 
 
 @pytest.mark.parametrize("recipes", [(), ("int4", "all")])

@@ -4,11 +4,10 @@ import dataclasses
 import re
 import shutil
 
-import keras
-import keras_hub
 import numpy as np
 import pytest
 
+from tests.toys import QUIET, Stopped, Stopping, frozen_encoder
 from tfkd import artifacts
 from tfkd.compression.recipes import RECIPES
 from tfkd.config.verbs import ReportConfig, StudyConfig
@@ -16,9 +15,6 @@ from tfkd.errors import ArtifactError, ConfigError
 from tfkd.models import readings
 from tfkd.models.bottleneck import find_bottleneck
 from tfkd.models.classifier import TextClassifier
-from tfkd.models.encoder import build_encoder_classifier
-from tfkd.models.tokenizers import Tokenizer
-from tfkd.progress import Progress
 from tfkd.runs.material import prepare
 from tfkd.studies.form import read_plan
 from tfkd.studies.making import make_arm, make_teacher
@@ -71,23 +67,6 @@ student = "cnn_small"
 distillation_loss = "kl"
 [datasets.demo]
 """
-
-
-class Stopped(Exception):
-    """The session ended here."""
-
-
-class Stopping(Progress):
-    """Ends the session at the n-th thing said."""
-
-    def __init__(self, count):
-        super().__init__(quiet=True)
-        self.count = count
-
-    def say(self, text):
-        self.count -= 1
-        if self.count == 0:
-            raise Stopped(text)
 
 
 def config(folder, form=FORM, **changes):
@@ -299,7 +278,7 @@ def test_sessions_make_the_data_sets_of_a_study_in_any_order(tmp_path):
 def test_squared_error_of_logits_knows_no_temperature(tmp_path):
     """With the divergence, every loss would follow the temperature."""
     plan = read_plan(config(tmp_path, SQUARED))
-    material = prepare(plan.arms[0].config, plan.path, Progress(quiet=True))
+    material = prepare(plan.arms[0].config, plan.path, QUIET)
     plans = {item.name: item for item in plan.teachers}
     teachers = {name: make_teacher(item, material) for name, item in plans.items()}
     losses = {}
@@ -331,28 +310,13 @@ bottleneck_keys = 12
 """
 
 
-def small_encoder(folder):
-    keras.utils.set_random_seed(0)
-    tokenizer = Tokenizer.learn(["oil prices fell again, rain fell on the river"] * 3, 200, 24)
-    backbone = keras_hub.models.BertBackbone(
-        vocabulary_size=tokenizer.vocabulary_size,
-        num_layers=1,
-        num_heads=2,
-        hidden_dim=24,
-        intermediate_dim=32,
-        max_sequence_length=32,
-    )
-    names = ("a", "b", "c", "d")
-    model = build_encoder_classifier(backbone, len(names))
-    TextClassifier(model, tokenizer, "single_label", names).save(folder)
-    return folder
-
-
 def test_a_bottleneck_is_a_student_like_any(tmp_path, monkeypatch):
     passes, read = [], readings._read
     monkeypatch.setattr(readings, "_read", lambda *given: passes.append(given) or read(*given))
-    form = BOTTLENECK.format(encoder=small_encoder(tmp_path / "encoder").as_posix())
-    result = study(config(tmp_path, form), Progress(quiet=True))
+    texts = ["oil prices fell again, rain fell on the river"] * 3
+    encoder = frozen_encoder(tmp_path / "encoder", texts, ("a", "b", "c", "d"))
+    form = BOTTLENECK.format(encoder=encoder.as_posix())
+    result = study(config(tmp_path, form), QUIET)
     assert "frozen-cnn" in result.markdown()
     first, second, other = (
         find_bottleneck(TextClassifier.load(tmp_path / "tiny" / f"demo-{name}" / "student").model)
@@ -371,5 +335,5 @@ def test_a_bottleneck_is_a_student_like_any(tmp_path, monkeypatch):
 def test_a_bottleneck_without_an_encoder_is_refused_before_the_teacher_is_made(tmp_path):
     form = BOTTLENECK.format(encoder="bert_tiny")
     with pytest.raises(ConfigError, match="^Expected a student with a trained encoder"):
-        study(config(tmp_path, form), Progress(quiet=True))
+        study(config(tmp_path, form), QUIET)
     assert not (tmp_path / "tiny" / "demo-cnn").exists()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.toys import classifier_of, spread_out, texts_of_words
 from tfkd.compression import flatbuffer, operators
 from tfkd.compression.conversion import write_files
 from tfkd.compression.litert import LiteRTModel
@@ -18,12 +19,9 @@ from tfkd.models.bilstm import build_bilstm
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.cnn import build_cnn
 from tfkd.models.sizes import SIZE_WORDS
-from tfkd.models.tokenizers import Tokenizer
 
 LENGTH, NUM_TOKENS, WIDTH, UNITS = 12, 60, 32, 8
-WORDS = "a the river bank harbour bridge boat rises falls under over again night rain".split()
-RANDOM = np.random.default_rng(0)
-TEXTS = [" ".join(RANDOM.choice(WORDS, RANDOM.integers(1, 10))) for _ in range(64)]
+TEXTS = texts_of_words(64, 10)
 KERNELS = ["embeddings", "kernel", "forward_kernel", "backward_kernel", "kernel"]
 
 
@@ -31,12 +29,7 @@ KERNELS = ["embeddings", "kernel", "forward_kernel", "backward_kernel", "kernel"
 def classifier():
     """A student whose gates are driven far enough to matter."""
     keras.utils.set_random_seed(0)
-    model = build_bilstm(NUM_TOKENS, 3, width=WIDTH, units=UNITS)
-    random = np.random.default_rng(0)
-    for weight in model.trainable_weights:
-        weight.assign(weight + 0.3 * random.standard_normal(weight.shape).astype("float32"))
-    tokenizer = Tokenizer.learn(WORDS, NUM_TOKENS, LENGTH)
-    return TextClassifier(model, tokenizer, "single_label", ("a", "b", "c"))
+    return classifier_of(spread_out(build_bilstm(NUM_TOKENS, 3, width=WIDTH, units=UNITS)))
 
 
 @pytest.fixture(scope="module", params=[8, 4])
@@ -228,10 +221,7 @@ def test_file_walks_one_loop_with_integer_products(classifier, tmp_path):
 def test_the_small_size_becomes_files_too(classifier, tmp_path):
     entry = SIZE_WORDS["bilstm_small"]
     keras.utils.set_random_seed(0)
-    model = build_bilstm(NUM_TOKENS, 3, width=entry.hidden_dim, units=entry.units)
-    random = np.random.default_rng(0)
-    for weight in model.trainable_weights:
-        weight.assign(weight + 0.3 * random.standard_normal(weight.shape).astype("float32"))
+    model = spread_out(build_bilstm(NUM_TOKENS, 3, width=entry.hidden_dim, units=entry.units))
     small = dataclasses.replace(classifier, model=model, _folder=None, _functions={})
     small.save(tmp_path / "student")
     arrays = small.encode(TEXTS, LENGTH)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.toys import classifier_of, spread_out, texts_of_words
 from tfkd.compression import operators
 from tfkd.compression.litert import LiteRTModel
 from tfkd.compression.qat import cnn, export, mirror
@@ -12,12 +13,9 @@ from tfkd.compression.qat.scheme import Placement, Scheme
 from tfkd.models.bilstm import build_bilstm
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.cnn import build_cnn
-from tfkd.models.tokenizers import Tokenizer
 
 LENGTH, NUM_TOKENS = 12, 60
-WORDS = "a the river bank harbour bridge boat rises falls under over again night rain".split()
-RANDOM = np.random.default_rng(0)
-TEXTS = [" ".join(RANDOM.choice(WORDS, RANDOM.integers(1, 10))) for _ in range(64)]
+TEXTS = texts_of_words(64, 10)
 # A full row, a padded one and one of two tokens; token 0 is a token like any other.
 SIZES = np.array([[LENGTH], [7], [2]])
 
@@ -26,12 +24,7 @@ SIZES = np.array([[LENGTH], [7], [2]])
 def classifier():
     """A student whose detectors answer to zeros, too: a mask must keep padding from winning."""
     keras.utils.set_random_seed(0)
-    model = build_cnn(NUM_TOKENS, 3, width=32, filters=16)
-    random = np.random.default_rng(0)
-    for weight in model.trainable_weights:
-        weight.assign(weight + 0.3 * random.standard_normal(weight.shape).astype("float32"))
-    tokenizer = Tokenizer.learn(WORDS, NUM_TOKENS, LENGTH)
-    return TextClassifier(model, tokenizer, "single_label", ("a", "b", "c"))
+    return classifier_of(spread_out(build_cnn(NUM_TOKENS, 3, width=32, filters=16)))
 
 
 @pytest.fixture(scope="module", params=[8, 4])

@@ -3,11 +3,11 @@
 import dataclasses
 
 import keras
-import keras_hub
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.toys import WORDS, tiny_backbone
 from tfkd.compression import operators
 from tfkd.compression.litert import LiteRTModel
 from tfkd.compression.qat import encoder, export, mirror
@@ -20,13 +20,7 @@ from tfkd.models.sizes import SIZE_WORDS
 from tfkd.models.tokenizers import Tokenizer
 
 SIZES = [name for name, entry in SIZE_WORDS.items() if entry.kind == "bert"]
-FAMILIES = {
-    "bert": keras_hub.models.BertBackbone,
-    "distil_bert": keras_hub.models.DistilBertBackbone,
-    "roberta": keras_hub.models.RobertaBackbone,
-}
 VOCABULARY_SIZE, LENGTH, NUM_OUTPUTS = 60, 8, 3
-WORDS = "oil prices fell again bridge river rain night".split()
 SIZES_OF_ROWS = np.array([[LENGTH], [5], [2], [LENGTH]])
 MASK = (np.arange(LENGTH) < SIZES_OF_ROWS).astype(np.int32)
 ROWS = {
@@ -37,18 +31,11 @@ ROWS = {
 PAIRS = {**ROWS, "segment_ids": ((np.arange(LENGTH) >= SIZES_OF_ROWS // 2) * MASK).astype(np.int32)}
 
 
-def student(pooling="cls", head=None, family="bert", num_texts=1, backbone=None):
+def student(pooling="cls", head=None, family="Bert", num_texts=1, whole=None):
     """A small student with weights that hide nothing."""
     keras.utils.set_random_seed(0)
-    backbone = backbone or FAMILIES[family](
-        vocabulary_size=VOCABULARY_SIZE,
-        num_layers=2,
-        num_heads=2,
-        hidden_dim=32,
-        intermediate_dim=64,
-        max_sequence_length=16,
-    )
-    model = build_encoder_classifier(backbone, NUM_OUTPUTS, pooling, head=head)
+    whole = whole or tiny_backbone(VOCABULARY_SIZE, family, num_layers=2)
+    model = build_encoder_classifier(whole, NUM_OUTPUTS, pooling, head=head)
     random = np.random.default_rng(0)
     for weight in model.weights:
         size = 0.2 if len(weight.shape) == 1 else max(weight.shape) ** -0.5
@@ -82,16 +69,16 @@ def test_every_size_is_the_student(size):
     """With its heads, but narrow; layers beyond the second repeat it."""
     entry = SIZE_WORDS[size]
     entry = dataclasses.replace(entry, num_layers=2, hidden_dim=8 * entry.num_heads)
-    assert_equal(student(backbone=encoder_from_scratch(entry, VOCABULARY_SIZE)))
+    assert_equal(student(whole=encoder_from_scratch(entry, VOCABULARY_SIZE)))
 
 
 @pytest.mark.parametrize(
     ("family", "pooling", "head"),
     [
-        ("bert", "mean", None),
-        ("distil_bert", "cls", pooler("relu")),
-        ("distil_bert", "max", None),
-        ("roberta", "cls", pooler("tanh")),
+        ("Bert", "mean", None),
+        ("DistilBert", "cls", pooler("relu")),
+        ("DistilBert", "max", None),
+        ("Roberta", "cls", pooler("tanh")),
     ],
 )
 def test_every_family_pooling_and_head_is_the_student(family, pooling, head):

@@ -5,10 +5,10 @@ import shutil
 from typing import Any
 
 import keras
-import keras_hub
 import numpy as np
 import pytest
 
+from tests.toys import classifier_of, spread_out, texts_of_words, tiny_backbone
 from tfkd import artifacts
 from tfkd.compression import conversion, flatbuffer, operators
 from tfkd.compression.export import is_kept
@@ -19,13 +19,10 @@ from tfkd.compression.qat.scheme import Scheme
 from tfkd.errors import ConfigError, ConversionError
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.encoder import build_encoder_classifier
-from tfkd.models.tokenizers import Tokenizer
 
 LENGTHS = (8, 16)
 NUM_TOKENS, WIDTH = 60, 32
-WORDS = "a the river bank harbour bridge boat rises falls under over again night rain".split()
-RANDOM = np.random.default_rng(0)
-TEXTS = [" ".join(RANDOM.choice(WORDS, RANDOM.integers(1, 14))) for _ in range(64)]
+TEXTS = texts_of_words(64, 14)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,22 +53,10 @@ def trained(classifier, scheme):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     keras.utils.set_random_seed(0)
-    backbone = keras_hub.models.BertBackbone(
-        vocabulary_size=NUM_TOKENS,
-        num_layers=1,
-        num_heads=2,
-        hidden_dim=WIDTH,
-        intermediate_dim=2 * WIDTH,
-        max_sequence_length=16,
-    )
-    model = build_encoder_classifier(backbone, num_outputs=3)
-    random = np.random.default_rng(0)
-    for weight in model.trainable_weights:
-        # Fresh logits lie so near each other that any file would pass.
-        weight.assign(weight + 0.4 * random.standard_normal(weight.shape).astype("float32"))
-    tokenizer = Tokenizer.learn(WORDS, NUM_TOKENS, LENGTHS[-1])
+    encoder = tiny_backbone(NUM_TOKENS, hidden_dim=WIDTH)
+    model = spread_out(build_encoder_classifier(encoder, num_outputs=3), 0.4)
     folder = tmp_path_factory.mktemp("run") / "student"
-    TextClassifier(model, tokenizer, "single_label", ("a", "b", "c")).save(folder)
+    classifier_of(model, length=LENGTHS[-1]).save(folder)
     return folder
 
 

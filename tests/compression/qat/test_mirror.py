@@ -4,46 +4,30 @@ import keras
 import numpy as np
 import pytest
 
+from tests.toys import classifier_of, spread_out, tiny_backbone
 from tfkd.compression.qat import mirror
 from tfkd.compression.qat.scheme import Scheme
 from tfkd.errors import ConversionError, ModelError
 from tfkd.models.bilstm import build_bilstm
-from tfkd.models.classifier import TextClassifier
 from tfkd.models.cnn import build_cnn
 from tfkd.models.encoder import build_encoder_classifier
-from tfkd.models.tokenizers import Tokenizer
 
 VOCABULARY_SIZE, LENGTH = 60, 8
-WORDS = "oil prices fell again bridge river rain night".split()
 STUDENTS = ["encoder", "bilstm", "cnn"]
 
 
 def untrained(name):
-    import keras_hub
-
     keras.utils.set_random_seed(0)
     if name == "bilstm":
         return build_bilstm(VOCABULARY_SIZE, 3, width=32, units=8)
     if name == "cnn":
         return build_cnn(VOCABULARY_SIZE, 3, width=32, filters=8)
-    backbone = keras_hub.models.BertBackbone(
-        vocabulary_size=VOCABULARY_SIZE,
-        num_layers=2,
-        num_heads=2,
-        hidden_dim=32,
-        intermediate_dim=64,
-        max_sequence_length=16,
-    )
-    return build_encoder_classifier(backbone, 3)
+    return build_encoder_classifier(tiny_backbone(VOCABULARY_SIZE, num_layers=2), 3)
 
 
 def wrapped(model):
     """A classifier whose weights are all away from where they start."""
-    random = np.random.default_rng(0)
-    for weight in model.trainable_weights:
-        weight.assign(weight + 0.3 * random.standard_normal(weight.shape).astype(np.float32))
-    tokenizer = Tokenizer.learn(WORDS, VOCABULARY_SIZE, LENGTH)
-    return TextClassifier(model, tokenizer, "single_label", ("a", "b", "c"))
+    return classifier_of(spread_out(model), length=LENGTH)
 
 
 @pytest.fixture(scope="module", params=STUDENTS)

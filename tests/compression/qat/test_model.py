@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.toys import classifier_of
 from tfkd.compression.qat import mirror
 from tfkd.compression.qat.model import quantization_aware, scheme_of
 from tfkd.data.batching import Batches
@@ -14,13 +15,10 @@ from tfkd.distillation import backup
 from tfkd.distillation.distiller import Distiller
 from tfkd.distillation.training import Plan, Validation, compile_distiller, train
 from tfkd.errors import ConfigError
-from tfkd.models.classifier import TextClassifier
 from tfkd.models.cnn import build_cnn
-from tfkd.models.tokenizers import Tokenizer
 from tfkd.progress import Progress
 
 LENGTH, NUM_TOKENS, ROWS, BATCH_SIZE = 12, 60, 240, 8
-WORDS = "a the river bank harbour bridge boat rises falls under over again night rain".split()
 PLAN = Plan(epochs=2, batch_size=BATCH_SIZE, learning_rate=0.01, backup_seconds=0.0)
 # 30 steps an epoch: the ranges stay in the last 20 of 60.
 FREEZE_AFTER = 40
@@ -29,12 +27,7 @@ FREEZE_AFTER = 40
 def cnn():
     keras.utils.set_random_seed(3)
     model = build_cnn(NUM_TOKENS, 2, width=32, filters=16, table_dropout=0.0, dropout=0.0)
-    return classifier_of(model)
-
-
-def classifier_of(model):
-    tokenizer = Tokenizer.learn(WORDS, NUM_TOKENS, LENGTH)
-    return TextClassifier(model, tokenizer, "single_label", ("a", "b"))
+    return classifier_of(model, labels=("a", "b"))
 
 
 @pytest.fixture(scope="module")

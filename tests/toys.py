@@ -1,0 +1,114 @@
+"""Small things that many tests need: words, tokenizers, encoders, weights that hide nothing."""
+
+import keras
+import keras_hub
+import numpy as np
+
+from tfkd.models.classifier import TextClassifier
+from tfkd.models.encoder import build_encoder_classifier
+from tfkd.models.tokenizers import RESERVED_TOKENS, Tokenizer
+from tfkd.progress import Progress
+
+QUIET = Progress(quiet=True)
+WORDS = "a the river bank harbour bridge boat rises falls under over again night rain".split()
+# Byte pairs of RoBERTa, not in the order of the indices, as in some published files.
+BYTE_PAIRS = {
+    "<s>": 0,
+    "<pad>": 1,
+    "</s>": 2,
+    "<unk>": 3,
+    "oil": 8,
+    "o": 4,
+    "i": 5,
+    "l": 6,
+    "oi": 7,
+    "Ġ": 9,
+    "Ġoil": 10,
+    "<mask>": 11,
+}
+MERGES = ["o i", "oi l", "Ġ oil"]
+
+
+class Stopped(Exception):
+    """The session ended here."""
+
+
+class Stopping(Progress):
+    """Ends the session at the n-th thing said that starts so."""
+
+    def __init__(self, count=1, start=""):
+        super().__init__(quiet=True)
+        self.count, self.start = count, start
+
+    def say(self, text):
+        self.count -= text.startswith(self.start)
+        if self.count == 0:
+            raise Stopped(text)
+
+
+def texts_of_words(num_texts, longest):
+    """Texts of 1 to `longest` - 1 random words."""
+    random = np.random.default_rng(0)
+    return [" ".join(random.choice(WORDS, random.integers(1, longest))) for _ in range(num_texts)]
+
+
+def vocabulary_of(words):
+    """A vocabulary that starts with BERT's reserved tokens; words as a list or in one text."""
+    return [*RESERVED_TOKENS, *(words.split() if isinstance(words, str) else words)]
+
+
+def wordpiece_tokenizer(vocabulary, sequence_length=16, family="Bert", **rules):
+    """A tokenizer of KerasHub's BERT or DistilBERT, lower case."""
+    kind = getattr(keras_hub.models, f"{family}TextClassifierPreprocessor")
+    pieces = getattr(keras_hub.models, f"{family}Tokenizer")
+    return Tokenizer(kind(pieces(vocabulary, **{"lowercase": True, **rules}), sequence_length))
+
+
+def byte_pair_tokenizer(sequence_length=16, merges=MERGES):
+    """A tokenizer of KerasHub's RoBERTa."""
+    pieces = keras_hub.models.RobertaTokenizer(BYTE_PAIRS, merges)
+    return Tokenizer(keras_hub.models.RobertaTextClassifierPreprocessor(pieces, sequence_length))
+
+
+def tiny_backbone(vocabulary_size, family="Bert", **sizes):
+    """An encoder of KerasHub as it starts: one layer of two heads, 32 numbers a token."""
+    width = sizes.get("hidden_dim", 32)
+    kind = getattr(keras_hub.models, f"{family}Backbone")
+    return kind(
+        vocabulary_size,
+        **{
+            "num_layers": 1,
+            "num_heads": 2,
+            "hidden_dim": width,
+            "intermediate_dim": 2 * width,
+            "max_sequence_length": 16,
+            **sizes,
+        },
+    )
+
+
+def spread_out(model, size=0.3):
+    """The model with weights as large as trained ones.
+
+    Fresh logits of BERT lie within 0.01, where any two files are alike.
+    """
+    random = np.random.default_rng(0)
+    for weight in model.trainable_weights:
+        weight.assign(weight + size * random.standard_normal(weight.shape).astype("float32"))
+    return model
+
+
+def classifier_of(model, words=WORDS, vocabulary_size=60, length=12, labels=("a", "b", "c")):
+    """A classifier of single labels whose tokenizer has learned the words."""
+    tokenizer = Tokenizer.learn(words, vocabulary_size, length)
+    return TextClassifier(model, tokenizer, "single_label", labels)
+
+
+def frozen_encoder(folder, texts, label_names):
+    """The folder of a classifier whose small encoder is to be frozen under a bottleneck."""
+    keras.utils.set_random_seed(0)
+    tokenizer = Tokenizer.learn(texts, 300, 24)
+    encoder = tiny_backbone(tokenizer.vocabulary_size, hidden_dim=24, max_sequence_length=32)
+    model = build_encoder_classifier(encoder, len(label_names))
+    TextClassifier(model, tokenizer, "single_label", label_names).save(folder)
+    return folder
