@@ -1,6 +1,7 @@
 """What several test files share: quiet libraries, and one small but whole run on the demo set."""
 
 import os
+import pickle
 from pathlib import Path
 
 # Before TensorFlow is imported anywhere. A worker has a core, and its models are small: more
@@ -10,40 +11,49 @@ os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-from xdist.scheduler import LoadFileScheduling
+from filelock import FileLock
 
 from tfkd.config.training import DistillConfig
 
 HERE = Path(__file__).parent
-DEMO = {path.name for path in HERE.rglob("test_*.py") if "demo_result" in path.read_text("utf-8")}
-
-
-class Files(LoadFileScheduling):
-    """A file stays in one worker, since its fixtures are made once; the demo's files share one."""
-
-    def _split_scope(self, nodeid):
-        file = super()._split_scope(nodeid)
-        return "demo" if Path(file).name in DEMO else file
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config, log):
-    """Hands out files by that rule. Groups by marks do nothing with pytest 9.2, xdist 3.8."""
-    return Files(config, log)
+# By the time they take. pytest-xdist hands out files in the order of their tests, so workers that
+# begin with these end together.
+LONGEST_FIRST = (
+    "workflows/test_distill.py",
+    "workflows/test_study.py",
+    "studies/test_pool.py",
+    "workflows/test_analyze.py",
+    "runs/test_aware.py",
+    "compression/test_package.py",
+    "workflows/test_export.py",
+    "workflows/test_quantize.py",
+    "studies/test_making.py",
+    "compression/test_parity.py",
+    "compression/test_conversion.py",
+    "compression/qat/test_bilstm.py",
+    "distillation/test_training.py",
+    "compression/qat/test_export.py",
+    "compression/qat/test_legacy.py",
+    "workflows/test_multi_label.py",
+)
 
 
 def pytest_collection_modifyitems(items):
-    """Starts with the demo's files, which take longest."""
-    items.sort(key=lambda item: item.path.name not in DEMO)
+    ranks = {HERE / name: rank for rank, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 
 @pytest.fixture(scope="session")
 def demo_config(tmp_path_factory):
-    """Settings of a whole run of a minute: a CNN teacher, a BERT-tiny student, its control."""
+    """Settings of a whole run of half a minute: a CNN teacher, a BERT-tiny student, its control."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # All workers of this session have their folders in it.
+        folder = folder.parent
     return DistillConfig(
         dataset="demo",
         max_train_rows=3000,
-        output_dir=tmp_path_factory.mktemp("saved_models") / "demo-bert_tiny",
+        output_dir=folder / "demo_run" / "demo-bert_tiny",
         teacher="cnn",
         teacher_epochs=3,
         teacher_sequence_length=48,
@@ -56,7 +66,15 @@ def demo_config(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def demo_result(demo_config):
-    """The result of that run."""
+    """The result of that run, made by the first worker that asks.
+
+    Only tests/workflows/test_distill.py writes beside the run; others write into a copy.
+    """
     from tfkd.workflows.distill import distill
 
-    return distill(demo_config)
+    kept = demo_config.output_dir.parent / "result.pickle"
+    kept.parent.mkdir(exist_ok=True)
+    with FileLock(f"{kept}.lock"):
+        if not kept.is_file():
+            kept.write_bytes(pickle.dumps(distill(demo_config)))
+    return pickle.loads(kept.read_bytes())
