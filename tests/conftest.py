@@ -78,3 +78,14 @@ def demo_result(demo_config):
         if not kept.is_file():
             kept.write_bytes(pickle.dumps(distill(demo_config)))
     return pickle.loads(kept.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def converted_here():
+    """Has the files of a module's tests converted in this process."""
+    from tests.toys import convert_here
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tfkd.compression.export.convert", convert_here)
+        patch.setattr("tfkd.runs.architectures.convert", convert_here)
+        yield

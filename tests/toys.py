@@ -1,9 +1,15 @@
 """Small things that many tests need: words, tokenizers, encoders, weights that hide nothing."""
 
+import csv
+import itertools
+
 import keras
 import keras_hub
 import numpy as np
 
+from tfkd import artifacts
+from tfkd.compression.conversion import signature_lengths, write_files
+from tfkd.data.demo import demo_dataset
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.encoder import build_encoder_classifier
 from tfkd.models.tokenizers import RESERVED_TOKENS, Tokenizer
@@ -44,6 +50,18 @@ class Stopping(Progress):
         self.count -= text.startswith(self.start)
         if self.count == 0:
             raise Stopped(text)
+
+
+def demo_rows(folder, **counts):
+    """The first rows of each split of the demo set as files, which are read in no time."""
+    dataset = demo_dataset()
+    for split, count in counts.items():
+        with (folder / f"{split}.csv").open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["text", "label"])
+            for example in itertools.islice(dataset.splits[split], count):
+                writer.writerow([*example.texts, dataset.label_names[example.label]])
+    return folder
 
 
 def texts_of_words(num_texts, longest):
@@ -112,3 +130,10 @@ def frozen_encoder(folder, texts, label_names):
     model = build_encoder_classifier(encoder, len(label_names))
     TextClassifier(model, tokenizer, "single_label", label_names).save(folder)
     return folder
+
+
+def convert_here(folder, recipes, lengths, output_folder, timeout_seconds=0.0, calibration=None):
+    """`conversion.convert` without the child that it starts, which imports TensorFlow anew: 5 s."""
+    sequence_length = artifacts.read_json(folder / "classifier.json")["sequence_length"]
+    lengths = signature_lengths(sequence_length, lengths)
+    return write_files(folder, recipes, lengths, output_folder, calibration)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.messages import exactly
-from tests.toys import classifier_of, texts_of_words
+from tests.toys import classifier_of, convert_here, texts_of_words
 from tfkd import artifacts
 from tfkd.compression import flatbuffer, recipes
 from tfkd.compression.calibration import Calibration
@@ -211,7 +211,8 @@ def test_the_kept_file_answers_like_the_student(gated):
     )
 
 
-def test_a_model_with_nan_weights_is_refused_and_an_older_file_stays(tmp_path):
+def test_a_model_with_nan_weights_is_refused_and_an_older_file_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr("tfkd.compression.export.convert", convert_here)
     folder = tmp_path / "student"
     classifier = saved_classifier(folder, scale=float("nan"))
     (folder / "float32.tflite").write_bytes(b"older")

@@ -285,6 +285,7 @@ def saved(tmp_path_factory):
     return classifier
 
 
+@pytest.mark.usefixtures("converted_here")
 def test_litert_files_pass_their_gate(saved):
     random = np.random.default_rng(0)
     texts = [" ".join(random.choice(WORDS, 1 + number % 9)) for number in range(60)]

@@ -28,6 +28,7 @@ from tfkd.workflows.quantize import quantize
 from tfkd.workflows.report import report
 from tfkd.workflows.study import study
 
+pytestmark = pytest.mark.usefixtures("converted_here")
 # How often a word's label comes with it: storms are announced more often than they arrive.
 CHANCES = {"rain": 0.95, "wind": 0.7, "storm": 0.35}
 

@@ -12,6 +12,7 @@ from tfkd.config.verbs import QuantizeConfig
 from tfkd.errors import ArtifactError
 from tfkd.workflows.quantize import names, quantize
 
+pytestmark = pytest.mark.usefixtures("converted_here")
 RECIPES = ("dynamic_int8", "int4_tables")
 
 
