@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.toys import QUIET, Stopped, Stopping, frozen_encoder
+from tests.toys import QUIET, Stopped, Stopping, demo_rows, frozen_encoder
 from tfkd import artifacts
 from tfkd.compression.recipes import RECIPES
 from tfkd.config.verbs import ReportConfig, StudyConfig
@@ -21,6 +21,7 @@ from tfkd.studies.making import make_arm, make_teacher
 from tfkd.workflows.report import report
 from tfkd.workflows.study import study
 
+pytestmark = pytest.mark.usefixtures("converted_here")
 FORM = """
 seeds = [0, 1]
 recipes = ["dynamic_int8"]
@@ -66,7 +67,14 @@ temperature = 5.0
 student = "cnn_small"
 distillation_loss = "kl"
 [datasets.demo]
+dataset = "DATA"
 """
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A data set as files, for studies whose figures do not matter."""
+    return f"{demo_rows(tmp_path_factory.mktemp('data'), train=300, validation=100, test=100)}/"
 
 
 def config(folder, form=FORM, **changes):
@@ -251,7 +259,7 @@ PARTS = """
 seeds = [0]
 timed_texts = 0
 [settings]
-dataset = "demo"
+dataset = "DATA"
 max_train_rows = 100
 sequence_length = 16
 epochs = 1
@@ -264,20 +272,21 @@ epochs = 1
 """
 
 
-def test_sessions_make_the_data_sets_of_a_study_in_any_order(tmp_path):
+def test_sessions_make_the_data_sets_of_a_study_in_any_order(data, tmp_path):
+    form = PARTS.replace("DATA", data)
     message = "^Expected a data set of .*tiny.toml. Received: 'rigth'. Did you mean `right`?"
     with pytest.raises(ConfigError, match=message):
-        study(config(tmp_path, PARTS, datasets=["rigth"]))
-    part = study(config(tmp_path, PARTS, datasets=["right"]))
+        study(config(tmp_path, form, datasets=["rigth"]))
+    part = study(config(tmp_path, form, datasets=["right"]))
     assert [step["state"] for step in part.steps()] == ["to do"] * 3 + ["done"] * 3
-    whole = study(config(tmp_path, PARTS, datasets=["left"]))
+    whole = study(config(tmp_path, form, datasets=["left"]))
     assert list(whole.datasets) == ["left", "right"]
     assert whole.datasets["left"]["rows"] == whole.datasets["right"]["rows"]
 
 
-def test_squared_error_of_logits_knows_no_temperature(tmp_path):
+def test_squared_error_of_logits_knows_no_temperature(data, tmp_path):
     """With the divergence, every loss would follow the temperature."""
-    plan = read_plan(config(tmp_path, SQUARED))
+    plan = read_plan(config(tmp_path, SQUARED.replace("DATA", data)))
     material = prepare(plan.arms[0].config, plan.path, QUIET)
     plans = {item.name: item for item in plan.teachers}
     teachers = {name: make_teacher(item, material) for name, item in plans.items()}
@@ -307,15 +316,16 @@ student = "{encoder}"
 bottleneck = "mlp"
 bottleneck_keys = 12
 [datasets.demo]
+dataset = "DATA"
 """
 
 
-def test_a_bottleneck_is_a_student_like_any(tmp_path, monkeypatch):
+def test_a_bottleneck_is_a_student_like_any(data, tmp_path, monkeypatch):
     passes, read = [], readings._read
     monkeypatch.setattr(readings, "_read", lambda *given: passes.append(given) or read(*given))
     texts = ["oil prices fell again, rain fell on the river"] * 3
     encoder = frozen_encoder(tmp_path / "encoder", texts, ("a", "b", "c", "d"))
-    form = BOTTLENECK.format(encoder=encoder.as_posix())
+    form = BOTTLENECK.replace("DATA", data).format(encoder=encoder.as_posix())
     result = study(config(tmp_path, form), QUIET)
     assert "frozen-cnn" in result.markdown()
     first, second, other = (
