@@ -1,6 +1,7 @@
 """Arms side by side: the figures of one after another, killed or not, and no process left over."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.toys import demo_rows
 from tfkd.config.verbs import StudyConfig
 from tfkd.errors import ArtifactError, ModelError
 from tfkd.workflows.study import study
@@ -31,13 +33,20 @@ learning_rate = 0.01
 sequence_length = 24
 [students.cnn_small]
 [datasets.demo]
+dataset = "DATA"
 """
 LIMIT_SECONDS = 120.0
 
 
-def config(folder, jobs):
+@pytest.fixture(scope="module")
+def form(tmp_path_factory):
+    data = demo_rows(tmp_path_factory.mktemp("data"), train=200, validation=100, test=400)
+    return FORM.replace("DATA", f"{data}/")
+
+
+def config(folder, form, jobs):
     path = folder / "tiny.toml"
-    path.write_text(FORM, encoding="utf-8")
+    path.write_text(form, encoding="utf-8")
     return StudyConfig(study=path, output_dir=folder / "tiny", quiet=True, jobs=jobs)
 
 
@@ -64,9 +73,18 @@ def wait_for(condition):
 
 
 @pytest.fixture(scope="module")
-def serial(tmp_path_factory):
-    """The study with its arms one after another."""
-    return study(config(tmp_path_factory.mktemp("serial"), 1))
+def serial(form, tmp_path_factory):
+    """The study with its arms one after another, and its settings."""
+    settings = config(tmp_path_factory.mktemp("serial"), form, 1)
+    return settings, study(settings)
+
+
+@pytest.fixture
+def settings(serial, form, tmp_path):
+    """Settings of a study of two processes that has its teacher, but no arm."""
+    arms = shutil.ignore_patterns("demo-cnn_small-*", "study.json", "README.md")
+    shutil.copytree(serial[0].output_dir, tmp_path / "tiny", ignore=arms)
+    return config(tmp_path, form, 2)
 
 
 def command(settings):
@@ -79,8 +97,7 @@ def arms_of(settings):
     return list(settings.output_dir.glob("demo-cnn_small-*/config.json"))
 
 
-def test_killed_study_leaves_no_process_and_ends_with_the_serial_figures(serial, tmp_path):
-    settings = config(tmp_path, 2)
+def test_killed_study_leaves_no_process_and_ends_with_the_serial_figures(serial, settings):
     with subprocess.Popen(command(settings)) as process:
         wait_for(lambda: arms_of(settings))
         begun = workers_of(process.pid)
@@ -89,20 +106,19 @@ def test_killed_study_leaves_no_process_and_ends_with_the_serial_figures(serial,
     wait_for(lambda: not any(Path(f"/proc/{number}").exists() for number in begun))
     found = study(settings).datasets["demo"]["rows"]
     assert workers_of(os.getpid()) == []
-    rows = serial.datasets["demo"]["rows"]
+    rows = serial[1].datasets["demo"]["rows"]
     assert [item["arm"] for item in found] == [item["arm"] for item in rows]
     for item, expected in zip(found, rows, strict=True):
         # Another number of threads may round otherwise.
         assert item["values"] == pytest.approx(expected["values"], abs=0.005)
 
 
-def test_ctrl_c_ends_all_processes_with_one_line(tmp_path):
+def test_ctrl_c_ends_all_processes_with_one_line(settings):
     def session():
         os.setsid()
         # A shell starts what runs in the background with SIGINT ignored, and children inherit it.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    settings = config(tmp_path, 2)
     with subprocess.Popen(
         command(settings), stderr=subprocess.PIPE, text=True, preexec_fn=session
     ) as process:
@@ -116,20 +132,20 @@ def test_ctrl_c_ends_all_processes_with_one_line(tmp_path):
     wait_for(lambda: not any(Path(f"/proc/{number}").exists() for number in begun))
 
 
-def test_error_of_an_arm_is_the_studys(tmp_path):
-    (tmp_path / "tiny" / "demo-cnn_small-cnn-seed1").mkdir(parents=True)
-    (tmp_path / "tiny" / "demo-cnn_small-cnn-seed1" / "notes.txt").touch()
+def test_error_of_an_arm_is_the_studys(settings):
+    folder = settings.output_dir / "demo-cnn_small-cnn-seed1"
+    folder.mkdir()
+    (folder / "notes.txt").touch()
     with pytest.raises(ArtifactError, match=r"a new or empty output folder\. .*-cnn-seed1, "):
-        study(config(tmp_path, 2))
+        study(settings)
     assert workers_of(os.getpid()) == []
 
 
-def test_killed_process_is_told_in_one_line(tmp_path):
+def test_killed_process_is_told_in_one_line(settings):
     def kill():
         wait_for(lambda: arms_of(settings))
         os.kill(workers_of(os.getpid())[0], signal.SIGKILL)
 
-    settings = config(tmp_path, 2)
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(ModelError, match=r"^Expected 2 processes .* one was killed, .* fewer --jo"):
