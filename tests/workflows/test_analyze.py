@@ -16,6 +16,7 @@ from tfkd.models.sizes import SIZE_WORDS
 from tfkd.runs.architectures import filled_vocabulary
 from tfkd.workflows.analyze import analyze, filled_texts
 
+pytestmark = pytest.mark.usefixtures("converted_here")
 WORDS = ["rain", "goal", "vote", "team", "sun", "##day"]
 
 
@@ -112,16 +113,25 @@ def test_filled_texts_hold_as_many_words_as_fit_for_every_tokenizer():
     ]
 
 
+def four_classes(folder):
+    """A data set whose vocabulary is learned in no time."""
+    rows = [f"{word} number {row} again,{row % 4}" for row, word in enumerate(WORDS * 50)]
+    (folder / "train.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    return f"{folder}/"
+
+
 @pytest.fixture(scope="module")
 def small_cnn(tmp_path_factory):
     """The whole verb on one small model, its LiteRT file and two lengths, in two sessions."""
     folder = tmp_path_factory.mktemp("report")
+    dataset = four_classes(tmp_path_factory.mktemp("four"))
     entry = dataclasses.replace(SIZE_WORDS["cnn_small"], vocabulary_size=3000)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(SIZE_WORDS, "cnn_small", entry)
         patch.chdir(folder)
         config = AnalyzeConfig(
             models=("cnn_small", "cnn_small"),
+            dataset=dataset,
             texts=4,
             rounds=1,
             lengths=(16, 32),
@@ -179,5 +189,6 @@ def test_a_model_that_cannot_be_converted_leaves_no_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tfkd.runs.architectures.convert", fail)
     with pytest.raises(ConversionError, match="^Expected a file. Received: nothing.$"):
-        analyze(AnalyzeConfig(models=("cnn_small",), texts=2, quiet=True))
+        dataset = four_classes(tmp_path)
+        analyze(AnalyzeConfig(models=("cnn_small",), dataset=dataset, texts=2, quiet=True))
     assert list(tmp_path.glob("saved_models/cache/analysis/*")) == []
