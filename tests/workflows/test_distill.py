@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -23,13 +24,15 @@ from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.initialization import token_table
 from tfkd.process import KERAS_LOADER, TimedModel
-from tfkd.runs.costs import ModelFile
+from tfkd.runs.costs import ModelFile, model_files
 from tfkd.runs.material import prepare
 from tfkd.runs.student import new_student
 from tfkd.workflows.benchmark import benchmark
 from tfkd.workflows.distill import distill
 from tfkd.workflows.evaluate import evaluate
 from tfkd.workflows.export import export
+
+pytestmark = pytest.mark.usefixtures("converted_here")
 
 
 @pytest.fixture(scope="module")
@@ -307,12 +310,29 @@ def test_files_are_timed_with_the_threads_that_are_asked_for(tmp_path):
     assert keras_file == TimedModel(KERAS_LOADER, tmp_path)
 
 
-def test_benchmark_times_all_files_in_turn(demo_result):
-    config = BenchmarkConfig(runs=(demo_result.path,), texts=4, rounds=2)
-    result = benchmark(config, QUIET)
+def test_files_of_a_run_are_its_teacher_its_student_and_the_students_files(demo_result):
+    files = ["teacher", "student", "student/float32", "student/dynamic_int8"]
+    found = model_files(artifacts.RunFolder(demo_result.path))
+    assert [file.name for file in found] == [f"demo-bert_tiny/{name}" for name in files]
+    costs = artifacts.read_json(demo_result.path / "metrics.json")["costs"]
+    assert [cost["file"] for cost in costs.values()] == [file.name for file in found]
+    for cost in costs.values():
+        assert cost["latency"]["encoded_p50_ms"] > 0
+        assert 0 < cost["latency"]["p50_ms"] <= cost["latency"]["p99_ms"]
+        assert cost["latency"]["num_calls"] == 300
+        assert cost["size_bytes"] == artifacts.Path(cost["path"]).stat().st_size
+        assert cost["peak_memory_bytes"] > 50e6
+
+
+def test_benchmark_times_all_files_in_turn(demo_result, tmp_path):
+    """Without the teacher: a process that imports TensorFlow less."""
+    run = artifacts.RunFolder(tmp_path / demo_result.path.name)
+    shutil.copytree(demo_result.path, run.path)
+    metrics = artifacts.read_json(run.metrics)
+    artifacts.write_json(run.metrics, {**metrics, "teacher_folder": None})
+    result = benchmark(BenchmarkConfig(runs=(run.path,), texts=4, rounds=2), QUIET)
     assert [cost.file for cost in result.costs] == [
-        f"demo-bert_tiny/{name}"
-        for name in ("teacher", "student", "student/float32", "student/dynamic_int8")
+        f"demo-bert_tiny/{name}" for name in ("student", "student/float32", "student/dynamic_int8")
     ]
     for cost in result.costs:
         assert cost.latency.encoded_p50_ms > 0
