@@ -55,10 +55,9 @@ def run(config, material):
     """A student that one epoch taught, and a teacher beside it."""
     run = RunFolder(config.output_dir)
     run.start("distill", config.to_dict(), overwrite=False)
-    student, teacher = (
-        load_classifier(resolve("cnn"), material.dataset, Shape(16, "auto", seed))
-        for seed in (0, 1)
-    )
+    student = load_classifier(resolve("cnn"), material.dataset, Shape(16))
+    shape = Shape(16, "auto", 1)
+    teacher = load_classifier(resolve("cnn"), material.dataset, shape, student.tokenizer)
     teacher.save(run.path.parent / "teacher")
     artifacts.write_json(run.metrics, {"teacher_folder": str(run.path.parent / "teacher")})
     objective = Objective(train_logits(run, material), config.temperature, 0.3)
