@@ -7,6 +7,7 @@ TFDS or generate text anew for each of them takes longer than much else that is 
 import dataclasses
 import itertools
 import json
+import os
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,8 +21,8 @@ CHUNK_ROWS = 512
 class KeptRows:
     """A re-iterable of rows that takes as many from its source as the furthest pass has asked for.
 
-    Rows that were taken lie in a temporary file of this process as lines of JSON, so memory stays
-    flat. A fault of the source comes in every pass, at its own row.
+    Rows that were taken lie in a temporary file without a name, so memory stays flat and a killed
+    process leaves nothing. A fault of the source comes in every pass, at its own row.
 
     Args:
         source: Function that opens the source: an iterable of rows, each a sequence of JSON values.
@@ -37,37 +38,41 @@ class KeptRows:
     def __init__(self, source: Callable[[], Iterable[Sequence[object]]]) -> None:
         self._source = source
         self._rest: Iterator[Sequence[object]] | None = None
-        self._num_kept = 0
+        # Bytes before each chunk, and behind the last.
+        self._offsets = [0]
         self._fault: DatasetError | None = None
 
     def __iter__(self) -> Iterator[list]:
         """Streams all rows, those first that are kept."""
         if self._rest is None:
             self._rest = iter(self._source())
-            self._file = tempfile.NamedTemporaryFile(prefix="tfkd-rows-")
+            self._file = tempfile.TemporaryFile()
             weakref.finalize(self, self._file.close)
-        with open(self._file.name, "rb") as kept:
-            for row in itertools.count():
-                if row == self._num_kept and not self._keep_more(self._rest):
-                    return
-                yield json.loads(kept.readline())
+        for chunk in itertools.count():
+            if chunk + 1 == len(self._offsets) and not self._keep_more(self._rest):
+                return
+            start, stop = self._offsets[chunk : chunk + 2]
+            # Not read: passes side by side would move each other.
+            yield from json.loads(os.pread(self._file.fileno(), stop - start, start))
 
     def _keep_more(self, rest: Iterator[Sequence[object]]) -> bool:
-        """Takes the next rows; whether there were any."""
-        lines: list[str] = []
+        """Takes the next chunk; whether there was any."""
+        rows: list[Sequence[object]] = []
         try:
             if self._fault is None:
                 for row in itertools.islice(rest, CHUNK_ROWS):
-                    # As ASCII: a broken file may hold characters that UTF-8 does not.
-                    lines.append(json.dumps(row, default=str) + "\n")
+                    rows.append(row)
         except DatasetError as fault:
             self._fault = fault
-        if not lines and self._fault is not None:
-            raise self._fault
-        self._file.write("".join(lines).encode())
+        if not rows:
+            if self._fault is not None:
+                raise self._fault
+            return False
+        # As ASCII: a broken file may hold characters that UTF-8 does not.
+        self._file.write(json.dumps(rows, default=str).encode("ascii"))
         self._file.flush()
-        self._num_kept += len(lines)
-        return bool(lines)
+        self._offsets.append(self._file.tell())
+        return True
 
 
 @dataclasses.dataclass(frozen=True)
