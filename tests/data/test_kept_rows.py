@@ -1,6 +1,8 @@
 """Rows are taken from their source once, in order, and come back as they were."""
 
 import math
+import re
+import tempfile
 
 import pytest
 
@@ -83,6 +85,20 @@ def test_values_come_back_as_they_were():
 
 def test_of_other_values_the_string_is_kept():
     assert list(KeptRows(lambda: [(b"ab", (1, 2))])) == [["b'ab'", [1, 2]]]
+
+
+def test_a_full_disk_is_one_line(monkeypatch):
+    monkeypatch.setattr(
+        tempfile, "TemporaryFile", lambda buffering: open("/dev/full", "w+b", buffering)
+    )
+    message = (
+        f"Expected room for the data's rows in {tempfile.gettempdir()}. Received: No space left on "
+        "device. Free some, or set TMPDIR to another folder."
+    )
+    rows = KeptRows(Source(numbered(3)))
+    for _ in range(2):
+        with pytest.raises(DatasetError, match=f"^{re.escape(message)}$"):
+            list(rows)
 
 
 @pytest.mark.parametrize("label", [3, 0.25, (), (0, 4)])

@@ -46,7 +46,7 @@ class KeptRows:
         """Streams all rows, those first that are kept."""
         if self._rest is None:
             self._rest = iter(self._source())
-            self._file = tempfile.TemporaryFile()
+            self._file = tempfile.TemporaryFile(buffering=0)
             weakref.finalize(self, self._file.close)
         for chunk in itertools.count():
             if chunk + 1 == len(self._offsets) and not self._keep_more(self._rest):
@@ -69,9 +69,19 @@ class KeptRows:
                 raise self._fault
             return False
         # As ASCII: a broken file may hold characters that UTF-8 does not.
-        self._file.write(json.dumps(rows, default=str).encode("ascii"))
-        self._file.flush()
-        self._offsets.append(self._file.tell())
+        content = json.dumps(rows, default=str).encode("ascii")
+        try:
+            unwritten = memoryview(content)
+            while unwritten:
+                unwritten = unwritten[self._file.write(unwritten) :]
+        except OSError as error:
+            # For all passes to come: these rows are taken and not kept.
+            self._fault = DatasetError(
+                f"Expected room for the data's rows in {tempfile.gettempdir()}. Received: "
+                f"{error.strerror}. Free some, or set TMPDIR to another folder."
+            )
+            raise self._fault from error
+        self._offsets.append(self._offsets[-1] + len(content))
         return True
 
 
