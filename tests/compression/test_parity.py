@@ -346,7 +346,7 @@ def test_export_replaces_only_a_folder_that_it_wrote(tmp_path):
     artifacts.write_text(path / "variables" / "notes.txt", "mine")
     message = (
         f"Expected only what `tfkd export` wrote in {path}, to replace it. Received: "
-        "variables/notes.txt and 0 more. Give another --output-dir."
+        "variables/notes.txt. Give another --output-dir."
     )
     for replace in (check_replaceable, lambda path: keep(made("3"), path, {}, model)):
         with pytest.raises(ArtifactError, match=exactly(message)):
@@ -358,8 +358,12 @@ def test_export_replaces_only_a_folder_that_it_wrote(tmp_path):
 def test_export_replaces_no_folder_of_another_program(tmp_path):
     path = tmp_path / "saved-model"
     artifacts.write_text(path / "saved_model.pb", "theirs")
-    message = "^Expected only what `tfkd export` wrote in .* Received: saved_model.pb and 0 more"
+    message = r"^Expected only what `tfkd export` wrote in .* Received: saved_model\.pb\. Give"
     with pytest.raises(ArtifactError, match=message):
+        check_replaceable(path)
+    for number in range(4):
+        artifacts.write_text(path / f"{number}.bin", "theirs")
+    with pytest.raises(ArtifactError, match=r"Received: 0.bin, 1.bin, 2.bin, ...\. Give another"):
         check_replaceable(path)
     # A file is what --overwrite asks for.
     check_replaceable(path / "saved_model.pb")

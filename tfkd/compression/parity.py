@@ -216,7 +216,7 @@ def check_replaceable(path: Path) -> None:
     if path.is_dir() and (other := _others(path, path.with_suffix(".json"))):
         raise ArtifactError(
             f"Expected only what `tfkd export` wrote in {path}, to replace it. Received: "
-            f"{other[0]} and {len(other) - 1} more. Give another --output-dir."
+            f"{', '.join(other[:3])}{', ...' * (len(other) > 3)}. Give another --output-dir."
         )
 
 
