@@ -189,6 +189,18 @@ def test_import_is_quick(statement):
     assert (ended.stdout, ended.stderr) == ("[]\n", "")
 
 
+@pytest.mark.parametrize(
+    "module",
+    ["runs.choices", *(f"workflows.{name}" for name in ("listing", "predict", "report", "serve"))],
+)
+def test_what_needs_no_model_loads_no_tensorflow(module):
+    """A typo, a kept table and a served file need not wait for it."""
+    heavy = "tensorflow keras keras_hub tensorflow_datasets"
+    code = f"import sys, tfkd.{module}; print(sorted(set({heavy.split()}) & set(sys.modules)))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.stdout, ended.stderr) == ("[]\n", "")
+
+
 def test_public_names_are_found_at_home():
     """Each stands once, in the stub, and is what its home calls so."""
     tree = ast.parse((ROOT / "__init__.pyi").read_text(encoding="utf-8"))

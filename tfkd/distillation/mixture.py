@@ -11,7 +11,6 @@ from scipy.optimize import LinearConstraint, minimize
 from scipy.special import entr, expit, log_expit, log_softmax, logsumexp, softmax
 
 from tfkd.data.examples import MULTI_LABEL, REGRESSION
-from tfkd.distillation.losses import label_loss
 from tfkd.distillation.mixing import CONFIDENCE, ENTROPY, LEARNED, LOGITS, Mixing
 
 # Digits of a weight: what is beyond them depends on the machine, not on the teachers.
@@ -147,6 +146,9 @@ def learned(task: str, logits: Sequence[np.ndarray], labels: np.ndarray, mixing:
     >>> learned("single_label", [right, wrong], np.array([1]), Mixing(weighting="learned")).weights
     (1.0, 0.0)
     """
+    # Imported here: it brings TensorFlow, which a mixture does without.
+    from tfkd.distillation.losses import label_loss
+
     mixing.check_task(task)
     stacked = np.stack(logits).astype(np.float64)
     equal = np.full(len(logits), 1 / len(logits))

@@ -2,14 +2,16 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.data.examples import MULTI_LABEL
 from tfkd.distillation.mixing import Mixing
 from tfkd.evaluation.rows import Row, RunSummary, run_readme
-from tfkd.runs.material import Material
+
+if TYPE_CHECKING:
+    from tfkd.runs.material import Material
 
 # How a text gets its labels, where that is not the likeliest one.
 DECIDED = {
@@ -22,7 +24,7 @@ DECIDED = {
 def run_page(
     title: str,
     rows: Sequence[Row],
-    material: Material,
+    material: "Material",
     files: Mapping[str, str],
     comparison: str = "",
 ) -> str:
@@ -55,7 +57,7 @@ def run_page(
     )
 
 
-def shared_record(material: Material, seed: int) -> dict[str, Any]:
+def shared_record(material: "Material", seed: int) -> dict[str, Any]:
     """End of every run's metrics.json: the data, the seed, the versions."""
     return {"data": material.describe(), "seed": seed, "versions": artifacts.versions()}
 
