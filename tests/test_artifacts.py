@@ -61,16 +61,20 @@ def test_atomic_folder_appears_whole(tmp_path):
 
 def test_atomic_folder_replaces_what_has_its_names_and_nothing_else(tmp_path):
     path = tmp_path / "student"
-    for name in ("notes.txt", "mark.json", "tokenizer/old.txt"):
+    for name in ("notes.txt", "mark.json", "tokenizer/words.txt", "tokenizer/mine.txt"):
         write_text(path / name, "old")
     with atomic_folder(path, "mark.json") as part:
-        for name in ("mark.json", "tokenizer/new.txt"):
+        for name in ("mark.json", "tokenizer/words.txt", "tokenizer/new.txt", "more/a.txt"):
             write_text(part / name, "new")
         assert (path / "mark.json").read_text() == "old"
-    assert sorted(os.listdir(path)) == ["mark.json", "notes.txt", "tokenizer"]
-    assert (path / "mark.json").read_text() == "new"
-    assert (path / "notes.txt").read_text() == "old"
-    assert os.listdir(path / "tokenizer") == ["new.txt"]
+    assert {name: (path / name).read_text() for name in files_of(path)} == {
+        "mark.json": "new",
+        "more/a.txt": "new",
+        "notes.txt": "old",
+        "tokenizer/mine.txt": "old",
+        "tokenizer/new.txt": "new",
+        "tokenizer/words.txt": "new",
+    }
     assert os.listdir(tmp_path) == ["student"]
 
 

@@ -86,8 +86,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path, mark: str) -> Iterator[Path]:
     """A temporary folder that becomes `path` when the block ends without an error.
 
-    Where `path` is there already, what the block wrote takes the place of what has the same name;
-    all else in it stays.
+    Where `path` is there already, files that the block wrote take the place of those of the same
+    name; all else in it stays.
 
     Args:
         path: Path of the folder.
@@ -110,10 +110,12 @@ def atomic_folder(path: Path, mark: str) -> Iterator[Path]:
 
 
 def _replace(made: Path, target: Path) -> None:
-    """Moves a file or folder to its place, where an older one of the same name may be."""
-    if target.is_dir() and not target.is_symlink():
-        shutil.rmtree(target)
-    os.replace(made, target)
+    """Moves a file to its place, or a folder's files to theirs; what else is there stays."""
+    if made.is_dir() and target.is_dir():
+        for inner in made.iterdir():
+            _replace(inner, target / inner.name)
+    else:
+        os.replace(made, target)
 
 
 @contextlib.contextmanager
