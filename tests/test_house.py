@@ -19,7 +19,7 @@ MODULES = sorted((ROOT / "tfkd").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
 # Packages whose import name is not their own name.
-DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+DISTRIBUTIONS = {"cpuinfo": "py-cpuinfo", "sklearn": "scikit-learn"}
 # They arrive with a package that is asked for, and are only used together with it.
 BROUGHT_ALONG = {"tensorflow_text": "keras-hub", "kagglehub": "keras-hub"}
 SHORTEST_MODULE = 40

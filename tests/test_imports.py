@@ -45,6 +45,7 @@ OWNERS = {
         "compression/metadata.py",
     ],
     "ai_edge_quantizer": ["compression/quantizer.py"],
+    "cpuinfo": ["models/precision.py"],
     "flatbuffers": ["compression/metadata.py", "compression/flatbuffer.py"],
     "tensorflow_text": ["models/text_graph.py", "compression/clients.py"],
     "tensorflow_model_optimization": ["compression/qat/"],

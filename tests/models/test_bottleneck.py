@@ -258,10 +258,9 @@ def test_bfloat16_leaves_keys_and_logits_in_float32(decoder):
     model = student(decoder)
     expected = logits(model)
     distiller = Distiller(student=model)
-    distiller.set_precision("mixed_bfloat16")
-    assert {layer.compute_dtype for layer in find_bottleneck(model)} == {"float32"}
-    assert logits(model).dtype == np.float32
-    distiller.set_precision("float32")
+    with distiller.arithmetic("bfloat16"):
+        assert {layer.compute_dtype for layer in find_bottleneck(model)} == {"float32"}
+        assert logits(model).dtype == np.float32
     np.testing.assert_array_equal(logits(model), expected)
 
 

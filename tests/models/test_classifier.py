@@ -19,10 +19,10 @@ from tfkd.models.classifier import (
     SCORING_BATCH_SIZE,
     TextClassifier,
     batch_texts,
-    set_precision,
 )
 from tfkd.models.cnn import build_cnn
 from tfkd.models.encoder import build_encoder_classifier, encoder_from_scratch
+from tfkd.models.precision import set_precision
 from tfkd.models.sizes import ModelEntry
 
 WORDS = ["oil", "price", "fell", "again", "the", "team", "won", "a", "goal", "late"]
@@ -255,7 +255,7 @@ def test_other_precision_is_near_and_the_way_back_is_exact(make):
     classifier = make()
     weights = classifier.model.get_weights()
     expected = classifier.predict(TEXTS)
-    set_precision(classifier.model, "mixed_bfloat16")
+    set_precision(classifier.model, "bfloat16")
     rough = classifier.predict(TEXTS)
     assert rough.dtype == np.float32
     assert 0 < np.abs(rough - expected).max() < 0.05 * np.abs(expected).max()

@@ -19,6 +19,7 @@ RECIPE_NAMES = (
 DEFAULT_RECIPES = ("float32", "dynamic_int8")
 # Of the label loss; the rest goes to the teacher.
 STUDENT_LOSS_WEIGHT = 0.3
+PRECISIONS = ("auto", "float32", "bfloat16")
 BOTTLENECK_DECODERS = ("mlp", "values")
 
 
@@ -71,10 +72,10 @@ class TrainingConfig(DataConfig):
     clip_norm: float = setting(1.0, "Largest global norm of a step's gradient.", 1e-6)
     patience: int = setting(3, "Epochs without a better validation metric before stopping.", 1)
     precision: str = setting(
-        "float32",
-        "Arithmetic of the training; bfloat16 is twice as fast on CPUs that have it, half as fast "
-        "on others.",
-        choices=("float32", "bfloat16"),
+        "auto",
+        "Products of the training: float32, or bfloat16, which is faster on processors that have "
+        "it and slower on others; auto asks the processor.",
+        choices=PRECISIONS,
     )
     backup_seconds: float = setting(60.0, "Seconds between two backups to resume from.", 0.0)
 
@@ -155,7 +156,7 @@ class DistillConfig(BottleneckConfig, AwareConfig, TrainingConfig):
         choices=("auto", "cls", "mean", "max"),
     )
     teacher_precision: str = setting(
-        "float32", "Arithmetic of the teacher's fine-tuning.", choices=("float32", "bfloat16")
+        "auto", "Products of the teacher's fine-tuning, as --precision.", choices=PRECISIONS
     )
     teacher_sequence_length: int = setting(128, "Longest text for the teacher.", 4, 4096)
     teacher_seed: int = setting(0, "Seed of the teacher's fine-tuning; --seed is the student's.", 0)

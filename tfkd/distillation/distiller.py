@@ -6,6 +6,7 @@ follow. Without either it trains on labels alone, which is how teachers and cont
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Self, TypeAlias
 
 import keras
@@ -14,7 +15,7 @@ from keras import ops
 
 from tfkd.config.training import STUDENT_LOSS_WEIGHT
 from tfkd.distillation.losses import DISTILLATION_LOSSES, label_loss, teacher_loss
-from tfkd.models.classifier import set_precision
+from tfkd.models.precision import training_arithmetic
 
 # A tensor, or tensors by name.
 Tensors: TypeAlias = tf.Tensor | Mapping[str, tf.Tensor]
@@ -194,13 +195,13 @@ class Distiller(keras.Model):
             *(m for m in super().metrics if m.name not in self._trackers),
         ]
 
-    def set_precision(self, policy: str) -> None:
-        """Lets the student compute in another precision; its weights stay float32.
+    def arithmetic(self, precision: str) -> AbstractContextManager[None]:
+        """Lets the student's products compute in a precision while a block runs.
 
         Args:
-            policy: String. "float32" or "mixed_bfloat16".
+            precision: String. "float32" or "bfloat16"; weights stay float32.
         """
-        set_precision(self.student, policy)
+        return training_arithmetic(self.student, precision)
 
     def get_config(self) -> dict[str, object]:
         """Arguments of `from_config`; student and teacher are saved with it."""

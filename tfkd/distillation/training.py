@@ -17,13 +17,13 @@ import numpy as np
 from tfkd.data.batching import Batches
 from tfkd.distillation.backup import Backup, Position, load_variables, save_variables
 from tfkd.distillation.distiller import Distiller
+from tfkd.distillation.optimizer import FusedAdamW
 from tfkd.distillation.schedule import WarmupSchedule
 from tfkd.progress import Progress, Task
 
 LOG_STEPS = 20
 # Values of a bottleneck too: what no text has read must stay as it is.
 NOT_DECAYED = ["bias", "gamma", "beta", "values"]
-POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,8 +98,8 @@ def train(
     position = backup.restore()
     steps = batches.steps_per_epoch
     first_step = position.epoch * steps + position.step
-    distiller.set_precision(POLICIES[plan.precision])
     with (
+        distiller.arithmetic(plan.precision),
         progress[0].task(f"train {progress[1]}", plan.epochs * steps, first_step) as task,
         contextlib.closing(open_log(first_step)) as log,
     ):
@@ -117,7 +117,6 @@ def train(
                 )
             _finish_epoch(distiller, validation, position, folder, monitor)
             backup.save(position)
-    distiller.set_precision(POLICIES["float32"])
     load_variables(folder / "best.npz", distiller.student.variables)
     return position
 
@@ -126,7 +125,7 @@ def compile_distiller(distiller: Distiller, plan: Plan, steps_per_epoch: int) ->
     """AdamW with warm-up, decay and clipping; no weight decay on biases, norms and values."""
     total_steps = plan.epochs * steps_per_epoch
     warmup_steps = min(int(plan.warmup_fraction * total_steps), total_steps - 1)
-    optimizer = keras.optimizers.AdamW(
+    optimizer = FusedAdamW(
         WarmupSchedule(plan.learning_rate, total_steps, warmup_steps, plan.schedule),
         weight_decay=plan.weight_decay,
         global_clipnorm=plan.clip_norm,

@@ -22,8 +22,6 @@ from tfkd.models.tokenizers import Tokenizer
 
 SCORING_BATCH_SIZE = 64
 FORMAT_VERSION = 1
-# Logits, and distances to keys that lie close together.
-ALWAYS_FLOAT32 = ("logits", bottleneck.KEYS_LAYER, bottleneck.VALUES_LAYER)
 
 # From token arrays to logits.
 Answer = Callable[[Mapping[str, np.ndarray]], tf.Tensor]
@@ -182,18 +180,6 @@ class TextClassifier:
             thresholds=description.get("thresholds", DEFAULT_THRESHOLD),
             _folder=folder,
         )
-
-
-def set_precision(model: keras.Model, policy: str) -> None:
-    """Lets layers compute in another precision, but not those that need it; weights stay float32.
-
-    Args:
-        model: `keras.Model`.
-        policy: String. "float32" or "mixed_bfloat16".
-    """
-    for layer in model._flatten_layers():
-        if layer.name not in ALWAYS_FLOAT32 and layer.variable_dtype == "float32":
-            layer.dtype_policy = policy
 
 
 def batch_texts(rows: Sequence[tuple[str, ...]]) -> Texts:

@@ -18,6 +18,7 @@ from tfkd.distillation.training import Plan, Validation, train
 from tfkd.evaluation import metrics
 from tfkd.evaluation.thresholds import average_precision, tuned_thresholds
 from tfkd.models.classifier import TextClassifier
+from tfkd.models.precision import resolved
 from tfkd.runs.material import TRANSFER, Material
 from tfkd.runs.scoring import split_figures
 from tfkd.runs.trained_part import trained_part, trained_part_rows
@@ -44,9 +45,13 @@ class Objective:
 
 
 def plan(config: TrainingConfig, learning_rate: float) -> Plan:
-    """The training plan of a config with the learning rate decided."""
-    names = {field.name for field in dataclasses.fields(Plan)} - {"learning_rate"}
-    return Plan(learning_rate=learning_rate, **{name: getattr(config, name) for name in names})
+    """The training plan of a config with the learning rate and the precision decided."""
+    names = {field.name for field in dataclasses.fields(Plan)} - {"learning_rate", "precision"}
+    return Plan(
+        learning_rate=learning_rate,
+        precision=resolved(config.precision),
+        **{name: getattr(config, name) for name in names},
+    )
 
 
 def train_arm(

@@ -4,6 +4,7 @@ It is a `Distiller` whose student is the tf_keras twin of a Keras 3 one, so that
 optimizer, backups and logs are those of any other training.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
@@ -70,17 +71,18 @@ class QuantizationAware(Distiller):
         """As of `keras.Model`, but without XLA: on a CPU it makes these models slower."""
         super().compile(*args, jit_compile=jit_compile, **kwargs)
 
-    def set_precision(self, policy: str) -> None:
+    def arithmetic(self, precision: str) -> contextlib.AbstractContextManager[None]:
         """Accepts float32 alone.
 
         Raises:
             ConfigError: For any other: its rounding is coarser than what is learned here.
         """
-        if policy != "float32":
+        if precision != "float32":
             raise ConfigError(
-                f"Expected precision float32 for quantization during training. Received: {policy}. "
-                "Leave --precision out."
+                "Expected precision float32 for quantization during training. Received: "
+                f"{precision}. Leave --precision out."
             )
+        return contextlib.nullcontext()
 
     def encode(self, texts: Texts, length: int | None = None) -> dict[str, np.ndarray]:
         """Inputs of `fit` and `predict`: int32 arrays `[n, length]` by input name."""
