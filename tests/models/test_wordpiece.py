@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tokenizers import BertWordPieceTokenizer
 
@@ -87,6 +88,33 @@ def test_word_limit_is_in_bytes():
     assert tokens(tokenizer, "é" * 50) == ["é", *["##é"] * 49]
     assert tokens(tokenizer, "é" * 51) == ["[UNK]"]
     assert tokens(tokenizer, "a" * 5000 + " oil") == ["[UNK]", "oil"]
+
+
+@pytest.mark.parametrize("blanks", [" ", "  ", " " * 30, " \t\n ", "\n", " \x00\u200b "])
+def test_no_token_is_lost_or_won_between_any_blanks(blanks):
+    text = blanks + blanks.join(["oil", "prices", "fell", "again", "a"])
+    whole = [2, 5, 6, 7, 8, 9, 22, 3]
+    assert word_piece(64).encode([text])["token_ids"].tolist() == [whole]
+    assert word_piece(6).encode([text])["token_ids"].tolist() == [[*whole[:5], 3]]
+
+
+def test_arrays_are_the_callers_own():
+    tokenizer = word_piece(8)
+    for values in tokenizer.encode(["oil", ("oil", "fell")], 8).values():
+        assert values.dtype == np.int32
+        values[:] = 7
+    arrays = tokenizer.encode(["oil", ("oil", "fell")], 8)
+    assert arrays["token_ids"].tolist() == [[2, 5, 3, 0, 0, 0, 0, 0], [2, 5, 3, 8, 3, 0, 0, 0]]
+    assert arrays["padding_mask"].tolist() == [[1] * 3 + [0] * 5, [1] * 5 + [0] * 3]
+    assert arrays["segment_ids"].tolist() == [[0] * 8, [0, 0, 0, 1, 1, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("length", [4, 12])
+def test_padding_is_the_vocabularys_own_token_at_any_width(length):
+    tokenizer = WordPieceTokenizer([*VOCABULARY[1:], "[PAD]"], 8)
+    arrays = tokenizer.encode(["oil fell again"], length)
+    assert arrays["token_ids"].tolist() == [[1, 4, 7, 8, 2, *[24] * 7][:length]]
+    assert arrays["padding_mask"].tolist() == [[*[1] * 5, *[0] * 7][:length]]
 
 
 @pytest.mark.parametrize("length", [3, 4, 5, 8, 9])
@@ -256,8 +284,14 @@ def test_width_is_what_was_asked_for_or_the_first_that_holds_the_longest_row(
 def test_words_are_remembered_up_to_a_bound(monkeypatch):
     monkeypatch.setattr(wordpiece, "REMEMBERED_WORDS", 3)
     cut = []
-    words = wordpiece._Remembered(lambda word: cut.append(word) or (len(word),))
-    assert [words[word] for word in ("a", "bb", "a", "ccc")] == [(1,), (2,), (1,), (3,)]
+    words = wordpiece._Remembered(lambda word: cut.append(word) or bytes([len(word)]))
+    assert [words[word] for word in ("a", "bb", "a", "ccc")] == [b"\1", b"\2", b"\1", b"\3"]
     assert cut == ["a", "bb", "ccc"]
-    assert words["dddd"] == (4,)
-    assert dict(words) == {"dddd": (4,)}
+    assert words["dddd"] == b"\4"
+    assert dict(words) == {"dddd": b"\4"}
+
+
+def test_long_words_are_not_remembered():
+    words = wordpiece._Remembered(lambda word: bytes([len(word)]))
+    assert (words["a" * 64], words["a" * 65]) == (b"\100", b"\101")
+    assert list(words) == ["a" * 64]
