@@ -3,9 +3,10 @@
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 
 from tfkd.compression.conversion import write_files
-from tfkd.compression.litert import LiteRTModel
+from tfkd.compression.litert import LiteRTModel, _prepared
 from tfkd.errors import ArtifactError
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.tokenizers import Tokenizer
@@ -96,6 +97,30 @@ def test_a_batch_of_n_equals_n_batches_of_one(model):
     together = model.predict(TEXTS)
     assert together.shape == (6, 3) and together.dtype == np.float32
     np.testing.assert_array_equal(together, np.concatenate([model.predict([t]) for t in TEXTS]))
+
+
+def test_answers_are_those_of_litert_itself_whichever_signature_ran_before(path, model):
+    """Bit by bit, and a row given away stays as it was when the next text is answered."""
+    interpreter = Interpreter(str(path))
+    interpreter.allocate_tensors()
+    order = [0, 4, 3, 0, 3, 4, 1, 2]
+    rows = [model.predict([TEXTS[row]]) for row in order]
+    for row, logits in zip(order, rows, strict=True):
+        arrays = model.tokenizer.encode([TEXTS[row]], model.lengths)
+        width = arrays["padding_mask"].shape[1]
+        inputs = {name: arrays[name] for name in model.input_names}
+        expected = interpreter.get_signature_runner(f"tokens_{width}")(**inputs)["logits"]
+        np.testing.assert_array_equal(logits, expected)
+
+
+def test_a_release_of_litert_with_other_inner_names_gives_the_same(path, model):
+    interpreter = Interpreter(str(path))
+    interpreter.allocate_tensors()
+    runner = interpreter.get_signature_runner("tokens_16")
+    signature = _prepared(lambda **inputs: runner(**inputs), model.input_names, 16)
+    arrays = model.encode(TEXTS[:1], 16)
+    logits = signature(*[arrays[name] for name in model.input_names])
+    np.testing.assert_array_equal(logits, model.predict(TEXTS[:1]))
 
 
 def test_no_texts_give_no_rows(model):
