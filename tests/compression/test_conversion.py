@@ -72,7 +72,7 @@ def test_files_are_named_after_their_recipes_with_the_route_beside_them(converte
     ]
     route = artifacts.read_json(folder / "float32.json")
     name = classifier.model.name
-    assert route["name"] == ("plain" if name in ("bilstm", "cnn") else "lean")
+    assert route["name"] == ("plain" if name == "bilstm" else "lean")
     assert route["reason"].startswith(f"{name} holds no encoder of ") == (route["name"] == "plain")
 
 

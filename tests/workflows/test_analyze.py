@@ -154,7 +154,7 @@ def test_figures_of_a_whole_call(small_cnn):
     assert (model.table_parameters, model.parameters) == (3000 * 64, 3000 * 64 + head)
     assert not model.is_trained
     kept, int8 = model.files
-    assert (kept.kind, int8.kind, int8.graph) == ("keras", "dynamic_int8", "plain")
+    assert (kept.kind, int8.kind, int8.graph) == ("keras", "dynamic_int8", "lean")
     assert 4 * model.parameters < kept.size_bytes < 4 * model.parameters + 100_000
     assert model.parameters < int8.size_bytes < 2 * model.parameters
     assert 0 < int8.logit_difference < 0.1

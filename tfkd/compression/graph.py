@@ -40,8 +40,8 @@ def why_not_lean(model: keras.Model) -> str | None:
 
     Example:
 
-    >>> why_not_lean(build_cnn(2000, 4))
-    'cnn holds no encoder of BertBackbone, DistilBertBackbone, RobertaBackbone, ...'
+    >>> why_not_lean(build_bilstm(2000, 4))
+    'bilstm holds no encoder of BertBackbone, DistilBertBackbone, RobertaBackbone, ...'
     """
     backbone = find_backbone(model)
     if backbone is None:
@@ -57,7 +57,50 @@ def why_not_lean(model: keras.Model) -> str | None:
     return None
 
 
-class LeanGraph(tf.Module):
+class TextGraph(tf.Module):
+    """A classifier as functions of one text of a fixed length: what all lean graphs share.
+
+    Args:
+        model: `keras.Model`.
+        task: String. One of `tfkd.data.examples.TASKS`: what `scores` are.
+    """
+
+    def __init__(self, model: keras.Model, task: str) -> None:
+        super().__init__()
+        self.input_names = tuple(model.input)
+        self._score = SCORES[task]
+
+    def logits(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Logits of one text, float32 `[1, num_outputs]`."""
+        raise NotImplementedError
+
+    def endpoint(self, length: int, output: str = "logits") -> Endpoint:
+        """The function for texts of one length, ready to be a signature of a SavedModel.
+
+        Args:
+            length: Integer. Tokens, padding included.
+            output: String. "logits", or "scores": probabilities, for regression the score itself.
+
+        Returns:
+            `tf.function` from a mapping of the model's input names to int32 tensors `[1, length]`
+            to a mapping of `output` to a float32 tensor `[1, num_outputs]`. Padding stands where
+            `padding_mask` is 0.
+
+        Raises:
+            ValueError: The output is unknown.
+        """
+        if output not in ("logits", "scores"):
+            raise ValueError(f"Expected `output` in (logits, scores). Received: output={output!r}")
+        specs = {name: tf.TensorSpec([1, length], tf.int32, name=name) for name in self.input_names}
+
+        def answer(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            logits = self.logits(inputs)
+            return {output: logits if output == "logits" else self._score(logits)}
+
+        return tf.function(answer, input_signature=[specs])
+
+
+class LeanGraph(TextGraph):
     """A classifier as functions of one text of a fixed length, all over the same weights.
 
     Args:
@@ -92,14 +135,12 @@ class LeanGraph(tf.Module):
         whole_last_layer: bool = False,
         num_positions: int | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(model, task)
         reason = why_not_lean(model)
         if reason is not None:
             raise ValueError(f"Expected a model that has a lean graph. Received: {reason}")
         backbone = find_backbone(model)
-        self.input_names = tuple(model.input)
         self._mask_bias = mask_bias
-        self._score = SCORES[task]
         self._embedding = _Embedding(backbone, num_texts, num_positions)
         self._layers = [_Layer(layer) for layer in backbone.transformer_layers]
         bottleneck = find_bottleneck(model)
@@ -109,36 +150,20 @@ class LeanGraph(tf.Module):
         self._reads_first_row = self._pooling == "cls" and not whole_last_layer
 
     def endpoint(self, length: int, output: str = "logits") -> Endpoint:
-        """The function for texts of one length, ready to be a signature of a SavedModel.
-
-        Args:
-            length: Integer. Tokens, padding included.
-            output: String. "logits", or "scores": probabilities, for regression the score itself.
-
-        Returns:
-            `tf.function` from a mapping of the model's input names to int32 tensors `[1, length]`
-            to a mapping of `output` to a float32 tensor `[1, num_outputs]`. Padding stands where
-            `padding_mask` is 0.
+        """As `TextGraph.endpoint`.
 
         Raises:
             ValueError: The output is unknown, or the length is beyond the positions of the graph.
         """
-        if output not in ("logits", "scores"):
-            raise ValueError(f"Expected `output` in (logits, scores). Received: output={output!r}")
         if length > self._embedding.num_positions:
             raise ValueError(
                 f"Expected `length` of at most {self._embedding.num_positions}, the positions of "
                 f"the graph. Received: length={length}"
             )
-        specs = {name: tf.TensorSpec([1, length], tf.int32, name=name) for name in self.input_names}
+        return super().endpoint(length, output)
 
-        def answer(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            logits = self._logits(inputs)
-            return {output: logits if output == "logits" else self._score(logits)}
-
-        return tf.function(answer, input_signature=[specs])
-
-    def _logits(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    def logits(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Logits of one text, float32 `[1, num_outputs]`."""
         is_real = tf.cast(inputs["padding_mask"], tf.float32)
         bias = (1.0 - is_real) * self._mask_bias
         vectors = self._embedding(inputs)

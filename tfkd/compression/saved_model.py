@@ -1,15 +1,16 @@
 """The SavedModel that the LiteRT converter reads: one batch-1 signature for each text length.
 
-BERT-family students go the lean way (`tfkd.compression.graph`); every other model is traced as
-Keras runs it, and the route says why.
+BERT-family students and the CNN go the lean way (`tfkd.compression.graph` and `cnn_graph`); every
+other model is traced as Keras runs it, and the route says why.
 """
 
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tfkd.compression.graph import TextGraph
     from tfkd.models.classifier import TextClassifier
 
 LEAN, PLAIN = "lean", "plain"
@@ -61,25 +62,39 @@ def write_saved_model(
     """
     import tensorflow as tf
 
-    from tfkd.compression import graph
-
-    reason = graph.why_not_lean(classifier.model)
-    if reason is not None:
-        _write_plain(classifier, lengths, folder, output)
-        return Route(PLAIN, reason)
-    lean = graph.LeanGraph(
-        classifier.model,
-        classifier.num_texts,
-        mask_bias,
-        classifier.task,
-        whole_last_layer,
+    lean, route = lean_graph(
+        classifier,
+        mask_bias=mask_bias,
+        whole_last_layer=whole_last_layer,
         num_positions=max(lengths),
     )
+    if lean is None:
+        _write_plain(classifier, lengths, folder, output)
+        return route
     signatures = {
         f"{SIGNATURE_PREFIX}{length}": lean.endpoint(length, output) for length in lengths
     }
     tf.saved_model.save(lean, str(folder), signatures)
-    return Route(LEAN)
+    return route
+
+
+def lean_graph(classifier: "TextClassifier", **settings: Any) -> "tuple[TextGraph | None, Route]":
+    """The lean graph of a classifier, None when it has none, and the `Route` that this is.
+
+    Args:
+        classifier: `TextClassifier`.
+        settings: Arguments of `LeanGraph`, for a BERT-family classifier.
+    """
+    from tfkd.compression.cnn_graph import CnnGraph, is_cnn
+    from tfkd.compression.graph import LeanGraph, why_not_lean
+
+    model, task = classifier.model, classifier.task
+    if is_cnn(model):
+        return CnnGraph(model, task), Route(LEAN)
+    reason = why_not_lean(model)
+    if reason is not None:
+        return None, Route(PLAIN, reason)
+    return LeanGraph(model, classifier.num_texts, task=task, **settings), Route(LEAN)
 
 
 def _write_plain(

@@ -11,7 +11,8 @@ import keras
 import tensorflow as tf
 
 from tfkd.compression.formats import TEXT_SIGNATURE
-from tfkd.compression.graph import SCORES, LeanGraph, why_not_lean
+from tfkd.compression.graph import SCORES
+from tfkd.compression.saved_model import lean_graph
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from tfkd.errors import ModelError
 from tfkd.models.classifier import TextClassifier
@@ -148,8 +149,8 @@ def _fixed_model(
     classifier: TextClassifier, length: int
 ) -> tuple[tf.Module | list[tf.Variable], Callable[[Arrays], tf.Tensor]]:
     """Holder of the weights, and the function from token arrays `[1, length]` to scores."""
-    if why_not_lean(classifier.model) is None:
-        lean = LeanGraph(classifier.model, classifier.num_texts, task=classifier.task)
+    lean, _ = lean_graph(classifier)
+    if lean is not None:
         endpoint = lean.endpoint(length, "scores")
         return lean, lambda arrays: endpoint(arrays)["scores"]
     score = SCORES[classifier.task]
