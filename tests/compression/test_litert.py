@@ -153,6 +153,10 @@ def test_opening_and_running_writes_nothing(path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_the_files_own_tokenizer_makes_no_segments_that_it_does_not_take(model):
+    assert model.tokenizer.encode(TEXTS).keys() == {"token_ids", "padding_mask"}
+
+
 def test_encoded_texts_need_no_tokenizer(path, tmp_path):
     alone = tmp_path / "alone.tflite"
     alone.write_bytes(path.read_bytes())

@@ -98,6 +98,17 @@ def test_no_token_is_lost_or_won_between_any_blanks(blanks):
     assert word_piece(6).encode([text])["token_ids"].tolist() == [[*whole[:5], 3]]
 
 
+def test_segments_are_left_out_on_request():
+    tokenizer = word_piece(8, lowercase=False)
+    without = tokenizer.without_segments()
+    arrays = tokenizer.encode([("oil", "Fell again")])
+    assert without.encode([("oil", "Fell again")]).keys() == {"token_ids", "padding_mask"}
+    np.testing.assert_array_equal(
+        without.encode([("oil", "Fell again")])["token_ids"], arrays["token_ids"]
+    )
+    assert without.without_segments() is without and tokenizer.has_segments
+
+
 def test_arrays_are_the_callers_own():
     tokenizer = word_piece(8)
     for values in tokenizer.encode(["oil", ("oil", "fell")], 8).values():

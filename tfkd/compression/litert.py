@@ -85,7 +85,8 @@ class LiteRTModel:
     def tokenizer(self) -> "WordPieceTokenizer | Tokenizer":
         """The student's tokenizer, never longer than the file's longest signature.
 
-        Without TensorFlow for a WordPiece vocabulary.
+        Without TensorFlow for a WordPiece vocabulary, and then without segment ids, too, when the
+        file does not take them.
 
         Raises:
             ArtifactError: No tokenizer was given and there is none beside the file.
@@ -96,6 +97,8 @@ class LiteRTModel:
                 tokenizer = _read_tokenizer(self.path.parent / "tokenizer")
             if tokenizer.sequence_length > self.lengths[-1]:
                 tokenizer = tokenizer.with_length(self.lengths[-1])
+            if "segment_ids" not in self.input_names and isinstance(tokenizer, WordPieceTokenizer):
+                tokenizer = tokenizer.without_segments()
             self._tokenizer = tokenizer
         return self._tokenizer
 

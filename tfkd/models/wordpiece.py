@@ -105,6 +105,12 @@ class WordPieceTokenizer:
             self.vocabulary, sequence_length, self.lowercase, self.has_segments
         )
 
+    def without_segments(self) -> "WordPieceTokenizer":
+        """The same tokenizer for a model that does not read segment ids."""
+        if not self.has_segments:
+            return self
+        return WordPieceTokenizer(self.vocabulary, self.sequence_length, self.lowercase, False)
+
     def encode(
         self, texts: Texts, length: int | Sequence[int] | None = None
     ) -> dict[str, np.ndarray]:
@@ -129,14 +135,22 @@ class WordPieceTokenizer:
         rows = [self._row(text) for text in texts]
         longest = max([len(row) for row, _ in rows]) // INDEX_BYTES
         length = fitting_length(longest, length, self.sequence_length)
-        ones, zeros = _ONE * length, _ZERO * length
+        size = length * INDEX_BYTES
+        padding, ones, zeros = self._padding * length, _ONE * length, _ZERO * length
+        # Not bytes: arrays over bytes cannot be written to.
+        token_ids, padding_mask, segment_ids = bytearray(), bytearray(), bytearray()
+        for row, start in rows:
+            token_ids += (row + padding)[:size]
+            padding_mask += (ones[: len(row)] + zeros)[:size]
+            if self.has_segments:
+                segment_ids += (zeros[:start] + ones[: len(row) - start] + zeros)[:size]
+        shape = len(rows), length
         arrays = {
-            "token_ids": _filled([row for row, _ in rows], self._padding * length),
-            "padding_mask": _filled([ones[: len(row)] for row, _ in rows], zeros),
+            "token_ids": np.ndarray(shape, np.int32, token_ids),
+            "padding_mask": np.ndarray(shape, np.int32, padding_mask),
         }
         if self.has_segments:
-            second = [zeros[:start] + ones[: len(row) - start] for row, start in rows]
-            arrays["segment_ids"] = _filled(second, zeros)
+            arrays["segment_ids"] = np.ndarray(shape, np.int32, segment_ids)
         return arrays
 
     @classmethod
@@ -241,14 +255,6 @@ def fitting_length(longest: int, length: int | Sequence[int] | None, most: int) 
 def _packed(indices: Sequence[int]) -> bytes:
     """Indices as bytes of int32."""
     return array.array("i", indices).tobytes()
-
-
-def _filled(rows: list[bytes], padding: bytes) -> np.ndarray:
-    """Rows cut or filled to the width of the padding: int32 `[n, length]`."""
-    width = len(padding)
-    # A bytearray, as arrays over bytes cannot be written to.
-    content = bytearray().join([(row + padding)[:width] for row in rows])
-    return np.ndarray((len(rows), width // INDEX_BYTES), np.int32, content)
 
 
 class _Remembered(dict[str, bytes]):
