@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from tfkd.progress import PLAIN_SECONDS, Progress
 
 
@@ -49,3 +51,72 @@ def test_one_of_several_processes_begins_its_lines_with_its_name(capsys):
     assert progress.is_plain
     Progress(quiet=True).named("demo-cnn-seed0").say("convert float32")
     assert capsys.readouterr().err == ""
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Lets so many seconds pass; binary fractions, so that sums are exact."""
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def wait(seconds):
+        now[0] += seconds
+
+    return wait
+
+
+def test_a_stage_inside_another_has_its_seconds_to_itself(clock, capsys):
+    progress = Progress()
+    with progress.stage("other"):
+        clock(1.0)
+        with progress.stage("train student", "train the student"):
+            clock(8.0)
+            with progress.stage("tokenize"):
+                clock(0.5)
+            clock(16.0)
+        with progress.stage("train control"):
+            with progress.stage("tokenize"):
+                clock(0.25)
+            clock(32.0)
+            assert progress.seconds["train control"] == 32.0
+        clock(2.0)
+    clock(1000.0)
+    assert list(progress.seconds.items()) == [
+        ("train student", 24.0),
+        ("tokenize", 0.75),
+        ("train control", 32.0),
+        ("other", 3.0),
+    ]
+    assert capsys.readouterr().err == "train the student\n"
+
+
+def test_a_stage_that_fails_is_over(clock):
+    progress = Progress(quiet=True)
+    with progress.stage("other"):
+        with pytest.raises(RuntimeError, match="no memory"), progress.stage("train student"):
+            clock(4.0)
+            raise RuntimeError("no memory")
+        clock(1.0)
+    assert progress.seconds == {"train student": 4.0, "other": 1.0}
+
+
+def test_the_next_command_begins_the_account_anew(clock):
+    progress = Progress(quiet=True)
+    assert progress.seconds == {}
+    for seconds in (4.0, 8.0):
+        with progress.stage("other"), progress.stage("tokenize"):
+            clock(seconds)
+    assert progress.seconds == {"tokenize": 8.0, "other": 0.0}
+
+
+def test_earlier_sessions_count_where_they_are_known(clock):
+    progress = Progress(quiet=True)
+    with progress.stage("other"):
+        with progress.stage("train student"):
+            clock(2.0)
+            progress.took(64.0)
+        with progress.stage("train control"):
+            clock(2.0)
+            progress.took(1.0)
+    progress.took(5.0)
+    assert progress.seconds == {"train student": 64.0, "train control": 2.0, "other": 0.0}

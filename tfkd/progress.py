@@ -1,4 +1,7 @@
-"""Progress of a long command on standard error: bars with the time left, or plain lines."""
+"""Progress of a long command on standard error: bars with the time left, or plain lines.
+
+What is shown as a stage is timed as well, so that a command can say where its time went.
+"""
 
 import contextlib
 import time
@@ -48,6 +51,9 @@ class Progress:
     def __init__(self, quiet: bool = False, name: str = "") -> None:
         self._console = Console(stderr=True, quiet=quiet, highlight=False, markup=False)
         self._prefix = f"{name}: " if name else ""
+        self._seconds: dict[str, float] = {}
+        self._open_stages: list[str] = []
+        self._counted_at = 0.0
         self.is_quiet = quiet
         self.is_plain = bool(name) or not self._console.is_terminal
         self.bars = Bars(
@@ -68,6 +74,59 @@ class Progress:
     def named(self, name: str) -> "Progress":
         """Lines for one of several processes, or for what they all work on."""
         return Progress(self.is_quiet, name)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds of each stage so far, in the order they began; the outermost stage comes last."""
+        self._count()
+        if not self._seconds:
+            return {}
+        outermost, *inner = self._seconds
+        return {name: self._seconds[name] for name in (*inner, outermost)}
+
+    @contextlib.contextmanager
+    def stage(self, name: str, said: str = "") -> Iterator[None]:
+        """A stage of a command, timed by the wall clock while the block runs.
+
+        A stage inside another has its seconds to itself: all stages together take as long as the
+        outermost one, which begins the account anew.
+
+        Args:
+            name: String. Name of the work, such as "tokenize". Stages of one name are added up.
+            said: String. Line to show at the start; empty for none.
+
+        Example:
+        >>> with progress.stage("other"), progress.stage("tokenize"):
+        ...     tokens = material.tokens("train", tokenizer)
+        >>> progress.seconds
+        {'tokenize': 2.1, 'other': 0.0}
+        """
+        if said:
+            self.say(said)
+        self._count()
+        if not self._open_stages:
+            self._seconds = {}
+        self._open_stages.append(name)
+        self._seconds.setdefault(name, 0.0)
+        try:
+            yield
+        finally:
+            self._count()
+            self._open_stages.pop()
+
+    def took(self, seconds: float) -> None:
+        """Makes the stage under way at least so long, for one that earlier sessions worked on."""
+        self._count()
+        if self._open_stages:
+            name = self._open_stages[-1]
+            self._seconds[name] = max(self._seconds[name], seconds)
+
+    def _count(self) -> None:
+        """Gives the seconds since the last count to the innermost open stage."""
+        now = time.monotonic()
+        if self._open_stages:
+            self._seconds[self._open_stages[-1]] += now - self._counted_at
+        self._counted_at = now
 
     @contextlib.contextmanager
     def task(self, description: str, total: int, completed: int = 0) -> Iterator[Task]:

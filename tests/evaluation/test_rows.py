@@ -10,6 +10,7 @@ from tfkd.evaluation.rows import (
     RunSummary,
     result_table,
     run_readme,
+    stage_table,
     table_note,
 )
 
@@ -202,6 +203,7 @@ class TestRunReadme:
         data="train 2,000 rows, test 500 rows; fingerprint 0123456789abcdef.",
         seed=0,
         files={"student/model.keras": "weights", "student/dynamic_int8.tflite": "LiteRT file"},
+        seconds={"train student": 30.0, "other": 10.0},
     )
 
     def test_whole_text(self):
@@ -223,6 +225,15 @@ class TestRunReadme:
 
             train 2,000 rows, test 500 rows; fingerprint 0123456789abcdef.
 
+            ## Time
+
+            | Stage | Seconds | Share |
+            | :--- | ---: | ---: |
+            | train student | 30.0 | 75% |
+            | other | 10.0 | 25% |
+
+            Wall clock. Trainings count all their sessions, other stages the last one.
+
             ## Files
 
             - `student/model.keras`: weights
@@ -234,6 +245,15 @@ class TestRunReadme:
             """
         ).split("TABLE")
         assert run_readme(self.summary) == f"{before}{MARKDOWN}\n\n{NOTE}{after}"
+
+    def test_stages_share_all_seconds(self):
+        table = stage_table({"tokenize": 0.04, "train": 199.96, "other": 0.0})
+        assert table.rows == [
+            ("tokenize", "0.0", "0%"),
+            ("train", "200.0", "100%"),
+            ("other", "0.0", "0%"),
+        ]
+        assert stage_table({"other": 0.0}).rows == [("other", "0.0", "-")]
 
     def test_without_comparison(self):
         text = run_readme(dataclasses.replace(self.summary, comparison=""))

@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from tfkd.config.verbs import BenchmarkConfig, EvaluateConfig, ExportConfig
 from tfkd.data import sources
 from tfkd.data.demo import best_accuracy, posterior
 from tfkd.errors import ArtifactError
+from tfkd.evaluation.rows import stage_table
 from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.initialization import token_table
@@ -171,6 +173,51 @@ def test_metrics_file_says_what_made_it(demo_result):
     assert metrics["data"]["splits"]["train"]["num_rows"] == 3000
     assert re.fullmatch("[0-9a-f]{64}", metrics["data"]["splits"]["test"]["fingerprint"])
     assert metrics["rows"] == [item.to_dict() for item in demo_result.rows]
+
+
+STAGES = [
+    "read and check",
+    "fine-tune the teacher",
+    "tokenize",
+    "score with the teacher",
+    "train student",
+    "train control",
+    "convert and check files",
+    "measure times",
+    "measure memory",
+    "score the test rows",
+    "compare",
+    "other",
+]
+
+
+def test_seconds_of_every_stage_are_shown_and_kept(demo_result):
+    assert list(demo_result.seconds) == STAGES
+    metrics = artifacts.read_json(demo_result.path / "metrics.json")
+    assert metrics["seconds"] == demo_result.seconds
+    for arm in ("student", "control"):
+        assert metrics["training"][arm]["seconds"] <= metrics["seconds"][f"train {arm}"]
+    table = stage_table(demo_result.seconds)
+    assert table in demo_result.render()
+    assert table.markdown() in (demo_result.path / "README.md").read_text()
+    teacher = artifacts.read_json(demo_result.path.parent / "demo-cnn-finetuned" / "metrics.json")
+    made = list(teacher["seconds"])
+    assert made == ["read and check", *STAGES[1:4], "other"]
+    assert teacher["training"]["seconds"] <= teacher["seconds"]["fine-tune the teacher"]
+
+
+def test_trainings_of_earlier_sessions_are_counted(demo_config, demo_result, without_costs):
+    """A run that was killed after its trainings takes them up as they are."""
+    path = demo_result.path.parent / "demo-killed"
+    shutil.copytree(demo_result.path, path)
+    (path / "metrics.json").unlink()
+    for arm in ("student", "control"):
+        record = path / "training" / f"{arm}.json"
+        artifacts.write_json(record, artifacts.read_json(record) | {"seconds": 1000.0})
+    seconds = distill(demo_config.replace(output_dir=path)).seconds
+    # Loading what was trained comes on top.
+    assert all(1000 <= seconds[f"train {arm}"] < 1060 for arm in ("student", "control"))
+    assert "fine-tune the teacher" not in seconds and "tokenize" not in seconds
 
 
 def test_readme_of_the_run_shows_table_and_command(demo_config, demo_result):

@@ -15,6 +15,7 @@ from tfkd.evaluation.table import Column, Table, figures, words
 TEACHER = "teacher"
 # Figures of `Latency`: one text a call, tokenized in the call or before it.
 WITH_TOKENS, WITHOUT_TOKENS = "p50_ms", "encoded_p50_ms"
+STAGE_NOTE = "Wall clock. Trainings count all their sessions, other stages the last one."
 SECONDARY_METRICS = ("macro_f1", "ece", "nll", "agreement")
 # Benchmarks that name two figures, such as GLUE, show the second beside the headline.
 SECOND_METRICS = {"f1": "accuracy", "pearson": "spearman", "spearman": "pearson"}
@@ -82,6 +83,7 @@ class RunSummary:
         data: A sentence or more on the data: rows, fingerprint.
         seed: Seed of every random choice.
         files: Description of each file by its path in the folder.
+        seconds: Seconds of each stage by its name.
     """
 
     title: str
@@ -93,6 +95,7 @@ class RunSummary:
     data: str
     seed: int
     files: Mapping[str, str]
+    seconds: Mapping[str, float]
 
 
 def result_table(rows: Sequence[Row], metric: str) -> Table:
@@ -178,6 +181,31 @@ def table_note(rows: Sequence[Row], metric: str) -> str:
     return " ".join(notes)
 
 
+def stage_table(seconds: Mapping[str, float]) -> Table:
+    """The stages of a command, with their seconds and their share of all seconds.
+
+    Args:
+        seconds: Mapping of names to seconds, such as `Progress.seconds`.
+
+    Example:
+    >>> print(stage_table({"tokenize": 1.5, "train student": 4.5}).markdown())
+    | Stage | Seconds | Share |
+    | :--- | ---: | ---: |
+    | tokenize | 1.5 | 25% |
+    | train student | 4.5 | 75% |
+    """
+    total = sum(seconds.values())
+    return Table(
+        [
+            words("Stage", seconds),
+            figures("Seconds", seconds.values(), "{:.1f}"),
+            figures(
+                "Share", [value / total if total else None for value in seconds.values()], "{:.0%}"
+            ),
+        ]
+    )
+
+
 def run_readme(summary: RunSummary) -> str:
     """The README of a run folder, in Markdown.
 
@@ -205,6 +233,9 @@ def run_readme(summary: RunSummary) -> str:
         f"```\n{summary.command}\n```",
         "## Data",
         summary.data,
+        "## Time",
+        stage_table(summary.seconds).markdown(),
+        STAGE_NOTE,
         "## Files",
         files,
         "## Versions",

@@ -110,7 +110,8 @@ class AwareTraining:
             with np.load(self._variables_path(recipe), allow_pickle=False) as arrays:
                 mirror.load(aware.student, arrays)
         else:
-            self._fit(recipe, aware, settings)
+            with self.material.progress.stage(f"train {recipe}"):
+                self._fit(recipe, aware, settings)
         return aware
 
     def _fit(self, recipe: str, aware: "QuantizationAware", settings: Mapping[str, Any]) -> None:
@@ -137,6 +138,7 @@ class AwareTraining:
             lambda step: RangeLog(self.run.logs / recipe, step, aware),
             (self.material.progress, recipe),
         )
+        self.material.progress.took(position.seconds)
         path = self._variables_path(recipe)
         self._record_path(recipe).unlink(missing_ok=True)
         save_variables(path, aware.student)

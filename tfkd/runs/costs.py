@@ -96,9 +96,10 @@ def measure_costs(
     """
     progress.say(f"time {len(files)} models on {len(texts)} texts, {rounds} rounds")
     timed = {file.name: file.timed(threads) for file in files}
-    latencies = time_files(timed, texts, rounds, progress, threads)
+    with progress.stage("measure times"):
+        latencies = time_files(timed, texts, rounds, progress, threads)
     costs = []
-    with progress.task("measure memory", len(files)) as task:
+    with progress.stage("measure memory"), progress.task("measure memory", len(files)) as task:
         for file in files:
             memory = peak_memory_bytes(file.folder, file.kind, texts[:MEMORY_TEXTS])
             size_bytes = file.path.stat().st_size

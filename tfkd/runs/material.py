@@ -85,10 +85,11 @@ class Material:
         rows = self.transfer_rows(config)
         if rows is None:
             return self
-        self.progress.say("read what the teachers answer beside the training texts")
-        splits = {**self.dataset.splits, TRANSFER: KeptExamples.of(rows)}
-        dataset = dataclasses.replace(self.dataset, splits=splits)
-        summaries = {**self.summaries, **check(dataset, [TRANSFER])}
+        said = "read what the teachers answer beside the training texts"
+        with self.progress.stage("read and check", said):
+            splits = {**self.dataset.splits, TRANSFER: KeptExamples.of(rows)}
+            dataset = dataclasses.replace(self.dataset, splits=splits)
+            summaries = {**self.summaries, **check(dataset, [TRANSFER])}
         return dataclasses.replace(self, dataset=dataset, summaries=summaries)
 
     def of(self, config: DataConfig) -> "Material":
@@ -111,7 +112,7 @@ class Material:
         folder = self.cache / "tokens" / mark
         if folder.is_dir():
             return Tokens.load(folder, mark)
-        with locked(folder):
+        with self.progress.stage("tokenize"), locked(folder):
             if folder.is_dir():
                 return Tokens.load(folder, mark)
             return tokens.write(
@@ -185,9 +186,10 @@ def prepare(config: DataConfig, runs: Path, progress: Progress) -> Material:
     Raises:
         DatasetError: The data set cannot be had, or a row is bad.
     """
-    dataset = load_dataset(config)
-    progress.say(f"read and check {dataset.name}")
-    summaries = check(dataset)
+    with progress.stage("read and check"):
+        dataset = load_dataset(config)
+        progress.say(f"read and check {dataset.name}")
+        summaries = check(dataset)
     counts = ", ".join(f"{name} {item.num_rows:,}" for name, item in summaries.items())
     progress.say(f"rows: {counts}")
     return Material(dataset, summaries, runs / CACHE, progress, config)

@@ -26,6 +26,7 @@ def run_page(
     rows: Sequence[Row],
     material: "Material",
     files: Mapping[str, str],
+    seconds: Mapping[str, float],
     comparison: str = "",
 ) -> str:
     """The page in Markdown.
@@ -35,6 +36,7 @@ def run_page(
         rows: `Row` of each model; seed and command are the first one's.
         material: `Material`: counts and fingerprints of the splits.
         files: Meaning of each file of the folder, by its path.
+        seconds: Seconds of each stage by its name.
         comparison: Sentences on the paired tests; empty for none.
     """
     counts = "; ".join(
@@ -53,6 +55,7 @@ def run_page(
             data=f"{counts}. Figures are of the test split.{decided}",
             seed=rows[0].seed,
             files=files,
+            seconds=seconds,
         )
     )
 

@@ -1,6 +1,7 @@
 """The teacher of a run: taken ready or fine-tuned here, asked once, its answers kept."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from tfkd.config.training import DistillConfig, FinetuneConfig
 from tfkd.distillation.mixture import mixture
 from tfkd.distillation.teacher_logits import load_or_score
 from tfkd.errors import ArtifactError
-from tfkd.evaluation.rows import Row
+from tfkd.evaluation.rows import STAGE_NOTE, Row, stage_table
+from tfkd.evaluation.table import Table
 from tfkd.models import sizes
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
@@ -40,26 +42,31 @@ class FinetuneResult:
         path: The run folder.
         metrics: Metrics on the test split.
         num_parameters: Number of weights.
-        seconds: Training time.
+        seconds: Seconds of each stage by its name.
     """
 
     path: Path
     metrics: dict[str, Any]
     num_parameters: int
-    seconds: float
+    seconds: Mapping[str, float]
 
     def to_dict(self) -> dict[str, object]:
         """Plain JSON values."""
         return {**dataclasses.asdict(self), "path": str(self.path)}
 
-    def render(self) -> list[str]:
+    def render(self) -> list[Table | str]:
         """Lines and tables for the console."""
         figures = ", ".join(
             f"{name} {value:.4f}"
             for name, value in self.metrics.items()
             if isinstance(value, float)
         )
-        return [f"test: {figures}", f"{self.path}: {self.num_parameters:,} parameters"]
+        return [
+            f"test: {figures}",
+            stage_table(self.seconds),
+            STAGE_NOTE,
+            f"{self.path}: {self.num_parameters:,} parameters",
+        ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +163,8 @@ def finetuned(settings: FinetuneConfig, material: Material) -> Path:
     """
     made = RunFolder(settings.output_dir or Path())
     if not made.is_finished:
-        fine_tune(settings, choose(settings)["model"], material.of(settings), made)
+        with material.progress.stage("fine-tune the teacher"):
+            fine_tune(settings, choose(settings)["model"], material.of(settings), made)
     found = made.difference("finetune", settings.to_dict())
     if found is not None:
         key, before, value = found
@@ -193,8 +201,8 @@ def fine_tune(
     # Kept, since a student's table holds the same answers.
     logits = _logits(classifier, run.model, "test", material)
     figures = split_figures(logits, material.tokens("test", classifier.tokenizer), classifier)
-    training = training_record(run, "model")
-    result = FinetuneResult(run.path, figures, classifier.num_parameters, training["seconds"])
+    seconds = material.progress.seconds
+    result = FinetuneResult(run.path, figures, classifier.num_parameters, seconds)
     row = Row(
         dataset=material.dataset.name,
         arm="model",
@@ -208,7 +216,8 @@ def fine_tune(
         command=config.command_line("finetune"),
     )
     title = f"{config.model} fine-tuned on {material.dataset.name}"
-    artifacts.write_text(run.path / "README.md", run_page(title, [row], material, FILES))
+    artifacts.write_text(run.path / "README.md", run_page(title, [row], material, FILES, seconds))
+    training = training_record(run, "model")
     record = {**result.to_dict(), "rows": [row.to_dict()], "training": training}
     artifacts.write_json(run.metrics, record | shared_record(material, config.seed))
     return result
@@ -268,10 +277,11 @@ def _logits(classifier: TextClassifier, folder: Path, split: str, material: Mate
             "num_rows": material.summaries[split].num_rows,
         }
     )
-    return load_or_score(
-        classifier,
-        material.tokens(split, classifier.tokenizer),
-        material.cache / "teacher_logits" / mark,
-        mark,
-        material.progress,
-    )
+    with material.progress.stage("score with the teacher"):
+        return load_or_score(
+            classifier,
+            material.tokens(split, classifier.tokenizer),
+            material.cache / "teacher_logits" / mark,
+            mark,
+            material.progress,
+        )

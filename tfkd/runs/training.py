@@ -77,6 +77,7 @@ def train_arm(
     """
     folder, work = run.path / name, run.path / "unfinished" / name
     if (folder / "classifier.json").is_file():
+        material.progress.took(training_record(run, name)["seconds"])
         return TextClassifier.load(folder)
     part = trained_part(classifier)
     distiller = Distiller(
@@ -98,6 +99,7 @@ def train_arm(
         lambda step: RunLog(run.logs / name, step),
         (material.progress, name),
     )
+    material.progress.took(position.seconds)
     artifacts.write_json(
         run.path / "training" / f"{name}.json",
         {"plan": dataclasses.asdict(plan), **dataclasses.asdict(position)},

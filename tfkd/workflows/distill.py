@@ -15,7 +15,7 @@ from tfkd.config.training import DistillConfig
 from tfkd.distillation.tensorboard import RunLog
 from tfkd.evaluation import metrics
 from tfkd.evaluation.resampling import answers_of, columns
-from tfkd.evaluation.rows import Row, result_table, table_note
+from tfkd.evaluation.rows import STAGE_NOTE, Row, result_table, stage_table, table_note
 from tfkd.evaluation.table import Table
 from tfkd.evaluation.verdict import Comparison, compare_answers
 from tfkd.models.checkpoints import Source
@@ -56,6 +56,7 @@ class DistillResult:
         metric: Headline metric of the data set.
         comparisons: Paired tests on the test rows: student against control and teacher.
         sentences: The same in words.
+        seconds: Seconds of each stage by its name.
     """
 
     path: Path
@@ -63,6 +64,7 @@ class DistillResult:
     metric: str
     comparisons: dict[str, Comparison]
     sentences: tuple[str, ...]
+    seconds: dict[str, float]
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -82,6 +84,7 @@ class DistillResult:
             "rows": [row.to_dict() for row in self.rows],
             "comparisons": {name: item.to_dict() for name, item in self.comparisons.items()},
             "sentences": list(self.sentences),
+            "seconds": self.seconds,
         }
 
     def render(self) -> list[Table | str]:
@@ -90,6 +93,8 @@ class DistillResult:
             result_table(self.rows, self.metric),
             table_note(self.rows, self.metric),
             *self.sentences,
+            stage_table(self.seconds),
+            STAGE_NOTE,
             f"Everything is in {self.path}. Curves: tensorboard --logdir {self.path / 'logs'}",
         ]
 
@@ -118,6 +123,12 @@ def distill(config: DistillConfig, progress: Progress | None = None) -> DistillR
     ```
     """
     progress = progress or Progress(config.quiet)
+    with progress.stage("other"):
+        return _distill(config, progress)
+
+
+def _distill(config: DistillConfig, progress: Progress) -> DistillResult:
+    """The stages one after the other."""
     sources = choose(config)
     config = config.replace(**{role: source.name for role, source in sources.items()})
     run = RunFolder(config.output_dir or RUNS / _name(config, sources["student"]))
@@ -136,7 +147,8 @@ def distill(config: DistillConfig, progress: Progress | None = None) -> DistillR
     files = StudentFiles(
         run, arms["student"], material, config, config.seed, lambda: labelled_answers
     )
-    exported = files.make(config.recipes)
+    with progress.stage("convert and check files"):
+        exported = files.make(config.recipes)
     costs = _costs(material, run, teacher)
     return finish(config, material, run, teacher, arms, exported, costs)
 
@@ -159,17 +171,12 @@ def _train_arms(
     weights = {"student": config.student_loss_weight, "control": 1.0}
     if not config.control:
         del weights["control"]
-    return {
-        name: train_arm(
-            name,
-            untrained(),
-            Objective(teacher_logits, config.temperature, weight, config.distillation_loss),
-            budget,
-            material,
-            run,
-        )
-        for name, weight in weights.items()
-    }
+    arms = {}
+    for name, weight in weights.items():
+        objective = Objective(teacher_logits, config.temperature, weight, config.distillation_loss)
+        with material.progress.stage(f"train {name}"):
+            arms[name] = train_arm(name, untrained(), objective, budget, material, run)
+    return arms
 
 
 def _costs(material: Material, run: RunFolder, teacher: Teacher) -> dict[str, dict[str, Any]]:
@@ -194,22 +201,29 @@ def finish(
 ) -> DistillResult:
     """Scores everything on the test split and writes metrics.json, README.md and the last logs."""
     logits = {"teacher": teacher.test_logits}
-    for name, arm in arms.items():
-        logits[name] = split_logits(arm, "test", material)
-    for recipe, path in exported.paths.items():
-        tokens = material.tokens("test", arms["student"].tokenizer)
-        logits[recipe] = file_logits(LiteRTModel(path), tokens, material.progress)
-    rows = _rows(config, material, teacher, arms, logits, costs)
-    models = {"teacher": teacher.classifier, **arms}
-    comparisons, sentences = _comparisons(material, models, logits, config)
+    with material.progress.stage("score the test rows"):
+        for name, arm in arms.items():
+            logits[name] = split_logits(arm, "test", material)
+        for recipe, path in exported.paths.items():
+            tokens = material.tokens("test", arms["student"].tokenizer)
+            logits[recipe] = file_logits(LiteRTModel(path), tokens, material.progress)
+    with material.progress.stage("compare"):
+        rows = _rows(config, material, teacher, arms, logits, costs)
+        models = {"teacher": teacher.classifier, **arms}
+        comparisons, sentences = _comparisons(material, models, logits, config)
+    _write_logs(config, run, rows)
     result = DistillResult(
-        run.path, tuple(rows), material.dataset.metric, comparisons, tuple(sentences)
+        run.path,
+        tuple(rows),
+        material.dataset.metric,
+        comparisons,
+        tuple(sentences),
+        material.progress.seconds,
     )
-    _write_logs(config, run, result)
     title = f"{config.student} distilled from {config.teacher} on {material.dataset.name}"
     artifacts.write_text(
         run.path / "README.md",
-        run_page(title, result.rows, material, FILES, " ".join(result.sentences)),
+        run_page(title, rows, material, FILES, result.seconds, " ".join(sentences)),
     )
     artifacts.write_json(
         run.metrics,
@@ -296,10 +310,10 @@ def _comparisons(
     return comparisons, sentences
 
 
-def _write_logs(config: DistillConfig, run: RunFolder, result: DistillResult) -> None:
+def _write_logs(config: DistillConfig, run: RunFolder, rows: list[Row]) -> None:
     """Confusion matrices, hyper-parameters with final metrics, and the config as text."""
     settings = {key: value for key, value in config.to_dict().items() if value is not None}
-    for row in result.rows:
+    for row in rows:
         if row.recipe != "keras":
             continue
         with RunLog(run.logs / row.arm) as log:

@@ -31,5 +31,6 @@ def finetune(config: FinetuneConfig, progress: Progress | None = None) -> Finetu
     progress = progress or Progress(config.quiet)
     source = choose(config)["model"]
     path = config.output_dir or RUNS / f"{slug(config.dataset)}-{source.slug}-finetuned"
-    material = prepare(config, path.parent, progress)
-    return fine_tune(config, source, material, RunFolder(path))
+    with progress.stage("fine-tune"):
+        material = prepare(config, path.parent, progress)
+        return fine_tune(config, source, material, RunFolder(path))
