@@ -107,6 +107,46 @@ def test_every_text_is_in_a_batch_and_every_batch_is_full():
     assert found.num_calls == 120
 
 
+def test_a_slow_model_answers_fewer_texts_on_a_budget():
+    clock, log = Clock(), []
+    texts = [f"text {index:02}" for index in range(40)]
+    # The share of each is 30 s: at 0.5 s and two calls a text, 15 texts in a warm round and a
+    # timed one; the last model takes the 15 that are needed for 30 calls, however slow it is.
+    seconds = {"fast": 0.001, "slow": 0.5, "slower": 60.0}
+    predictors = {
+        name: FakePredictor(
+            name,
+            clock,
+            log,
+            {"text": [value], "arrays": [value], "batch": [32 * value]},
+            {"text": 0, "arrays": 0, "batch": 0},
+        )
+        for name, value in seconds.items()
+    }
+    found = measure_latency(predictors, texts, 2, clock, budget_seconds=3 * 45.0)
+    assert {name: item.num_calls for name, item in found.items()} == {
+        "fast": 80,
+        "slow": 30,
+        "slower": 30,
+    }
+    for name, item in found.items():
+        assert item.p50_ms == pytest.approx(1000 * seconds[name])
+        assert item.throughput_per_second == pytest.approx(1 / seconds[name])
+    asked = {
+        name: [text for who, kind, text in log if (who, kind) == (name, "text")] for name in seconds
+    }
+    probes = [texts[0], texts[13], texts[26]] * 2
+    assert asked["fast"] == probes + texts * 3
+    spread = [texts[index * 40 // 15] for index in range(15)]
+    assert asked["slow"] == asked["slower"] == probes + spread * 3
+    # All are asked between the fast one's calls, not in a block of their own.
+    first = [who for who, kind, text in log if kind == "text"][18:24]
+    assert first == ["fast", "slow", "slower", "fast", "fast", "slow"]
+    # The second batch of 32 is filled from texts that only the fast one answers.
+    batches = [who for who, kind, _ in log if kind == "batch"]
+    assert batches == ["fast", "slow", "slower", "fast"] * 3
+
+
 def test_pairs_of_texts_stay_pairs():
     clock, log = Clock(), []
     pairs = [("a cat", "an animal"), ("a dog", "a tree")]

@@ -85,6 +85,14 @@ def test_models_are_timed_each_with_its_own_figures(model):
         assert 0 < latency.throughput_per_second <= 32 * 1000 / milliseconds
 
 
+def test_a_slow_model_is_called_less_often_on_a_budget(model):
+    models = {"teacher": model(milliseconds=10.0), "student": model()}
+    texts = [f"text {index}" for index in range(60)]
+    found = time_models(models, texts, 1, budget_seconds=0.5)
+    assert found["teacher"].num_calls == 30
+    assert found["student"].num_calls == 60
+
+
 def test_process_has_the_threads_it_is_told(model):
     found = time_models({"student": model("Threads")}, ["a text"], rounds=1, threads=2)
     assert found["student"].num_calls == 1

@@ -365,7 +365,8 @@ def test_files_of_a_run_are_its_teacher_its_student_and_the_students_files(demo_
     for cost in costs.values():
         assert cost["latency"]["encoded_p50_ms"] > 0
         assert 0 < cost["latency"]["p50_ms"] <= cost["latency"]["p99_ms"]
-        assert cost["latency"]["num_calls"] == 300
+        # A slow model is timed on fewer of the 100 texts, three times each.
+        assert cost["latency"]["num_calls"] in range(30, 301, 3)
         assert cost["size_bytes"] == artifacts.Path(cost["path"]).stat().st_size
         assert cost["peak_memory_bytes"] > 50e6
 

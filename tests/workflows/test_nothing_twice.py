@@ -88,7 +88,7 @@ def distilled(data, tmp_path_factory):
     # Times are taken by other processes, which read no data.
     costs = [Cost("", "", 1, 1, Latency(*[1.0] * 7, 1)) for _ in range(3)]
     with pytest.MonkeyPatch.context() as patch, Openings() as openings:
-        patch.setattr(distill_verb, "measure_costs", lambda *_: costs)
+        patch.setattr(distill_verb, "measure_costs", lambda *_, **__: costs)
         scorings = Scorings(patch)
         # As the command line does, before TensorFlow is loaded.
         check_names(config)

@@ -17,6 +17,8 @@ from tfkd.data.examples import Texts
 from tfkd.evaluation.predictor import Predictor
 
 THROUGHPUT_BATCH_SIZE = 32
+# Enough for a median; a slow model takes no fewer.
+LEAST_CALLS = 30
 PERCENTILES = (50, 95, 99)
 
 
@@ -32,7 +34,7 @@ class Latency:
         encoded_p95_ms: 95th percentile of the same calls.
         encoded_p99_ms: 99th percentile of the same calls.
         throughput_per_second: Texts a second of `predict` of 32 texts, tokenization included.
-        num_calls: Timed calls behind each percentile.
+        num_calls: Timed calls behind each percentile; fewer for a slow model on a budget.
     """
 
     p50_ms: float
@@ -55,6 +57,7 @@ def measure_latency(
     rounds: int,
     clock: Callable[[], float] = time.perf_counter,
     stepped: Callable[[], object] = lambda: None,
+    budget_seconds: float | None = None,
 ) -> dict[str, Latency]:
     """Times several models on the same texts, interleaved.
 
@@ -69,6 +72,9 @@ def measure_latency(
         rounds: Integer. Timed passes over the texts.
         clock: Function that returns seconds. For tests.
         stepped: Called after each of the `num_steps(rounds)` passes.
+        budget_seconds: Float. About how long the calls of single texts may take, an equal share for
+            each model. One that is too slow answers fewer of the texts, but is still called
+            `LEAST_CALLS` times. Default: all models answer all texts.
 
     Returns:
         Dictionary of `Latency` by the names of `predictors`.
@@ -86,9 +92,15 @@ def measure_latency(
             "Expected at least one predictor, one text and one round. "
             f"Received: {len(predictors)} predictors, {len(texts)} texts, {rounds} rounds."
         )
-    singles = [texts[index : index + 1] for index in range(len(texts))]
-    whole = _timed_rounds(_text_calls(predictors, singles), rounds, clock, stepped)
-    batches = _timed_rounds(_batch_calls(predictors, texts), rounds, clock, stepped)
+    own = {name: list(range(len(texts))) for name in predictors}
+    if budget_seconds is not None:
+        share = budget_seconds / len(predictors)
+        own = {
+            name: _affordable(predictor, texts, rounds, share, clock)
+            for name, predictor in predictors.items()
+        }
+    whole = _timed_rounds(_text_calls(predictors, texts, own), rounds, clock, stepped)
+    batches = _timed_rounds(_batch_calls(predictors, texts, own), rounds, clock, stepped)
     return {
         name: _latency(whole[name, "text"], whole[name, "arrays"], batches[name, "batch"])
         for name in predictors
@@ -100,28 +112,58 @@ def num_steps(rounds: int) -> int:
     return 2 * (rounds + 1)
 
 
+def _affordable(
+    predictor: Predictor, texts: Texts, rounds: int, seconds: float, clock: Callable[[], float]
+) -> list[int]:
+    """Numbers of the texts, evenly spread, that a model can answer in all rounds in the seconds."""
+    probes = _spread(len(texts), 3)
+    for index in probes:
+        predictor.predict(texts[index : index + 1])
+    start = clock()
+    for index in probes:
+        predictor.predict(texts[index : index + 1])
+    call_seconds = max((clock() - start) / len(probes), 1e-9)
+    # Tokenized in the call and before it; one round is not counted.
+    affordable = int(seconds / (2 * (rounds + 1) * call_seconds))
+    return _spread(len(texts), max(affordable, -(-LEAST_CALLS // rounds)))
+
+
+def _spread(total: int, count: int) -> list[int]:
+    """So many of the first whole numbers, evenly spread, or all of them."""
+    count = min(count, total)
+    return [index * total // count for index in range(count)]
+
+
 _Call = tuple[tuple[str, str], Callable[[], Any]]
 
 
-def _text_calls(predictors: Mapping[str, Predictor], singles: list[Texts]) -> list[_Call]:
+def _text_calls(
+    predictors: Mapping[str, Predictor], texts: Texts, own: Mapping[str, list[int]]
+) -> list[_Call]:
     """The calls of one round: text by text, first every model on it, then all on its arrays."""
     calls: list[_Call] = []
-    for single in singles:
-        for name, predictor in predictors.items():
+    for index in range(len(texts)):
+        single = texts[index : index + 1]
+        asked = {name: model for name, model in predictors.items() if index in own[name]}
+        for name, predictor in asked.items():
             calls.append(((name, "text"), _bound(predictor.predict, single)))
-        for name, predictor in predictors.items():
+        for name, predictor in asked.items():
             arrays = predictor.encode(single)
             calls.append(((name, "arrays"), _bound(predictor.predict_encoded, arrays)))
     return calls
 
 
-def _batch_calls(predictors: Mapping[str, Predictor], texts: Texts) -> list[_Call]:
+def _batch_calls(
+    predictors: Mapping[str, Predictor], texts: Texts, own: Mapping[str, list[int]]
+) -> list[_Call]:
+    """The calls of one round: batch by batch, as long as a model has texts for another."""
     size = THROUGHPUT_BATCH_SIZE
     filled = list(itertools.islice(itertools.cycle(texts), -(-len(texts) // size) * size))
     return [
         ((name, "batch"), _bound(predictor.predict, filled[start : start + size]))
         for start in range(0, len(filled), size)
         for name, predictor in predictors.items()
+        if start < len(own[name])
     ]
 
 

@@ -22,6 +22,7 @@ def time_models(
     threads: int = 1,
     timeout_seconds: float = 3600.0,
     stepped: Callable[[], object] = lambda: None,
+    budget_seconds: float | None = None,
 ) -> dict[str, Latency]:
     """Times saved models interleaved, in one fresh process.
 
@@ -32,6 +33,7 @@ def time_models(
         threads: Integer. Threads of one prediction.
         timeout_seconds: Float. Longest time for the process.
         stepped: Called after each of the `latency.num_steps(rounds)` passes over the texts.
+        budget_seconds: Float. See `measure_latency`.
 
     Returns:
         Dictionary of `Latency` by the names of `models`.
@@ -45,6 +47,7 @@ def time_models(
         },
         "texts": list(texts),
         "rounds": rounds,
+        "budget_seconds": budget_seconds,
     }
     found = run_fresh(
         "tfkd.evaluation.timing",
@@ -64,7 +67,9 @@ def _main() -> None:
         for name, (loader, path, options) in job["models"].items()
     }
     texts = [tuple(text) if isinstance(text, list) else text for text in job["texts"]]
-    measured = measure_latency(models, texts, job["rounds"], stepped=step)
+    measured = measure_latency(
+        models, texts, job["rounds"], stepped=step, budget_seconds=job["budget_seconds"]
+    )
     answer({name: dataclasses.asdict(latency) for name, latency in measured.items()})
 
 

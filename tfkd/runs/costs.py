@@ -1,10 +1,12 @@
 """Costs of the files of a run: bytes, memory, time of one text."""
 
 import dataclasses
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tfkd import artifacts
+from tfkd import __version__, artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config.training import RECIPE_NAMES
 from tfkd.data.examples import Texts
@@ -83,7 +85,13 @@ def model_files(run: RunFolder, teacher: Path | None = None) -> list[ModelFile]:
 
 
 def measure_costs(
-    files: list[ModelFile], texts: Texts, rounds: int, progress: Progress, threads: int = 1
+    files: list[ModelFile],
+    texts: Texts,
+    rounds: int,
+    progress: Progress,
+    threads: int = 1,
+    budget_seconds: float | None = None,
+    kept: Path | None = None,
 ) -> tuple[Cost, ...]:
     """Latency of all files interleaved, then each one's memory in a process of its own.
 
@@ -93,19 +101,61 @@ def measure_costs(
         rounds: Integer. Timed passes over the texts.
         progress: `Progress` that shows what is done.
         threads: Integer. Threads of one prediction.
+        budget_seconds: Float. See `measure_latency`.
+        kept: Path of the folder of memory figures, see `measure_memory`. Default: ask anew.
     """
     progress.say(f"time {len(files)} models on {len(texts)} texts, {rounds} rounds")
     timed = {file.name: file.timed(threads) for file in files}
     with progress.stage("measure times"):
-        latencies = time_files(timed, texts, rounds, progress, threads)
-    costs = []
-    with progress.stage("measure memory"), progress.task("measure memory", len(files)) as task:
-        for file in files:
-            memory = peak_memory_bytes(file.folder, file.kind, texts[:MEMORY_TEXTS])
-            size_bytes = file.path.stat().st_size
-            costs.append(Cost(file.name, str(file.path), size_bytes, memory, latencies[file.name]))
+        latencies = time_files(timed, texts, rounds, progress, threads, budget_seconds)
+    with progress.stage("measure memory"):
+        memories = measure_memory(files, texts[:MEMORY_TEXTS], progress, kept)
+    return tuple(
+        Cost(file.name, str(file.path), file.path.stat().st_size, memory, latencies[file.name])
+        for file, memory in zip(files, memories, strict=True)
+    )
+
+
+def measure_memory(
+    files: list[ModelFile], texts: Texts, progress: Progress, kept: Path | None = None
+) -> list[int]:
+    """Peak resident memory of each file's own process, in bytes; as many at a time as cores.
+
+    Args:
+        files: `ModelFile` in the order of the result.
+        texts: A few strings, or pairs of strings.
+        progress: `Progress` that shows what is done.
+        kept: Path of a folder of answers by file, texts and versions; what is there is not asked
+            again. Default: ask all.
+    """
+    with (
+        progress.task("measure memory", len(files)) as task,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+    ):
+        found = []
+        for memory in pool.map(lambda file: _memory(file, texts, kept), files):
+            found.append(memory)
             task.advance()
-    return tuple(costs)
+    return found
+
+
+def _memory(file: ModelFile, texts: Texts, kept: Path | None) -> int:
+    """Peak memory of one file, asked now or as it is kept."""
+    if kept is None:
+        return peak_memory_bytes(file.folder, file.kind, texts)
+    mark = artifacts.fingerprint(
+        {
+            "kind": file.kind,
+            "sha256": artifacts.file_sha256(file.path),
+            "texts": list(texts),
+            "versions": artifacts.versions() | {"tfkd": __version__},
+        }
+    )
+    path = kept / f"{mark}.json"
+    if not path.is_file():
+        memory = peak_memory_bytes(file.folder, file.kind, texts)
+        artifacts.write_json(path, {"peak_memory_bytes": memory})
+    return int(artifacts.read_json(path)["peak_memory_bytes"])
 
 
 def time_files(
@@ -114,7 +164,15 @@ def time_files(
     rounds: int,
     progress: Progress,
     threads: int = 1,
+    budget_seconds: float | None = None,
 ) -> dict[str, Latency]:
     """`time_models`, and how far it is."""
     with progress.task(f"time {len(models)} files", num_steps(rounds)) as task:
-        return time_models(models, texts, rounds, threads, stepped=task.advance)
+        return time_models(
+            models,
+            texts,
+            rounds,
+            threads,
+            stepped=task.advance,
+            budget_seconds=budget_seconds,
+        )

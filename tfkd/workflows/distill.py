@@ -31,7 +31,7 @@ from tfkd.runs.student import learning_rate, new_student, smaller_vocabulary
 from tfkd.runs.teacher import Teacher, prepare_teacher
 from tfkd.runs.training import Objective, plan, train_arm, training_record
 
-TIMED_TEXTS, TIMED_ROUNDS = 100, 3
+TIMED_TEXTS, TIMED_ROUNDS, TIMED_SECONDS = 100, 3, 4.0
 Costs = dict[str, dict[str, Any]]
 FILES = {
     "student/model.keras": "the student; `student/tokenizer/` and `student/labels.txt` go with it",
@@ -183,7 +183,14 @@ def _costs(material: Material, run: RunFolder, teacher: Teacher) -> dict[str, di
     """Size, memory and latency of teacher, student and LiteRT files."""
     files = model_files(run, teacher.folder)
     texts = first_texts(material.dataset.splits["test"], TIMED_TEXTS)
-    costs = measure_costs(files, texts, TIMED_ROUNDS, material.progress)
+    costs = measure_costs(
+        files,
+        texts,
+        TIMED_ROUNDS,
+        material.progress,
+        budget_seconds=TIMED_SECONDS,
+        kept=material.cache / "memory",
+    )
     return {
         ("teacher" if file.folder == teacher.folder else file.kind): dataclasses.asdict(cost)
         for file, cost in zip(files, costs, strict=True)
