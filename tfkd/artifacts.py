@@ -66,8 +66,8 @@ WRITTEN = (
     ),
 )
 
-# Settings that change no result: where things lie, what is shown, how often is backed up.
-WITHOUT_EFFECT = {"quiet", "overwrite", "output_dir", "data_dir", "backup_seconds"}
+# Settings that change no model: where things lie, what is shown or timed, how often is backed up.
+WITHOUT_EFFECT = {"quiet", "overwrite", "output_dir", "data_dir", "backup_seconds", "timing"}
 
 
 @contextlib.contextmanager

@@ -184,6 +184,21 @@ class TestResultTable:
             result_table(ROWS, "acc")
 
 
+class TestUntimed:
+    rows = [row(arm, size_bytes=4_600_000, latency={}) for arm in ("teacher", "student")]
+
+    def test_a_time_that_was_not_wanted_is_a_dash(self):
+        table = result_table(self.rows, "accuracy")
+        assert [column.title for column in table.columns][-2:] == ["Size, MB", "p50, ms"]
+        assert table.columns[-1].cells == ("-", "-")
+
+    def test_nothing_is_noted_of_it(self):
+        assert table_note(self.rows, "accuracy") == "MB: 10^6 bytes of the model file."
+
+    def test_it_survives_json(self):
+        assert [Row.from_dict(json.loads(json.dumps(r.to_dict()))) for r in self.rows] == self.rows
+
+
 class TestTableNote:
     def test_only_what_the_table_shows(self):
         assert table_note(ROWS, "accuracy") == NOTE

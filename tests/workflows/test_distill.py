@@ -20,7 +20,7 @@ from tfkd.config.verbs import BenchmarkConfig, EvaluateConfig, ExportConfig
 from tfkd.data import sources
 from tfkd.data.demo import best_accuracy, posterior
 from tfkd.errors import ArtifactError
-from tfkd.evaluation.rows import stage_table
+from tfkd.evaluation.rows import result_table, stage_table
 from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.initialization import token_table
@@ -206,18 +206,32 @@ def test_seconds_of_every_stage_are_shown_and_kept(demo_result):
     assert teacher["training"]["seconds"] <= teacher["seconds"]["fine-tune the teacher"]
 
 
-def test_trainings_of_earlier_sessions_are_counted(demo_config, demo_result, without_costs):
-    """A run that was killed after its trainings takes them up as they are."""
+def test_trainings_of_earlier_sessions_are_counted(demo_config, demo_result):
+    """A run that was killed after its trainings takes them up as they are, timed or not."""
     path = demo_result.path.parent / "demo-killed"
     shutil.copytree(demo_result.path, path)
     (path / "metrics.json").unlink()
     for arm in ("student", "control"):
         record = path / "training" / f"{arm}.json"
         artifacts.write_json(record, artifacts.read_json(record) | {"seconds": 1000.0})
-    seconds = distill(demo_config.replace(output_dir=path)).seconds
+    result = distill(demo_config.replace(output_dir=path, timing=False))
+    seconds = result.seconds
     # Loading what was trained comes on top.
     assert all(1000 <= seconds[f"train {arm}"] < 1060 for arm in ("student", "control"))
-    assert "fine-tune the teacher" not in seconds and "tokenize" not in seconds
+    missing = {"fine-tune the teacher", "tokenize", "measure times", "measure memory"}
+    assert list(seconds) == [name for name in STAGES if name not in missing]
+    # Nothing was timed: bytes alone are known, and the table says so.
+    metrics = artifacts.read_json(path / "metrics.json")
+    assert metrics["costs"] == {}
+    assert [item["latency"] for item in metrics["rows"]] == [{}] * 5
+    assert [item.size_bytes for item in result.rows if item.arm != "control"] == [
+        item.size_bytes for item in demo_result.rows if item.arm != "control"
+    ]
+    table = result_table(result.rows, "accuracy")
+    assert table in result.render()
+    assert table.columns[-1].title == "p50, ms"
+    assert set(table.columns[-1].cells) == {"-"}
+    assert "--no-timing" in (path / "README.md").read_text()
 
 
 def test_readme_of_the_run_shows_table_and_command(demo_config, demo_result):

@@ -215,5 +215,6 @@ class DistillConfig(BottleneckConfig, AwareConfig, TrainingConfig):
     recipes: tuple[str, ...] = setting(
         DEFAULT_RECIPES, "LiteRT files to write; those of qat_* train first.", choices=RECIPE_NAMES
     )
+    timing: bool = setting(True, "Also time the models and measure their memory.")
     epochs: int = setting(4, "Passes over the training rows.", 1)
     batch_size: int = setting(64, "Training examples a step.", 1)

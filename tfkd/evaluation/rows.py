@@ -15,6 +15,7 @@ from tfkd.evaluation.table import Column, Table, figures, words
 TEACHER = "teacher"
 # Figures of `Latency`: one text a call, tokenized in the call or before it.
 WITH_TOKENS, WITHOUT_TOKENS = "p50_ms", "encoded_p50_ms"
+TIME_TITLE = "p50, ms"
 STAGE_NOTE = "Wall clock. Trainings count all their sessions, other stages the last one."
 SECONDARY_METRICS = ("macro_f1", "ece", "nll", "agreement")
 # Benchmarks that name two figures, such as GLUE, show the second beside the headline.
@@ -34,7 +35,7 @@ class Row:
         metrics: Figures as `metrics.evaluate` returns them.
         size_bytes: Bytes of the model file, or None if not measured.
         parameters: Number of weights, or None.
-        latency: `Latency.to_dict()`, or None.
+        latency: `Latency.to_dict()`, empty if the user wanted no times, or None.
         command: Command line that gives this row.
     """
 
@@ -105,7 +106,7 @@ def result_table(rows: Sequence[Row], metric: str) -> Table:
     ECE, NLL, agreement with the teacher, parameters, size in MB (10^6 bytes), median milliseconds
     and speed-up over the teacher of the same data set and seed. Data set and seed come first where
     the rows differ in them. A column for which no row has a figure is left out, but for the
-    headline metric.
+    headline metric and for a time that was not wanted.
 
     Args:
         rows: Rows in the order to show.
@@ -140,7 +141,7 @@ def result_table(rows: Sequence[Row], metric: str) -> Table:
         ),
         figures("Parameters", [row.parameters for row in rows], "{:,}"),
         figures("Size, MB", sizes, "{:.2f}"),
-        *_time_columns(rows, WITH_TOKENS, "p50, ms", "Speed-up"),
+        *_time_columns(rows, WITH_TOKENS, TIME_TITLE, "Speed-up"),
         *_time_columns(rows, WITHOUT_TOKENS, "Model only, ms", "Model speed-up"),
     ]
     for column in (
@@ -149,7 +150,8 @@ def result_table(rows: Sequence[Row], metric: str) -> Table:
     ):
         if len(set(column.cells)) > 1:
             columns.insert(0, column)
-    return Table(columns).without_empty(METRICS[metric].title)
+    unwanted = [TIME_TITLE] if any(row.latency == {} for row in rows) else []
+    return Table(columns).without_empty(METRICS[metric].title, *unwanted)
 
 
 def table_note(rows: Sequence[Row], metric: str) -> str:
@@ -171,7 +173,7 @@ def table_note(rows: Sequence[Row], metric: str) -> str:
         notes.append("Agreement: share of answers that are also the teacher's.")
     if "Size, MB" in titles:
         notes.append("MB: 10^6 bytes of the model file.")
-    if "p50, ms" in titles:
+    if any(_time_ms(row, WITH_TOKENS) is not None for row in rows):
         notes.append(
             "p50: median time of one text, warm, tokenization included. Speed-up: the teacher's "
             "p50 divided by the row's."

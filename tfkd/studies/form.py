@@ -39,7 +39,10 @@ from tfkd.studies.plan import (
 RUNS = Path("saved_models")
 TABLES = ("settings", "teachers", "students", "datasets", "arms", "published")
 # Decided by the study itself.
-TAKEN = ("teacher", "control", "recipes", "seed", "quiet", "overwrite", "output_dir", "data_dir")
+TAKEN = (
+    *("teacher", "control", "recipes", "timing", "seed"),
+    *("quiet", "overwrite", "output_dir", "data_dir"),
+)
 DATA_SETTINGS = tuple(
     field.name for field in dataclasses.fields(DataConfig) if field.name not in TAKEN
 )

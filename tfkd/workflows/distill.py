@@ -149,7 +149,7 @@ def _distill(config: DistillConfig, progress: Progress) -> DistillResult:
     )
     with progress.stage("convert and check files"):
         exported = files.make(config.recipes)
-    costs = _costs(material, run, teacher)
+    costs = _costs(material, run, teacher) if config.timing else {}
     return finish(config, material, run, teacher, arms, exported, costs)
 
 
@@ -215,7 +215,7 @@ def finish(
             tokens = material.tokens("test", arms["student"].tokenizer)
             logits[recipe] = file_logits(LiteRTModel(path), tokens, material.progress)
     with material.progress.stage("compare"):
-        rows = _rows(config, material, teacher, arms, logits, costs)
+        rows = _rows(config, material, teacher, arms, logits, exported, costs)
         models = {"teacher": teacher.classifier, **arms}
         comparisons, sentences = _comparisons(material, models, logits, config)
     _write_logs(config, run, rows)
@@ -252,16 +252,18 @@ def _rows(
     teacher: Teacher,
     arms: dict[str, TextClassifier],
     logits: dict[str, np.ndarray],
+    exported: ExportResult,
     costs: Costs,
 ) -> list[Row]:
     """One row for teacher, control, student and each file of the student."""
+    untimed: dict[str, float] | None = None if config.timing else {}
     labels = np.asarray(material.tokens("test", teacher.classifier.tokenizer).labels)
     models = {"teacher": teacher.classifier, **arms}
     order = ["teacher", *(["control"] if "control" in arms else []), "student"]
     rows = []
     for name in [*order, *(key for key in logits if key not in order)]:
         arm = name if name in models else "student"
-        cost = costs.get(name if name != "student" else "keras")
+        key = "keras" if name == "student" else name
         figures = metrics.evaluate(
             material.dataset.task,
             logits[name],
@@ -279,9 +281,13 @@ def _rows(
                 recipe="keras" if name in models else name,
                 seed=config.seed,
                 metrics=figures,
-                size_bytes=cost["size_bytes"] if cost else None,
+                size_bytes=(
+                    models[name].size_bytes
+                    if name in models
+                    else exported.paths[name].stat().st_size
+                ),
                 parameters=models[arm].num_parameters,
-                latency=cost["latency"] if cost else None,
+                latency=costs[key]["latency"] if key in costs else untimed,
                 command=config.command_line("distill"),
             )
         )
