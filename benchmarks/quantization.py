@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tfkd.artifacts import RunFolder, read_json, versions, write_json
-from tfkd.compression.litert import LiteRTModel
 from tfkd.compression.recipes import RECIPES
 from tfkd.data.checks import check
 from tfkd.errors import ArtifactError, TfkdError
@@ -99,8 +98,8 @@ def score(path: Path, data_dir: Path | None) -> Scored:
     tokens = material.tokens("test", student.tokenizer)
     logits = {FLOAT: student.logits(tokens)}
     for file in report["files"]:
-        model = LiteRTModel(run.model / Path(file["path"]).name)
-        logits[file["recipe"]] = file_logits(model, tokens, material.progress)
+        path = run.model / Path(file["path"]).name
+        logits[file["recipe"]] = file_logits(path, tokens, material.progress)
     labels = np.asarray(tokens.labels)
     scores = {
         name: np.asarray(row_scores(student.task, values, labels, student.thresholds), np.float64)

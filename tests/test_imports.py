@@ -52,7 +52,7 @@ OWNERS = {
     "tf_keras": ["compression/qat/"],
     "starlette": ["serving/"],
     "uvicorn": ["serving/server.py"],
-    "loky": ["studies/pool.py"],
+    "loky": ["process.py", "studies/pool.py"],
     "filelock": ["artifacts.py"],
     "subprocess": ["process.py"],
     "rich": ["evaluation/table.py", "progress.py", "cli.py"],

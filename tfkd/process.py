@@ -25,6 +25,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from loky import cpu_count
+
 from tfkd.errors import ModelError
 
 KERAS_LOADER = "tfkd.models.classifier:TextClassifier.load"
@@ -190,6 +192,11 @@ def run_fresh(
         reason = ending.reason or ending.signal_name or f"code {ending.code}"
         raise ModelError(f"Expected the models {purpose} in a fresh process. Received: {reason}")
     return json.loads(ending.answer)
+
+
+def num_cores() -> int:
+    """Cores this process may use, where a container or a scheduler gives it a share."""
+    return int(cpu_count())
 
 
 def thread_limits(threads: int) -> dict[str, str]:

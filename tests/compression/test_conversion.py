@@ -13,6 +13,7 @@ from tfkd import artifacts
 from tfkd.compression import operators
 from tfkd.compression.conversion import (
     convert,
+    fitting_lengths,
     run_converter,
     signature_lengths,
     write_files,
@@ -244,3 +245,18 @@ def test_keras_add_still_takes_a_column_for_a_bias():
     column = keras.ops.convert_to_tensor([[[1.0], [2.0]]])
     total = keras.ops.add(keras.ops.zeros((1, 2, 2)), column)
     assert np.array_equal(total, [[[1.0, 2.0], [1.0, 2.0]]])
+
+
+@pytest.mark.parametrize(
+    ("lengths", "most", "expected"),
+    [
+        (range(1, 101), 4, (32, 56, 80, 100)),
+        (range(1, 101), 1, (100,)),
+        ([5] * 9 + [64], 2, (8, 64)),
+        ([7], 4, (7,)),
+    ],
+)
+def test_fitting_lengths_are_quantiles(lengths, most, expected):
+    found = fitting_lengths(np.array(lengths), most)
+    assert found == expected
+    assert all(type(length) is int for length in found)

@@ -38,9 +38,9 @@ class Scorings:
             self.of_models[digest.hexdigest(), len(tokens), start] += 1
             return score(classifier, tokens, start, *rest)
 
-        def counted_file_logits(model, tokens, progress):
-            self.of_files[model.path.name, len(tokens)] += 1
-            return file_logits(model, tokens, progress)
+        def counted_file_logits(path, tokens, progress):
+            self.of_files[path.name, len(tokens)] += 1
+            return file_logits(path, tokens, progress)
 
         patch.setattr(TextClassifier, "score", counted_score)
         patch.setattr(distill_verb, "file_logits", counted_file_logits)

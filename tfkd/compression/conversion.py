@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tfkd import artifacts
 from tfkd.compression import quantizer
 from tfkd.compression.calibration import Calibration
@@ -61,6 +63,24 @@ def signature_lengths(sequence_length: int, lengths: Sequence[int] = ()) -> tupl
                 "--sequence-length."
             )
     return tuple(sorted(set(lengths)))
+
+
+def fitting_lengths(lengths: np.ndarray, most: int, multiple: int = 8) -> tuple[int, ...]:
+    """Signature lengths that leave little padding: quantiles of the rows' own.
+
+    Args:
+        lengths: Integers. Tokens of each row.
+        most: Integer. Largest number of signatures.
+        multiple: Integer. They are multiples of it, but for the longest row's.
+
+    Example:
+
+    >>> fitting_lengths(np.arange(1, 101), 4)
+    (32, 56, 80, 100)
+    """
+    quantiles = np.quantile(lengths, np.linspace(0, 1, most + 1)[1:], method="higher")
+    rounded = np.minimum(-(-quantiles // multiple) * multiple, lengths.max())
+    return tuple(int(length) for length in np.unique(rounded))
 
 
 def convert(

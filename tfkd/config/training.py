@@ -189,6 +189,12 @@ class DistillConfig(BottleneckConfig, AwareConfig, TrainingConfig):
     min_count: int | None = setting(
         None, "Drop tokens that occur less often in the training text from its vocabulary.", 1
     )
+    scoring: str = setting(
+        "auto",
+        "How the teacher answers the training texts: by its Keras model in float32 (exact), or "
+        "the quickest way that some hundred rows show to agree with that (auto).",
+        choices=("auto", "exact"),
+    )
     temperature: float = setting(2.0, "Softens teacher and student; 1 = not at all.", 1.0, 100.0)
     student_loss_weight: float = setting(
         STUDENT_LOSS_WEIGHT, "Weight of the label loss; the rest goes to the teacher.", 0.0, 1.0

@@ -5,6 +5,7 @@ Because the order needs no state, a run can go on in the middle of an epoch and 
 batches it would have seen.
 """
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -29,6 +30,36 @@ class Rows(Protocol):
 
     def arrays(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Padded int32 arrays of some rows, shape `[n, length, ...]`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """Some rows of a split, as a split of their own.
+
+    Attributes:
+        whole: `Rows`.
+        chosen: Integers, shape `[n]`. Row i of this is row `chosen[i]` of the whole.
+    """
+
+    whole: Rows
+    chosen: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        """See `Rows`."""
+        return self.whole.labels[self.chosen]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """See `Rows`."""
+        return self.whole.lengths[self.chosen]
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def arrays(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """See `Rows`."""
+        return self.whole.arrays(self.chosen[rows])
 
 
 class Batches:

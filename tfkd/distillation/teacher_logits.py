@@ -5,51 +5,67 @@ after a fingerprint of teacher, tokenizer, length and data: a change of any lead
 never to a mix.
 """
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from tfkd.artifacts import locked, read_json, write_json
 from tfkd.data import shards
+from tfkd.data.batching import Rows
 from tfkd.data.shards import Shards
 from tfkd.data.tokens import Tokens
 from tfkd.errors import ArtifactError
-from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
 
 BYTES_PER_LOGIT = 4
 
 
-def score_shard(teacher: TextClassifier, tokens: Tokens, store: Shards, shard: int) -> None:
+class Scorer(Protocol):
+    """What answers rows: `TextClassifier`, `FileScorer`."""
+
+    def score(
+        self, tokens: Rows, start: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Row numbers and logits, some rows at a time, of the rows `[start, stop)`."""
+        ...
+
+
+def score_shard(scorer: Scorer, tokens: Tokens, store: Shards, shard: int) -> None:
     """Scores the rows of one shard unless its file is there.
 
     Args:
-        teacher: `TextClassifier`.
+        scorer: `Scorer`: the teacher, or what answers like it.
         tokens: `Tokens` of the whole split, made with the teacher's tokenizer.
         store: `Shards` of the logits: float32, shape `[rows of the shard, num_outputs]`.
         shard: Integer. Number of the shard.
     """
     if store.path(shard).is_file():
         return
-    start, stop = store.rows(shard)
-    logits = np.zeros((stop - start, len(teacher.label_names)), np.float32)
-    for rows, values in teacher.score(tokens, start, stop):
-        logits[rows - start] = values
-    store.write(shard, logits)
+    rows, logits = zip(*scorer.score(tokens, *store.rows(shard)), strict=True)
+    store.write(shard, np.concatenate(logits)[np.argsort(np.concatenate(rows))])
 
 
 def load_or_score(
-    teacher: TextClassifier, tokens: Tokens, folder: Path, fingerprint: str, progress: Progress
+    open_scorer: Callable[[], Scorer],
+    num_outputs: int,
+    tokens: Tokens,
+    folder: Path,
+    fingerprint: str,
+    progress: Progress,
 ) -> np.ndarray:
     """The teacher's logits of all rows, scoring what is missing.
 
     Costs `4 * num_outputs` bytes a row.
 
     Args:
-        teacher: `TextClassifier`.
+        open_scorer: Function that gives the `Scorer`: the teacher, or what answers like it. Called
+            when a row is missing.
+        num_outputs: Integer. Width of the logits.
         tokens: `Tokens` of the split, made with the teacher's tokenizer.
         folder: Path of the logits.
-        fingerprint: String. Of teacher, tokenizer, length, data and row count.
+        fingerprint: String. Of teacher, tokenizer, length, data, row count and scorer.
         progress: `Progress`.
 
     Returns:
@@ -61,9 +77,9 @@ def load_or_score(
     manifest = {
         "fingerprint": fingerprint,
         "num_rows": len(tokens),
-        "num_outputs": len(teacher.label_names),
+        "num_outputs": num_outputs,
         "shard_rows": shards.SHARD_ROWS,
-        "bytes_per_row": BYTES_PER_LOGIT * len(teacher.label_names),
+        "bytes_per_row": BYTES_PER_LOGIT * num_outputs,
     }
     _check_manifest(folder, manifest)
     store = Shards(folder, "logits", len(tokens))
@@ -71,12 +87,14 @@ def load_or_score(
         missing = store.missing()
         num_done = store.count - len(missing)
         with progress.task("score with the teacher", store.count, num_done) as task:
+            if missing:
+                scorer = open_scorer()
             for shard in missing:
-                score_shard(teacher, tokens, store, shard)
+                score_shard(scorer, tokens, store, shard)
                 task.advance()
     logits = np.concatenate(store.load())
     num_bad = int((~np.isfinite(logits)).any(axis=-1).sum())
-    if logits.shape != (len(tokens), len(teacher.label_names)) or num_bad:
+    if logits.shape != (len(tokens), num_outputs) or num_bad:
         raise ArtifactError(
             f"Expected {len(tokens)} rows of finite teacher logits in {folder}. Received: shape "
             f"{logits.shape}, {num_bad} rows with NaN or infinity. Delete that folder to score "

@@ -1,7 +1,6 @@
 """Costs of the files of a run: bytes, memory, time of one text."""
 
 import dataclasses
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +12,7 @@ from tfkd.data.examples import Texts
 from tfkd.evaluation.latency import Latency, num_steps
 from tfkd.evaluation.memory import peak_memory_bytes
 from tfkd.evaluation.timing import time_models
-from tfkd.process import KERAS_LOADER, LITERT_LOADER, TimedModel
+from tfkd.process import KERAS_LOADER, LITERT_LOADER, TimedModel, num_cores
 from tfkd.progress import Progress
 from tfkd.runs.material import finished
 
@@ -130,7 +129,7 @@ def measure_memory(
     """
     with (
         progress.task("measure memory", len(files)) as task,
-        ThreadPoolExecutor(os.cpu_count()) as pool,
+        ThreadPoolExecutor(num_cores()) as pool,
     ):
         found = []
         for memory in pool.map(lambda file: _memory(file, texts, kept), files):

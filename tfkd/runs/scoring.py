@@ -1,19 +1,19 @@
 """Answers of a model to the rows of a split, and their figures."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfkd.compression.litert import LiteRTModel
+from tfkd.compression.file_scorer import FileScorer
 from tfkd.data.batching import Rows
 from tfkd.data.tokens import Tokens
 from tfkd.evaluation import metrics
 from tfkd.models.classifier import TextClassifier
+from tfkd.process import num_cores
 from tfkd.progress import Progress
 from tfkd.runs.material import Material
 from tfkd.runs.trained_part import trained_part, trained_part_rows
-
-ROWS_PER_REPORT = 256
 
 
 def split_figures(
@@ -48,12 +48,11 @@ def split_logits(classifier: TextClassifier, split: str, material: Material) -> 
         return trained_part(classifier).logits(rows, task.advance)
 
 
-def file_logits(model: LiteRTModel, tokens: Tokens, progress: Progress) -> np.ndarray:
+def file_logits(path: Path, tokens: Tokens, progress: Progress) -> np.ndarray:
     """A LiteRT file's logits of all rows: float32, shape `[num_rows, num_outputs]`."""
-    logits = np.zeros((len(tokens), model.num_outputs), np.float32)
-    with progress.task(f"score {model.path.name}", len(tokens)) as task:
-        for start in range(0, len(tokens), ROWS_PER_REPORT):
-            rows = np.arange(start, min(start + ROWS_PER_REPORT, len(tokens)))
-            logits[rows] = model.predict_encoded(tokens.arrays(rows))
+    found = []
+    with progress.task(f"score {path.name}", len(tokens)) as task:
+        for rows, logits in FileScorer(path, num_cores()).score(tokens):
+            found.append(logits)
             task.advance(len(rows))
-    return logits
+    return np.concatenate(found)

@@ -1,9 +1,10 @@
 """The teacher of a run: taken ready or fine-tuned here, asked once, its answers kept."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from tfkd.models.loading import Shape, check_classes, load_classifier
 from tfkd.runs.choices import choose, slug
 from tfkd.runs.material import Material
 from tfkd.runs.record import KeptMixture, run_page, shared_record
+from tfkd.runs.routes import EXACT_ROUTE, LOGITS, Demand, Route, Routes
 from tfkd.runs.scoring import split_figures
 from tfkd.runs.training import Objective, plan, train_arm, training_record, with_thresholds
 
@@ -69,6 +71,18 @@ class FinetuneResult:
         ]
 
 
+class Answers(NamedTuple):
+    """A teacher's answers, and how they were had.
+
+    Attributes:
+        logits: float32 `[num_rows, num_outputs]`.
+        route: `Route`.
+    """
+
+    logits: np.ndarray
+    route: Route
+
+
 @dataclasses.dataclass(frozen=True)
 class Teacher:
     """A teacher and what it says.
@@ -83,9 +97,9 @@ class Teacher:
     folder: Path
     test_logits: np.ndarray
 
-    def answers(self, split: str, material: Material) -> np.ndarray:
-        """Its logits of a split, from the cache or asked now: float32 `[num_rows, num_outputs]`."""
-        return _logits(self.classifier, self.folder, split, material)
+    def answers(self, split: str, material: Material, demand: Demand) -> Answers:
+        """Its answers to the rows of a split, from the cache or asked now."""
+        return _answers(self.classifier, self.folder, split, material, demand)
 
 
 def prepare_teacher(
@@ -101,7 +115,8 @@ def prepare_teacher(
     """
     folder = _folder(config, source, material, run)
     classifier = check_classes(TextClassifier.load(folder), material.dataset, source.name)
-    return Teacher(classifier, folder, _logits(classifier, folder, "test", material))
+    test_logits = _answers(classifier, folder, "test", material, Demand()).logits
+    return Teacher(classifier, folder, test_logits)
 
 
 def train_logits(run: RunFolder, material: Material) -> np.ndarray | None:
@@ -117,23 +132,28 @@ def train_logits(run: RunFolder, material: Material) -> np.ndarray | None:
     Raises:
         ArtifactError: The teacher's folder is gone.
     """
+    settings = run.read_config()
     kept = KeptMixture.read(run)
     if kept is not None:
-        heard = [_kept_logits(run, Path(folder), material) for folder in kept.folders.values()]
-        temperature = run.read_config()["temperature"]
+        demand = Demand.of(settings, kept.mixing.temperatures)
+        folders = kept.folders.values()
+        heard = [_kept_logits(run, Path(folder), material, demand) for folder in folders]
+        temperature = settings["temperature"]
         return mixture(material.dataset.task, heard, temperature, kept.mixing)
     noted = artifacts.read_json(run.metrics).get("teacher_folder")
-    return None if noted is None else _kept_logits(run, Path(noted), material)
+    if noted is None:
+        return None
+    return _kept_logits(run, Path(noted), material, Demand.of(settings))
 
 
-def _kept_logits(run: RunFolder, folder: Path, material: Material) -> np.ndarray:
+def _kept_logits(run: RunFolder, folder: Path, material: Material, demand: Demand) -> np.ndarray:
     """A former teacher's logits of the training rows."""
     if not (folder / "classifier.json").is_file():
         raise ArtifactError(
             f"Expected the teacher of {run.path} in {folder}. It is not there. Start the command "
             "where the run was made, or make the run again."
         )
-    return _logits(TextClassifier.load(folder), folder, "train", material)
+    return _answers(TextClassifier.load(folder), folder, "train", material, demand).logits
 
 
 def _folder(config: DistillConfig, source: Source, material: Material, run: RunFolder) -> Path:
@@ -199,7 +219,7 @@ def fine_tune(
     rate = config.learning_rate or sizes.default_learning_rate(source.name)
     classifier = train_arm("model", untrained, Objective(), plan(config, rate), material, run)
     # Kept, since a student's table holds the same answers.
-    logits = _logits(classifier, run.model, "test", material)
+    logits = _answers(classifier, run.model, "test", material, Demand()).logits
     figures = split_figures(logits, material.tokens("test", classifier.tokenizer), classifier)
     seconds = material.progress.seconds
     result = FinetuneResult(run.path, figures, classifier.num_parameters, seconds)
@@ -256,17 +276,17 @@ def finetune_config(config: DistillConfig, source: Source, run: RunFolder) -> Fi
     )
 
 
-def _logits(classifier: TextClassifier, folder: Path, split: str, material: Material) -> np.ndarray:
-    """A teacher's logits of a split, from the cache or scored now.
+def _answers(
+    classifier: TextClassifier, folder: Path, split: str, material: Material, demand: Demand
+) -> Answers:
+    """A teacher's answers to the rows of a split, from the cache or scored now.
 
     Args:
         classifier: `TextClassifier`.
         folder: Path of its model folder.
         split: String. "train", "validation" or "test".
         material: `Material`.
-
-    Returns:
-        float32 `[num_rows, num_outputs]`.
+        demand: `Demand`.
     """
     mark = artifacts.fingerprint(
         {
@@ -277,11 +297,17 @@ def _logits(classifier: TextClassifier, folder: Path, split: str, material: Mate
             "num_rows": material.summaries[split].num_rows,
         }
     )
+    tokens = material.tokens(split, classifier.tokenizer)
     with material.progress.stage("score with the teacher"):
-        return load_or_score(
-            classifier,
-            material.tokens(split, classifier.tokenizer),
-            material.cache / "teacher_logits" / mark,
+        routes = Routes(classifier, folder, tokens, material.cache, material.progress)
+        route = EXACT_ROUTE if demand.is_exact else routes.choose(mark, demand.temperature)
+        mark = route.mark(mark)
+        logits = load_or_score(
+            functools.partial(routes.open, route.name),
+            len(classifier.label_names),
+            tokens,
+            material.cache / LOGITS / mark,
             mark,
             material.progress,
         )
+    return Answers(logits, route)

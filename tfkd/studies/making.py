@@ -10,7 +10,6 @@ import numpy as np
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
-from tfkd.compression.litert import LiteRTModel
 from tfkd.config.training import DistillConfig
 from tfkd.distillation.mixing import LEARNED, Mixing
 from tfkd.distillation.mixture import learned, mixture
@@ -21,6 +20,7 @@ from tfkd.runs.choices import check_student, default_model
 from tfkd.runs.files import ExportResult, StudentFiles
 from tfkd.runs.material import Material
 from tfkd.runs.record import KeptMixture, shared_record
+from tfkd.runs.routes import Demand, Route
 from tfkd.runs.scoring import file_logits, split_logits
 from tfkd.runs.student import learning_rate, new_student, smaller_vocabulary
 from tfkd.runs.teacher import Teacher, finetuned, prepare_teacher
@@ -114,7 +114,7 @@ def make_arm(
     untrained = _untrained(config, source, teachers[arm.start].classifier, material, run)
     asked = [teachers[name] for name in arm.teachers or (arm.start,)]
     mixing = used_mixing(arm.mixing, asked, material)
-    logits = _logits(config, asked, mixing, material)
+    logits, routes = _logits(config, asked, mixing, material)
     objective = Objective(
         logits, config.temperature, config.student_loss_weight, config.distillation_loss
     )
@@ -124,7 +124,7 @@ def make_arm(
     tokens = material.tokens("test", student.tokenizer)
     answers = {KERAS: split_logits(student, "test", material)}
     for recipe, path in exported.paths.items():
-        answers[recipe] = file_logits(LiteRTModel(path), tokens, material.progress)
+        answers[recipe] = file_logits(path, tokens, material.progress)
     scores = _scores(student, run.model, answers, material)
     dataclasses.replace(scores, refused=refused).write(run.path)
     artifacts.write_json(
@@ -135,6 +135,7 @@ def make_arm(
             **teachers_record(arm, asked, mixing),
             "metric": material.dataset.metric,
             "training": training_record(run, ARM),
+            "scoring": [route.to_dict() for route in routes],
             "exports": exported.to_dict(),
             **shared_record(material, config.seed),
         },
@@ -151,10 +152,13 @@ def _untrained(
 
 def _logits(
     config: DistillConfig, teachers: Sequence[Teacher], mixing: Mixing, material: Material
-) -> np.ndarray:
-    """The teachers' answers to the rows a student learns from, as one array."""
-    taught = [item.answers(material.transfer, material) for item in teachers]
-    return mixture(material.dataset.task, taught, config.temperature, mixing)
+) -> tuple[np.ndarray, list[Route]]:
+    """The teachers' answers to the rows a student learns from, mixed, and how each was had."""
+    demand = Demand.of(dataclasses.asdict(config), mixing.temperatures)
+    taught = [item.answers(material.transfer, material, demand) for item in teachers]
+    logits = [answers.logits for answers in taught]
+    mixed = mixture(material.dataset.task, logits, config.temperature, mixing)
+    return mixed, [answers.route for answers in taught]
 
 
 def _files(
@@ -193,7 +197,7 @@ def used_mixing(mixing: Mixing, teachers: Sequence[Teacher], material: Material)
     """
     if mixing.weighting != LEARNED:
         return mixing
-    logits = [item.answers("validation", material) for item in teachers]
+    logits = [item.answers("validation", material, Demand()).logits for item in teachers]
     labels = material.tokens("validation", teachers[0].classifier.tokenizer).labels
     return learned(material.dataset.task, logits, np.asarray(labels), mixing)
 

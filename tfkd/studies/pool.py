@@ -3,15 +3,17 @@
 The training of one small student does not fill several cores.
 """
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 
-from loky import BrokenProcessPool, ProcessPoolExecutor, as_completed, cpu_count
+from loky import BrokenProcessPool, ProcessPoolExecutor, as_completed
 
 from tfkd.artifacts import RunFolder
 from tfkd.errors import ModelError
-from tfkd.process import thread_limits
+from tfkd.process import num_cores, thread_limits
 from tfkd.runs.material import Material
+from tfkd.runs.routes import Demand
 from tfkd.runs.teacher import Teacher
 from tfkd.studies import worker
 from tfkd.studies.plan import ArmPlan, StudyPlan
@@ -46,7 +48,7 @@ def make_arms(
     if not arms:
         return
     _ask(arms, teachers, material)
-    limits = thread_limits(max(cpu_count() // jobs, 1))
+    limits = thread_limits(max(num_cores() // jobs, 1))
     pool = ProcessPoolExecutor(
         min(jobs, len(arms)), initializer=worker.begin, initargs=(os.getpid(),), env=limits
     )
@@ -77,5 +79,6 @@ def _ask(arms: Sequence[ArmPlan], teachers: Mapping[str, Teacher], material: Mat
         if names:
             wider = material.with_transfer(arm.config)
             for name in names:
-                teachers[name].answers(wider.transfer, wider)
+                demand = Demand.of(dataclasses.asdict(arm.config), arm.mixing.temperatures)
+                teachers[name].answers(wider.transfer, wider, demand)
                 asked.add((name, *terms))

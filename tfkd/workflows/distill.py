@@ -10,7 +10,6 @@ import numpy as np
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
-from tfkd.compression.litert import LiteRTModel
 from tfkd.config.training import DistillConfig
 from tfkd.distillation.tensorboard import RunLog
 from tfkd.evaluation import metrics
@@ -26,18 +25,20 @@ from tfkd.runs.costs import measure_costs, model_files
 from tfkd.runs.files import ExportResult, StudentFiles
 from tfkd.runs.material import RUNS, Material, first_texts, prepare
 from tfkd.runs.record import run_page, shared_record
+from tfkd.runs.routes import Demand
 from tfkd.runs.scoring import file_logits, split_logits
 from tfkd.runs.student import learning_rate, new_student, smaller_vocabulary
 from tfkd.runs.teacher import Teacher, prepare_teacher
 from tfkd.runs.training import Objective, plan, train_arm, training_record
 
 TIMED_TEXTS, TIMED_ROUNDS, TIMED_SECONDS = 100, 3, 4.0
+SCORING = Path("training") / "scoring.json"
 Costs = dict[str, dict[str, Any]]
 FILES = {
     "student/model.keras": "the student; `student/tokenizer/` and `student/labels.txt` go with it",
     "student/*.tflite": "LiteRT files; the `.json` beside each is its parity report",
     "control/": "the equal student trained without the teacher",
-    "training/*.json": "budget and history of each arm",
+    "training/*.json": "budget and history of each arm; scoring.json: how the teacher answered",
     "logs/": "TensorBoard",
     "vocabulary.json": "what a smaller vocabulary changed, if one was asked for",
     "qat/": "variables and history of recipes that train, if one was asked for",
@@ -137,7 +138,9 @@ def _distill(config: DistillConfig, progress: Progress) -> DistillResult:
     run.start("distill", config.to_dict(), config.overwrite)
     teacher = prepare_teacher(config, sources["teacher"], labelled, run)
     smaller = smaller_vocabulary(config, sources["student"], teacher.classifier, material, run)
-    answers = teacher.answers(material.transfer, material)
+    answers, route = teacher.answers(
+        material.transfer, material, Demand.of(dataclasses.asdict(config))
+    )
     untrained = functools.partial(
         new_student, config, sources["student"], teacher.classifier, material, smaller
     )
@@ -213,7 +216,7 @@ def finish(
             logits[name] = split_logits(arm, "test", material)
         for recipe, path in exported.paths.items():
             tokens = material.tokens("test", arms["student"].tokenizer)
-            logits[recipe] = file_logits(LiteRTModel(path), tokens, material.progress)
+            logits[recipe] = file_logits(path, tokens, material.progress)
     with material.progress.stage("compare"):
         rows = _rows(config, material, teacher, arms, logits, exported, costs)
         models = {"teacher": teacher.classifier, **arms}
@@ -238,6 +241,7 @@ def finish(
             **result.to_dict(),
             "teacher_folder": str(teacher.folder),
             "training": {name: training_record(run, name) for name in arms},
+            "scoring": artifacts.read_json(run.path / SCORING),
             "exports": exported.to_dict(),
             "costs": costs,
             **shared_record(material, config.seed),

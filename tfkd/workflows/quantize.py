@@ -10,7 +10,6 @@ import numpy as np
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.compression import operators, recipes
-from tfkd.compression.litert import LiteRTModel
 from tfkd.config.training import RECIPE_NAMES
 from tfkd.config.verbs import QuantizeConfig
 from tfkd.errors import ConversionError, ModelError
@@ -211,10 +210,9 @@ def _measure(
     latencies = time_files(timed, texts, TIMED_ROUNDS, material.progress)
     measured = []
     for name, path in paths.items():
-        model = LiteRTModel(path)
         figures = {
             split: split_figures(
-                file_logits(model, rows, material.progress), rows, student, answers[split]
+                file_logits(path, rows, material.progress), rows, student, answers[split]
             )
             for split, rows in tokens.items()
         }
