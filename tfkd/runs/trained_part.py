@@ -10,17 +10,21 @@ from tfkd.data.batching import Rows
 from tfkd.data.tokens import Tokens
 from tfkd.models import bottleneck, readings
 from tfkd.models.classifier import TextClassifier
+from tfkd.models.first_token import first_token_model
 from tfkd.runs.material import Material
 
 
 def trained_part(classifier: TextClassifier) -> TextClassifier:
-    """The trained part of a classifier, with its layers: all of it, or of a bottleneck the values.
+    """The trained part of a classifier, with its layers and what its head reads.
+
+    Of a bottleneck the values; of a head on the first token what that needs of the last layer.
 
     Args:
         classifier: `TextClassifier`.
     """
     if bottleneck.find_bottleneck(classifier.model) is None:
-        return classifier
+        shorter = first_token_model(classifier.model)
+        return classifier if shorter is None else classifier.with_model(shorter)
     trained = bottleneck.trained_half(classifier.model)
     return classifier.with_model(trained)
 
