@@ -120,6 +120,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     for name, repeat in missing_runs(options.contenders, options.repeats, results["rows"]):
         print(f"{name}, run {repeat + 1} ...", file=sys.stderr, flush=True)
         results["rows"].append(measured(name, repeat, options))
+        results["command"] = command(options, results["rows"])
         write_json(options.output, results)
     return results
 
@@ -175,7 +176,6 @@ def read_results(options: argparse.Namespace) -> dict[str, Any]:
         "sweep": {"students": SWEEP_STUDENTS, "settings": SWEEP_SETTINGS},
         "processor": processor(),
         "versions": versions() | {name: found for name, found in packages.items() if found},
-        "command": command(options),
     }
     if not options.output.is_file():
         return new
@@ -212,16 +212,17 @@ def check_packages(names: Sequence[str]) -> None:
         )
 
 
-def command(options: argparse.Namespace) -> str:
-    """The command that gives the same rows, without this machine's paths."""
+def command(options: argparse.Namespace, rows: Sequence[Mapping[str, Any]]) -> str:
+    """The command that gives the same rows at once, without this machine's paths."""
+    made = [name for name in CONTENDERS if any(row["contender"] == name for row in rows)]
     parts = ["python benchmarks/training.py", "--dataset", options.dataset]
     if options.data_dir is not None:
         parts += ["--data-dir", "$TFKD_DATA_DIR"]
     parts += ["--teacher", options.teacher.name, "--rows", str(options.rows)]
     parts += ["--test-rows", str(options.test_rows), "--epochs", str(options.epochs)]
-    parts += ["--repeats", str(options.repeats)]
-    if list(options.contenders) != list(CONTENDERS):
-        parts += ["--contenders", *options.contenders]
+    parts += ["--repeats", str(1 + max(row["repeat"] for row in rows))]
+    if made != list(CONTENDERS):
+        parts += ["--contenders", *made]
     return " ".join([*parts, "--output", f"results/{options.output.name}"])
 
 

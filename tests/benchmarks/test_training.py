@@ -141,12 +141,15 @@ def test_unknown_contender():
         training.check_packages(["tfkd_64", "flax"])
 
 
-def test_command_has_no_paths_of_this_machine(tmp_path):
-    assert training.command(options(tmp_path, contenders=["pytorch"])) == (
+def test_command_makes_all_rows_at_once_and_has_no_paths_of_this_machine(tmp_path):
+    rows = [row("pytorch", 60.0), row("pytorch", 60.0, 1), row("tfkd_64", 10.0)]
+    assert training.command(options(tmp_path, contenders=["tfkd_64"]), rows) == (
         "python benchmarks/training.py --dataset ag_news --data-dir $TFKD_DATA_DIR "
-        "--teacher minilm --rows 320 --test-rows 20 --epochs 1 --repeats 1 --contenders pytorch "
-        "--output results/training.json"
+        "--teacher minilm --rows 320 --test-rows 20 --epochs 1 --repeats 2 --contenders tfkd_64 "
+        "pytorch --output results/training.json"
     )
+    everything = [row(name, 1.0) for name in training.CONTENDERS]
+    assert "--contenders" not in training.command(options(tmp_path), everything)
 
 
 class TestTexts:
