@@ -1,6 +1,7 @@
 """The fresh process of benchmarks/growth.py: what a run does with its rows, stage by stage."""
 
 import contextlib
+import dataclasses
 import json
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from tfkd.process import answer
 from tfkd.progress import Progress
 from tfkd.quiet import quiet_libraries
 from tfkd.runs.material import prepare
+from tfkd.runs.routes import Demand
 from tfkd.runs.student import learning_rate, new_student
 from tfkd.runs.teacher import Teacher
 from tfkd.runs.training import Objective, plan, train_arm
@@ -74,7 +76,8 @@ def measure(data: Path, folder: Path) -> dict[str, Any]:
             material.tokens(split, teacher.tokenizer)
     with stages.stage("scoring"):
         none = np.zeros((0, material.dataset.num_outputs), np.float32)
-        answers = Teacher(teacher, folder / "teacher", none).answers("train", material)
+        asked = Teacher(teacher, folder / "teacher", none)
+        answers, _ = asked.answers("train", material, Demand.of(dataclasses.asdict(config)))
     with stages.stage("one epoch"):
         train_arm(
             "student",

@@ -19,6 +19,7 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
 from tfkd.runs.choices import choose
 from tfkd.runs.material import Material, prepare
+from tfkd.runs.routes import Demand
 from tfkd.runs.student import learning_rate, new_student
 from tfkd.runs.teacher import Teacher
 from tfkd.runs.training import Objective, plan, train_arm, training_record
@@ -31,7 +32,8 @@ def train(job: Job) -> Trained:
     started_at = time.perf_counter()
     material = prepare(config, folder, Progress(quiet=True))
     teacher = TextClassifier.load(job.teacher / "model")
-    answers = Teacher(teacher, job.teacher / "model", _no_logits(job)).answers("train", material)
+    asked = Teacher(teacher, job.teacher / "model", _no_logits(job))
+    answers, _ = asked.answers("train", material, Demand.of(dataclasses.asdict(config)))
     scored_at = time.perf_counter()
     students = [
         student(each, teacher, answers, material)
