@@ -1,5 +1,6 @@
 """What benchmarks/growth.py writes and shows; its stages are run at full size by hand."""
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -70,4 +71,6 @@ def test_stages_of_a_small_size(tmp_path):
     assert found["train_rows"] == 190
     assert all(stage["seconds"] > 0 and stage["processor_seconds"] > 0 for stage in found["stages"])
     peaks = [stage["peak_memory_bytes"] for stage in found["stages"]]
-    assert peaks == sorted(peaks) and found["peak_memory_bytes"] >= peaks[-1]
+    # Linux counts pages in batches: a peak may be told some pages lower than before.
+    for before, after in itertools.pairwise([*peaks, found["peak_memory_bytes"]]):
+        assert after > 0.99 * before > 0

@@ -22,6 +22,7 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, load_classifier
 from tfkd.runs.material import prepare
 from tfkd.runs.record import KeptMixture
+from tfkd.runs.routes import Demand
 from tfkd.runs.teacher import Teacher, train_logits
 from tfkd.studies.form import read_plan
 from tfkd.workflows.report import report
@@ -108,7 +109,9 @@ def heard(made, material, split):
     """What each teacher says, asked anew."""
     folders = KeptMixture.read(run(made, "learned")).folders
     return [
-        Teacher(TextClassifier.load(folder), Path(folder), np.zeros(0)).answers(split, material)
+        Teacher(TextClassifier.load(folder), Path(folder), np.zeros(0))
+        .answers(split, material, Demand())
+        .logits
         for folder in folders.values()
     ]
 

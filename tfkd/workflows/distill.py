@@ -138,9 +138,9 @@ def _distill(config: DistillConfig, progress: Progress) -> DistillResult:
     run.start("distill", config.to_dict(), config.overwrite)
     teacher = prepare_teacher(config, sources["teacher"], labelled, run)
     smaller = smaller_vocabulary(config, sources["student"], teacher.classifier, material, run)
-    answers, route = teacher.answers(
-        material.transfer, material, Demand.of(dataclasses.asdict(config))
-    )
+    demand = Demand.of(dataclasses.asdict(config))
+    answers, route = teacher.answers(material.transfer, material, demand)
+    artifacts.write_json(run.path / SCORING, route.to_dict())
     untrained = functools.partial(
         new_student, config, sources["student"], teacher.classifier, material, smaller
     )
