@@ -36,6 +36,7 @@ from tfkd.process import num_cores
 from tfkd.progress import Progress
 from tfkd.runs.material import CACHE, Material, finished, own_dataset
 from tfkd.runs.routes import BFLOAT16, FILE, Routes
+from tfkd.runs.trained_part import trained_part
 from tfkd.runs.training import training_record
 from tfkd.runs.trial import EXACT
 
@@ -102,7 +103,8 @@ def step_of(student: TextClassifier, material: Material, plan: Plan, name: str) 
     tokens = material.tokens("train", student.tokenizer)
     logits = np.random.default_rng(0).normal(size=(len(tokens), len(student.label_names)))
     batches = Batches(tokens, student.input_names, plan.batch_size, 0, logits.astype(np.float32))
-    distiller = Distiller(student=student.model, task=student.task)
+    part = trained_part(student)
+    distiller = Distiller(student=part.model, task=student.task)
     compile_distiller(distiller, plan, batches.steps_per_epoch)
     widths = [tokens.lengths[rows].max() for rows in batches.rows(0)]
     middling = batches.dataset(0, int(np.argsort(widths)[len(widths) // 2]))

@@ -42,6 +42,37 @@ def test_numbers_are_those_of_keras():
         np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-6)
 
 
+def test_norm_of_a_table_is_that_of_its_rows():
+    """Two slices of one row add up: 3 and 4 of one and of two rows have norms 7 and 5."""
+    for rows, norm in (([1, 1], 7.0), ([0, 1], 5.0)):
+        table = keras.Variable(np.zeros([3, 1]), name="table")
+        optimizer = FusedAdamW(0.1, global_clipnorm=0.7)
+        optimizer.build([table])
+        slices = tf.IndexedSlices(tf.constant([[3.0], [4.0]]), tf.constant(rows), [3, 1])
+        optimizer.apply_gradients([(slices, table)])
+        expected = np.zeros([3, 1])
+        np.add.at(expected, rows, [[3.0], [4.0]])
+        momentum = optimizer.variables[2]
+        np.testing.assert_allclose(momentum, 0.1 * expected * 0.7 / norm, rtol=1e-6)
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.5, 1e6])
+def test_slices_and_dense_gradients_are_one(clip_norm):
+    found = []
+    for is_dense in (True, False):
+        table = keras.Variable(np.ones([4, 2]), name="table")
+        optimizer = FusedAdamW(0.1, global_clipnorm=clip_norm)
+        optimizer.build([table])
+        for rows in ([0, 2, 2], [3, 3, 3]):
+            values = tf.constant([[1.0, -1.0], [2.0, 0.5], [0.25, 4.0]])
+            gradient = tf.IndexedSlices(values, tf.constant(rows), [4, 2])
+            if is_dense:
+                gradient = tf.convert_to_tensor(gradient)
+            optimizer.apply_gradients([(gradient, table)])
+        found.append(np.array(table.value))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-6)
+
+
 def test_first_step_moves_every_weight_by_the_rate_against_its_sign():
     """Adam's first step is the learning rate times the sign; the decay comes before it."""
     weight = keras.Variable([1.0, -2.0, 3.0], name="weight")

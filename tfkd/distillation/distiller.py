@@ -15,6 +15,7 @@ from keras import ops
 
 from tfkd.config.training import STUDENT_LOSS_WEIGHT
 from tfkd.distillation.losses import DISTILLATION_LOSSES, label_loss, teacher_loss
+from tfkd.distillation.optimizer import merged
 from tfkd.models.precision import training_arithmetic
 
 # A tensor, or tensors by name.
@@ -117,7 +118,7 @@ class Distiller(keras.Model):
             parts = self._loss_parts(targets, logits, sample_weight)
             scaled_loss = self.optimizer.scale_loss(parts["loss"])
         variables = self.student.trainable_variables
-        gradients = [_summed(gradient) for gradient in tape.gradient(scaled_loss, variables)]
+        gradients = [merged(gradient) for gradient in tape.gradient(scaled_loss, variables)]
         parts["gradient_norm"] = tf.linalg.global_norm(gradients)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return self._results(parts, targets["label"], logits, sample_weight)
@@ -225,11 +226,6 @@ class Distiller(keras.Model):
             for name in ("student", "teacher")
         }
         return cls(**{**config, **models})
-
-
-def _summed(gradient: tf.Tensor | tf.IndexedSlices) -> tf.Tensor:
-    """A table's gradient has one slice for each token read; norms need the sum of each row's."""
-    return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
 
 
 def _mean(losses: tf.Tensor, sample_weight: tf.Tensor | None) -> tf.Tensor:

@@ -1,7 +1,12 @@
 """AdamW whose update of a variable is one kernel of TensorFlow instead of ten."""
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 import keras
 import tensorflow as tf
+
+Gradient: TypeAlias = tf.Tensor | tf.IndexedSlices
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
@@ -21,6 +26,15 @@ class FusedAdamW(keras.optimizers.AdamW):
 
     Reference: [Loshchilov and Hutter, 2019](https://arxiv.org/abs/1711.05101)
     """
+
+    def _clip_gradients(self, grads: Sequence[Gradient]) -> list[tf.Tensor]:
+        """Norm and clipping see of a table only the rows that were read."""
+        if self.global_clipnorm is None:
+            return super()._clip_gradients([tf.convert_to_tensor(gradient) for gradient in grads])
+        grads = [merged(gradient) for gradient in grads]
+        norm = tf.linalg.global_norm(grads)
+        share = self.global_clipnorm / tf.maximum(norm, self.global_clipnorm)
+        return [_dense(gradient, share) for gradient in grads]
 
     def update_step(
         self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
@@ -44,6 +58,22 @@ class FusedAdamW(keras.optimizers.AdamW):
             epsilon=self.epsilon,
             grad=tf.cast(gradient, tf.float32),
         )
+
+
+def merged(gradient: Gradient) -> Gradient:
+    """The same gradient; a table's has a slice for each token that was read, then one a row."""
+    if not isinstance(gradient, tf.IndexedSlices):
+        return gradient
+    rows, positions = tf.unique(gradient.indices)
+    sums = tf.math.unsorted_segment_sum(gradient.values, positions, tf.shape(rows)[0])
+    return tf.IndexedSlices(sums, rows, gradient.dense_shape)
+
+
+def _dense(gradient: Gradient, share: tf.Tensor) -> tf.Tensor:
+    if isinstance(gradient, tf.IndexedSlices):
+        gradient = tf.IndexedSlices(gradient.values * share, gradient.indices, gradient.dense_shape)
+        return tf.convert_to_tensor(gradient)
+    return gradient * share
 
 
 def _handle(variable: keras.Variable | tf.Variable) -> tf.Tensor:
