@@ -141,8 +141,10 @@ def kernels_of(space: Any) -> Iterator[tuple[str, float]]:
         for line in plane.lines:
             for event in line.events:
                 name = plane.event_metadata[event.metadata_id].name
+                if name.startswith("CpuExecutable::Execute"):
+                    yield "XlaLaunch", event.duration_ps / 1e9
                 # "path/of/the/operation:Kernel#...", and nothing of C++ with its "::".
-                if ":" in name and "::" not in name and not name.startswith("EagerLocal"):
+                elif ":" in name and "::" not in name and not name.startswith("EagerLocal"):
                     yield name.split(":")[-1].split("#")[0], event.duration_ps / 1e9
 
 
@@ -248,6 +250,11 @@ def tables(found: dict[str, Any]) -> list[Table]:
     ]
 
 
+def markdown(found: dict[str, Any]) -> str:
+    """The tables, one below the other."""
+    return "\n\n".join(table.markdown() for table in tables(found))
+
+
 @click.command()
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option("--data-dir", type=click.Path(path_type=Path), envvar="TFKD_DATA_DIR")
@@ -263,9 +270,7 @@ def main(run: Path | None, data_dir: Path | None, output: Path | None, render: P
         raise click.UsageError("Expected a run or --render. Received: neither.")
     if output is not None:
         artifacts.write_json(output, found)
-    for table in tables(found):
-        click.echo(table.markdown())
-        click.echo()
+    click.echo(markdown(found))
 
 
 if __name__ == "__main__":

@@ -19,11 +19,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import accounting
 import lengths
 import load
 import peers
 import quantization
+import scoring
 import studies
+import training_table
 import wording
 
 from tfkd.artifacts import read_json, versions, write_json, write_text
@@ -151,6 +154,17 @@ def pages() -> dict[str, dict[str, str]]:
         "analysis.md": {"analysis": analysis},
         "studies.md": studies.tables(),
         "serving.md": {"load": load.markdown(found["load"]["rows"])},
+        "performance.md": performance(),
+    }
+
+
+def performance() -> dict[str, str]:
+    """The tables of docs/performance.md."""
+    scored = sorted((ROOT / "results").glob("scoring_*.json"))
+    return {
+        "scoring": scoring.table([read_json(path) for path in scored]).markdown(),
+        "accounting": accounting.markdown(read_json(ROOT / "results" / "accounting.json")),
+        "training": training_table.markdown(read_json(ROOT / "results" / "training.json")),
     }
 
 

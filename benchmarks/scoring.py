@@ -36,7 +36,7 @@ from tfkd.runs.trial import EXACT, distance
 
 SEEDS = (0, 1, 2)
 # How the teacher is asked, and the precision of the student's training.
-ARMS = ((EXACT, "float32"), (EXACT, "bfloat16"), (BFLOAT16, "bfloat16"), (FILE, "bfloat16"))
+ARMS = ((EXACT, "float32"), (FILE, "bfloat16"), (BFLOAT16, "bfloat16"))
 
 
 def answers(routes: Routes, name: str, folder: Path) -> np.ndarray:
