@@ -254,6 +254,7 @@ def test_keras_add_still_takes_a_column_for_a_bias():
         (range(1, 101), 1, (100,)),
         ([5] * 9 + [64], 2, (8, 64)),
         ([7], 4, (7,)),
+        ([2, 3], 2, (4,)),
     ],
 )
 def test_fitting_lengths_are_quantiles(lengths, most, expected):

@@ -80,7 +80,7 @@ def fitting_lengths(lengths: np.ndarray, most: int, multiple: int = 8) -> tuple[
     """
     quantiles = np.quantile(lengths, np.linspace(0, 1, most + 1)[1:], method="higher")
     rounded = np.minimum(-(-quantiles // multiple) * multiple, lengths.max())
-    return tuple(int(length) for length in np.unique(rounded))
+    return tuple(int(length) for length in np.unique(np.maximum(rounded, SHORTEST_LENGTH)))
 
 
 def convert(
