@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from peers import processor
+from peers import count, processor
 
 from tfkd.artifacts import read_json, versions, write_json
 from tfkd.data.demo import LABEL_NAMES, GeneratedSplit
@@ -79,11 +79,13 @@ def compare(sizes: Sequence[int], output: Path) -> dict[str, Any]:
 
 def write_rows(folder: Path, size: int) -> None:
     """A data set of generated text: train.csv, test.csv and labels.txt."""
-    for split, count in (("train", size), ("test", TEST_ROWS)):
+    for split, num_rows in (("train", size), ("test", TEST_ROWS)):
         with (folder / f"{split}.csv").open("w", encoding="utf-8", newline="") as stream:
             lines = csv.writer(stream)
             lines.writerow(("text", "label"))
-            lines.writerows((row.texts[0], row.label) for row in GeneratedSplit(SEED, split, count))
+            lines.writerows(
+                (row.texts[0], row.label) for row in GeneratedSplit(SEED, split, num_rows)
+            )
     (folder / "labels.txt").write_text("\n".join(LABEL_NAMES) + "\n", encoding="utf-8")
 
 
@@ -114,16 +116,10 @@ def markdown(results: Mapping[str, Any]) -> str:
     )
 
 
-def _count(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError
-    return int(text)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument(
-        "--rows", type=_count, nargs="+", default=ROWS, help="sizes (default 10k, 100k and 1M)"
+        "--rows", type=count, nargs="+", default=ROWS, help="sizes (default 10k, 100k and 1M)"
     )
     parser.add_argument("--output", type=Path, help="JSON file to write, or to go on with")
     parser.add_argument("--render", type=Path, help="show the table of such a file")

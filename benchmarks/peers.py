@@ -215,7 +215,8 @@ def _short(folder: Path) -> str:
     return "/".join(("saved_models", *folder.parts[-2:]))
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
+    """A number of at least 1, for argparse."""
     if int(text) < 1:
         raise ValueError
     return int(text)
@@ -232,8 +233,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data-dir", type=Path, help="folder that holds <dataset>/test.csv (or TFKD_DATA_DIR)"
     )
-    parser.add_argument("--texts", type=_count, default=20, help="texts of a round (default 20)")
-    parser.add_argument("--rounds", type=_count, default=10, help="timed rounds (default 10)")
+    parser.add_argument("--texts", type=count, default=20, help="texts of a round (default 20)")
+    parser.add_argument("--rounds", type=count, default=10, help="timed rounds (default 10)")
     parser.add_argument("--output", type=Path, help="JSON file to write")
     parser.add_argument("--render", type=Path, help="show the tables of such a file, time nothing")
     return parser

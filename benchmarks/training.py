@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from peers import processor
+from peers import count, processor
 from training_job import SWEEP_SETTINGS, SWEEP_STUDENTS, Job
 from training_table import markdown
 
@@ -233,12 +233,6 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _count(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError
-    return int(text)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--dataset", default="ag_news", help="default ag_news")
@@ -248,10 +242,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--teacher", type=Path, help="BERT encoder in Hugging Face's format, to be fine-tuned"
     )
-    parser.add_argument("--rows", type=_count, default=6272, help="training rows (default 6272)")
-    parser.add_argument("--test-rows", type=_count, default=2000, help="default 2000")
-    parser.add_argument("--epochs", type=_count, default=5, help="default 5")
-    parser.add_argument("--repeats", type=_count, default=3, help="runs of each (default 3)")
+    parser.add_argument("--rows", type=count, default=6272, help="training rows (default 6272)")
+    parser.add_argument("--test-rows", type=count, default=2000, help="default 2000")
+    parser.add_argument("--epochs", type=count, default=5, help="default 5")
+    parser.add_argument("--repeats", type=count, default=3, help="runs of each (default 3)")
     parser.add_argument(
         "--contenders", nargs="+", default=list(CONTENDERS), help="default: all, see CONTENDERS"
     )

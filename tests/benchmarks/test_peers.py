@@ -149,7 +149,7 @@ def test_the_command_names_no_place_of_this_machine(tmp_path):
 def test_figures_that_cannot_be_are_refused(capsys):
     with pytest.raises(SystemExit, match="2"):
         peers.main(["model", "--output", "peers.json", "--rounds", "0"])
-    assert "argument --rounds: invalid _count value: '0'" in capsys.readouterr().err
+    assert "argument --rounds: invalid count value: '0'" in capsys.readouterr().err
 
 
 def test_too_few_test_rows_are_refused():
