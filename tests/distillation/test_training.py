@@ -30,7 +30,7 @@ PLAN = Plan(epochs=2, batch_size=BATCH_SIZE, learning_rate=0.02, backup_seconds=
 def toy_model(dropout=0.3, seed=5):
     keras.utils.set_random_seed(seed)
     inputs = {name: keras.Input([None], dtype="int32", name=name) for name in NAMES}
-    hidden = keras.layers.Embedding(30, 8)(inputs["token_ids"])
+    hidden = keras.layers.Embedding(30, 8, name="token_embedding")(inputs["token_ids"])
     hidden = keras.layers.Dropout(dropout)(hidden)
     mask = keras.ops.cast(inputs["padding_mask"], "bool")
     hidden = keras.layers.GlobalAveragePooling1D()(hidden, mask=mask)

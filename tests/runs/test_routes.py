@@ -134,6 +134,11 @@ def test_few_rows_are_answered_exactly_without_a_trial(teacher, material):
     assert not list((material.cache / "teacher_trials").glob("*.npz"))
 
 
+@pytest.mark.parametrize(("num_rows", "expected"), [(2048, 128), (6272, 250), (100_000, 512)])
+def test_a_trial_is_a_small_part_of_the_work(num_rows, expected):
+    assert routes_module.sample_size(num_rows) == expected
+
+
 def test_what_takes_seconds_is_not_worth_another_way(teacher, material, eager):
     eager.setattr(routes_module, "WORTH_SECONDS", {BFLOAT16: 1e6, FILE: 1e6})
     found = teacher.answers("train", material, QUICK)

@@ -23,7 +23,7 @@ from tfkd.errors import ArtifactError
 from tfkd.evaluation.rows import result_table, stage_table
 from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
-from tfkd.models.initialization import token_table
+from tfkd.models.token_table import token_table
 from tfkd.process import KERAS_LOADER, TimedModel
 from tfkd.runs.costs import ModelFile, model_files
 from tfkd.runs.material import prepare

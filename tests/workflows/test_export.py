@@ -14,7 +14,7 @@ from tfkd.config.verbs import FORMAT_NAMES, ExportConfig
 from tfkd.errors import ArtifactError, ConfigError
 from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
-from tfkd.models.initialization import token_table
+from tfkd.models.token_table import token_table
 from tfkd.runs.files import calibration
 from tfkd.runs.material import prepare
 from tfkd.runs.student import new_student, smaller_vocabulary

@@ -15,7 +15,7 @@ from keras import ops
 
 from tfkd.config.training import STUDENT_LOSS_WEIGHT
 from tfkd.distillation.losses import DISTILLATION_LOSSES, label_loss, teacher_loss
-from tfkd.distillation.optimizer import merged
+from tfkd.distillation.optimizer import FusedAdamW, merged
 from tfkd.models.precision import training_arithmetic
 
 # A tensor, or tensors by name.
@@ -113,6 +113,8 @@ class Distiller(keras.Model):
     def train_step(self, data: tuple[Tensors, ...]) -> dict[str, tf.Tensor]:
         """One step of the student; the teacher is only asked."""
         inputs, targets, sample_weight = self._unpack(data)
+        if isinstance(self.optimizer, FusedAdamW) and self.optimizer.lazy_table is not None:
+            self.optimizer.lazy_table.catch_up(inputs["token_ids"])
         with tf.GradientTape() as tape:
             logits = self.student(inputs, training=True)
             parts = self._loss_parts(targets, logits, sample_weight)

@@ -1,10 +1,12 @@
 """AdamW whose update of a variable is one kernel of TensorFlow instead of ten."""
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
+
+from tfkd.distillation.lazy_table import LazyTable
 
 Gradient: TypeAlias = tf.Tensor | tf.IndexedSlices
 
@@ -27,19 +29,46 @@ class FusedAdamW(keras.optimizers.AdamW):
     Reference: [Loshchilov and Hutter, 2019](https://arxiv.org/abs/1711.05101)
     """
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.lazy_table: LazyTable | None = None
+
+    def let_unread_rows_wait(self, table: keras.Variable) -> None:
+        """Lets the rows of a token table owe the steps of batches that do not read them.
+
+        From then on rows must catch up before a batch reads them (`lazy_table.catch_up`), and all
+        rows before anything but the training reads the table.
+
+        Args:
+            table: `keras.Variable` `[num_rows, width]`, float32, of those it was built with.
+        """
+        self.lazy_table = LazyTable(self, table)
+
+    def _is_lazy(self, variable: keras.Variable | tf.Variable) -> bool:
+        lazy = self.lazy_table
+        return lazy is not None and self._var_key(variable) == self._var_key(lazy.table)
+
+    def _apply_weight_decay(self, variables: Sequence[keras.Variable]) -> None:
+        """Decay of all but the lazy table, which decays with its steps."""
+        super()._apply_weight_decay([v for v in variables if not self._is_lazy(v)])
+
     def _clip_gradients(self, grads: Sequence[Gradient]) -> list[tf.Tensor]:
         """Norm and clipping see of a table only the rows that were read."""
-        if self.global_clipnorm is None:
-            return super()._clip_gradients([tf.convert_to_tensor(gradient) for gradient in grads])
         grads = [merged(gradient) for gradient in grads]
+        if self.global_clipnorm is None:
+            return super()._clip_gradients(grads)
         norm = tf.linalg.global_norm(grads)
         share = self.global_clipnorm / tf.maximum(norm, self.global_clipnorm)
-        return [_dense(gradient, share) for gradient in grads]
+        return [_scaled(gradient, share) for gradient in grads]
 
     def update_step(
-        self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
+        self, gradient: Gradient, variable: tf.Variable, learning_rate: tf.Tensor
     ) -> None:
         """One step of one variable."""
+        if self.lazy_table is not None and self._is_lazy(variable):
+            self.lazy_table.step(*_rows_of(gradient), tf.cast(learning_rate, tf.float32))
+            return
+        gradient = tf.convert_to_tensor(gradient)
         index = self._get_variable_index(variable)
         momentum, velocity = self._momentums[index], self._velocities[index]
         if self.amsgrad or variable.dtype != tf.float32:
@@ -60,20 +89,30 @@ class FusedAdamW(keras.optimizers.AdamW):
         )
 
 
+class _Merged(tf.IndexedSlices):
+    """Slices of different rows."""
+
+
 def merged(gradient: Gradient) -> Gradient:
     """The same gradient; a table's has a slice for each token that was read, then one a row."""
-    if not isinstance(gradient, tf.IndexedSlices):
+    if not isinstance(gradient, tf.IndexedSlices) or isinstance(gradient, _Merged):
         return gradient
     rows, positions = tf.unique(gradient.indices)
     sums = tf.math.unsorted_segment_sum(gradient.values, positions, tf.shape(rows)[0])
-    return tf.IndexedSlices(sums, rows, gradient.dense_shape)
+    return _Merged(sums, rows, gradient.dense_shape)
 
 
-def _dense(gradient: Gradient, share: tf.Tensor) -> tf.Tensor:
+def _scaled(gradient: Gradient, share: tf.Tensor) -> Gradient:
     if isinstance(gradient, tf.IndexedSlices):
-        gradient = tf.IndexedSlices(gradient.values * share, gradient.indices, gradient.dense_shape)
-        return tf.convert_to_tensor(gradient)
+        return _Merged(gradient.values * share, gradient.indices, gradient.dense_shape)
     return gradient * share
+
+
+def _rows_of(gradient: Gradient) -> tuple[tf.Tensor, tf.Tensor]:
+    """Different rows of a table and the gradient of each."""
+    if isinstance(gradient, tf.IndexedSlices):
+        return gradient.indices, gradient.values
+    return tf.range(tf.shape(gradient)[0]), gradient
 
 
 def _handle(variable: keras.Variable | tf.Variable) -> tf.Tensor:

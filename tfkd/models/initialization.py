@@ -7,19 +7,10 @@ of a small data set; the teacher's has seen them.
 import keras
 import numpy as np
 
+from tfkd.models.token_table import token_table
+
 TABLE_STANDARD_DEVIATION = 0.05
 _LAYER_PREFIX = "transformer_layer_"
-
-
-def token_table(model: keras.Model) -> keras.layers.Layer | None:
-    """The layer that holds one row a token, or None."""
-    for layer in model._flatten_layers():
-        if layer.name in ("token_embedding", "token_and_position_embedding_token_embedding"):
-            return layer
-    for layer in model._flatten_layers():
-        if layer.name.startswith("token") and hasattr(layer, "embeddings"):
-            return layer
-    return None
 
 
 def reduce_table(table: np.ndarray, width: int) -> np.ndarray:

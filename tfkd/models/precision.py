@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from tfkd.models import bottleneck
+from tfkd.models.token_table import read_by_row
 
 FLOAT32, BFLOAT16, AUTO = "float32", "bfloat16", "auto"
 POLICIES = {FLOAT32: "float32", BFLOAT16: "mixed_bfloat16"}
@@ -84,7 +85,8 @@ def training_arithmetic(model: keras.Model, precision: str) -> Iterator[None]:
     set_precision(model, precision)
     _set_activations(model, precision, fused=True)
     try:
-        yield
+        with read_by_row(model):
+            yield
     finally:
         set_precision(model, FLOAT32)
 

@@ -23,8 +23,8 @@ from tfkd.errors import ConversionError, ModelError
 from tfkd.models import sizes
 from tfkd.models.checkpoints import Kind, Source, resolve
 from tfkd.models.classifier import TextClassifier
-from tfkd.models.initialization import token_table
 from tfkd.models.loading import Shape, learned_tokenizer, load_classifier, load_tokenizer
+from tfkd.models.token_table import token_table
 from tfkd.models.tokenizers import Tokenizer
 from tfkd.progress import Progress
 from tfkd.runs.costs import ModelFile

@@ -29,8 +29,9 @@ from tfkd.runs.trial import EXACT, Distance, Trial, distance
 
 BFLOAT16, FILE = "bfloat16", "dynamic_int8"
 LOGITS = "teacher_logits"
-# Rows of a trial; before it, so many tell whether one is worth it, which fewer rows never are.
-SAMPLE_ROWS, FIRST_ROWS, FEW_ROWS = 512, 128, 2048
+# Rows of a trial, at most one of so many rows; before it, so many tell whether one is worth it,
+# which fewer rows never are.
+SAMPLE_ROWS, SAMPLE_EVERY, FIRST_ROWS, FEW_ROWS = 512, 25, 128, 2048
 # A trial is made where the best way so far would take longer than this: some times what it costs.
 WORTH_SECONDS = {BFLOAT16: 20.0, FILE: 60.0}
 # A length of its own saves padding and takes the converter some seconds more.
@@ -176,7 +177,7 @@ class Routes:
         trial = self._exactly(FIRST_ROWS)
         if len(self.tokens) / trial.rows_per_second[EXACT] < min(WORTH_SECONDS.values()):
             return trial
-        trial = self._exactly(SAMPLE_ROWS)
+        trial = self._exactly(sample_size(len(self.tokens)))
         for name, worth_seconds in WORTH_SECONDS.items():
             best = trial.fastest(self.classifier, temperature)
             seconds = len(self.tokens) / trial.rows_per_second[best]
@@ -211,6 +212,17 @@ class Routes:
                 lengths = fitting_lengths(self.tokens.lengths, most)
                 convert(self.model_folder, [FILE], lengths, path.parent)
         return path
+
+
+def sample_size(num_rows: int) -> int:
+    """Rows of a trial for a split of `num_rows`.
+
+    Example:
+
+    >>> sample_size(6000)
+    240
+    """
+    return min(SAMPLE_ROWS, max(FIRST_ROWS, num_rows // SAMPLE_EVERY))
 
 
 class _Bfloat16Scorer:
