@@ -23,9 +23,9 @@ from tfkd.progress import Progress
 from tfkd.quiet import quiet_libraries
 from tfkd.runs.material import prepare
 from tfkd.runs.routes import Demand
-from tfkd.runs.student import learning_rate, new_student
+from tfkd.runs.student import new_student, student_plan
 from tfkd.runs.teacher import Teacher
-from tfkd.runs.training import Objective, plan, train_arm
+from tfkd.runs.training import Objective, train_arm
 
 TEACHER = STUDENT = "cnn_small"
 
@@ -83,7 +83,7 @@ def measure(data: Path, folder: Path) -> dict[str, Any]:
             "student",
             new_student(config, resolve(STUDENT), teacher, material),
             Objective(answers, config.temperature, config.student_loss_weight),
-            plan(config, learning_rate(config)),
+            student_plan(config, resolve(STUDENT), material),
             material,
             run,
         )

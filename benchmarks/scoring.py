@@ -30,8 +30,8 @@ from tfkd.progress import Progress
 from tfkd.runs.material import CACHE, Material, finished, own_config, own_dataset
 from tfkd.runs.routes import BFLOAT16, FILE, Routes
 from tfkd.runs.scoring import split_figures, split_logits
-from tfkd.runs.student import learning_rate, new_student
-from tfkd.runs.training import Objective, plan, train_arm
+from tfkd.runs.student import new_student, student_plan
+from tfkd.runs.training import Objective, train_arm
 from tfkd.runs.trial import EXACT, distance
 
 SEEDS = (0, 1, 2)
@@ -58,7 +58,7 @@ def student_logits(
     source = resolve(config.student)
     untrained = new_student(config, source, teacher, material, None)
     objective = Objective(logits, config.temperature, config.student_loss_weight)
-    budget = plan(config, learning_rate(config))
+    budget = student_plan(config, source, material)
     return split_logits(
         train_arm("student", untrained, objective, budget, material, run), "test", material
     )

@@ -20,9 +20,9 @@ from tfkd.progress import Progress
 from tfkd.runs.choices import choose
 from tfkd.runs.material import Material, prepare
 from tfkd.runs.routes import Demand
-from tfkd.runs.student import learning_rate, new_student
+from tfkd.runs.student import new_student, student_plan
 from tfkd.runs.teacher import Teacher
-from tfkd.runs.training import Objective, plan, train_arm, training_record
+from tfkd.runs.training import Objective, train_arm, training_record
 
 
 def train(job: Job) -> Trained:
@@ -92,7 +92,7 @@ def student(
         "student",
         new_student(config, source, teacher, material),
         Objective(answers, config.temperature, config.student_loss_weight),
-        plan(config, learning_rate(config)),
+        student_plan(config, source, material),
         material,
         RunFolder(config.output_dir or Path()),
     )

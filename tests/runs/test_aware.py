@@ -21,6 +21,7 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, load_classifier
 from tfkd.runs import aware as workflow
 from tfkd.runs.aware import AwareTraining
+from tfkd.runs.budget import STUDENT
 from tfkd.runs.files import StudentFiles
 from tfkd.runs.material import Material, prepare
 from tfkd.runs.teacher import train_logits
@@ -61,7 +62,7 @@ def run(config, material):
     teacher.save(run.path.parent / "teacher")
     artifacts.write_json(run.metrics, {"teacher_folder": str(run.path.parent / "teacher")})
     objective = Objective(train_logits(run, material), config.temperature, 0.3)
-    train_arm("student", student, objective, plan(config, 1e-2), material, run)
+    train_arm("student", student, objective, plan(config, 1e-2, STUDENT, 320), material, run)
     return run
 
 

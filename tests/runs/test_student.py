@@ -16,7 +16,7 @@ from tfkd.models.cnn import build_cnn
 from tfkd.runs.choices import choose
 from tfkd.runs.material import prepare
 from tfkd.runs.scoring import split_logits
-from tfkd.runs.student import bottleneck_student, learning_rate
+from tfkd.runs.student import bottleneck_student, student_plan
 
 SETTINGS = {"dataset": "demo", "max_train_rows": 120, "sequence_length": 24, "bottleneck_keys": 20}
 
@@ -140,8 +140,11 @@ def test_students_and_recipes_that_do_not_go_with_it(encoder):
 
 
 @pytest.mark.parametrize(("decoder", "rate"), [("mlp", 3e-3), ("values", 1e-1)])
-def test_learning_rate_follows_the_decoder_unless_one_is_given(encoder, decoder, rate):
+def test_learning_rate_follows_the_decoder_unless_one_is_given(encoder, material, decoder, rate):
     config = DistillConfig(dataset="demo", student=str(encoder), bottleneck=decoder)
-    assert learning_rate(config) == rate
-    assert learning_rate(config.replace(learning_rate=0.2)) == 0.2
-    assert learning_rate(config.replace(bottleneck=None)) == 5e-5
+    source = resolve(str(encoder))
+    assert student_plan(config, source, material).learning_rate == rate
+    given = config.replace(learning_rate=0.2)
+    assert student_plan(given, source, material).learning_rate == 0.2
+    plain = config.replace(bottleneck=None)
+    assert student_plan(plain, source, material).learning_rate == 5e-5

@@ -59,7 +59,9 @@ class TrainingConfig(DataConfig):
     output_dir: Path | None = setting(None, "The run's folder. Default: saved_models/<run>.")
     overwrite: bool = setting(False, "Replace a finished run in the output folder.")
     quiet: bool = setting(False, "No progress; only the result.")
-    epochs: int = setting(3, "Passes over the training rows.", 1)
+    epochs: int | None = setting(
+        None, "Passes over the training rows. Default: 3, and up to 10 for few rows.", 1
+    )
     batch_size: int = setting(32, "Training examples a step.", 1)
     learning_rate: float | None = setting(
         None, "Peak learning rate. Default: the model's own, see `tfkd list models`.", 1e-8, 1.0
@@ -70,7 +72,12 @@ class TrainingConfig(DataConfig):
     warmup_fraction: float = setting(0.06, "Share of the steps with a rising rate.", 0.0, 0.9)
     weight_decay: float = setting(0.01, "AdamW's decay; never on biases and norms.", 0.0, 1.0)
     clip_norm: float = setting(1.0, "Largest global norm of a step's gradient.", 1e-6)
-    patience: int = setting(3, "Epochs without a better validation metric before stopping.", 1)
+    patience: int | None = setting(
+        None,
+        "Epochs without a better validation metric before stopping. Default: a third of them all, "
+        "at least 3.",
+        1,
+    )
     precision: str = setting(
         "auto",
         "Products of the training: float32, or bfloat16, which is faster on processors that have "
@@ -145,7 +152,12 @@ class DistillConfig(BottleneckConfig, AwareConfig, TrainingConfig):
     teacher: str | None = setting(
         None, "As --model of finetune, or a finished run. Default: the data set's."
     )
-    teacher_epochs: int = setting(3, "Epochs of the teacher's fine-tuning, if it needs one.", 1)
+    teacher_epochs: int | None = setting(
+        None,
+        "Epochs of the teacher's fine-tuning, if it needs one. Default: 3, and up to 10 for few "
+        "rows.",
+        1,
+    )
     teacher_batch_size: int = setting(32, "Batch size of the teacher's fine-tuning.", 1)
     teacher_learning_rate: float | None = setting(
         None, "Peak learning rate of the teacher's fine-tuning. Default: the model's own.", 1e-8, 1
@@ -222,5 +234,7 @@ class DistillConfig(BottleneckConfig, AwareConfig, TrainingConfig):
         DEFAULT_RECIPES, "LiteRT files to write; those of qat_* train first.", choices=RECIPE_NAMES
     )
     timing: bool = setting(True, "Also time the models and measure their memory.")
-    epochs: int = setting(4, "Passes over the training rows.", 1)
+    epochs: int | None = setting(
+        None, "Passes over the training rows. Default: 4, and up to 60 for few rows.", 1
+    )
     batch_size: int = setting(64, "Training examples a step.", 1)

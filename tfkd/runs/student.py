@@ -11,12 +11,15 @@ from tfkd import artifacts
 from tfkd.artifacts import RunFolder, atomic_file, fingerprint, locked
 from tfkd.config.training import DistillConfig
 from tfkd.data.tokens import Tokens
+from tfkd.distillation.training import Plan
 from tfkd.models import bottleneck, initialization, keys, readings, sizes
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, load_classifier, load_encoder
 from tfkd.models.vocabulary import Trim, trim
+from tfkd.runs.budget import PRETRAINED, STUDENT
 from tfkd.runs.material import Material, first_texts
+from tfkd.runs.training import plan
 
 COMPARED_TEXTS = 2000
 
@@ -78,11 +81,21 @@ def new_student(
     return student
 
 
-def learning_rate(config: DistillConfig) -> float:
-    """The one that is asked for, or the default for what is trained of the student."""
+def student_plan(config: DistillConfig, source: Source, material: Material) -> Plan:
+    """The training plan of a student, and of its control.
+
+    Args:
+        config: `DistillConfig`. What it leaves open is decided by the student and the rows.
+        source: `Source` of the student.
+        material: `Material`, with all rows that the student is to see.
+    """
     if config.bottleneck:
-        return config.learning_rate or sizes.BOTTLENECK_LEARNING_RATES[config.bottleneck]
-    return config.learning_rate or sizes.default_learning_rate(str(config.student))
+        rate = sizes.BOTTLENECK_LEARNING_RATES[config.bottleneck]
+    else:
+        rate = sizes.default_learning_rate(source.name)
+    budget = STUDENT if source.kind is Kind.SIZE else PRETRAINED
+    num_rows = material.summaries[material.transfer].num_rows
+    return plan(config, config.learning_rate or rate, budget, num_rows)
 
 
 # Some 25,000 tokens of short texts: twenty and more for each of 1,024 keys.

@@ -20,12 +20,20 @@ from tfkd.models import sizes
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, check_classes, load_classifier
+from tfkd.runs.budget import PRETRAINED, STUDENT
 from tfkd.runs.choices import choose, slug
 from tfkd.runs.material import Material
 from tfkd.runs.record import KeptMixture, run_page, shared_record
 from tfkd.runs.routes import EXACT_ROUTE, LOGITS, Demand, Route, Routes
 from tfkd.runs.scoring import split_figures
-from tfkd.runs.training import Objective, plan, train_arm, training_record, with_thresholds
+from tfkd.runs.training import (
+    Objective,
+    plan,
+    train_arm,
+    training_record,
+    training_sentence,
+    with_thresholds,
+)
 
 FILES = {
     "model/": "the classifier: model.keras, tokenizer/, labels.txt",
@@ -217,7 +225,11 @@ def fine_tune(
     shape = Shape(config.sequence_length, config.pooling, config.seed, config.layers)
     untrained = load_classifier(source, material.dataset, shape)
     rate = config.learning_rate or sizes.default_learning_rate(source.name)
-    classifier = train_arm("model", untrained, Objective(), plan(config, rate), material, run)
+    budget = STUDENT if source.kind is Kind.SIZE else PRETRAINED
+    num_rows = material.summaries["train"].num_rows
+    chosen = plan(config, rate, budget, num_rows)
+    material.progress.say(training_sentence(chosen, num_rows))
+    classifier = train_arm("model", untrained, Objective(), chosen, material, run)
     # Kept, since a student's table holds the same answers.
     logits = _answers(classifier, run.model, "test", material, Demand()).logits
     figures = split_figures(logits, material.tokens("test", classifier.tokenizer), classifier)

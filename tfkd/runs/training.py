@@ -19,6 +19,7 @@ from tfkd.evaluation import metrics
 from tfkd.evaluation.thresholds import average_precision, tuned_thresholds
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.precision import resolved
+from tfkd.runs.budget import Budget, patience
 from tfkd.runs.material import TRANSFER, Material
 from tfkd.runs.scoring import split_figures
 from tfkd.runs.trained_part import trained_part, trained_part_rows
@@ -44,13 +45,36 @@ class Objective:
     distillation_loss: str = "kl"
 
 
-def plan(config: TrainingConfig, learning_rate: float) -> Plan:
-    """The training plan of a config with the learning rate and the precision decided."""
-    names = {field.name for field in dataclasses.fields(Plan)} - {"learning_rate", "precision"}
-    return Plan(
-        learning_rate=learning_rate,
-        precision=resolved(config.precision),
-        **{name: getattr(config, name) for name in names},
+def plan(config: TrainingConfig, learning_rate: float, budget: Budget, num_rows: int) -> Plan:
+    """The training plan of a config, with what it leaves open decided.
+
+    Args:
+        config: `TrainingConfig`.
+        learning_rate: Float. The peak.
+        budget: `Budget`, where the config names no epochs.
+        num_rows: Integer. Rows of an epoch.
+    """
+    epochs = config.epochs or budget.epochs(num_rows)
+    decided: dict[str, Any] = {
+        "epochs": epochs,
+        "patience": config.patience or patience(epochs),
+        "learning_rate": learning_rate,
+        "precision": resolved(config.precision),
+    }
+    names = {field.name for field in dataclasses.fields(Plan)} - set(decided)
+    return Plan(**decided, **{name: getattr(config, name) for name in names})
+
+
+def training_sentence(plan: Plan, num_rows: int) -> str:
+    """What was decided, in words."""
+    epochs = "1 epoch" if plan.epochs == 1 else f"{plan.epochs} epochs"
+    steps = plan.epochs * -(-num_rows // plan.batch_size)
+    ends = (
+        f", fewer if {plan.patience} of them bring nothing" if plan.patience < plan.epochs else ""
+    )
+    return (
+        f"train for {epochs} of {num_rows:,} rows ({steps:,} steps of {plan.batch_size}) at a "
+        f"learning rate of {plan.learning_rate:g} in {plan.precision}{ends}"
     )
 
 

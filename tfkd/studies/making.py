@@ -22,10 +22,10 @@ from tfkd.runs.material import Material
 from tfkd.runs.record import KeptMixture, shared_record
 from tfkd.runs.routes import Demand, Route
 from tfkd.runs.scoring import file_logits, split_logits
-from tfkd.runs.student import learning_rate, new_student, smaller_vocabulary
+from tfkd.runs.student import new_student, smaller_vocabulary, student_plan
 from tfkd.runs.teacher import Teacher, finetuned, prepare_teacher
 from tfkd.runs.trained_part import read_together
-from tfkd.runs.training import Objective, plan, train_arm, training_record
+from tfkd.runs.training import Objective, train_arm, training_record
 from tfkd.studies.plan import ArmPlan, TeacherPlan
 from tfkd.studies.scores import KERAS, Scores, is_scored
 
@@ -118,7 +118,7 @@ def make_arm(
     objective = Objective(
         logits, config.temperature, config.student_loss_weight, config.distillation_loss
     )
-    budget = plan(config, learning_rate(config))
+    budget = student_plan(config, source, material)
     student = train_arm(ARM, untrained, objective, budget, material, run)
     exported, refused = _files(config, student, logits, material, run)
     tokens = material.tokens("test", student.tokenizer)

@@ -12,6 +12,7 @@ from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config.training import DistillConfig
 from tfkd.distillation.tensorboard import RunLog
+from tfkd.distillation.training import Plan
 from tfkd.evaluation import metrics
 from tfkd.evaluation.resampling import answers_of, columns
 from tfkd.evaluation.rows import STAGE_NOTE, Row, result_table, stage_table, table_note
@@ -27,9 +28,9 @@ from tfkd.runs.material import RUNS, Material, first_texts, prepare
 from tfkd.runs.record import run_page, shared_record
 from tfkd.runs.routes import Demand
 from tfkd.runs.scoring import file_logits, split_logits
-from tfkd.runs.student import learning_rate, new_student, smaller_vocabulary
+from tfkd.runs.student import new_student, smaller_vocabulary, student_plan
 from tfkd.runs.teacher import Teacher, prepare_teacher
-from tfkd.runs.training import Objective, plan, train_arm, training_record
+from tfkd.runs.training import Objective, train_arm, training_record, training_sentence
 
 TIMED_TEXTS, TIMED_ROUNDS, TIMED_SECONDS = 100, 3, 4.0
 SCORING = Path("training") / "scoring.json"
@@ -144,7 +145,9 @@ def _distill(config: DistillConfig, progress: Progress) -> DistillResult:
     untrained = functools.partial(
         new_student, config, sources["student"], teacher.classifier, material, smaller
     )
-    arms = _train_arms(config, untrained, answers, material, run)
+    budget = student_plan(config, sources["student"], material)
+    material.progress.say(training_sentence(budget, material.summaries[material.transfer].num_rows))
+    arms = _train_arms(config, budget, untrained, answers, material, run)
     # Recipes that train see the texts with labels alone.
     labelled_answers = answers[: material.summaries["train"].num_rows]
     files = StudentFiles(
@@ -164,13 +167,13 @@ def _name(config: DistillConfig, student: Source) -> str:
 
 def _train_arms(
     config: DistillConfig,
+    budget: Plan,
     untrained: Callable[[], TextClassifier],
     teacher_logits: np.ndarray,
     material: Material,
     run: RunFolder,
 ) -> dict[str, TextClassifier]:
     """Student and control: same initial weights, batches, steps and schedule."""
-    budget = plan(config, learning_rate(config))
     weights = {"student": config.student_loss_weight, "control": 1.0}
     if not config.control:
         del weights["control"]
