@@ -14,14 +14,14 @@ from tfkd.config.training import DistillConfig
 from tfkd.distillation.tensorboard import RunLog
 from tfkd.distillation.training import Plan
 from tfkd.evaluation import metrics
-from tfkd.evaluation.resampling import answers_of, columns
 from tfkd.evaluation.rows import STAGE_NOTE, Row, result_table, stage_table, table_note
 from tfkd.evaluation.table import Table
-from tfkd.evaluation.verdict import Comparison, compare_answers
+from tfkd.evaluation.verdict import Comparison
 from tfkd.models.checkpoints import Source
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
 from tfkd.runs.choices import choose, slug
+from tfkd.runs.comparisons import compare_arms, warning
 from tfkd.runs.costs import measure_costs, model_files
 from tfkd.runs.files import ExportResult, StudentFiles
 from tfkd.runs.material import RUNS, Material, first_texts, prepare
@@ -59,6 +59,8 @@ class DistillResult:
         comparisons: Paired tests on the test rows: student against control and teacher.
         sentences: The same in words.
         seconds: Seconds of each stage by its name.
+        warning: What to know first: on the validation rows the student is not ahead of its control.
+            None where it is.
     """
 
     path: Path
@@ -67,6 +69,7 @@ class DistillResult:
     comparisons: dict[str, Comparison]
     sentences: tuple[str, ...]
     seconds: dict[str, float]
+    warning: str | None = None
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -87,11 +90,13 @@ class DistillResult:
             "comparisons": {name: item.to_dict() for name, item in self.comparisons.items()},
             "sentences": list(self.sentences),
             "seconds": self.seconds,
+            "warning": self.warning,
         }
 
     def render(self) -> list[Table | str]:
         """Lines and tables for the console."""
         return [
+            *([self.warning] if self.warning else []),
             result_table(self.rows, self.metric),
             table_note(self.rows, self.metric),
             *self.sentences,
@@ -224,6 +229,7 @@ def finish(
         rows = _rows(config, material, teacher, arms, logits, exported, costs)
         models = {"teacher": teacher.classifier, **arms}
         comparisons, sentences = _comparisons(material, models, logits, config)
+        warned = warning(config, material, arms, _headlines(rows, material.dataset.metric))
     _write_logs(config, run, rows)
     result = DistillResult(
         run.path,
@@ -232,12 +238,12 @@ def finish(
         comparisons,
         tuple(sentences),
         material.progress.seconds,
+        warned,
     )
     title = f"{config.student} distilled from {config.teacher} on {material.dataset.name}"
-    artifacts.write_text(
-        run.path / "README.md",
-        run_page(title, rows, material, FILES, result.seconds, " ".join(sentences)),
-    )
+    comparison = " ".join(filter(None, [warned, *sentences]))
+    page = run_page(title, rows, material, FILES, result.seconds, comparison)
+    artifacts.write_text(run.path / "README.md", page)
     artifacts.write_json(
         run.metrics,
         {
@@ -251,6 +257,11 @@ def finish(
         },
     )
     return result
+
+
+def _headlines(rows: list[Row], metric: str) -> dict[str, float]:
+    """The headline metric of each arm's Keras model."""
+    return {row.arm: row.metrics[metric] for row in rows if row.recipe == "keras"}
 
 
 def _rows(
@@ -308,25 +319,14 @@ def _comparisons(
     config: DistillConfig,
 ) -> tuple[dict[str, Comparison], list[str]]:
     """The student against its control and its teacher on the same test rows, and in words."""
-    dataset = material.dataset
-    labels = columns(
-        dataset.task,
-        np.asarray(material.tokens("test", models["teacher"].tokenizer).labels),
-        len(dataset.label_names),
-    )
-    answers = {
-        name: answers_of(dataset.task, logits[name], model.thresholds)[None]
-        for name, model in models.items()
-    }
     comparisons, sentences = {}, []
+    student = (models["student"], logits["student"])
     for other in ("control", "teacher"):
-        if other not in answers:
+        if other not in models:
             continue
-        found, _ = compare_answers(
-            dataset.metric, labels, answers["student"], answers[other], config.seed
-        )
+        found = compare_arms(material, "test", student, (models[other], logits[other]), config.seed)
         comparisons[f"student_vs_{other}"] = found
-        sentences.append(found.sentence("student", other, dataset.metric) + ".")
+        sentences.append(found.sentence("student", other, material.dataset.metric) + ".")
     return comparisons, sentences
 
 

@@ -1,0 +1,92 @@
+"""An arm beside another on the same rows, and what to try where the teacher's help is not seen."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from tfkd.config.training import DistillConfig
+from tfkd.evaluation.metrics import is_better
+from tfkd.evaluation.resampling import answers_of, columns
+from tfkd.evaluation.verdict import WORSE, Comparison, compare_answers
+from tfkd.models.classifier import TextClassifier
+from tfkd.runs.material import Material
+from tfkd.runs.scoring import split_logits
+
+FEWEST_ROWS = 2
+
+
+def compare_arms(
+    material: Material,
+    split: str,
+    first: tuple[TextClassifier, np.ndarray],
+    second: tuple[TextClassifier, np.ndarray],
+    seed: int,
+) -> Comparison:
+    """The first arm against the second on the rows of a split, by the data set's metric.
+
+    Args:
+        material: `Material`.
+        split: String. Name of the split.
+        first: `TextClassifier` and its logits of all rows, float `[num_rows, num_outputs]`.
+        second: The other's.
+        seed: Integer. Seed of the resampling.
+    """
+    dataset = material.dataset
+    rows = material.tokens(split, first[0].tokenizer)
+    labels = columns(dataset.task, np.asarray(rows.labels), len(dataset.label_names))
+    answers = [
+        answers_of(dataset.task, logits, model.thresholds)[None]
+        for model, logits in (first, second)
+    ]
+    return compare_answers(dataset.metric, labels, answers[0], answers[1], seed)[0]
+
+
+def warning(
+    config: DistillConfig,
+    material: Material,
+    arms: Mapping[str, TextClassifier],
+    figures: Mapping[str, float],
+) -> str | None:
+    """What to say first of a student that is not ahead of its control, and what to try.
+
+    The validation rows decide, so that nothing is chosen by the test rows.
+
+    Args:
+        config: `DistillConfig`.
+        material: `Material`.
+        arms: "student" and, if it was trained, "control".
+        figures: The data set's metric on the test rows, of "teacher" and "control".
+
+    Returns:
+        A sentence or two; None where the student is ahead, or there is no control.
+    """
+    if "control" not in arms or material.summaries["validation"].num_rows < FEWEST_ROWS:
+        return None
+    student, control = (
+        (arms[name], split_logits(arms[name], "validation", material))
+        for name in ("student", "control")
+    )
+    found = compare_arms(material, "validation", student, control, config.seed)
+    if found.difference > 0:
+        return None
+    does = "does harm" if found.verdict == WORSE else "is not seen"
+    sentence = found.sentence("student", "control", material.dataset.metric)
+    return (
+        f"On the validation rows the teacher's help {does}: {sentence}. "
+        f"{_advice(config, material.dataset.metric, figures)}"
+    )
+
+
+def _advice(config: DistillConfig, metric: str, figures: Mapping[str, float]) -> str:
+    if not is_better(metric, figures["teacher"], figures["control"]):
+        return (
+            f"The teacher itself ({metric} {figures['teacher']:.4f}) is no better than the control "
+            f"({figures['control']:.4f}): give it more --teacher-epochs, or take another --teacher."
+        )
+    untried = []
+    if not config.augmented_copies:
+        untried.append("--augmented-copies 4")
+    if config.transfer_texts is None:
+        untried.append("--transfer-texts with unlabelled texts of yours")
+    untried.append("a better teacher")
+    return f"Try {', '.join(untried[:-1])}{' or ' if len(untried) > 1 else ''}{untried[-1]}."
