@@ -22,6 +22,7 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, check_classes, load_classifier
 from tfkd.runs.budget import PRETRAINED, STUDENT
 from tfkd.runs.choices import choose, slug
+from tfkd.runs.linear_head import start_head
 from tfkd.runs.material import Material
 from tfkd.runs.record import KeptMixture, run_page, shared_record
 from tfkd.runs.routes import EXACT_ROUTE, LOGITS, Demand, Route, Routes
@@ -223,7 +224,7 @@ def fine_tune(
     config = config.replace(model=source.name)
     run.start("finetune", config.to_dict(), config.overwrite)
     shape = Shape(config.sequence_length, config.pooling, config.seed, config.layers)
-    untrained = load_classifier(source, material.dataset, shape)
+    untrained = _untrained(source, shape, material)
     rate = config.learning_rate or sizes.default_learning_rate(source.name)
     budget = STUDENT if source.kind is Kind.SIZE else PRETRAINED
     num_rows = material.summaries["train"].num_rows
@@ -253,6 +254,15 @@ def fine_tune(
     record = {**result.to_dict(), "rows": [row.to_dict()], "training": training}
     artifacts.write_json(run.metrics, record | shared_record(material, config.seed))
     return result
+
+
+def _untrained(source: Source, shape: Shape, material: Material) -> TextClassifier:
+    """A model before its fine-tuning; a trained encoder gets a head that knows the classes."""
+    classifier = load_classifier(source, material.dataset, shape)
+    if source.kind is not Kind.SIZE and not source.is_ready:
+        rows = [material.tokens(split, classifier.tokenizer) for split in ("train", "validation")]
+        start_head(classifier, *rows)
+    return classifier
 
 
 def finetune_config(config: DistillConfig, source: Source, run: RunFolder) -> FinetuneConfig:

@@ -1,0 +1,95 @@
+"""A head to start from: the one that tells the classes apart best on an encoder's vectors as is.
+
+A fresh head spends the first epochs of a fine-tuning on finding out where the classes lie, and with
+many classes and few rows these are all it has. The linear model of the vectors is found in seconds.
+"""
+
+import keras
+import numpy as np
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from tfkd.data.batching import Chosen, Rows
+from tfkd.data.examples import MULTI_LABEL, REGRESSION
+from tfkd.evaluation.metrics import negative_log_likelihood
+from tfkd.models.classifier import TextClassifier
+
+# More rows move a linear model of some hundred columns little.
+MOST_ROWS = 10_000
+# Inverse weight of the penalty, for standardized columns.
+STRENGTHS = (0.001, 0.01, 0.1, 1.0)
+MOST_ITERATIONS = 300
+# Of a column's standard deviation, as a share of the mean one.
+LEAST_SPREAD = 0.1
+# How far the logit of a class without rows lies below all others.
+ABSENT = 5.0
+
+
+def start_head(classifier: TextClassifier, rows: Rows, held_out: Rows) -> None:
+    """Sets the logits layer to a linear model of the vectors that it reads.
+
+    Logistic regression, one a label for multi-label tasks; ridge regression for scores. Its penalty
+    is the one with the smallest loss on the held-out rows.
+
+    Args:
+        classifier: `TextClassifier` with a trained encoder and a fresh logits layer.
+        rows: `Rows` of train; of many, 10,000 spread over all are read.
+        held_out: `Rows` of validation.
+
+    Reference: [Kumar et al., 2022](https://arxiv.org/abs/2202.10054)
+    """
+    some = np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(int)
+    chosen, layer = Chosen(rows, some), classifier.model.get_layer("logits")
+    reader = classifier.with_model(keras.Model(classifier.model.input, layer.input))
+    vectors = _vectors(reader, chosen)
+    mean, spread = vectors.mean(axis=0), vectors.std(axis=0)
+    # A column that hardly varies tells nothing, and divided by its spread it would tell all.
+    spread = np.maximum(spread, LEAST_SPREAD * spread.mean())
+    vectors, others = ((found - mean) / spread for found in (vectors, _vectors(reader, held_out)))
+    labels, expected = np.asarray(chosen.labels), np.asarray(held_out.labels)
+    fits = [_fit(classifier, vectors, labels, strength) for strength in STRENGTHS]
+    kernel, bias = min(
+        fits, key=lambda fit: _loss(classifier.task, others @ fit[0] + fit[1], expected)
+    )
+    kernel = kernel / spread[:, None]
+    layer.set_weights([kernel, bias - mean @ kernel])
+
+
+def _vectors(reader: TextClassifier, rows: Rows) -> np.ndarray:
+    numbers, vectors = zip(*reader.score(rows), strict=True)
+    return np.concatenate(vectors)[np.argsort(np.concatenate(numbers))].astype(np.float64)
+
+
+def _fit(
+    classifier: TextClassifier, vectors: np.ndarray, labels: np.ndarray, strength: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel `[width, num_outputs]` and bias `[num_outputs]` of a linear model."""
+    if classifier.task == REGRESSION:
+        ridge = Ridge(1 / strength).fit(vectors, labels.reshape(-1))
+        return ridge.coef_.reshape(-1, 1), np.array([ridge.intercept_])
+    if classifier.task == MULTI_LABEL:
+        columns = [_of_classes(vectors, column.astype(int), 2, strength) for column in labels.T]
+        # Of two logits the difference is a label's one.
+        kernels, biases = zip(*((k[:, 1] - k[:, 0], b[1] - b[0]) for k, b in columns), strict=True)
+        return np.stack(kernels, axis=1), np.array(biases)
+    return _of_classes(vectors, labels, len(classifier.label_names), strength)
+
+
+def _of_classes(
+    vectors: np.ndarray, labels: np.ndarray, num_classes: int, strength: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logistic regression over all classes; those without rows are hardly ever the answer."""
+    present = np.unique(labels)
+    kernel, bias = np.zeros([vectors.shape[1], num_classes]), np.zeros(num_classes)
+    if len(present) > 1:
+        found = LogisticRegression(C=strength, max_iter=MOST_ITERATIONS).fit(vectors, labels)
+        # Of two classes scikit-learn has one logit.
+        halves = np.array([[-0.5], [0.5]]) if len(present) == 2 else np.eye(len(present))
+        kernel[:, present], bias[present] = (halves @ found.coef_).T, halves @ found.intercept_
+    bias[np.setdiff1d(np.arange(num_classes), present)] = bias.min() - ABSENT
+    return kernel, bias
+
+
+def _loss(task: str, outputs: np.ndarray, labels: np.ndarray) -> float:
+    if task == REGRESSION:
+        return float(np.mean((outputs.reshape(-1) - labels.reshape(-1)) ** 2))
+    return negative_log_likelihood(task, outputs, labels)
