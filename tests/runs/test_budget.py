@@ -54,11 +54,12 @@ def test_a_students_rows_are_all_that_it_sees(tmp_path):
 
 def test_the_length_in_words():
     config = DistillConfig(dataset="demo", precision="float32")
-    assert training_sentence(plan(config, 1e-3, STUDENT, 5_000), 5_000) == (
-        "train for 40 epochs of 5,000 rows (3,160 steps of 64) at a learning rate of 0.001 in "
-        "float32, fewer if 13 of them bring nothing"
+    assert training_sentence("student", plan(config, 1e-3, STUDENT, 5_000), 5_000) == (
+        "train student for 40 epochs of 5,000 rows (3,160 steps of 64) at a learning rate of 0.001 "
+        "in float32, fewer if 13 of them bring nothing"
     )
     config = config.replace(epochs=1)
-    assert training_sentence(plan(config, 2e-5, STUDENT, 130), 130) == (
-        "train for 1 epoch of 130 rows (3 steps of 64) at a learning rate of 2e-05 in float32"
+    assert training_sentence("student", plan(config, 2e-5, STUDENT, 130), 130) == (
+        "train student for 1 epoch of 130 rows (3 steps of 64) at a learning rate of 2e-05 "
+        "in float32"
     )

@@ -229,7 +229,7 @@ def fine_tune(
     budget = STUDENT if source.kind is Kind.SIZE else PRETRAINED
     num_rows = material.summaries["train"].num_rows
     chosen = plan(config, rate, budget, num_rows)
-    material.progress.say(training_sentence(chosen, num_rows))
+    material.progress.say(training_sentence("model", chosen, num_rows))
     classifier = train_arm("model", untrained, Objective(), chosen, material, run)
     # Kept, since a student's table holds the same answers.
     logits = _answers(classifier, run.model, "test", material, Demand()).logits

@@ -65,16 +65,16 @@ def plan(config: TrainingConfig, learning_rate: float, budget: Budget, num_rows:
     return Plan(**decided, **{name: getattr(config, name) for name in names})
 
 
-def training_sentence(plan: Plan, num_rows: int) -> str:
-    """What was decided, in words."""
+def training_sentence(name: str, plan: Plan, num_rows: int) -> str:
+    """What was decided for an arm, in words."""
     epochs = "1 epoch" if plan.epochs == 1 else f"{plan.epochs} epochs"
     steps = plan.epochs * -(-num_rows // plan.batch_size)
     ends = (
         f", fewer if {plan.patience} of them bring nothing" if plan.patience < plan.epochs else ""
     )
     return (
-        f"train for {epochs} of {num_rows:,} rows ({steps:,} steps of {plan.batch_size}) at a "
-        f"learning rate of {plan.learning_rate:g} in {plan.precision}{ends}"
+        f"train {name} for {epochs} of {num_rows:,} rows ({steps:,} steps of {plan.batch_size}) "
+        f"at a learning rate of {plan.learning_rate:g} in {plan.precision}{ends}"
     )
 
 

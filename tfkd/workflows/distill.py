@@ -151,7 +151,8 @@ def _distill(config: DistillConfig, progress: Progress) -> DistillResult:
         new_student, config, sources["student"], teacher.classifier, material, smaller
     )
     budget = student_plan(config, sources["student"], material)
-    material.progress.say(training_sentence(budget, material.summaries[material.transfer].num_rows))
+    num_rows = material.summaries[material.transfer].num_rows
+    material.progress.say(training_sentence("student", budget, num_rows))
     arms = _train_arms(config, budget, untrained, answers, material, run)
     # Recipes that train see the texts with labels alone.
     labelled_answers = answers[: material.summaries["train"].num_rows]
