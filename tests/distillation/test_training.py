@@ -20,6 +20,7 @@ from tfkd.distillation.distiller import Distiller
 from tfkd.distillation.optimizer import FusedAdamW
 from tfkd.distillation.schedule import WarmupSchedule
 from tfkd.distillation.training import Plan, Validation, compile_distiller, train
+from tfkd.errors import ModelError
 from tfkd.models.classifier import TextClassifier
 
 NAMES = ("token_ids", "padding_mask")
@@ -280,6 +281,23 @@ def test_bfloat16_computes_in_half_and_ends_in_float32(tmp_path):
     np.testing.assert_allclose(classifier.logits(session.tokens), exact, atol=1e-5)
     difference = np.abs(logits["bfloat16"] - exact).max()
     assert 1e-4 < difference < 0.2
+
+
+@pytest.mark.parametrize(("rows", "step"), [(400, 20), (40, 5)], ids=["long", "short"])
+def test_a_training_that_went_astray_ends_and_keeps_nothing(tmp_path, rows, step):
+    """In the first steps that are looked at, or where an epoch ends before them."""
+    session = Session(tmp_path, rows=rows)
+    logits = toy_logits(session.tokens)
+    logits[3:6] = np.nan
+    session.batches = Batches(session.tokens, NAMES, BATCH_SIZE, seed=5, teacher_logits=logits)
+    message = (
+        f"^Expected a finite loss. Received: nan by step {step} of student. Begin again with "
+        "--overwrite and a lower learning rate, or --precision float32.$"
+    )
+    with pytest.raises(ModelError, match=message):
+        session.run()
+    assert not list(tmp_path.iterdir())
+    assert session.weights_of_epochs == []
 
 
 def test_optimizer_follows_the_plan():

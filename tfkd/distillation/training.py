@@ -6,6 +6,7 @@ the very next batch, and a distilled arm and its control differ in the loss alon
 
 import contextlib
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from tfkd.distillation.backup import Backup, Position, load_variables, save_vari
 from tfkd.distillation.distiller import Distiller
 from tfkd.distillation.optimizer import FusedAdamW
 from tfkd.distillation.schedule import WarmupSchedule
+from tfkd.errors import ModelError
 from tfkd.models.token_table import token_table
 from tfkd.progress import Progress, Task
 
@@ -91,6 +93,9 @@ def train(
 
     Returns:
         `Position` at the end, with the history of all epochs.
+
+    Raises:
+        ModelError: The loss became infinite or no number.
     """
     compile_distiller(distiller, plan, batches.steps_per_epoch)
     backup = Backup(
@@ -104,7 +109,7 @@ def train(
         progress[0].task(f"train {progress[1]}", plan.epochs * steps, first_step) as task,
         contextlib.closing(open_log(first_step)) as log,
     ):
-        monitor = _Monitor(log, backup, position, batches, task)
+        monitor = _Monitor(log, backup, position, batches, (task, progress[1]))
         while position.epoch < plan.epochs and not _is_stopped(position, plan):
             # A backup of the last step leaves only the validation to do.
             if position.step < steps:
@@ -155,8 +160,9 @@ def _finish_epoch(
     """Validates, keeps the best weights and writes the epoch into the history."""
     if distiller.optimizer.lazy_table is not None:
         distiller.optimizer.lazy_table.catch_up()
-    measured = validation.measure()
     means = {name: total / count for name, (total, count) in position.means.items() if count}
+    monitor.check(means.get("loss", 0.0))
+    measured = validation.measure()
     position.epoch, position.step, position.means = position.epoch + 1, 0, {}
     best = position.history[position.best_epoch - 1] if position.best_epoch else None
     name = f"validation_{validation.metric}"
@@ -172,11 +178,16 @@ class _Monitor(keras.callbacks.Callback):
     """Counts steps, logs figures of the last steps and asks for backups."""
 
     def __init__(
-        self, log: ScalarLog, backup: Backup, position: Position, batches: Batches, task: Task
+        self,
+        log: ScalarLog,
+        backup: Backup,
+        position: Position,
+        batches: Batches,
+        task: tuple[Task, str],
     ) -> None:
         super().__init__()
         self.log = log
-        self._backup, self._position, self._task = backup, position, task
+        self._backup, self._position, (self._task, self._name) = backup, position, task
         self._steps_per_epoch, self._batch_size = batches.steps_per_epoch, batches.batch_size
 
     @property
@@ -222,8 +233,22 @@ class _Monitor(keras.callbacks.Callback):
             for metric in self.model.metrics
         }
 
+    def check(self, loss: float) -> None:
+        """Ends a training that has gone astray, before anything of it is kept.
+
+        Raises:
+            ModelError: The loss is no number any more, from which no training comes back.
+        """
+        if not math.isfinite(loss):
+            raise ModelError(
+                f"Expected a finite loss. Received: {loss} by step {self.global_step} of "
+                f"{self._name}. Begin again with --overwrite and a lower learning rate, or "
+                "--precision float32."
+            )
+
     def _write(self, logs: Mapping[str, float]) -> None:
         """Means of the last steps, from the differences of Keras' running means."""
+        self.check(logs["loss"])
         sums = {name: float(value) * self._batches for name, value in logs.items()}
         count, now = self._batches - self._logged_at, time.monotonic()
         figures = {
