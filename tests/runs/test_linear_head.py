@@ -7,6 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from tests.distillation.test_training import NAMES, accuracy, toy_model, toy_tokens
+from tests.toys import QUIET
 from tfkd.models.classifier import TextClassifier
 from tfkd.runs import linear_head
 from tfkd.runs.linear_head import start_head
@@ -38,7 +39,7 @@ def test_logits_are_those_of_the_logistic_regression(monkeypatch):
     expected = LogisticRegression(C=0.1, max_iter=300).fit(
         scaler.transform(vectors_of(found, rows)), rows.labels
     )
-    start_head(found, rows, held_out)
+    start_head(found, rows, held_out, QUIET)
     logits = found.logits(held_out)
     decided = expected.decision_function(scaler.transform(vectors_of(found, held_out)))
     np.testing.assert_allclose(logits[:, 1] - logits[:, 0], decided, atol=1e-4)
@@ -51,7 +52,7 @@ def test_a_column_that_hardly_varies_has_no_say():
     kernel, bias = dense.get_weights()
     kernel[:, 3] = 1e-20
     dense.set_weights([kernel, bias])
-    start_head(found, rows, toy_tokens(80, seed=1))
+    start_head(found, rows, toy_tokens(80, seed=1), QUIET)
     weights = found.model.get_layer("logits").get_weights()[0]
     assert np.abs(weights[3]).max() < 1e-6 < np.abs(weights[2]).max()
     assert accuracy(found.model, rows) > 0.7
@@ -63,7 +64,7 @@ def test_the_penalty_is_the_best_on_the_held_out_rows(monkeypatch):
     for strengths in [(strength,) for strength in linear_head.STRENGTHS] + [linear_head.STRENGTHS]:
         monkeypatch.setattr(linear_head, "STRENGTHS", strengths)
         found = classifier()
-        start_head(found, rows, held_out)
+        start_head(found, rows, held_out, QUIET)
         losses[strengths] = linear_head._loss(
             "single_label", found.logits(held_out), held_out.labels
         )
@@ -72,11 +73,17 @@ def test_the_penalty_is_the_best_on_the_held_out_rows(monkeypatch):
     assert len({round(value, 4) for value in losses.values()}) > 1
 
 
+def test_of_many_rows_some_are_read(monkeypatch):
+    monkeypatch.setattr(linear_head, "MOST_ROWS", 5)
+    assert linear_head._some(toy_tokens(9)).chosen.tolist() == [0, 2, 4, 6, 8]
+    assert linear_head._some(toy_tokens(3)).chosen.tolist() == [0, 1, 2]
+
+
 def test_many_classes_and_one_without_rows():
     rows, held_out = toy_tokens(300), toy_tokens(90, seed=1)
     labels = rows.labels * 2
     found = classifier(num_outputs=4)
-    start_head(found, with_labels(rows, labels), with_labels(held_out, held_out.labels * 2))
+    start_head(found, with_labels(rows, labels), with_labels(held_out, held_out.labels * 2), QUIET)
     answers = found.logits(held_out).argmax(axis=1)
     assert set(answers) == {0, 2}
     assert np.mean(answers == held_out.labels * 2) > 0.7
@@ -86,7 +93,7 @@ def test_a_single_class_is_the_answer_to_all():
     rows = toy_tokens(50)
     labels = np.full(50, 1, np.int32)
     found = classifier(num_outputs=3)
-    start_head(found, with_labels(rows, labels), with_labels(rows, labels))
+    start_head(found, with_labels(rows, labels), with_labels(rows, labels), QUIET)
     assert set(found.logits(rows).argmax(axis=1)) == {1}
 
 
@@ -95,7 +102,7 @@ def test_each_label_of_several_has_its_own_regression(monkeypatch):
     rows, found = toy_tokens(300), classifier(num_outputs=3, task="multi_label")
     never = np.zeros(300, np.int32)
     labels = np.stack([rows.labels, 1 - rows.labels, never], axis=1)
-    start_head(found, with_labels(rows, labels), with_labels(rows, labels))
+    start_head(found, with_labels(rows, labels), with_labels(rows, labels), QUIET)
     logits = found.logits(rows)
     np.testing.assert_allclose(logits[:, 0], -logits[:, 1], atol=1e-3)
     assert np.mean((logits[:, 0] > 0) == rows.labels) > 0.7
@@ -106,6 +113,6 @@ def test_scores_are_those_of_a_ridge_regression():
     rows, found = toy_tokens(300), classifier(num_outputs=1, task="regression")
     weights = np.random.default_rng(0).normal(size=8)
     scores = (vectors_of(found, rows) @ weights + 2.0).astype(np.float32)
-    start_head(found, with_labels(rows, scores), with_labels(rows, scores))
+    start_head(found, with_labels(rows, scores), with_labels(rows, scores), QUIET)
     np.testing.assert_allclose(found.logits(rows)[:, 0], scores, atol=0.1)
     assert np.corrcoef(found.logits(rows)[:, 0], scores)[0, 1] > 0.999

@@ -36,9 +36,7 @@ class LazyTable:
             variable.value
             for variable in (table, optimizer._momentums[index], optimizer._velocities[index])
         ]
-        owed = optimizer.add_variable(
-            [table.shape[0], 4], keras.initializers.Constant(1.0), name="owed_steps"
-        )
+        owed = optimizer.add_variable([table.shape[0], 4], "ones", name="owed_steps")
         owed.assign(tf.tile([_NOTHING_OWED], [table.shape[0], 1]))
         self._owed = owed.value
         self._decay = optimizer.weight_decay if optimizer._use_weight_decay(table) else 0.0

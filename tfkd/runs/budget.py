@@ -6,6 +6,8 @@ thousand of them and dozens for a thousand; the same number of passes for both s
 
 import dataclasses
 
+from tfkd.models.checkpoints import Kind, Source
+
 # Passes without a better validation metric before an end, as a share of all: a few dozen rows are
 # held out of a small set, and their metric stands still for some passes while the loss falls.
 PATIENCE_SHARE, LEAST_PATIENCE = 1 / 3, 3
@@ -39,6 +41,11 @@ class Budget:
 # A pretrained encoder, and a student that starts from nothing but a teacher's token table.
 PRETRAINED = Budget(40_000, fewest=3, most=10)
 STUDENT = Budget(200_000, fewest=4, most=60)
+
+
+def budget_of(source: Source) -> Budget:
+    """The budget of a model: one by size word is built from scratch."""
+    return STUDENT if source.kind is Kind.SIZE else PRETRAINED
 
 
 def patience(epochs: int) -> int:

@@ -12,6 +12,7 @@ from tfkd.data.batching import Chosen, Rows
 from tfkd.data.examples import MULTI_LABEL, REGRESSION
 from tfkd.evaluation.metrics import negative_log_likelihood
 from tfkd.models.classifier import TextClassifier
+from tfkd.progress import Progress, Task
 
 # More rows move a linear model of some hundred columns little.
 MOST_ROWS = 10_000
@@ -24,7 +25,7 @@ LEAST_SPREAD = 0.1
 ABSENT = 5.0
 
 
-def start_head(classifier: TextClassifier, rows: Rows, held_out: Rows) -> None:
+def start_head(classifier: TextClassifier, rows: Rows, held_out: Rows, progress: Progress) -> None:
     """Sets the logits layer to a linear model of the vectors that it reads.
 
     Logistic regression, one a label for multi-label tasks; ridge regression for scores. Its penalty
@@ -33,18 +34,20 @@ def start_head(classifier: TextClassifier, rows: Rows, held_out: Rows) -> None:
     Args:
         classifier: `TextClassifier` with a trained encoder and a fresh logits layer.
         rows: `Rows` of train; of many, 10,000 spread over all are read.
-        held_out: `Rows` of validation.
+        held_out: `Rows` of validation; likewise.
+        progress: `Progress` that shows what is read.
 
     Reference: [Kumar et al., 2022](https://arxiv.org/abs/2202.10054)
     """
-    some = np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(int)
-    chosen, layer = Chosen(rows, some), classifier.model.get_layer("logits")
+    chosen, held_out = _some(rows), _some(held_out)
+    layer = classifier.model.get_layer("logits")
     reader = classifier.with_model(keras.Model(classifier.model.input, layer.input))
-    vectors = _vectors(reader, chosen)
+    with progress.task("read for the first head", len(chosen) + len(held_out)) as task:
+        vectors, others = (_vectors(reader, part, task) for part in (chosen, held_out))
     mean, spread = vectors.mean(axis=0), vectors.std(axis=0)
     # A column that hardly varies tells nothing, and divided by its spread it would tell all.
     spread = np.maximum(spread, LEAST_SPREAD * spread.mean())
-    vectors, others = ((found - mean) / spread for found in (vectors, _vectors(reader, held_out)))
+    vectors, others = (vectors - mean) / spread, (others - mean) / spread
     labels, expected = np.asarray(chosen.labels), np.asarray(held_out.labels)
     fits = [_fit(classifier, vectors, labels, strength) for strength in STRENGTHS]
     kernel, bias = min(
@@ -54,9 +57,19 @@ def start_head(classifier: TextClassifier, rows: Rows, held_out: Rows) -> None:
     layer.set_weights([kernel, bias - mean @ kernel])
 
 
-def _vectors(reader: TextClassifier, rows: Rows) -> np.ndarray:
-    numbers, vectors = zip(*reader.score(rows), strict=True)
-    return np.concatenate(vectors)[np.argsort(np.concatenate(numbers))].astype(np.float64)
+def _some(rows: Rows) -> Chosen:
+    """Rows spread evenly over all."""
+    spread = np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS))
+    return Chosen(rows, spread.astype(int))
+
+
+def _vectors(reader: TextClassifier, rows: Rows, task: Task) -> np.ndarray:
+    width = reader.model.output_shape[-1]
+    found = np.zeros([len(rows), width])
+    for numbers, vectors in reader.score(rows):
+        found[numbers] = vectors
+        task.advance(len(numbers))
+    return found
 
 
 def _fit(

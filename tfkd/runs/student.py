@@ -17,7 +17,7 @@ from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, load_classifier, load_encoder
 from tfkd.models.vocabulary import Trim, trim
-from tfkd.runs.budget import PRETRAINED, STUDENT
+from tfkd.runs.budget import budget_of
 from tfkd.runs.material import Material, first_texts
 from tfkd.runs.training import plan
 
@@ -93,9 +93,8 @@ def student_plan(config: DistillConfig, source: Source, material: Material) -> P
         rate = sizes.BOTTLENECK_LEARNING_RATES[config.bottleneck]
     else:
         rate = sizes.default_learning_rate(source.name)
-    budget = STUDENT if source.kind is Kind.SIZE else PRETRAINED
     num_rows = material.summaries[material.transfer].num_rows
-    return plan(config, config.learning_rate or rate, budget, num_rows)
+    return plan(config, config.learning_rate or rate, budget_of(source), num_rows)
 
 
 # Some 25,000 tokens of short texts: twenty and more for each of 1,024 keys.

@@ -20,7 +20,7 @@ from tfkd.models import sizes
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, check_classes, load_classifier
-from tfkd.runs.budget import PRETRAINED, STUDENT
+from tfkd.runs.budget import budget_of
 from tfkd.runs.choices import choose, slug
 from tfkd.runs.linear_head import start_head
 from tfkd.runs.material import Material
@@ -226,9 +226,8 @@ def fine_tune(
     shape = Shape(config.sequence_length, config.pooling, config.seed, config.layers)
     untrained = _untrained(source, shape, material)
     rate = config.learning_rate or sizes.default_learning_rate(source.name)
-    budget = STUDENT if source.kind is Kind.SIZE else PRETRAINED
     num_rows = material.summaries["train"].num_rows
-    chosen = plan(config, rate, budget, num_rows)
+    chosen = plan(config, rate, budget_of(source), num_rows)
     material.progress.say(training_sentence("model", chosen, num_rows))
     classifier = train_arm("model", untrained, Objective(), chosen, material, run)
     # Kept, since a student's table holds the same answers.
@@ -260,8 +259,10 @@ def _untrained(source: Source, shape: Shape, material: Material) -> TextClassifi
     """A model before its fine-tuning; a trained encoder gets a head that knows the classes."""
     classifier = load_classifier(source, material.dataset, shape)
     if source.kind is not Kind.SIZE and not source.is_ready:
-        rows = [material.tokens(split, classifier.tokenizer) for split in ("train", "validation")]
-        start_head(classifier, *rows)
+        train, held_out = (
+            material.tokens(split, classifier.tokenizer) for split in ("train", "validation")
+        )
+        start_head(classifier, train, held_out, material.progress)
     return classifier
 
 
