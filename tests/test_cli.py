@@ -21,6 +21,7 @@ from tfkd.evaluation.table import Table, figures, words
 from tfkd.options import parameters, resolve
 
 ALL_VERBS = [
+    "pretrain",
     "finetune",
     "distill",
     "evaluate",
@@ -198,8 +199,8 @@ def test_runs_are_positional_and_many():
             ["fly"],
             2,
             "Expected a verb. Received: `fly`. "
-            "Known: finetune, distill, evaluate, quantize, export, benchmark, analyze, study, "
-            "report, predict, serve, list.",
+            "Known: pretrain, finetune, distill, evaluate, quantize, export, benchmark, analyze, "
+            "study, report, predict, serve, list.",
         ),
         (
             ["distill", "--temprature", "3"],

@@ -5,6 +5,7 @@ from .compression.qat.model import QuantizationAware as QuantizationAware
 from .compression.qat.model import quantization_aware as quantization_aware
 from .config.training import DistillConfig as DistillConfig
 from .config.training import FinetuneConfig as FinetuneConfig
+from .config.training import PretrainConfig as PretrainConfig
 from .config.verbs import AnalyzeConfig as AnalyzeConfig
 from .config.verbs import BenchmarkConfig as BenchmarkConfig
 from .config.verbs import EvaluateConfig as EvaluateConfig
@@ -23,6 +24,7 @@ from .workflows.evaluate import evaluate as evaluate
 from .workflows.export import export as export
 from .workflows.finetune import finetune as finetune
 from .workflows.predict import predict as predict
+from .workflows.pretrain import pretrain as pretrain
 from .workflows.quantize import quantize as quantize
 from .workflows.report import report as report
 from .workflows.serve import serve as serve

@@ -45,7 +45,8 @@ PACKAGES = (
 JsonObject = dict[str, Any]
 
 # Verbs that write a run.
-RUN_VERBS = ("finetune", "distill")
+PRETRAIN = "pretrain"
+RUN_VERBS = ("finetune", "distill", PRETRAIN)
 # What they, and verbs that add to a run, write into it.
 MODELS = ("student", "control", "model", "teacher")
 FOLDERS = (*MODELS, "training", "qat", "unfinished", "logs")
@@ -269,15 +270,27 @@ class RunFolder:
 
     @property
     def is_run(self) -> bool:
-        """Whether `tfkd finetune` or `tfkd distill` wrote the folder; others have config.json, too.
+        """Whether a verb of `RUN_VERBS` wrote the folder; others have config.json, too.
 
         Raises:
             ArtifactError: Its config.json is not JSON.
         """
-        if not self.config.is_file():
-            return False
-        settings = read_json(self.config)
-        return isinstance(settings, dict) and settings.get("verb") in RUN_VERBS
+        return self._verb in RUN_VERBS
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether `tfkd pretrain` wrote the folder: it holds a student of no task yet.
+
+        Raises:
+            ArtifactError: Its config.json is not JSON.
+        """
+        return self._verb == PRETRAIN
+
+    @property
+    def _verb(self) -> str | None:
+        """The command that wrote the folder, if one of tfkd did."""
+        settings = read_json(self.config) if self.config.is_file() else None
+        return settings.get("verb") if isinstance(settings, dict) else None
 
     def _clear(self) -> None:
         """Removes what tfkd writes into a run, and folders left empty; what else is there stays."""
@@ -307,18 +320,24 @@ class RunFolder:
             settings: Mapping. The resolved settings.
         """
         # A run that is older than a setting was made as its default does.
-        before = VERBS[verb].defaults() | self.read_config()
+        before = VERBS[verb].defaults() | read_json(self.config)
         for key, value in {"verb": verb, **settings}.items():
             if key not in WITHOUT_EFFECT and before.get(key) != value:
                 return key, before.get(key), value
         return None
 
     def read_config(self) -> JsonObject:
-        """The settings of the run, with its `verb`.
+        """The settings of a classifier's run, with its `verb`.
 
         Raises:
-            ArtifactError: The folder is missing or is not a run.
+            ArtifactError: The folder is missing or is not a run, or holds no classifier.
         """
+        if self.is_pretrained:
+            raise ArtifactError(
+                "Expected a folder written by `tfkd finetune` or `tfkd distill`. Received: "
+                f"{self.path}, a student of `tfkd pretrain`, which knows no classes yet. Give it "
+                "to --student of `tfkd distill`."
+            )
         if not self.is_run:
             reason = (
                 "whose config.json another program wrote"

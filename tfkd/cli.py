@@ -17,7 +17,7 @@ import click
 
 import tfkd
 from tfkd.config.fields import nearest
-from tfkd.config.training import DistillConfig, FinetuneConfig, TrainingConfig
+from tfkd.config.training import DistillConfig, FinetuneConfig, OptimizerConfig, PretrainConfig
 from tfkd.config.verbs import (
     AnalyzeConfig,
     BenchmarkConfig,
@@ -108,7 +108,7 @@ def verb(
             from tfkd.progress import Progress
 
             config = resolve(name, config_file, given)
-            if isinstance(config, TrainingConfig):
+            if isinstance(config, OptimizerConfig):
                 from tfkd.runs.choices import check_names
 
                 check_names(config)
@@ -135,6 +135,21 @@ def show(result: Result, as_json: bool) -> None:
         console.width = PIPED_WIDTH
     for item in result.render():
         console.print(item, soft_wrap=True)
+
+
+@verb(
+    "pretrain",
+    "tfkd pretrain --encoder hf://sentence-transformers/all-MiniLM-L6-v2 --text ag_news",
+)
+def pretrain(config: PretrainConfig, progress: "Progress") -> Result:
+    """Make a general student from an encoder and text alone.
+
+    The student learns to give the encoder's vectors of the texts. What it writes is for --student
+    of `tfkd distill`, task after task. Started again after an interruption it goes on where it was.
+    """
+    from tfkd.workflows.pretrain import pretrain
+
+    return pretrain(config, progress)
 
 
 @verb("finetune", "tfkd finetune --dataset ag_news --model bert_base_en_uncased")

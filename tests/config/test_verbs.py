@@ -10,7 +10,7 @@ import pytest
 
 from tests.messages import exactly
 from tfkd.config.fields import nearest
-from tfkd.config.training import DistillConfig, FinetuneConfig
+from tfkd.config.training import DistillConfig, FinetuneConfig, PretrainConfig
 from tfkd.config.verbs import (
     VERBS,
     AnalyzeConfig,
@@ -27,6 +27,7 @@ from tfkd.config.verbs import (
 from tfkd.errors import ConfigError
 
 SAMPLES = {
+    "pretrain": PretrainConfig(encoder="hf://some/encoder", texts=("a.txt", "demo"), epochs=2),
     "finetune": FinetuneConfig(dataset="demo", model="bert_mini", learning_rate=1e-3),
     "distill": DistillConfig(dataset="demo", temperature=4.0, output_dir=Path("out")),
     "evaluate": EvaluateConfig(run=Path("run"), dataset="demo", split="train"),

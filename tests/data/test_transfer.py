@@ -6,7 +6,7 @@ import pytest
 
 from tests.messages import exactly
 from tfkd.data.examples import Dataset, Example
-from tfkd.data.transfer import FirstTexts, Joined, Lines, Unlabelled, sentences, unlabelled
+from tfkd.data.transfer import Joined, Lines, TextsOf, Unlabelled, sentences, unlabelled
 from tfkd.errors import DatasetError
 
 
@@ -77,7 +77,7 @@ def test_another_data_set_gives_its_train_split_without_its_labels(tmp_path):
 
 def test_joined_rows_lie_one_behind_the_other():
     own = [Example(("own",), 1)]
-    rows = Joined((own, Unlabelled(FirstTexts([Example(("other",), 5)]), "single_label")))
+    rows = Joined((own, Unlabelled(TextsOf([Example(("other",), 5)]), "single_label")))
     assert list(rows) == list(rows) == [Example(("own",), 1), Example(("other",), 0)]
 
 
@@ -95,3 +95,8 @@ def test_what_cannot_be_had_is_said_in_one_line(tmp_path):
     message = f"Expected single texts for --transfer-texts. Received: {pairs}, of pairs."
     with pytest.raises(DatasetError, match=f"^{re.escape(message)}"):
         unlabelled(str(pairs), dataset(), None, "text", None)
+
+
+def test_a_pair_is_two_texts_unless_one_is_blank():
+    rows = [Example(("one", "two"), 0), Example((" ", "three"), 1), Example(("",), 0)]
+    assert list(TextsOf(rows)) == ["one", "two", "three", ""]

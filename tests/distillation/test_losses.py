@@ -12,6 +12,7 @@ from tfkd.distillation.losses import (
     DISTILLATION_LOSSES,
     binary_distillation_loss,
     distillation_loss,
+    embedding_loss,
     label_loss,
     squared_error,
     teacher_loss,
@@ -221,7 +222,38 @@ def test_one_value_an_example(task):
 
 def test_unknown_task():
     message = (
-        r"^Expected `task` to be single_label, multi_label or regression. Received: task='tagging'$"
+        "^Expected `task` to be single_label, multi_label, regression or embedding. Received: "
+        "task='tagging'$"
     )
     with pytest.raises(ValueError, match=message):
         label_loss("tagging", np.zeros(1), np.zeros((1, 2), np.float32))
+
+
+def test_embedding_loss_is_directions_and_similarities():
+    """By hand: the second text points 90 degrees away, so the batch's cosine of 0 becomes 1."""
+    teacher = np.float32([[2.0, 0.0], [0.0, 3.0]])
+    student = np.float32([[5.0, 0.0], [1.0, 0.0]])
+    # 1 - cosine is 0 and 1; of each text's two cosines one is off by 1: 10 * mean([0, 1]).
+    np.testing.assert_allclose(embedding_loss(teacher, student), [5.0, 6.0], atol=1e-6)
+
+
+def test_embedding_loss_does_not_know_lengths():
+    random = np.random.default_rng(3)
+    vectors = random.normal(size=(6, 5)).astype("f4")
+    lengths = random.uniform(0.1, 9, size=(6, 1)).astype("f4")
+    np.testing.assert_allclose(embedding_loss(vectors, vectors * lengths), 0, atol=1e-5)
+
+
+def test_a_vector_of_zeros_has_a_finite_gradient():
+    vectors = tf.Variable(np.zeros((2, 3), np.float32))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(embedding_loss(np.eye(2, 3, dtype=np.float32), vectors))
+    assert np.isfinite(loss.numpy())
+    assert np.isfinite(tape.gradient(loss, vectors).numpy()).all()
+
+
+@pytest.mark.parametrize("loss", DISTILLATION_LOSSES)
+def test_vectors_are_taught_by_their_own_loss_alone(loss):
+    received = teacher_loss("embedding", TEACHER, STUDENT, 4.0, loss)
+    np.testing.assert_allclose(received, embedding_loss(TEACHER, STUDENT), rtol=1e-6)
+    np.testing.assert_array_equal(label_loss("embedding", np.array([7]), STUDENT), [0.0])

@@ -53,8 +53,8 @@ class DataConfig(Config):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingConfig(DataConfig):
-    """Settings of every verb that trains."""
+class OptimizerConfig(Config):
+    """Settings of every training: where it goes, how long it takes, how it steps."""
 
     output_dir: Path | None = setting(None, "The run's folder. Default: saved_models/<run>.")
     overwrite: bool = setting(False, "Replace a finished run in the output folder.")
@@ -85,6 +85,54 @@ class TrainingConfig(DataConfig):
         choices=PRECISIONS,
     )
     backup_seconds: float = setting(60.0, "Seconds between two backups to resume from.", 0.0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingConfig(OptimizerConfig, DataConfig):
+    """Settings of every verb that trains on a data set."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PretrainConfig(OptimizerConfig):
+    """Settings of `tfkd pretrain`: a student of any task, from an encoder and text alone."""
+
+    encoder: str = setting(
+        dataclasses.MISSING,
+        "Encoder to learn from: preset, folder, hf:// or kaggle:// handle.",
+    )
+    texts: tuple[str, ...] = setting(
+        dataclasses.MISSING,
+        "Text without labels: a .txt file of one text a line, or a data set as --dataset of "
+        "distill has it, of which train is taken. Give it again for more.",
+    )
+    unit: str = setting(
+        "text", "What of them is a row: each text, or each sentence.", choices=("text", "sentence")
+    )
+    max_rows: int | None = setting(None, "Use only the first rows of each.", 2)
+    data_dir: Path | None = setting(
+        None, "Folder that holds the data sets. Also read from TFKD_DATA_DIR."
+    )
+    student: str = setting("bert_tiny", "Size word of the student, see `tfkd list models`.")
+    pooling: str = setting(
+        "auto",
+        "How the student's tokens become one vector.",
+        choices=("auto", "cls", "mean", "max"),
+    )
+    encoder_pooling: str = setting(
+        "auto",
+        "How the encoder's tokens become one vector.",
+        choices=("auto", "cls", "mean", "max"),
+    )
+    encoder_sequence_length: int = setting(128, "Longest text for the encoder.", 4, 4096)
+    sequence_length: int = setting(64, "Longest text for the student, in tokens.", 4, 4096)
+    validation_fraction: float = setting(
+        0.02, "Share of the texts held out to choose an epoch by.", 0.001, 0.5
+    )
+    epochs: int | None = setting(
+        None, "Passes over the texts. Default: 3, and up to 30 for few rows.", 1
+    )
+    batch_size: int = setting(64, "Training examples a step.", 2)
+    seed: int = setting(0, "Seed of every random choice.", 0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

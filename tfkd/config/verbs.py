@@ -9,7 +9,13 @@ import tomllib
 from pathlib import Path
 
 from tfkd.config.fields import Config, nearest, setting
-from tfkd.config.training import RECIPE_NAMES, AwareConfig, DistillConfig, FinetuneConfig
+from tfkd.config.training import (
+    RECIPE_NAMES,
+    AwareConfig,
+    DistillConfig,
+    FinetuneConfig,
+    PretrainConfig,
+)
 from tfkd.errors import ConfigError
 
 TOKENS = "tokens"
@@ -187,6 +193,7 @@ class ServeConfig(Config):
 
 
 VERBS: dict[str, type[Config]] = {
+    "pretrain": PretrainConfig,
     "finetune": FinetuneConfig,
     "distill": DistillConfig,
     "evaluate": EvaluateConfig,

@@ -10,7 +10,14 @@ import json
 import math
 from collections.abc import Sequence
 
-from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL, Dataset, Example
+from tfkd.data.examples import (
+    EMBEDDING,
+    MULTI_LABEL,
+    REGRESSION,
+    SINGLE_LABEL,
+    Dataset,
+    Example,
+)
 from tfkd.errors import DatasetError
 
 
@@ -21,7 +28,7 @@ class SplitSummary:
     Attributes:
         num_rows: Number of examples.
         fingerprint: SHA-256 over all texts and labels in order, 64 hexadecimal digits.
-        class_counts: Rows of each class, in index order; empty for regression.
+        class_counts: Rows of each class, in index order; empty for tasks without any.
     """
 
     num_rows: int
@@ -82,9 +89,8 @@ def _check_split(dataset: Dataset, split: str) -> SplitSummary:
         raise DatasetError(
             f"Expected rows in `{dataset.name}`, split {split}. Received: an empty split."
         )
-    return SplitSummary(
-        row, digest.hexdigest(), () if dataset.task == REGRESSION else tuple(counts)
-    )
+    has_classes = dataset.task in (SINGLE_LABEL, MULTI_LABEL)
+    return SplitSummary(row, digest.hexdigest(), tuple(counts) if has_classes else ())
 
 
 def _fault(dataset: Dataset, example: Example) -> tuple[str, str] | None:
@@ -95,6 +101,8 @@ def _fault(dataset: Dataset, example: Example) -> tuple[str, str] | None:
     # One side of a pair may be empty: GLUE's qqp has such rows.
     if not any(text and not text.isspace() for text in texts):
         return "a text", "an empty one"
+    if dataset.task == EMBEDDING:
+        return None
     if dataset.task == REGRESSION:
         is_score = isinstance(label, float) and math.isfinite(label)
         return None if is_score else ("a finite float as label", repr(label))

@@ -11,6 +11,8 @@ SINGLE_LABEL = "single_label"
 MULTI_LABEL = "multi_label"
 REGRESSION = "regression"
 TASKS = (SINGLE_LABEL, MULTI_LABEL, REGRESSION)
+# What a student of no task yet gives: its encoder's vector of a text. No data set has labels of it.
+EMBEDDING = "embedding"
 # Of a multi_label classifier that was not tuned: what is likelier than not is given.
 DEFAULT_THRESHOLD = 0.5
 

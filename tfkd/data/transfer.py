@@ -11,13 +11,21 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tfkd.data import sources
-from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL, Dataset, Example, Label
+from tfkd.data.examples import (
+    EMBEDDING,
+    MULTI_LABEL,
+    REGRESSION,
+    SINGLE_LABEL,
+    Dataset,
+    Example,
+    Label,
+)
 from tfkd.errors import DatasetError
 
 TEXT, SENTENCE = "text", "sentence"
 LINES_SUFFIX = ".txt"
 # What stands where a label would; no loss reads it.
-NO_LABEL: dict[str, Label] = {SINGLE_LABEL: 0, MULTI_LABEL: (), REGRESSION: 0.0}
+NO_LABEL: dict[str, Label] = {SINGLE_LABEL: 0, MULTI_LABEL: (), REGRESSION: 0.0, EMBEDDING: 0}
 _MARKUP = re.compile(r"</?[A-Za-z][^<>]*>")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])")
 
@@ -53,14 +61,18 @@ class Lines:
 
 
 @dataclasses.dataclass(frozen=True)
-class FirstTexts:
-    """The text of each row of a split of single texts."""
+class TextsOf:
+    """The texts of each row of a split; of a pair, the blank one is passed over."""
 
     rows: Iterable[Example]
 
     def __iter__(self) -> Iterator[str]:
         """Streams the texts."""
-        return (row.texts[0] for row in self.rows)
+        for row in self.rows:
+            if len(row.texts) == 1:
+                yield row.texts[0]
+            else:
+                yield from (text for text in row.texts if text.strip())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,18 +145,37 @@ def unlabelled(
             "Expected a data set of single texts for --transfer-texts. Received: "
             f"{dataset.name}, of pairs. Leave --transfer-texts out, or give --augmented-copies."
         )
-    path = Path(source).expanduser()
-    if path.suffix == LINES_SUFFIX:
-        if not path.is_file():
-            raise DatasetError(
-                f"Expected a text file for --transfer-texts. Received: {path}, which is not "
-                "there. Correct the path."
-            )
-        return Unlabelled(Lines(path), dataset.task, unit, num_rows)
-    other = sources.load(source, data_dir)
-    if other.num_texts != 1:
+    if not is_lines(source) and sources.load(source, data_dir).num_texts != 1:
         raise DatasetError(
             f"Expected single texts for --transfer-texts. Received: {source}, of pairs. Give a "
             "data set of single texts, or a .txt file of one text a line."
         )
-    return Unlabelled(FirstTexts(other.splits["train"]), dataset.task, unit, num_rows)
+    return Unlabelled(texts_of(source, data_dir, "--transfer-texts"), dataset.task, unit, num_rows)
+
+
+def is_lines(source: str) -> bool:
+    """Whether a name stands for a file of lines, not for a data set."""
+    return Path(source).suffix == LINES_SUFFIX
+
+
+def texts_of(source: str, data_dir: Path | None, option: str) -> Iterable[str]:
+    """Texts without labels; nothing is read yet.
+
+    Args:
+        source: String. A `.txt` file of one text a line, or what `sources.load` takes.
+        data_dir: Path of the folder with one folder a data set, or None.
+        option: String. Option that names the source, for the error message.
+
+    Raises:
+        ConfigError: The data set's name is unknown.
+        DatasetError: There is no such text.
+    """
+    if not is_lines(source):
+        return TextsOf(sources.load(source, data_dir).splits["train"])
+    path = Path(source).expanduser()
+    if not path.is_file():
+        raise DatasetError(
+            f"Expected a text file for {option}. Received: {path}, which is not there. Correct the "
+            "path."
+        )
+    return Lines(path)

@@ -40,7 +40,8 @@ class Distiller(keras.Model):
             never trained. Without it, targets may be a mapping of `label`, `teacher_logits`
             (float `[batch, num_outputs]`) and, optionally, `is_labelled` (boolean `[batch]`):
             where it is False the label counts nothing and the teacher what it counts elsewhere.
-        task: String. "single_label", "multi_label" or "regression".
+        task: String. "single_label", "multi_label", "regression", or "embedding": the logits are
+            vectors, of which directions and similarities are learned, and labels count nothing.
         temperature: Float, at least 1. Softens both predictions; without effect for "mse".
         student_loss_weight: Float in [0, 1]. Weight of the label loss; the rest goes to the
             teacher.

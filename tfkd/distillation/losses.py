@@ -1,7 +1,8 @@
 """Losses of a student, by labels and by its teacher, one value an example.
 
 All are pure functions in log space; reduction and weighting are the caller's. `task` is
-"single_label", "multi_label" or "regression".
+"single_label", "multi_label" or "regression"; a student that learns an encoder's vectors of texts,
+"embedding", has a teacher alone.
 """
 
 from typing import TypeAlias
@@ -11,6 +12,8 @@ import tensorflow as tf
 from keras import ops
 
 DISTILLATION_LOSSES = ("kl", "mse")
+# What makes the similarities of a batch's texts count about as much as their directions.
+SIMILARITY_WEIGHT = 10.0
 
 Array: TypeAlias = tf.Tensor | np.ndarray
 
@@ -78,6 +81,37 @@ def squared_error(target: Array, prediction: Array) -> tf.Tensor:
     return ops.mean(ops.square(target - prediction), axis=-1)
 
 
+def embedding_loss(teacher_vectors: Array, student_vectors: Array) -> tf.Tensor:
+    """How far the student's vectors point elsewhere, alone and among each other.
+
+    Computes `1 - cosine(teacher, student)` of each text, and 10 times the mean squared difference
+    of its cosines to all texts of the batch, the teacher's from the student's. The length of a
+    vector counts nothing.
+
+    Args:
+        teacher_vectors: Float tensor, shape `[batch, width]`. No gradient needed.
+        student_vectors: Float tensor, same shape.
+
+    Returns:
+        Float tensor, shape `[batch]`.
+
+    Example:
+
+    >>> embedding_loss(vectors, 3 * vectors)  # same directions: zeros
+
+    Reference: [Reimers and Gurevych, 2020](https://arxiv.org/abs/2004.09813), [Park et al., 2019](
+    https://arxiv.org/abs/1904.05068)
+    """
+    teacher, student = (
+        ops.normalize(vectors, axis=-1) for vectors in (teacher_vectors, student_vectors)
+    )
+    direction = 1 - ops.sum(teacher * student, axis=-1)
+    difference = ops.matmul(teacher, ops.transpose(teacher)) - ops.matmul(
+        student, ops.transpose(student)
+    )
+    return direction + SIMILARITY_WEIGHT * ops.mean(ops.square(difference), axis=-1)
+
+
 def label_loss(task: str, labels: Array, logits: Array) -> tf.Tensor:
     """The loss of a task on its labels.
 
@@ -87,7 +121,8 @@ def label_loss(task: str, labels: Array, logits: Array) -> tf.Tensor:
         logits: Float tensor, shape `[batch, num_outputs]`.
 
     Returns:
-        Float tensor, shape `[batch]`: cross-entropy, mean binary cross-entropy or squared error.
+        Float tensor, shape `[batch]`: cross-entropy, mean binary cross-entropy or squared error;
+        zeros for "embedding", which has no labels.
 
     Raises:
         ValueError: The task is unknown.
@@ -106,8 +141,11 @@ def label_loss(task: str, labels: Array, logits: Array) -> tf.Tensor:
         )
     if task == "regression":
         return squared_error(labels, logits)
+    if task == "embedding":
+        return ops.zeros_like(logits[:, 0])
     raise ValueError(
-        f"Expected `task` to be single_label, multi_label or regression. Received: task={task!r}"
+        "Expected `task` to be single_label, multi_label, regression or embedding. Received: "
+        f"task={task!r}"
     )
 
 
@@ -126,7 +164,7 @@ def teacher_loss(
         student_logits: Float tensor, same shape.
         temperature: Float, at least 1. For "kl" alone; scores (regression) are not softened.
         loss: String. "kl", the task's divergence, or "mse", the mean squared error of logits.
-            Scores have the squared error either way.
+            Scores have the squared error, and vectors `embedding_loss`, either way.
 
     Returns:
         Float tensor, shape `[batch]`.
@@ -138,6 +176,8 @@ def teacher_loss(
     Reference: [Ba and Caruana, 2014](https://arxiv.org/abs/1312.6184), [Tang et al., 2019](
     https://arxiv.org/abs/1903.12136)
     """
+    if task == "embedding":
+        return embedding_loss(teacher_logits, student_logits)
     if loss == "mse":
         return squared_error(teacher_logits, student_logits)
     if task == "single_label":

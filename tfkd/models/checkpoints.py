@@ -10,7 +10,7 @@ import enum
 import os
 from pathlib import Path
 
-from tfkd.artifacts import RunFolder
+from tfkd.artifacts import RunFolder, read_json
 from tfkd.errors import ModelError
 from tfkd.models import hub, huggingface, presets, sizes
 from tfkd.models.hub import OFFLINE_CHOICES
@@ -20,6 +20,7 @@ class Kind(enum.StrEnum):
     """Kind of model that a name stands for."""
 
     SIZE = "size"
+    PRETRAINED = "pretrained"
     RUN = "run"
     HUGGING_FACE = "hugging_face"
     KERAS_HUB = "keras_hub"
@@ -33,11 +34,18 @@ class Source:
         name: Name as the user wrote it.
         kind: `Kind` of the model.
         folder: The local folder, for the kinds that have one.
+        built_as: The size word of a student of `tfkd pretrain`.
     """
 
     name: str
     kind: Kind
     folder: Path | None = None
+    built_as: str | None = None
+
+    @property
+    def size(self) -> str | None:
+        """The size word by which tfkd builds the model, or built it; None for a published one."""
+        return self.name if self.kind is Kind.SIZE else self.built_as
 
     @property
     def slug(self) -> str:
@@ -94,14 +102,15 @@ def resolve(name: str) -> Source:
 def _resolve_folder(name: str, folder: Path) -> Source:
     run = RunFolder(folder)
     if (folder / "classifier.json").is_file():
-        return Source(name, Kind.RUN, folder)
+        above = RunFolder(Path(os.path.abspath(folder)).parent)
+        return _pretrained(name, above) if above.is_pretrained else Source(name, Kind.RUN, folder)
     if run.is_run:
         if not run.is_finished:
             raise ModelError(
                 f"Expected a finished run. Received: {folder}, which has no metrics.json yet. "
                 "Start its command again; it goes on where it stopped."
             )
-        return Source(name, Kind.RUN, run.model)
+        return _pretrained(name, run) if run.is_pretrained else Source(name, Kind.RUN, run.model)
     config = huggingface.read_config(folder)
     if config is not None:
         huggingface.check_files(folder, config)
@@ -112,3 +121,8 @@ def _resolve_folder(name: str, folder: Path) -> Source:
         f"Expected a model folder. Received: {folder}, which holds neither a run of tfkd, nor a "
         "Hugging Face config.json with model_type, nor a KerasHub preset."
     )
+
+
+def _pretrained(name: str, run: RunFolder) -> Source:
+    """A student of `tfkd pretrain`; how it is to be trained on goes by its size word."""
+    return Source(name, Kind.PRETRAINED, run.model, read_json(run.config)["student"])

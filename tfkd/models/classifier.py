@@ -130,6 +130,11 @@ class TextClassifier:
             scored(len(rows))
         return logits
 
+    def reader(self) -> Self:
+        """The same up to the vector that the logits layer reads: float32, shape `[n, width]`."""
+        vector = self.model.get_layer("logits").input
+        return self.with_model(keras.Model(self.model.input, vector))
+
     def with_model(self, model: keras.Model) -> Self:
         """The same tokenizer and labels around another model, which no folder holds yet."""
         return dataclasses.replace(self, model=model, _folder=None, _functions={})

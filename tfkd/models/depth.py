@@ -19,9 +19,10 @@ def check_depth(source: Source, layers: Sequence[int] | None) -> None:
     Raises:
         ModelError: The model is untrained, or a classifier already.
     """
-    if layers is None or not (source.kind is Kind.SIZE or source.is_ready):
+    if layers is None or not (source.size is not None or source.is_ready):
         return
-    reason = "untrained" if source.kind is Kind.SIZE else "a classifier already"
+    reasons = {Kind.SIZE: "untrained", Kind.PRETRAINED: "a student of `tfkd pretrain`"}
+    reason = reasons.get(source.kind, "a classifier already")
     raise ModelError(
         f"Expected a pretrained encoder to keep layers {', '.join(map(str, layers))} of. Received: "
         f"{source.name}, which is {reason}. Leave out the layers, or give an encoder."

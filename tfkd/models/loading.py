@@ -68,6 +68,10 @@ def load_classifier(
         tokenizer = tokenizer.with_length(shape.sequence_length)
         model = _from_scratch(sizes.SIZE_WORDS[source.name], tokenizer, dataset, shape)
         return _classifier(model, tokenizer, dataset)
+    if source.kind is Kind.PRETRAINED:
+        student = TextClassifier.load(_folder(source))
+        model = _with_head(student.model, dataset.num_outputs)
+        return _classifier(model, student.tokenizer.with_length(shape.sequence_length), dataset)
     return _pretrained(source, dataset, shape)
 
 
@@ -81,7 +85,7 @@ def load_encoder(source: Source, shape: Shape) -> tuple[keras_hub.models.Backbon
     Raises:
         ModelError: The files do not load, or there is no encoder in the classifier.
     """
-    if source.kind is not Kind.RUN:
+    if source.kind not in (Kind.RUN, Kind.PRETRAINED):
         backbone, _, tokenizer = _read(source, shape)
         return backbone, tokenizer
     classifier = TextClassifier.load(_folder(source))
@@ -149,6 +153,13 @@ def _from_scratch(
     return encoder.build_encoder_classifier(backbone, dataset.num_outputs, pooling)
 
 
+def _with_head(model: keras.Model, num_outputs: int) -> keras.Model:
+    """A general student with untrained logits of a task in place of its vectors."""
+    vectors = model.get_layer("logits")
+    logits = vectors.from_config({**vectors.get_config(), "units": num_outputs})
+    return keras.Model(model.input, logits(vectors.input), name=model.name)
+
+
 def load_tokenizer(source: Source, sequence_length: int) -> Tokenizer:
     """The tokenizer of a model that has one.
 
@@ -165,7 +176,7 @@ def load_tokenizer(source: Source, sequence_length: int) -> Tokenizer:
             "any. Give a preset, a folder or a finished run."
         )
     folder = _folder(source)
-    if source.kind is Kind.RUN:
+    if source.kind in (Kind.RUN, Kind.PRETRAINED):
         return Tokenizer.load(folder / "tokenizer").with_length(sequence_length)
     config = huggingface.read_config(folder)
     return loaded(source.name, lambda: _tokenizer(folder, config, Shape(sequence_length)))

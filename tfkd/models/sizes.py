@@ -109,6 +109,6 @@ SIZE_WORDS: dict[str, ModelEntry] = {
 }
 
 
-def default_learning_rate(name: str) -> float:
-    """The entry's own rate, or the one for pretrained encoders."""
-    return SIZE_WORDS[name].learning_rate if name in SIZE_WORDS else PRETRAINED_LEARNING_RATE
+def default_learning_rate(size: str | None) -> float:
+    """The rate of a size word's entry; of none, the one for published encoders."""
+    return PRETRAINED_LEARNING_RATE if size is None else SIZE_WORDS[size].learning_rate

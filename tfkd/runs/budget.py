@@ -6,7 +6,7 @@ thousand of them and dozens for a thousand; the same number of passes for both s
 
 import dataclasses
 
-from tfkd.models.checkpoints import Kind, Source
+from tfkd.models.checkpoints import Source
 
 # Passes without a better validation metric before an end, as a share of all: a few dozen rows are
 # held out of a small set, and their metric stands still for some passes while the loss falls.
@@ -38,14 +38,16 @@ class Budget:
         return min(max(self.texts // num_rows, self.fewest), self.most)
 
 
-# A pretrained encoder, and a student that starts from nothing but a teacher's token table.
+# A published encoder; a student that starts from nothing but a teacher's token table, or from
+# `tfkd pretrain`; and that one there.
 PRETRAINED = Budget(40_000, fewest=3, most=10)
 STUDENT = Budget(200_000, fewest=4, most=60)
+GENERAL = Budget(600_000, fewest=3, most=30)
 
 
 def budget_of(source: Source) -> Budget:
-    """The budget of a model: one by size word is built from scratch."""
-    return STUDENT if source.kind is Kind.SIZE else PRETRAINED
+    """The budget of a model on a task: by whether it has a size word, or was published."""
+    return PRETRAINED if source.size is None else STUDENT
 
 
 def patience(epochs: int) -> int:

@@ -5,9 +5,12 @@ A typo or a hub that cannot be reached is said in a second or two, not after eig
 
 from pathlib import Path
 
-from tfkd.config.training import DistillConfig, TrainingConfig
+from tfkd.config.fields import nearest
+from tfkd.config.training import DistillConfig, OptimizerConfig, PretrainConfig, TrainingConfig
 from tfkd.data import catalog, sources
-from tfkd.errors import ConfigError
+from tfkd.data.transfer import texts_of
+from tfkd.errors import ConfigError, ModelError
+from tfkd.models import sizes
 from tfkd.models.checkpoints import Kind, Source, resolve
 from tfkd.models.depth import check_depth
 
@@ -16,16 +19,43 @@ ROLES = {"model": "teacher", "student": "student", "teacher": "teacher"}
 DEFAULTS = {"teacher": "bert_base_en_uncased", "student": "bert_tiny_en_uncased"}
 
 
-def check_names(config: TrainingConfig) -> None:
-    """Refuses a data set or a model that cannot be had.
+def check_names(config: OptimizerConfig) -> None:
+    """Refuses a data set, a text file or a model that cannot be had.
 
     Raises:
         ConfigError: The data set's name is unknown.
         DatasetError: The data set cannot be had.
         ModelError: A model is unknown or cannot be had.
     """
-    sources.load(config.dataset, config.data_dir)
-    choose(config)
+    if isinstance(config, PretrainConfig):
+        choose_encoder(config)
+        for text in config.texts:
+            texts_of(text, config.data_dir, "--text")
+    elif isinstance(config, TrainingConfig):
+        sources.load(config.dataset, config.data_dir)
+        choose(config)
+
+
+def choose_encoder(config: PretrainConfig) -> Source:
+    """The encoder that a general student learns from.
+
+    Raises:
+        ModelError: It is unknown, cannot be had, is untrained or a published classifier; or the
+            student is no size word.
+    """
+    if config.student not in sizes.SIZE_WORDS:
+        raise ModelError(
+            f"Expected a size word as --student of pretrain. Received: {config.student!r}. "
+            f"{nearest(config.student, list(sizes.SIZE_WORDS))}"
+        )
+    found = resolve(config.encoder)
+    if found.kind is Kind.SIZE or (found.is_ready and found.kind is not Kind.RUN):
+        what = "untrained" if found.kind is Kind.SIZE else "a classifier"
+        raise ModelError(
+            f"Expected a trained encoder to learn from. Received: {found.name}, which is {what}. "
+            "Give a preset, folder or handle of an encoder, or a finished run."
+        )
+    return found
 
 
 def choose(config: TrainingConfig) -> dict[str, Source]:

@@ -4,7 +4,6 @@ A fresh head spends the first epochs of a fine-tuning on finding out where the c
 many classes and few rows these are all it has. The linear model of the vectors is found in seconds.
 """
 
-import keras
 import numpy as np
 from sklearn.linear_model import LogisticRegression, Ridge
 
@@ -41,7 +40,7 @@ def start_head(classifier: TextClassifier, rows: Rows, held_out: Rows, progress:
     """
     chosen, held_out = _some(rows), _some(held_out)
     layer = classifier.model.get_layer("logits")
-    reader = classifier.with_model(keras.Model(classifier.model.input, layer.input))
+    reader = classifier.reader()
     with progress.task("read for the first head", len(chosen) + len(held_out)) as task:
         vectors, others = (_vectors(reader, part, task) for part in (chosen, held_out))
     mean, spread = vectors.mean(axis=0), vectors.std(axis=0)

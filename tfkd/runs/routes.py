@@ -169,7 +169,7 @@ class Routes:
         if name == EXACT:
             return self.classifier
         if name == BFLOAT16:
-            return _Bfloat16Scorer(self.classifier)
+            return Bfloat16Scorer(self.classifier)
         return FileScorer(self._file(), num_cores())
 
     def _tried(self, temperature: float) -> Trial:
@@ -225,7 +225,7 @@ def sample_size(num_rows: int) -> int:
     return min(SAMPLE_ROWS, max(FIRST_ROWS, num_rows // SAMPLE_EVERY))
 
 
-class _Bfloat16Scorer:
+class Bfloat16Scorer:
     """The Keras model with products in bfloat16, in float32 again between two batches."""
 
     def __init__(self, classifier: TextClassifier) -> None:
@@ -234,6 +234,7 @@ class _Bfloat16Scorer:
     def score(
         self, tokens: Rows, start: int = 0, stop: int | None = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Row numbers and answers, batch by batch, of the rows `[start, stop)`."""
         batches = self._classifier.score(tokens, start, stop)
         while True:
             set_precision(self._classifier.model, BFLOAT16)

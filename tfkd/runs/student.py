@@ -92,7 +92,7 @@ def student_plan(config: DistillConfig, source: Source, material: Material) -> P
     if config.bottleneck:
         rate = sizes.BOTTLENECK_LEARNING_RATES[config.bottleneck]
     else:
-        rate = sizes.default_learning_rate(source.name)
+        rate = sizes.default_learning_rate(source.size)
     num_rows = material.summaries[material.transfer].num_rows
     return plan(config, config.learning_rate or rate, budget_of(source), num_rows)
 

@@ -225,7 +225,7 @@ def fine_tune(
     run.start("finetune", config.to_dict(), config.overwrite)
     shape = Shape(config.sequence_length, config.pooling, config.seed, config.layers)
     untrained = _untrained(source, shape, material)
-    rate = config.learning_rate or sizes.default_learning_rate(source.name)
+    rate = config.learning_rate or sizes.default_learning_rate(source.size)
     num_rows = material.summaries["train"].num_rows
     chosen = plan(config, rate, budget_of(source), num_rows)
     material.progress.say(training_sentence("model", chosen, num_rows))
@@ -258,7 +258,7 @@ def fine_tune(
 def _untrained(source: Source, shape: Shape, material: Material) -> TextClassifier:
     """A model before its fine-tuning; a trained encoder gets a head that knows the classes."""
     classifier = load_classifier(source, material.dataset, shape)
-    if source.kind is not Kind.SIZE and not source.is_ready:
+    if source.size is None and not source.is_ready:
         train, held_out = (
             material.tokens(split, classifier.tokenizer) for split in ("train", "validation")
         )

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from tfkd import artifacts
-from tfkd.config.training import TrainingConfig
+from tfkd.config.training import OptimizerConfig
 from tfkd.data.batching import Batches, Rows
 from tfkd.data.examples import MULTI_LABEL
 from tfkd.distillation.distiller import Distiller
 from tfkd.distillation.tensorboard import RunLog
 from tfkd.distillation.training import Plan, Validation, train
 from tfkd.evaluation import metrics
+from tfkd.evaluation.similarity import COSINE, similarity_figures
 from tfkd.evaluation.thresholds import average_precision, tuned_thresholds
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.precision import resolved
@@ -37,19 +38,22 @@ class Objective:
         temperature: Softens teacher and student.
         student_loss_weight: Weight of the label loss; 1 makes a control.
         distillation_loss: "kl" or "mse".
+        held_out: The teacher's for the validation rows, float32 `[num_rows, num_outputs]`, where
+            there are no labels to judge an epoch by.
     """
 
     teacher_logits: np.ndarray | None = None
     temperature: float = 1.0
     student_loss_weight: float = 1.0
     distillation_loss: str = "kl"
+    held_out: np.ndarray | None = None
 
 
-def plan(config: TrainingConfig, learning_rate: float, budget: Budget, num_rows: int) -> Plan:
+def plan(config: OptimizerConfig, learning_rate: float, budget: Budget, num_rows: int) -> Plan:
     """The training plan of a config, with what it leaves open decided.
 
     Args:
-        config: `TrainingConfig`.
+        config: `OptimizerConfig` with a seed.
         learning_rate: Float. The peak.
         budget: `Budget`, where the config names no epochs.
         num_rows: Integer. Rows of an epoch.
@@ -113,7 +117,11 @@ def train_arm(
     )
     batches = _batches(classifier, part.input_names, objective, plan, material)
     held_out = trained_part_rows(classifier, "validation", material)
-    judge = validation(part, held_out, material.dataset.metric)
+    judge = (
+        validation(part, held_out, material.dataset.metric)
+        if objective.held_out is None
+        else likeness(part, held_out, objective.held_out)
+    )
     position = train(
         distiller,
         batches,
@@ -194,3 +202,16 @@ def validation(classifier: TextClassifier, rows: Rows, metric: str) -> Validatio
     if is_multi_label:
         return Validation(measure, AVERAGE_PRECISION, operator.gt)
     return Validation(measure, metric, lambda a, b: metrics.is_better(metric, a, b))
+
+
+def likeness(student: TextClassifier, rows: Rows, vectors: np.ndarray) -> Validation:
+    """Judgement of an epoch of a student that learns an encoder's vectors: by their cosine to it.
+
+    Args:
+        student: `TextClassifier` under training.
+        rows: `Rows` of validation.
+        vectors: Float array, shape `[num_rows, width]`. The encoder's of these rows.
+    """
+    return Validation(
+        lambda: similarity_figures(vectors, student.logits(rows)), COSINE, operator.gt
+    )
