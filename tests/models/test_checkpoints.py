@@ -10,7 +10,7 @@ import pytest
 from tfkd.artifacts import RunFolder, write_json
 from tfkd.errors import ModelError
 from tfkd.models.checkpoints import Kind, Source, resolve
-from tfkd.models.hub import OFFLINE_CHOICES
+from tfkd.models.hub import OFFLINE_CHOICES, fetch
 from tfkd.models.sizes import SIZE_WORDS
 
 CHOICES = (
@@ -169,6 +169,21 @@ def test_preset_that_cannot_be_fetched_is_said_within_ten_seconds(name, no_netwo
     assert str(caught.value) == (
         f"Expected to fetch the preset {name!r}. {HOSTS[name]} cannot be reached. {CHOICES}"
     )
+
+
+def test_a_handle_is_first_looked_for_in_a_folder_of_the_users_own(
+    no_network, monkeypatch, tmp_path
+):
+    folder = tmp_path / "someone" / "some-model"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("TFKD_MODEL_DIR", str(tmp_path))
+    assert fetch("hf://someone/some-model", "name") == folder
+    assert fetch("kaggle://someone/some-model", "name") == folder
+    with pytest.raises(ModelError, match=r"^Expected to fetch the preset 'hf://someone/other'\."):
+        resolve("hf://someone/other")
+    monkeypatch.setenv("TFKD_MODEL_DIR", "")
+    with pytest.raises(ModelError, match=r"^Expected to fetch the preset 'name'\."):
+        fetch("hf://someone/some-model", "name")
 
 
 def test_hub_that_never_answers_is_given_up_within_ten_seconds(no_network, monkeypatch):

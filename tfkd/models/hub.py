@@ -1,9 +1,11 @@
 """Fetches a published model into its hub's own cache, so that every model is a local folder.
 
 A hub that does not answer is noticed in seconds, not after the downloaders' minutes of retries; a
-model fetched before is then taken from the cache.
+model fetched before is then taken from the cache. Before any hub, a folder of the user's own is
+looked into.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +18,8 @@ from tfkd.network import is_reachable
 
 Loaded = TypeVar("Loaded")
 
+# Folder that holds <owner>/<model> and so on, as the handles behind their `hf://` have it.
+MODEL_DIR = "TFKD_MODEL_DIR"
 HUGGING_FACE, KAGGLE = "hf://", "kaggle://"
 HOSTS = {HUGGING_FACE: "huggingface.co", KAGGLE: "www.kaggle.com"}
 # What is fetched of a repository: weights that are no pickles, vocabularies, settings.
@@ -27,7 +31,7 @@ OFFLINE_CHOICES = (
 
 
 def fetch(handle: str, name: str) -> Path:
-    """The local folder of a published model.
+    """The local folder of a published model: the user's own, or the hub's cache.
 
     Args:
         handle: String. `hf://owner/model` or `kaggle://owner/model/framework/variation`.
@@ -42,6 +46,9 @@ def fetch(handle: str, name: str) -> Path:
     >>> fetch("kaggle://keras/bert/keras/bert_tiny_en_uncased", "bert_tiny_en_uncased")
     """
     scheme = HUGGING_FACE if handle.startswith(HUGGING_FACE) else KAGGLE
+    own = Path(os.environ.get(MODEL_DIR, "")).expanduser() / handle.removeprefix(scheme)
+    if os.environ.get(MODEL_DIR) and own.is_dir():
+        return own
     download = _from_hugging_face if scheme == HUGGING_FACE else _from_kaggle
     is_online = is_reachable(HOSTS[scheme])
     folder = loaded(name, lambda: download(handle.removeprefix(scheme), is_online))
