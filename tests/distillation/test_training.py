@@ -244,6 +244,20 @@ def test_best_epochs_weights_are_kept(tmp_path, measures, is_better, best_epoch)
         )
 
 
+@pytest.mark.parametrize(
+    ("losses", "best_epoch"),
+    [([0.6, 0.5, 0.4, 0.9], 3), ([0.6, 0.5, 0.5, 0.1], 2), ([0.4, 0.5, 0.6, 0.1], 1)],
+)
+def test_of_equal_epochs_the_one_with_the_smaller_loss_is_kept(tmp_path, losses, best_epoch):
+    """The last one's accuracy is worse, whatever its loss."""
+    session = Session(tmp_path, [0.9, 0.9, 0.9, 0.8], epochs=4, rows=80)
+    accuracies = session.measure
+    session.measure = lambda: {**accuracies(), "nll": losses[len(session.weights_of_epochs) - 1]}
+    session.run()
+    assert session.position.best_epoch == best_epoch
+    assert_close(values(session.model), session.weights_of_epochs[best_epoch - 1], 0)
+
+
 def test_it_stops_when_patience_is_over(tmp_path):
     session = Session(tmp_path, [0.5, 0.8, 0.7, 0.8, 0.9], epochs=5, patience=2, rows=80).run()
     assert session.position.epoch == 4
