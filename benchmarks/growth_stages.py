@@ -28,6 +28,7 @@ from tfkd.runs.teacher import Teacher
 from tfkd.runs.training import Objective, train_arm
 
 TEACHER = STUDENT = "cnn_small"
+SEQUENCE_LENGTH = 64
 
 
 class Stages:
@@ -61,14 +62,19 @@ def measure(data: Path, folder: Path) -> dict[str, Any]:
     """
     stages = Stages()
     config = DistillConfig(
-        dataset=str(data), student=STUDENT, output_dir=folder / "run", epochs=1, quiet=True
+        dataset=str(data),
+        student=STUDENT,
+        sequence_length=SEQUENCE_LENGTH,
+        output_dir=folder / "run",
+        epochs=1,
+        quiet=True,
     )
     run = RunFolder(folder / "run")
     with stages.stage("read and check"):
         material = prepare(config, folder, Progress(quiet=True))
     with stages.stage("teacher"):
         # Its vocabulary is learned from the first 20,000 rows at most.
-        shape = Shape(config.sequence_length)
+        shape = Shape(SEQUENCE_LENGTH)
         load_classifier(resolve(TEACHER), material.dataset, shape).save(folder / "teacher")
         teacher = TextClassifier.load(folder / "teacher")
     with stages.stage("tokens"):

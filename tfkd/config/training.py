@@ -123,8 +123,16 @@ class PretrainConfig(OptimizerConfig):
         "How the encoder's tokens become one vector.",
         choices=("auto", "cls", "mean", "max"),
     )
-    encoder_sequence_length: int = setting(128, "Longest text for the encoder.", 4, 4096)
-    sequence_length: int = setting(64, "Longest text for the student, in tokens.", 4, 4096)
+    encoder_sequence_length: int | None = setting(
+        None, "Longest text for the encoder, as --sequence-length.", 4, 4096
+    )
+    sequence_length: int | None = setting(
+        None,
+        "Longest text for the student, in tokens; longer ones are cut. Default: what 99 of 100 "
+        "texts have, at most 256.",
+        4,
+        4096,
+    )
     validation_fraction: float = setting(
         0.02, "Share of the texts held out to choose an epoch by.", 0.001, 0.5
     )
@@ -165,7 +173,13 @@ class FinetuneConfig(TrainingConfig):
     pooling: str = setting(
         "auto", "How tokens become one vector.", choices=("auto", "cls", "mean", "max")
     )
-    sequence_length: int = setting(128, "Longest text in tokens; longer ones are cut.", 4, 4096)
+    sequence_length: int | None = setting(
+        None,
+        "Longest text in tokens; longer ones are cut. Default: what 99 of 100 training texts have, "
+        "at most 256.",
+        4,
+        4096,
+    )
     layers: tuple[int, ...] | None = setting(
         None, "Layers of a pretrained encoder to keep, counted from 0. Default: all."
     )
@@ -218,7 +232,9 @@ class DistillConfig(BottleneckConfig, AwareConfig, TrainingConfig):
     teacher_precision: str = setting(
         "auto", "Products of the teacher's fine-tuning, as --precision.", choices=PRECISIONS
     )
-    teacher_sequence_length: int = setting(128, "Longest text for the teacher.", 4, 4096)
+    teacher_sequence_length: int | None = setting(
+        None, "Longest text for the teacher, as --sequence-length.", 4, 4096
+    )
     teacher_seed: int = setting(0, "Seed of the teacher's fine-tuning; --seed is the student's.", 0)
     teacher_layers: tuple[int, ...] | None = setting(
         None, "Layers of the teacher's encoder to keep, counted from 0. Default: all."
@@ -233,7 +249,13 @@ class DistillConfig(BottleneckConfig, AwareConfig, TrainingConfig):
         "How the student's tokens become one vector.",
         choices=("auto", "cls", "mean", "max"),
     )
-    sequence_length: int = setting(64, "Longest text for the student, in tokens.", 4, 4096)
+    sequence_length: int | None = setting(
+        None,
+        "Longest text for the student, in tokens; longer ones are cut. Default: what 99 of 100 "
+        "training texts have, at most 256.",
+        4,
+        4096,
+    )
     layers: tuple[int, ...] | None = setting(
         None, "Layers of the student's pretrained encoder to keep, counted from 0. Default: all."
     )

@@ -30,6 +30,7 @@ from tfkd.models.precision import AUTO, FLOAT32, resolved
 from tfkd.models.readings import weights_sha256
 from tfkd.progress import Progress
 from tfkd.runs.budget import GENERAL
+from tfkd.runs.lengths import LEAST, with_length
 from tfkd.runs.material import Material
 from tfkd.runs.record import shared_record
 from tfkd.runs.routes import Bfloat16Scorer
@@ -118,14 +119,15 @@ def load_reader(config: PretrainConfig, source: Source, material: Material) -> T
     Raises:
         ModelError: The files do not load.
     """
+    length = config.encoder_sequence_length
     if source.kind in (Kind.RUN, Kind.PRETRAINED) and source.folder is not None:
         classifier = TextClassifier.load(source.folder)
-        tokenizer = classifier.tokenizer.with_length(config.encoder_sequence_length)
-        classifier = dataclasses.replace(classifier, tokenizer=tokenizer)
-        # A general student's logits are vectors already.
-        return classifier if source.kind is Kind.PRETRAINED else classifier.reader()
-    shape = Shape(config.encoder_sequence_length, config.encoder_pooling, config.seed)
-    return load_classifier(source, material.dataset, shape).reader()
+    else:
+        shape = Shape(length or LEAST, config.encoder_pooling, config.seed)
+        classifier = load_classifier(source, material.dataset, shape)
+    classifier = with_length(classifier, length, material)
+    # A general student's logits are vectors already.
+    return classifier if source.kind is Kind.PRETRAINED else classifier.reader()
 
 
 def vectors_of(reader: TextClassifier, split: str, material: Material) -> np.ndarray:
@@ -212,12 +214,12 @@ def _untrained(
     """The student with as many outputs as the encoder's vectors have, started from its table."""
     names = tuple(str(column) for column in range(width))
     dataset = dataclasses.replace(material.dataset, label_names=names)
-    shape = Shape(config.sequence_length, config.pooling, config.seed)
+    shape = Shape(config.sequence_length or LEAST, config.pooling, config.seed)
     source = Source(config.student, Kind.SIZE)
     student = load_classifier(source, dataset, shape, reader.tokenizer)
     initialization.start_table(student.model, reader.model)
     initialization.start_layers(student.model, reader.model)
-    return student
+    return with_length(student, config.sequence_length, material)
 
 
 def _page(config: PretrainConfig, result: PretrainResult) -> str:

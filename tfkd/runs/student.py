@@ -18,6 +18,7 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, load_classifier, load_encoder
 from tfkd.models.vocabulary import Trim, trim
 from tfkd.runs.budget import budget_of
+from tfkd.runs.lengths import LEAST, fitting_length, with_length
 from tfkd.runs.material import Material, first_texts
 from tfkd.runs.training import plan
 
@@ -39,7 +40,8 @@ def smaller_vocabulary(
     """
     if config.vocabulary_size is None and config.min_count is None:
         return None
-    tokenizer = teacher.tokenizer.with_length(config.sequence_length)
+    length = config.sequence_length or fitting_length(teacher.tokenizer, material)
+    tokenizer = teacher.tokenizer.with_length(length)
     found = trim(
         tokenizer,
         material.tokens("train", tokenizer),
@@ -71,9 +73,11 @@ def new_student(
     """
     if config.bottleneck:
         return bottleneck_student(config, source, teacher, material)
-    shape = Shape(config.sequence_length, config.pooling, config.seed, config.layers)
+    length = config.sequence_length
+    shape = Shape(length or LEAST, config.pooling, config.seed, config.layers)
     tokenizer = smaller.tokenizer if smaller else teacher.tokenizer
     student = load_classifier(source, material.dataset, shape, tokenizer)
+    student = with_length(student, length, material)
     if source.kind is Kind.SIZE and config.initialization != "random":
         initialization.start_table(student.model, teacher.model, smaller.rows if smaller else None)
         if config.initialization in ("auto", "layers"):
@@ -118,8 +122,9 @@ def bottleneck_student(
             bottleneck.
     """
     keras.utils.set_random_seed(config.seed)
+    length = config.sequence_length
     backbone, tokenizer = load_encoder(
-        source, Shape(config.sequence_length, seed=config.seed, layers=config.layers)
+        source, Shape(length or LEAST, seed=config.seed, layers=config.layers)
     )
     model = bottleneck.build_bottleneck_classifier(
         backbone,
@@ -130,6 +135,7 @@ def bottleneck_student(
     )
     dataset = material.dataset
     student = TextClassifier(model, tokenizer, dataset.task, dataset.label_names, dataset.num_texts)
+    student = with_length(student, length, material)
     if config.bottleneck_key_source == "teacher":
         bottleneck.carry_keys(model, teacher.model)
     else:

@@ -22,6 +22,7 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, check_classes, load_classifier
 from tfkd.runs.budget import budget_of
 from tfkd.runs.choices import choose, slug
+from tfkd.runs.lengths import LEAST, with_length
 from tfkd.runs.linear_head import start_head
 from tfkd.runs.material import Material
 from tfkd.runs.record import KeptMixture, run_page, shared_record
@@ -172,10 +173,10 @@ def _folder(config: DistillConfig, source: Source, material: Material, run: RunF
     if source.is_ready:
         folder = run.path / "teacher"
         if not (folder / "classifier.json").is_file():
-            shape = Shape(
-                config.teacher_sequence_length, config.teacher_pooling, config.teacher_seed
-            )
-            with_thresholds(load_classifier(source, material.dataset, shape), material).save(folder)
+            length = config.teacher_sequence_length
+            shape = Shape(length or LEAST, config.teacher_pooling, config.teacher_seed)
+            ready = load_classifier(source, material.dataset, shape)
+            with_thresholds(with_length(ready, length, material), material).save(folder)
         return folder
     return finetuned(finetune_config(config, source, run), material)
 
@@ -223,8 +224,7 @@ def fine_tune(
     """
     config = config.replace(model=source.name)
     run.start("finetune", config.to_dict(), config.overwrite)
-    shape = Shape(config.sequence_length, config.pooling, config.seed, config.layers)
-    untrained = _untrained(source, shape, material)
+    untrained = _untrained(config, source, material)
     rate = config.learning_rate or sizes.default_learning_rate(source.size)
     num_rows = material.summaries["train"].num_rows
     chosen = plan(config, rate, budget_of(source), num_rows)
@@ -255,9 +255,12 @@ def fine_tune(
     return result
 
 
-def _untrained(source: Source, shape: Shape, material: Material) -> TextClassifier:
+def _untrained(config: FinetuneConfig, source: Source, material: Material) -> TextClassifier:
     """A model before its fine-tuning; a trained encoder gets a head that knows the classes."""
+    length = config.sequence_length
+    shape = Shape(length or LEAST, config.pooling, config.seed, config.layers)
     classifier = load_classifier(source, material.dataset, shape)
+    classifier = with_length(classifier, length, material)
     if source.size is None and not source.is_ready:
         train, held_out = (
             material.tokens(split, classifier.tokenizer) for split in ("train", "validation")
