@@ -53,6 +53,7 @@ def demo_config(tmp_path_factory):
     return DistillConfig(
         dataset="demo",
         max_train_rows=3000,
+        augmented_copies=0,
         output_dir=folder / "demo_run" / "demo-bert_tiny",
         teacher="cnn",
         teacher_epochs=3,

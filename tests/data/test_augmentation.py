@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfkd.data.augmentation import Augmented
+from tfkd.data.augmentation import Augmented, fitting_copies, words_of
 from tfkd.data.examples import Example
 
 ROWS = [Example(("a fine day at the sea",), 0), Example(("rain and no end of it",), 1)]
@@ -87,3 +87,54 @@ def test_what_has_no_words_stays():
     rows = [Example(("", "one text is missing"), 0)]
     assert all(example.texts[0] == "" for example in Augmented(rows, copies=4))
     assert all(example.texts[1] for example in Augmented(rows, copies=4))
+
+
+NEAR = {"fine": ("good", "nice"), "rain": ("snow",), "sea": ("lake", "ocean")}
+
+
+def test_near_words_stand_where_a_word_stood():
+    """What is around the letters stays, and a word without near ones is only ever dropped."""
+    rows = [Example(('A "fine", day: Rain at the sea.',), 0)] * 400
+    altered = [text.split() for text in texts(Augmented(rows, copies=1, near=NEAR))[400:]]
+    whole = [text for text in altered if len(text) == 7]
+    assert {text[1] for text in whole} == {'"fine",', '"good",', '"nice",'}
+    assert {text[3] for text in whole} == {"Rain", "snow"}
+    assert {text[6] for text in whole} == {"sea.", "lake.", "ocean."}
+    for text in whole:
+        assert [text[place] for place in (0, 2, 4, 5)] == ["A", "day:", "at", "the"]
+
+
+def test_shares_of_near_and_of_dropped_words():
+    rows = [Example((" ".join(["fine", "plain"] * 20),), 0)] * 300
+    altered = [text.split() for text in texts(Augmented(rows, copies=1, near=NEAR))[300:]]
+    near = np.mean([sum(word in NEAR["fine"] for word in text) for text in altered]) / 20
+    assert near == pytest.approx(0.3, abs=0.02)
+    assert np.mean([len(text) for text in altered]) / 40 == pytest.approx(0.95, abs=0.01)
+
+
+def test_second_copies_are_joined_too():
+    rows = [*ROWS, *ROWS]
+    second = texts(Augmented(rows, copies=2, seed=1, near={"fine": ("good",)}))[8:]
+    ends = {"sea", "it"}
+    assert any(len(ends & set(text.split())) == 2 for text in second)
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "copies"), [(1, 8), (4444, 8), (4445, 7), (10_000, 3), (20_000, 1), (20_001, 0)]
+)
+def test_copies_by_the_number_of_rows(num_rows, copies):
+    assert fitting_copies(num_rows) == copies
+
+
+def test_words_are_letters_as_they_are_and_in_lower_case():
+    rows = [Example(("It's 2 PM, Grüße", "x_1"), 0)]
+    assert list(dict.fromkeys(words_of(rows))) == [
+        "It",
+        "it",
+        "s",
+        "PM",
+        "pm",
+        "Grüße",
+        "grüße",
+        "x",
+    ]

@@ -1,8 +1,9 @@
 import pytest
 
-from tests.toys import QUIET
+from tests.toys import QUIET, classifier_of
 from tfkd.config.training import DistillConfig, FinetuneConfig
 from tfkd.models.checkpoints import Kind, Source, resolve
+from tfkd.models.cnn import build_cnn
 from tfkd.runs.budget import PRETRAINED, STUDENT, patience
 from tfkd.runs.material import prepare
 from tfkd.runs.student import student_plan
@@ -46,8 +47,9 @@ def test_a_students_rows_are_all_that_it_sees(tmp_path):
     config = DistillConfig(dataset="demo", max_train_rows=4_000, augmented_copies=4)
     material = prepare(config, tmp_path, QUIET)
     size = resolve("cnn")
+    teacher = classifier_of(build_cnn(60, 4, width=8, filters=4))
     assert student_plan(config, size, material).epochs == 50
-    assert student_plan(config, size, material.with_transfer(config)).epochs == 10
+    assert student_plan(config, size, material.with_transfer(config, teacher)).epochs == 10
     trained = Source("somewhere", Kind.HUGGING_FACE, tmp_path)
     assert student_plan(config, trained, material).epochs == 10
 

@@ -15,8 +15,8 @@ from tests.toys import (
 )
 from tfkd.config.training import DataConfig
 from tfkd.models.cnn import build_cnn
-from tfkd.models.encoder import build_encoder_classifier
-from tfkd.runs.lengths import fitting_length, positions, with_length
+from tfkd.models.encoder import build_encoder_classifier, positions
+from tfkd.runs.lengths import fitting_length, with_length
 from tfkd.runs.material import prepare
 
 TOKENIZER = wordpiece_tokenizer(vocabulary_of(WORDS))
@@ -67,7 +67,8 @@ def test_an_encoder_reads_no_more_than_its_positions(tmp_path):
     material = material_of(tmp_path, [40] * 100)
     encoder = tiny_backbone(60, max_sequence_length=24)
     found = classifier_of(build_encoder_classifier(encoder, 3))
-    assert positions(found.model) == positions(encoder) == 24
+    assert positions(found.model, 256) == positions(encoder, 256) == 24
+    assert positions(found.model, 20) == 20
     assert with_length(found, None, material).tokenizer.sequence_length == 24
     assert with_length(found, 12, material).tokenizer.sequence_length == 12
 

@@ -32,6 +32,7 @@ FORM = """
 seeds = [0]
 timed_texts = 0
 [settings]
+augmented_copies = 0
 max_train_rows = 200
 sequence_length = 16
 epochs = 1

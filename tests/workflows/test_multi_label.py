@@ -62,6 +62,7 @@ def config(data, tmp_path_factory):
         teacher="cnn_small",
         student="cnn_small",
         recipes=("dynamic_int8",),
+        augmented_copies=0,
         output_dir=tmp_path_factory.mktemp("saved_models") / "weather",
         quiet=True,
         **budget,
@@ -192,6 +193,7 @@ def test_study_keeps_the_thresholds_for_its_report(data, result, tmp_path):
 seeds = [0]
 timed_texts = 0
 [settings]
+augmented_copies = 0
 sequence_length = 12
 epochs = 3
 learning_rate = 0.02

@@ -123,6 +123,7 @@ def test_distilling_into_it_starts_both_arms_from_it(result, folder, converted_h
             teacher=str(folder / "encoder"),
             student=str(result.path),
             epochs=1,
+            augmented_copies=0,
             # Nothing moves, so that the start is seen.
             learning_rate=1e-8,
             recipes=("float32",),

@@ -16,6 +16,8 @@ ARGUMENTS = (
     "demo",
     "--max-train-rows",
     "600",
+    "--augmented-copies",
+    "0",
     "--teacher",
     "cnn",
     "--student",

@@ -27,6 +27,7 @@ seeds = [0, 1]
 recipes = ["dynamic_int8"]
 timed_texts = 0
 [settings]
+augmented_copies = 0
 max_train_rows = 400
 sequence_length = 24
 epochs = 2
@@ -50,6 +51,7 @@ source = "nobody, a number to test with"
 SQUARED = """
 seeds = [0]
 [settings]
+augmented_copies = 0
 max_train_rows = 100
 sequence_length = 16
 epochs = 1
@@ -259,6 +261,7 @@ PARTS = """
 seeds = [0]
 timed_texts = 0
 [settings]
+augmented_copies = 0
 dataset = "DATA"
 max_train_rows = 100
 sequence_length = 16
@@ -304,6 +307,7 @@ seeds = [0, 1]
 recipes = ["float32"]
 timed_texts = 0
 [settings]
+augmented_copies = 0
 max_train_rows = 300
 sequence_length = 24
 epochs = 1

@@ -281,8 +281,12 @@ class DistillConfig(BottleneckConfig, AwareConfig, TrainingConfig):
     student_loss_weight: float = setting(
         STUDENT_LOSS_WEIGHT, "Weight of the label loss; the rest goes to the teacher.", 0.0, 1.0
     )
-    augmented_copies: int = setting(
-        0, "Altered copies of each training text, which the teacher answers; no labels.", 0, 100
+    augmented_copies: int | None = setting(
+        None,
+        "Altered copies of each training text, which the teacher answers; no labels. Default: up "
+        "to 8 for few rows, none for many or beside --transfer-texts.",
+        0,
+        100,
     )
     transfer_texts: str | None = setting(
         None,

@@ -29,6 +29,19 @@ def encoder_from_scratch(entry: ModelEntry, vocabulary_size: int) -> keras_hub.m
     )
 
 
+def positions(model: keras.Model, most: int) -> int:
+    """Positions that the encoders in a model know, itself one or not.
+
+    Args:
+        model: `keras.Model`.
+        most: Integer. Not more than this; the answer where there is no encoder.
+    """
+    encoders = [
+        layer for layer in (model, *model.layers) if isinstance(layer, keras_hub.models.Backbone)
+    ]
+    return min([getattr(encoder, "max_sequence_length", most) for encoder in encoders] + [most])
+
+
 def build_encoder_classifier(
     backbone: keras_hub.models.Backbone,
     num_outputs: int,

@@ -73,18 +73,18 @@ def warning(
     sentence = found.sentence("student", "control", material.dataset.metric)
     return (
         f"On the validation rows the teacher's help {does}: {sentence}. "
-        f"{_advice(config, material.dataset.metric, figures)}"
+        f"{_advice(config, material.dataset.metric, figures, material.copies(config))}"
     )
 
 
-def _advice(config: DistillConfig, metric: str, figures: Mapping[str, float]) -> str:
+def _advice(config: DistillConfig, metric: str, figures: Mapping[str, float], copies: int) -> str:
     if not is_better(metric, figures["teacher"], figures["control"]):
         return (
             f"The teacher itself ({metric} {figures['teacher']:.4f}) is no better than the control "
             f"({figures['control']:.4f}): give it more --teacher-epochs, or take another --teacher."
         )
     untried = []
-    if not config.augmented_copies:
+    if not copies:
         untried.append("--augmented-copies 4")
     if config.transfer_texts is None:
         untried.append("--transfer-texts with unlabelled texts of yours")

@@ -6,11 +6,10 @@ that cuts long texts costs what stands behind the cut.
 
 import dataclasses
 
-import keras
-import keras_hub
 import numpy as np
 
 from tfkd.models.classifier import TextClassifier
+from tfkd.models.encoder import positions
 from tfkd.models.tokenizers import Tokenizer
 from tfkd.runs.material import Material, first_texts
 
@@ -44,19 +43,6 @@ def with_length(
         material: `Material`.
     """
     if length is None:
-        most = min(MOST, positions(classifier.model))
+        most = positions(classifier.model, MOST)
         length = fitting_length(classifier.tokenizer, material, most)
     return dataclasses.replace(classifier, tokenizer=classifier.tokenizer.with_length(length))
-
-
-def positions(model: keras.Model) -> int:
-    """Positions that the encoders in a model know, itself one or not; the most without any."""
-    return min(
-        (
-            layer.max_sequence_length
-            for layer in (model, *model.layers)
-            if isinstance(layer, keras_hub.models.Backbone)
-            and hasattr(layer, "max_sequence_length")
-        ),
-        default=MOST,
-    )

@@ -9,14 +9,15 @@ from typing import Any
 from tfkd.artifacts import RunFolder, fingerprint, locked
 from tfkd.config.training import DataConfig, DistillConfig
 from tfkd.data import sources, tokens
-from tfkd.data.augmentation import Augmented
+from tfkd.data.augmentation import Augmented, fitting_copies, words_of
 from tfkd.data.checks import SplitSummary, check
 from tfkd.data.examples import Dataset, Example, Texts
 from tfkd.data.kept_rows import KeptExamples
 from tfkd.data.tokens import Tokens
 from tfkd.data.transfer import Joined, unlabelled
 from tfkd.errors import ArtifactError
-from tfkd.models.classifier import batch_texts
+from tfkd.models.classifier import TextClassifier, batch_texts
+from tfkd.models.near_words import near_words
 from tfkd.models.tokenizers import Tokenizer
 from tfkd.progress import Progress
 
@@ -49,45 +50,69 @@ class Material:
         """The split that teachers answer: train, or that with rows behind it without labels."""
         return TRANSFER if TRANSFER in self.summaries else "train"
 
-    def transfer_rows(self, config: DistillConfig) -> Iterable[Example] | None:
-        """Train with altered copies and unlabelled texts behind it, or None if none are asked for.
+    def copies(self, config: DistillConfig) -> int:
+        """Altered copies of each training text: as many as are asked for, or as few rows need.
 
-        Nothing is read yet.
+        Where nobody says, there are none beside texts of the user's own, or for a frozen encoder,
+        which would have to read them all.
+        """
+        if config.augmented_copies is not None:
+            return config.augmented_copies
+        if config.transfer_texts is not None or config.bottleneck is not None:
+            return 0
+        return fitting_copies(self.summaries["train"].num_rows)
+
+    def unlabelled_rows(self, config: DistillConfig) -> Iterable[Example] | None:
+        """The unlabelled texts as rows, or None if none are asked for; nothing is read yet.
 
         Raises:
-            DatasetError: The unlabelled texts cannot be had.
+            DatasetError: They cannot be had.
         """
-        rows = self.dataset.splits["train"]
-        if not config.augmented_copies and config.transfer_texts is None:
-            return None
-        if config.augmented_copies:
-            rows = Augmented(rows, config.augmented_copies, config.split_seed)
         if config.transfer_texts is None:
-            return rows
-        more = unlabelled(
+            return None
+        return unlabelled(
             config.transfer_texts,
             self.dataset,
             config.data_dir,
             config.transfer_unit,
             config.max_transfer_rows,
         )
-        return Joined((rows, more))
 
-    def with_transfer(self, config: DistillConfig) -> "Material":
-        """The same with what teachers answer beyond the training texts, where it is asked for.
+    def check_transfer(self, config: DistillConfig) -> None:
+        """Reads the unlabelled texts once, before a teacher is trained for nothing.
+
+        Raises:
+            DatasetError: They cannot be had, or one is bad.
+        """
+        rows = self.unlabelled_rows(config)
+        if rows is not None:
+            with self.progress.stage("read and check"):
+                check(dataclasses.replace(self.dataset, splits={TRANSFER: rows}), [TRANSFER])
+
+    def with_transfer(self, config: DistillConfig, teacher: TextClassifier) -> "Material":
+        """The same with what teachers answer beyond the training texts.
 
         Args:
             config: `DistillConfig`.
+            teacher: `TextClassifier` that the student starts from.
 
         Raises:
             DatasetError: The unlabelled texts cannot be had, or one is bad.
         """
-        rows = self.transfer_rows(config)
-        if rows is None:
+        copies, more = self.copies(config), self.unlabelled_rows(config)
+        if not copies and more is None:
             return self
+        parts: list[Iterable[Example]] = [self.dataset.splits["train"]]
         said = "read what the teachers answer beside the training texts"
         with self.progress.stage("read and check", said):
-            splits = {**self.dataset.splits, TRANSFER: KeptExamples.of(rows)}
+            if copies:
+                vocabulary, words = teacher.tokenizer.vocabulary, words_of(parts[0])
+                near = near_words(teacher.model, vocabulary, words)
+                parts = [Augmented(parts[0], copies, config.split_seed, near)]
+                self.progress.say(f"altered copies of each training text: {copies}")
+            if more is not None:
+                parts.append(more)
+            splits = {**self.dataset.splits, TRANSFER: KeptExamples.of(Joined(tuple(parts)))}
             dataset = dataclasses.replace(self.dataset, splits=splits)
             summaries = {**self.summaries, **check(dataset, [TRANSFER])}
         return dataclasses.replace(self, dataset=dataset, summaries=summaries)

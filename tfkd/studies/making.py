@@ -74,7 +74,8 @@ def read_frozen(
     for by_seed in seeds.values():
         unfinished = list(by_seed.values())
         # Arms of a student have the same texts and, seed by seed, the same keys.
-        wider = material.with_transfer(unfinished[0].config)
+        first = unfinished[0]
+        wider = material.with_transfer(first.config, teachers[first.start].classifier)
         students = [
             new_student(
                 arm.config, student_source(arm.config), teachers[arm.start].classifier, wider
@@ -106,7 +107,7 @@ def make_arm(
     config, run = arm.config, RunFolder(arm.path)
     if run.is_finished:
         return
-    material = material.with_transfer(config)
+    material = material.with_transfer(config, teachers[arm.start].classifier)
     _forget_names()
     source = student_source(config)
     config = config.replace(student=source.name)

@@ -74,10 +74,11 @@ def _ask(arms: Sequence[ArmPlan], teachers: Mapping[str, Teacher], material: Mat
     """Has each teacher answer, once, all rows that these arms learn from."""
     asked: set[tuple[object, ...]] = set()
     for arm in arms:
-        terms = tuple(getattr(arm.config, name) for name in TRANSFER_SETTINGS)
+        # Which words are near in altered copies, the teacher tells that a student starts from.
+        terms = (arm.start, *(getattr(arm.config, name) for name in TRANSFER_SETTINGS))
         names = [name for name in arm.teachers or (arm.start,) if (name, *terms) not in asked]
         if names:
-            wider = material.with_transfer(arm.config)
+            wider = material.with_transfer(arm.config, teachers[arm.start].classifier)
             for name in names:
                 demand = Demand.of(dataclasses.asdict(arm.config), arm.mixing.temperatures)
                 teachers[name].answers(wider.transfer, wider, demand)

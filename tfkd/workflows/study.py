@@ -113,7 +113,7 @@ def _run(plan: StudyPlan, jobs: int, progress: Progress) -> None:
     for arm in plan.arms:
         arm.mixing.check_task(material.dataset.task)
         if not RunFolder(arm.path).is_finished:
-            material.transfer_rows(arm.config)
+            material.unlabelled_rows(arm.config)
     if not is_made:
         teachers = {name: make_teacher(item, material) for name, item in plans.items()}
         read_frozen(plan.arms, teachers, material)
