@@ -70,4 +70,4 @@ def test_learning_rates_fall_with_the_size():
     assert rates == sorted(rates, reverse=True)
     assert default_learning_rate("bert_tiny") == 1e-3
     assert default_learning_rate("bilstm") == 2e-3
-    assert default_learning_rate("bert_base_en_uncased") == PRETRAINED_LEARNING_RATE == 5e-5
+    assert default_learning_rate(None) == PRETRAINED_LEARNING_RATE == 5e-5

@@ -239,7 +239,8 @@ def test_readme_of_the_run_shows_table_and_command(demo_config, demo_result):
     assert f"```\n{demo_config.command_line('distill')}\n```" in text
     assert demo_config.command_line("distill") == (
         "python -m tfkd distill --dataset demo --max-train-rows 3000 --epochs 2 --teacher cnn "
-        "--teacher-epochs 3 --teacher-sequence-length 48 --student bert_tiny --sequence-length 48"
+        "--teacher-epochs 3 --teacher-sequence-length 48 --student bert_tiny --sequence-length 48 "
+        "--augmented-copies 0"
     )
     assert f"{row(demo_result, 'student').metrics['accuracy']:.4f}" in text
 

@@ -123,7 +123,6 @@ def test_distilling_into_it_starts_both_arms_from_it(result, folder, converted_h
             teacher=str(folder / "encoder"),
             student=str(result.path),
             epochs=1,
-            augmented_copies=0,
             # Nothing moves, so that the start is seen.
             learning_rate=1e-8,
             recipes=("float32",),
@@ -132,6 +131,9 @@ def test_distilling_into_it_starts_both_arms_from_it(result, folder, converted_h
             quiet=True,
         )
     )
+    splits = artifacts.read_json(run.path / "metrics.json")["data"]["splits"]
+    # Eight altered copies of each of so few texts, by default.
+    assert (splits["train"]["num_rows"], splits["transfer"]["num_rows"]) == (120, 9 * 120)
     general = np.asarray(token_table(TextClassifier.load(result.path / "model").model).embeddings)
     for arm in ("student", "control"):
         found = TextClassifier.load(run.path / arm)

@@ -78,7 +78,10 @@ def _whole_words(vocabulary: Sequence[str]) -> Iterable[tuple[int, str]]:
 
 
 def _directions(rows: np.ndarray) -> np.ndarray:
-    """Rows without what all have in common, at length 1."""
-    centred = rows.astype(np.float32) - rows.mean(axis=0)
+    """Rows without what all have in common, at length 1.
+
+    In float64: with other threads a product rounds otherwise, and the same words have to be near.
+    """
+    centred = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
     lengths = np.linalg.norm(centred, axis=1, keepdims=True)
     return centred / np.where(lengths > 0, lengths, 1)
