@@ -208,6 +208,11 @@ def test_runs_are_positional_and_many():
             "No such option '--temprature'. Did you mean '--temperature'?",
         ),
         (["distill"], 2, "Expected --dataset. Received none. See `tfkd distill --help`."),
+        (
+            ["pretrain", "--encoder", "somewhere"],
+            2,
+            "Expected --text. Received none. See `tfkd pretrain --help`.",
+        ),
         (["predict"], 2, "Expected RUN. Received none. See `tfkd predict --help`."),
         (["benchmark"], 2, "Expected RUNS. Received none. See `tfkd benchmark --help`."),
         (

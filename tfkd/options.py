@@ -71,7 +71,7 @@ def resolve(verb: str, config_file: Path | None, given: Mapping[str, object]) ->
     for field in dataclasses.fields(config_class):
         if field.default is dataclasses.MISSING and field.name not in values:
             raise click.UsageError(
-                f"Expected {_shown(field.name)}. Received none. See `tfkd {verb} --help`."
+                f"Expected {_shown(config_class, field)}. Received none. See `tfkd {verb} --help`."
             )
     return config_class.from_mapping(values, str(config_file) if config_file else "the command")
 
@@ -114,9 +114,12 @@ def _declarations(name: str, kind: type, is_many: bool) -> list[str]:
     return [f"--{dashed.removesuffix('s') if is_many else dashed}", name]
 
 
-def _shown(name: str) -> str:
+def _shown(config_class: type[Config], field: dataclasses.Field) -> str:
     """A setting as the user writes it."""
-    return name.upper() if name in POSITIONAL else f"--{name.replace('_', '-')}"
+    if field.name in POSITIONAL:
+        return field.name.upper()
+    parameter = _parameter(field, typing.get_type_hints(config_class)[field.name])
+    return parameter.opts[0]
 
 
 def _help(field: dataclasses.Field) -> str:
