@@ -53,7 +53,7 @@ class Augmented:
     words replace often. A copy has the label of its row, which need not be true of it.
 
     With near words, each word that has some is replaced by one of them with probability 0.3, and
-    each other one dropped with probability 0.05, in every copy; the joining stays.
+    any word dropped with probability 0.05, in every copy; the joining stays.
 
     Args:
         rows: Re-iterable of `Example`.
