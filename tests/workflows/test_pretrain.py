@@ -75,7 +75,8 @@ def test_figures_are_those_of_the_saved_student_on_held_out_texts(result, folder
     cosines = (expected * received).sum(axis=1) / (
         np.linalg.norm(expected, axis=1) * np.linalg.norm(received, axis=1)
     )
-    assert result.metrics["cosine"] == pytest.approx(cosines.mean(), abs=1e-4)
+    # The encoder may have read, and the student been judged, with products in bfloat16.
+    assert result.metrics["cosine"] == pytest.approx(cosines.mean(), abs=3e-3)
     kept = artifacts.read_json(result.path / "metrics.json")
     assert kept["metrics"] == result.metrics
     assert kept["data"]["splits"]["train"]["num_rows"] == 162
