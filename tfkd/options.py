@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from tfkd.config.fields import POSITIONAL, Config
+from tfkd.config.fields import POSITIONAL, Config, option
 from tfkd.config.verbs import VERBS, read_toml
 
 CLICK_TYPES = {
@@ -108,10 +108,9 @@ def _plain_type(hint: Any) -> Any:
 
 
 def _declarations(name: str, kind: type, is_many: bool) -> list[str]:
-    dashed = name.replace("_", "-")
     if kind is bool:
-        return [f"--{dashed}/--no-{dashed}", name]
-    return [f"--{dashed.removesuffix('s') if is_many else dashed}", name]
+        return [f"{option(name, False)}/{option(f'no_{name}', False)}", name]
+    return [option(name, is_many), name]
 
 
 def _shown(config_class: type[Config], field: dataclasses.Field) -> str:

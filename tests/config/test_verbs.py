@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.messages import exactly
-from tfkd.config.fields import nearest
+from tfkd.config.fields import nearest, option
 from tfkd.config.training import DistillConfig, FinetuneConfig, PretrainConfig
 from tfkd.config.verbs import (
     VERBS,
@@ -215,3 +215,20 @@ def test_command_gives_a_run_as_an_argument():
     config = QuantizeConfig(run=Path("saved_models/my run"), recipes=("int4",), max_mb=3)
     expected = "python -m tfkd quantize 'saved_models/my run' --recipe int4 --max-mb 3.0"
     assert config.command_line("quantize") == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "is_many", "expected"),
+    [("texts", True, "--text"), ("qat_epochs", False, "--qat-epochs"), ("unit", False, "--unit")],
+)
+def test_a_setting_as_an_option(name, is_many, expected):
+    assert option(name, is_many) == expected
+
+
+def test_a_missing_setting_of_several_values_is_named_as_it_is_written():
+    message = (
+        "Expected `texts` to be given. Received nothing. Add --text to the command or `texts` to "
+        "the TOML table."
+    )
+    with pytest.raises(ConfigError, match=exactly(message)):
+        PretrainConfig.from_mapping({"encoder": "somewhere"})

@@ -49,6 +49,14 @@ def test_first_pieces_of_byte_pairs_are_words():
     assert found == {"oil": ("gas",)}
 
 
+def test_a_letter_of_another_vocabularys_mark_is_a_letter():
+    """Maltese names in a WordPiece vocabulary of many languages."""
+    vocabulary = [*VOCABULARY, "Ġorġ"]
+    model, _ = model_of(vocabulary, ANGLES | {"Ġorġ": 12})
+    found = near_words(model, vocabulary, ["oil", "Ġorġ", "orġ"], count=1)
+    assert found == {"oil": ("Ġorġ",), "Ġorġ": ("gas",)}
+
+
 @pytest.mark.parametrize("count", [6, 7])
 def test_too_few_words_to_choose_from(count):
     model, _ = model_of(VOCABULARY, ANGLES)

@@ -32,6 +32,18 @@ def setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def option(name: str, is_many: bool) -> str:
+    """A setting as an option; one that takes several values is given once for each of them.
+
+    Example:
+
+    >>> option("sequence_length", False), option("recipes", True)
+    ('--sequence-length', '--recipe')
+    """
+    dashed = name.replace("_", "-")
+    return f"--{dashed.removesuffix('s') if is_many else dashed}"
+
+
 def nearest(name: str, known: Sequence[str]) -> str:
     """A sentence that offers the known name nearest to `name`, or lists all of them."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
@@ -73,10 +85,10 @@ class Config:
             if field.default is dataclasses.MISSING and field.name not in values
         ]
         if missing:
-            option = missing[0].replace("_", "-")
+            is_many = typing.get_origin(typing.get_type_hints(cls)[missing[0]]) is tuple
             raise ConfigError(
-                f"Expected `{missing[0]}` to be given. Received nothing. Add --{option} to the "
-                f"command or `{missing[0]}` to the TOML table."
+                f"Expected `{missing[0]}` to be given. Received nothing. Add "
+                f"{option(missing[0], is_many)} to the command or `{missing[0]}` to the TOML table."
             )
         return cls(**values)
 
@@ -112,16 +124,15 @@ class Config:
         for name, value in self.chosen().items():
             if name in left_out:
                 continue
-            option = name.replace("_", "-")
             if name in POSITIONAL:
                 items = value if isinstance(value, list) else [value]
                 parts += [shlex.quote(str(item)) for item in items]
             elif isinstance(value, bool):
-                parts.append(f"--{option}" if value else f"--no-{option}")
+                parts.append(option(name if value else f"no_{name}", False))
             elif isinstance(value, list):
-                parts += [f"--{option.removesuffix('s')} {shlex.quote(str(i))}" for i in value]
+                parts += [f"{option(name, True)} {shlex.quote(str(item))}" for item in value]
             else:
-                parts.append(f"--{option} {shlex.quote(str(value))}")
+                parts.append(f"{option(name, False)} {shlex.quote(str(value))}")
         return " ".join(parts)
 
     def replace(self, **changes: object) -> Self:

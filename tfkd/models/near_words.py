@@ -17,7 +17,7 @@ NEAR = 10
 # What byte pairs and SentencePiece write before the first piece of a word.
 _FIRST_PIECE = ("Ġ", "▁")
 _SHORTEST = 2
-_AT_ONCE = 1024
+_AT_ONCE = 256
 
 
 def near_words(
@@ -67,13 +67,14 @@ def near_words(
 
 def _whole_words(vocabulary: Sequence[str]) -> Iterable[tuple[int, str]]:
     """Row and spelling of the tokens that are words of letters."""
-    has_marks = any(token.startswith(_FIRST_PIECE) for token in vocabulary)
+    # In a WordPiece vocabulary of many languages the marks of others are letters: Maltese has a Ġ.
+    is_word_piece = any(token.startswith(CONTINUATION) for token in vocabulary)
+    has_marks = not is_word_piece and any(token.startswith(_FIRST_PIECE) for token in vocabulary)
     for row, token in enumerate(vocabulary):
-        if has_marks and not token.startswith(_FIRST_PIECE):
-            continue
-        word = token.lstrip("".join(_FIRST_PIECE))
-        is_piece = token.startswith(CONTINUATION) or token in RESERVED_TOKENS
-        if not is_piece and word.isalpha() and len(word) >= _SHORTEST:
+        is_first = token.startswith(_FIRST_PIECE) if has_marks else token not in RESERVED_TOKENS
+        # A piece that goes on with a word begins with a sign, which is no letter.
+        word = token[1:] if has_marks else token
+        if is_first and word.isalpha() and len(word) >= _SHORTEST:
             yield row, word
 
 
