@@ -274,7 +274,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     parser.add_argument(
-        "--validation-fraction", type=_fraction, default=0.05, help="as for tfkd (default 0.05)"
+        "--validation-fraction", type=_fraction, help="as for tfkd (default: by the rows)"
     )
     parser.add_argument("--seed", type=int, default=0, help="as for tfkd (default 0)")
     parser.add_argument("--max-train-rows", type=int, help="as for tfkd (default: all)")

@@ -91,6 +91,16 @@ def test_parts_cover_every_row_once_and_keep_the_order():
     assert list(holdout.part(0)) == parts[0]
 
 
+@pytest.mark.parametrize(
+    ("num_rows", "held_out"), [(40, 6), (1_000, 150), (1_500, 150), (3_000, 150), (10_000, 500)]
+)
+def test_a_part_of_no_given_share_suits_the_number_of_rows(num_rows, held_out):
+    rows = examples([row % 2 for row in range(num_rows)])
+    holdout = Holdout(rows, SINGLE_LABEL, [None, 0.1], seed=0)
+    parts = [len(list(holdout.part(index))) for index in range(3)]
+    assert parts == [num_rows - held_out - num_rows // 10, held_out, num_rows // 10]
+
+
 @pytest.mark.parametrize(("after", "received"), [(9, "9"), (11, "11 or more")])
 def test_rows_that_change_in_between_are_noticed(after, received):
     rows = examples([0, 1] * 5)

@@ -34,8 +34,12 @@ class DataConfig(Config):
     data_dir: Path | None = setting(
         None, "Folder that holds <dataset>/train.csv and so on. Also read from TFKD_DATA_DIR."
     )
-    validation_fraction: float = setting(
-        0.05, "Share of train held out when there is no validation split.", 0.001, 0.5
+    validation_fraction: float | None = setting(
+        None,
+        "Share of train held out when there is no validation split. Default: 0.05, of fewer than "
+        "3,000 rows up to 0.15.",
+        0.001,
+        0.5,
     )
     test_split: str = setting(
         "test",

@@ -12,6 +12,21 @@ import numpy as np
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, Example
 from tfkd.errors import DatasetError
 
+# Held out where nobody says how much: of many rows a share, of few ones more, since a part of fifty
+# rows does not tell an epoch from the next one, nor a student from its control.
+SHARE, MOST, WANTED_ROWS = 0.05, 0.15, 150
+
+
+def fitting_fraction(num_rows: int) -> float:
+    """The share of so many rows for a held-out part, where nobody says how much.
+
+    Example:
+
+    >>> [fitting_fraction(num_rows) for num_rows in (400, 1500, 100_000)]
+    [0.15, 0.1, 0.05]
+    """
+    return min(max(SHARE, WANTED_ROWS / max(num_rows, 1)), MOST)
+
 
 def strata(examples: Iterable[Example], task: str) -> np.ndarray:
     """The class that decides a row's stratum: its label, its first label, or none.
@@ -100,12 +115,12 @@ class Holdout:
     Args:
         examples: Re-iterable of `Example`.
         task: String. One of `tfkd.data.examples.TASKS`.
-        fractions: Shares of the held-out parts.
+        fractions: Shares of the held-out parts; None for one that suits the number of rows.
         seed: Integer.
     """
 
     def __init__(
-        self, examples: Iterable[Example], task: str, fractions: Sequence[float], seed: int
+        self, examples: Iterable[Example], task: str, fractions: Sequence[float | None], seed: int
     ) -> None:
         self._examples, self._task = examples, task
         self._fractions, self._seed = tuple(fractions), seed
@@ -123,7 +138,9 @@ class Holdout:
         """
         if self._parts is None:
             classes = strata(self._examples, self._task)
-            self._parts = part_of_rows(classes, self._fractions, self._seed)
+            fitting = fitting_fraction(len(classes))
+            shares = [fitting if share is None else share for share in self._fractions]
+            self._parts = part_of_rows(classes, shares, self._seed)
         row = 0
         for row, example in enumerate(self._examples, start=1):
             if row > len(self._parts):

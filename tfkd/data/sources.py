@@ -110,7 +110,7 @@ class TfdsSplit:
 def load(
     name: str,
     data_dir: Path | None = None,
-    validation_fraction: float = 0.05,
+    validation_fraction: float | None = None,
     seed: int = 0,
     max_train_rows: int | None = None,
     test_split: str = "test",
@@ -126,7 +126,8 @@ def load(
     Args:
         name: String. A name of the catalog, a folder or a file.
         data_dir: Path of a folder with one folder a data set. Default: `TFKD_DATA_DIR`.
-        validation_fraction: Float in (0, 1). Share of train to hold out.
+        validation_fraction: Float in (0, 1). Share of train to hold out. Default: 0.05, of fewer
+            than 3,000 rows up to 0.15.
         seed: Integer. Decides which rows are held out, and the demo's rows.
         max_train_rows: Integer or None. Keep only the first rows of train, before holding out.
         test_split: String. "validation" takes the published validation rows for the test rows,
@@ -168,7 +169,7 @@ def _data_dir(data_dir: Path | None) -> Path | None:
 
 
 def _complete(
-    splits: dict[str, Iterable[Example]], task: str, fraction: float, seed: int
+    splits: dict[str, Iterable[Example]], task: str, fraction: float | None, seed: int
 ) -> dict[str, Iterable[Example]]:
     """Makes up for missing test and validation splits."""
     if "test" not in splits and "validation" in splits:
