@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 
 from tests.openings import Openings
+from tests.toys import QUIET
+from tfkd.artifacts import RunFolder
 from tfkd.config.training import DistillConfig
 from tfkd.config.verbs import QuantizeConfig
 from tfkd.evaluation.latency import Latency
 from tfkd.models.classifier import TextClassifier
 from tfkd.runs.choices import check_names
 from tfkd.runs.costs import Cost
+from tfkd.runs.material import own_config, prepare
+from tfkd.runs.record import KeptMixture
+from tfkd.runs.teacher import train_logits
 from tfkd.workflows import distill as distill_verb
 from tfkd.workflows import quantize as quantize_verb
 
@@ -106,13 +111,29 @@ def test_distill_has_each_model_score_each_split_once(distilled):
     scorings = distilled[2]
     # Teacher, student, control.
     assert scorings.of_split(NUM_TEST) == [1, 1, 1]
-    # One epoch of the teacher, two each of student and control; the better one of these is asked
-    # again when they are compared there.
-    assert sorted(scorings.of_split(NUM_VALIDATION)) == [1, 1, 1, 2, 2]
-    # The teacher alone, with an altered copy of each row.
-    assert scorings.of_split(2 * (NUM_TRAIN - NUM_VALIDATION)) == [1]
-    assert len(scorings.of_models) == 3 + 5 + 1
+    # One epoch of the teacher, two each of student and control. All are asked again when they are
+    # compared there: teacher and control before the student is trained, student and control after.
+    assert sorted(scorings.of_split(NUM_VALIDATION)) == [1, 1, 2, 2, 3]
+    # The teacher and, since it learned as little as that in an epoch, the control beside it, with
+    # an altered copy of each row.
+    assert scorings.of_split(2 * (NUM_TRAIN - NUM_VALIDATION)) == [1, 1]
+    assert len(scorings.of_models) == 3 + 5 + 2
     assert scorings.of_files == {("float32.tflite", NUM_TEST): 1}
+
+
+def test_what_teacher_and_control_said_together_is_found_again(distilled):
+    """For recipes that train, which a later command may ask for."""
+    run = RunFolder(distilled[0])
+    material = prepare(own_config(run.read_config(), None), run.path.parent, QUIET)
+    kept = KeptMixture.read(run)
+    assert list(kept.folders) == ["teacher", "control"]
+    assert kept.folders["control"] == str(run.path / "control")
+    models = [TextClassifier.load(folder) for folder in kept.folders.values()]
+    said = [model.logits(material.tokens("train", model.tokenizer)) for model in models]
+    expected = sum(
+        weight * logits for weight, logits in zip(kept.mixing.weights, said, strict=True)
+    )
+    np.testing.assert_allclose(train_logits(run, material), expected, atol=1e-5)
 
 
 def test_quantize_has_the_student_score_each_split_once(distilled, data):

@@ -24,6 +24,7 @@ from tfkd.runs.choices import choose, slug
 from tfkd.runs.comparisons import compare_arms, warning
 from tfkd.runs.costs import measure_costs, model_files
 from tfkd.runs.files import ExportResult, StudentFiles
+from tfkd.runs.lesson import Lesson, lesson
 from tfkd.runs.material import RUNS, Material, first_texts, prepare
 from tfkd.runs.record import run_page, shared_record
 from tfkd.runs.routes import Demand
@@ -154,16 +155,16 @@ def _distill(config: DistillConfig, progress: Progress) -> DistillResult:
     budget = student_plan(config, sources["student"], material)
     num_rows = material.summaries[material.transfer].num_rows
     material.progress.say(training_sentence("student", budget, num_rows))
-    arms = _train_arms(config, budget, untrained, answers, material, run)
+    arms, told = _train_arms(config, budget, untrained, (teacher, answers), material, run)
     # Recipes that train see the texts with labels alone.
-    labelled_answers = answers[: material.summaries["train"].num_rows]
+    labelled_answers = told.logits[: material.summaries["train"].num_rows]
     files = StudentFiles(
         run, arms["student"], material, config, config.seed, lambda: labelled_answers
     )
     with progress.stage("convert and check files"):
         exported = files.make(config.recipes)
     costs = _costs(material, run, teacher) if config.timing else {}
-    return finish(config, material, run, teacher, arms, exported, costs)
+    return finish(config, material, run, (teacher, told), arms, exported, costs)
 
 
 def _name(config: DistillConfig, student: Source) -> str:
@@ -176,20 +177,28 @@ def _train_arms(
     config: DistillConfig,
     budget: Plan,
     untrained: Callable[[], TextClassifier],
-    teacher_logits: np.ndarray,
+    taught: tuple[Teacher, np.ndarray],
     material: Material,
     run: RunFolder,
-) -> dict[str, TextClassifier]:
-    """Student and control: same initial weights, batches, steps and schedule."""
-    weights = {"student": config.student_loss_weight, "control": 1.0}
-    if not config.control:
-        del weights["control"]
-    arms = {}
-    for name, weight in weights.items():
-        objective = Objective(teacher_logits, config.temperature, weight, config.distillation_loss)
+) -> tuple[dict[str, TextClassifier], Lesson]:
+    """Control and student, and what the student was told.
+
+    Both have the same initial weights, batches, steps and schedule.
+    """
+
+    def trained(name: str, logits: np.ndarray, weight: float) -> TextClassifier:
+        objective = Objective(logits, config.temperature, weight, config.distillation_loss)
         with material.progress.stage(f"train {name}"):
-            arms[name] = train_arm(name, untrained(), objective, budget, material, run)
-    return arms
+            return train_arm(name, untrained(), objective, budget, material, run)
+
+    teacher, answers = taught
+    arms, control = {}, None
+    if config.control:
+        arms["control"] = trained("control", answers, 1.0)
+        control = arms["control"], run.path / "control"
+    told = lesson(config, material, teacher, answers, control)
+    arms["student"] = trained("student", told.logits, config.student_loss_weight)
+    return arms, told
 
 
 def _costs(material: Material, run: RunFolder, teacher: Teacher) -> dict[str, dict[str, Any]]:
@@ -214,19 +223,14 @@ def finish(
     config: DistillConfig,
     material: Material,
     run: RunFolder,
-    teacher: Teacher,
+    taught: tuple[Teacher, Lesson],
     arms: dict[str, TextClassifier],
     exported: ExportResult,
     costs: Costs,
 ) -> DistillResult:
     """Scores everything on the test split and writes metrics.json, README.md and the last logs."""
-    logits = {"teacher": teacher.test_logits}
-    with material.progress.stage("score the test rows"):
-        for name, arm in arms.items():
-            logits[name] = split_logits(arm, "test", material)
-        for recipe, path in exported.paths.items():
-            tokens = material.tokens("test", arms["student"].tokenizer)
-            logits[recipe] = file_logits(path, tokens, material.progress)
+    teacher, told = taught
+    logits = {"teacher": teacher.test_logits, **_test_logits(material, arms, exported)}
     with material.progress.stage("compare"):
         rows = _rows(config, material, teacher, arms, logits, exported, costs)
         models = {"teacher": teacher.classifier, **arms}
@@ -238,12 +242,12 @@ def finish(
         tuple(rows),
         material.dataset.metric,
         comparisons,
-        tuple(sentences),
+        (*told.sentences, *sentences),
         material.progress.seconds,
         warned,
     )
     title = f"{config.student} distilled from {config.teacher} on {material.dataset.name}"
-    comparison = " ".join(filter(None, [warned, *sentences]))
+    comparison = " ".join(filter(None, [warned, *result.sentences]))
     page = run_page(title, rows, material, FILES, result.seconds, comparison)
     artifacts.write_text(run.path / "README.md", page)
     artifacts.write_json(
@@ -251,6 +255,7 @@ def finish(
         {
             **result.to_dict(),
             "teacher_folder": str(teacher.folder),
+            **told.record,
             "training": {name: training_record(run, name) for name in arms},
             "scoring": artifacts.read_json(run.path / SCORING),
             "exports": exported.to_dict(),
@@ -259,6 +264,20 @@ def finish(
         },
     )
     return result
+
+
+def _test_logits(
+    material: Material, arms: dict[str, TextClassifier], exported: ExportResult
+) -> dict[str, np.ndarray]:
+    """What each arm and each file of the student answers to the test rows."""
+    logits = {}
+    with material.progress.stage("score the test rows"):
+        for name, arm in arms.items():
+            logits[name] = split_logits(arm, "test", material)
+        for recipe, path in exported.paths.items():
+            tokens = material.tokens("test", arms["student"].tokenizer)
+            logits[recipe] = file_logits(path, tokens, material.progress)
+    return logits
 
 
 def _headlines(rows: list[Row], metric: str) -> dict[str, float]:

@@ -1,0 +1,96 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tests.toys import QUIET
+from tfkd.evaluation.verdict import compare
+from tfkd.models.checkpoints import resolve
+from tfkd.runs.lesson import Lesson, lesson
+from tfkd.runs.material import prepare
+from tfkd.runs.student import new_student
+from tfkd.runs.teacher import Teacher
+
+
+@pytest.fixture(scope="module")
+def material(demo_config, demo_result, tmp_path_factory):
+    found = prepare(demo_config, demo_config.output_dir.parent, QUIET)
+    return dataclasses.replace(found, cache=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def trained(demo_result):
+    return demo_result.student, demo_result.path / "student"
+
+
+@pytest.fixture(scope="module")
+def fresh(demo_config, material, trained, tmp_path_factory):
+    """A student before its training, in a folder."""
+    config = demo_config.replace(seed=1)
+    student = new_student(config, resolve("bert_tiny"), trained[0], material)
+    folder = tmp_path_factory.mktemp("fresh") / "student"
+    student.save(folder)
+    return student, folder
+
+
+@pytest.fixture(scope="module")
+def heard(material, trained, fresh):
+    """Logits of both of a split, in this order."""
+
+    def answers(split):
+        return [
+            model.logits(material.tokens(split, model.tokenizer)) for model, _ in (trained, fresh)
+        ]
+
+    return answers
+
+
+def as_teacher(model, folder):
+    return Teacher(model, folder, np.zeros((0, 4), np.float32))
+
+
+def test_a_teacher_ahead_of_the_control_teaches_alone(demo_config, material, trained, fresh, heard):
+    answers, _ = heard("train")
+    found = lesson(demo_config, material, as_teacher(*trained), answers, fresh)
+    assert found.logits is answers
+    assert (found.kept, found.sentences, found.record) == (None, (), {})
+
+
+def test_beside_a_teacher_behind_it_the_control_is_heard(
+    demo_config, material, trained, fresh, heard
+):
+    good, bad = heard("train")
+    found = lesson(demo_config, material, as_teacher(*fresh), bad, trained)
+    weights = found.kept.mixing.weights
+    # A student before its training knows nothing that the trained one does not.
+    assert weights[0] < 0.1
+    assert sum(weights) == pytest.approx(1)
+    assert list(found.kept.folders.values()) == [str(fresh[1]), str(trained[1])]
+    expected = weights[0] * bad + weights[1] * good
+    np.testing.assert_allclose(found.logits, expected, atol=1e-4)
+    labels = material.tokens("validation", trained[0].tokenizer).labels
+    right = [logits.argmax(axis=1) == labels for logits in heard("validation")]
+    verdict = compare(*right[::-1], seed=demo_config.seed).sentence("teacher", "control")
+    assert verdict.startswith("teacher is worse than control by ")
+    assert found.sentences == (
+        f"On the validation rows {verdict}: the student is told {weights[0]:.2f} of the teacher's "
+        f"answers and {weights[1]:.2f} of the control's.",
+    )
+    assert found.record == {"mixture": found.kept.to_dict()}
+
+
+def test_a_control_as_good_as_the_teacher_has_half_the_say(demo_config, material, trained, heard):
+    answers, _ = heard("train")
+    found = lesson(demo_config, material, as_teacher(*trained), answers, trained)
+    assert found.kept.mixing.weights == (0.5, 0.5)
+    np.testing.assert_allclose(found.logits, answers, atol=1e-4)
+
+
+def test_without_a_control_or_rows_to_judge_by_nothing_is_mixed(
+    demo_config, material, trained, fresh, heard
+):
+    _, bad = heard("train")
+    assert lesson(demo_config, material, as_teacher(*fresh), bad, None) == Lesson(bad)
+    few = {"validation": dataclasses.replace(material.summaries["validation"], num_rows=1)}
+    material = dataclasses.replace(material, summaries={**material.summaries, **few})
+    assert lesson(demo_config, material, as_teacher(*fresh), bad, trained) == Lesson(bad)

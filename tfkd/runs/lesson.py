@@ -1,0 +1,112 @@
+"""What a student is told: its teacher's answers, and where they lack, its control's beside them.
+
+A teacher that is not ahead of the control, which has learned from the labels alone, has little to
+teach. What the two say together is right more often than either, and the control is there anyway.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfkd.config.training import DistillConfig
+from tfkd.data.examples import REGRESSION
+from tfkd.distillation.mixing import LEARNED, LOGITS, Mixing
+from tfkd.distillation.mixture import learned, mixture
+from tfkd.evaluation.verdict import BETTER
+from tfkd.models.classifier import TextClassifier
+from tfkd.runs.comparisons import compare_arms, is_enough
+from tfkd.runs.material import Material
+from tfkd.runs.record import KeptMixture
+from tfkd.runs.routes import Demand
+from tfkd.runs.scoring import split_logits
+from tfkd.runs.teacher import Teacher
+
+
+@dataclasses.dataclass(frozen=True)
+class Lesson:
+    """What a student learns from, besides labels.
+
+    Attributes:
+        logits: float32 `[num_rows, num_outputs]`, of the rows of the material's transfer split.
+        kept: Teacher and control with their weights; None where the teacher teaches alone.
+        sentences: Why, in words; none where it does.
+    """
+
+    logits: np.ndarray
+    kept: KeptMixture | None = None
+    sentences: tuple[str, ...] = ()
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Entry in metrics.json, as `KeptMixture.read` finds it; empty where nothing is mixed."""
+        return {"mixture": self.kept.to_dict()} if self.kept else {}
+
+
+def lesson(
+    config: DistillConfig,
+    material: Material,
+    teacher: Teacher,
+    answers: np.ndarray,
+    control: tuple[TextClassifier, Path] | None,
+) -> Lesson:
+    """The teacher's answers, or those mixed with the control's.
+
+    They are mixed unless the validation rows show the teacher to be better than the control: the
+    mean of logits, in the weights under which it is right most probably on these rows, softened as
+    the student hears it. A mean of probabilities follows the surer of two, right or wrong.
+
+    Args:
+        config: `DistillConfig`.
+        material: `Material`.
+        teacher: `Teacher`.
+        answers: float32 `[num_rows, num_outputs]`. Its answers to the rows of the transfer split.
+        control: The trained control and its folder, or None.
+
+    Example:
+
+    ```python
+    lesson(config, material, teacher, answers, control).sentences[0]
+    # 'On the validation rows teacher is worse than control by 6.00 points (...): the student is
+    #  told 0.24 of the teacher's answers and 0.76 of the control's.'
+    ```
+    """
+    if control is None or not is_enough(material):
+        return Lesson(answers)
+    model, folder = control
+    heard = [
+        teacher.answers("validation", material, Demand()).logits,
+        split_logits(model, "validation", material),
+    ]
+    pairs = (teacher.classifier, heard[0]), (model, heard[1])
+    found = compare_arms(material, "validation", *pairs, config.seed)
+    if found.verdict == BETTER:
+        return Lesson(answers)
+    labels = np.asarray(material.tokens("validation", teacher.classifier.tokenizer).labels)
+    mixing = _learned(material.dataset.task, heard, labels, config.temperature)
+    weights = mixing.weights
+    told = (
+        f"On the validation rows {found.sentence('teacher', 'control', material.dataset.metric)}: "
+        f"the student is told {weights[0]:.2f} of the teacher's answers and {weights[1]:.2f} of "
+        "the control's."
+    )
+    material.progress.say(told)
+    folders = {"teacher": str(teacher.folder), "control": str(folder)}
+    both = [answers, split_logits(model, material.transfer, material)]
+    return Lesson(
+        mixture(material.dataset.task, both, config.temperature, mixing),
+        KeptMixture(folders, mixing),
+        (told,),
+    )
+
+
+def _learned(
+    task: str, heard: Sequence[np.ndarray], labels: np.ndarray, temperature: float
+) -> Mixing:
+    """The weights of two models' logits that suit labels best; scores have no temperature."""
+    if task == REGRESSION:
+        return learned(task, heard, labels, Mixing(weighting=LEARNED))
+    softened = [logits / temperature for logits in heard]
+    return learned(task, softened, labels, Mixing(weighting=LEARNED, average=LOGITS))
