@@ -39,7 +39,8 @@ TEACHER, STUDENTS = "minilm", ("bert_tiny", "cnn")
 SVM_COSTS = (0.1, 0.3, 1.0, 3.0)
 NOTE = (
     "Teacher: all-MiniLM-L6-v2, fine-tuned once a row of the table. Student and control: Keras "
-    "models, means over the seeds. Nothing is given but data, teacher and student. Verdict: the "
+    "models, means over the seeds. Nothing is given but data, teacher and student; the student "
+    "hears its teacher alone, as in every study. Verdict: the "
     "student against its control, over seeds and test rows. Ahead of SVM: points. Of teacher: "
     "share of its figure."
 )
