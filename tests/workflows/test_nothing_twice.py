@@ -21,7 +21,7 @@ from tfkd.runs.teacher import train_logits
 from tfkd.workflows import distill as distill_verb
 from tfkd.workflows import quantize as quantize_verb
 
-NUM_TRAIN, NUM_TEST, NUM_VALIDATION = 180, 50, 18
+NUM_TRAIN, NUM_TEST, NUM_VALIDATION = 180, 50, 36
 WORDS = {"sea": "boat harbour wave sail".split(), "hill": "stone path summit goat".split()}
 
 
@@ -81,7 +81,7 @@ def distilled(data, tmp_path_factory):
     config = DistillConfig(
         dataset=str(data),
         output_dir=tmp_path_factory.mktemp("saved_models") / "walks",
-        validation_fraction=0.1,
+        validation_fraction=0.2,
         teacher="cnn",
         teacher_epochs=1,
         student="cnn_small",

@@ -41,11 +41,6 @@ def compare_arms(
     return compare_answers(dataset.metric, labels, answers[0], answers[1], seed)[0]
 
 
-def is_enough(material: Material) -> bool:
-    """Whether there are validation rows enough to compare two arms on."""
-    return material.summaries["validation"].num_rows >= FEWEST_ROWS
-
-
 def warning(
     config: DistillConfig,
     material: Material,
@@ -65,7 +60,7 @@ def warning(
     Returns:
         A sentence or two; None where the student is ahead, or there is no control.
     """
-    if "control" not in arms or not is_enough(material):
+    if "control" not in arms or material.summaries["validation"].num_rows < FEWEST_ROWS:
         return None
     student, control = (
         (arms[name], split_logits(arms[name], "validation", material))
