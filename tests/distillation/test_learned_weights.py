@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from scipy.special import log_expit, log_softmax, softmax
+from sklearn.linear_model import LogisticRegression
 
 from tfkd.distillation.mixing import Mixing
-from tfkd.distillation.mixture import learned, mixture
+from tfkd.distillation.mixture import learned, log_linear_weights, mixture
 from tfkd.errors import ConfigError
 
 RULE = Mixing(weighting="learned")
@@ -94,3 +95,45 @@ def test_teachers_sure_of_the_wrong_class_are_survived():
 def test_scores_have_no_logits():
     with pytest.raises(ConfigError, match="Received: average='logits'. Take it out."):
         learned("regression", [], np.zeros(0), RULE.replace(average="logits"))
+
+
+def test_shares_of_logits_are_those_of_logistic_regression_on_them():
+    """Of two classes, on the differences of logits, without a constant and a penalty."""
+    logits, labels = teachers("single_label")
+    logits, labels = [one[:, :2] for one in logits], labels % 2
+    logits = [one + np.eye(2)[labels] for one in logits]
+    differences = np.stack([one[:, 1] - one[:, 0] for one in logits], axis=1)
+    fit = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-8).fit(differences, labels)
+    expected = fit.coef_[0] / fit.coef_[0].sum()
+    assert expected.min() > 0.1
+    np.testing.assert_allclose(
+        log_linear_weights("single_label", logits, labels), expected, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("factor", [0.05, 300.0])
+@pytest.mark.parametrize("task", ["single_label", "multi_label"])
+def test_how_sure_all_are_moves_no_share(task, factor):
+    logits, labels = teachers(task)
+    found = log_linear_weights(task, logits, labels)
+    assert sum(found) == pytest.approx(1, abs=2e-4)
+    assert found[0] < found[1] < found[2]
+    scaled = log_linear_weights(task, [factor * one for one in logits], labels)
+    np.testing.assert_allclose(scaled, found, atol=1e-3)
+
+
+def test_a_surer_model_has_no_more_of_the_say_than_it_knows():
+    """Where all are too unsure, weights of sum 1 go to the surest."""
+    logits, labels = teachers("single_label", skills=(0.4, 0.4))
+    logits = [0.1 * logits[0], 0.02 * logits[1]]
+    assert learned("single_label", logits, labels, RULE.replace(average="logits")).weights[0] > 0.99
+    found = log_linear_weights("single_label", logits, labels)
+    # The second's logits are five times as small.
+    assert found[0] == pytest.approx(1 / 6, abs=0.03)
+
+
+def test_what_only_harms_has_no_share_and_what_tells_nothing_an_equal_one():
+    logits, labels = teachers("single_label")
+    assert log_linear_weights("single_label", [logits[2], -logits[2]], labels) == (1.0, 0.0)
+    assert log_linear_weights("single_label", [logits[0]] * 4, labels) == (0.25,) * 4
+    assert log_linear_weights("single_label", [0 * logits[0]] * 2, labels) == (0.5, 0.5)

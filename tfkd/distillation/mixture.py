@@ -169,3 +169,44 @@ def learned(task: str, logits: Sequence[np.ndarray], labels: np.ndarray, mixing:
     )
     weights = np.abs(found.x.round(DIGITS))
     return mixing.replace(weights=tuple(weights.tolist()), weighting=None)
+
+
+def log_linear_weights(
+    task: str, logits: Sequence[np.ndarray], labels: np.ndarray
+) -> tuple[float, ...]:
+    """The weights of a mean of logits, apart from how sure it is.
+
+    Weights of sum 1 that minimize a loss go to the surest model where all are unsure, right or not.
+    So the sum is free while the mean label loss is minimized, which is convex, and divided out
+    after.
+
+    Args:
+        task: String. "single_label" or "multi_label".
+        logits: Float arrays of one shape, `[num_rows, num_outputs]`, one a model, of rows none was
+            trained on.
+        labels: As for `learned`.
+
+    Returns:
+        Weights of four decimals and sum 1, none negative. Equal where no model tells anything.
+
+    Example:
+
+    >>> right, wrong = np.array([[0.0, 9.0]]), np.array([[9.0, 0.0]])
+    >>> log_linear_weights("single_label", [right, wrong], np.array([1]))
+    (1.0, 0.0)
+
+    Reference: [Genest and Zidek, 1986](https://doi.org/10.1214/ss/1177013825)
+    """
+    from tfkd.distillation.losses import label_loss
+
+    stacked = np.stack(logits).astype(np.float64)
+    # A common factor changes no share, and the optimizer's tolerances are absolute.
+    stacked /= stacked.std() or 1.0
+
+    def loss(weights: np.ndarray) -> float:
+        return float(np.mean(label_loss(task, labels, np.tensordot(weights, stacked, axes=1))))
+
+    equal = np.full(len(logits), 1 / len(logits))
+    found = minimize(loss, equal, method="L-BFGS-B", bounds=[(0.0, None)] * len(logits)).x
+    weights = found / found.sum() if found.sum() > 10**-DIGITS else equal
+    return tuple(weights.round(DIGITS).tolist())

@@ -14,7 +14,7 @@ import numpy as np
 from tfkd.config.training import DistillConfig
 from tfkd.data.examples import REGRESSION
 from tfkd.distillation.mixing import LEARNED, LOGITS, Mixing
-from tfkd.distillation.mixture import learned, mixture
+from tfkd.distillation.mixture import learned, log_linear_weights, mixture
 from tfkd.evaluation.verdict import BETTER
 from tfkd.models.classifier import TextClassifier
 from tfkd.runs.comparisons import compare_arms
@@ -58,9 +58,8 @@ def lesson(
     """The teacher's answers, or those mixed with the control's.
 
     They are mixed unless the validation rows show the teacher to be better than the control: the
-    mean of logits, in the weights under which it is right most probably on these rows, softened as
-    the student hears it. A mean of probabilities follows the surer of two, right or wrong. Fewer
-    than 30 validation rows leave the word to the teacher.
+    mean of logits (of scores), in the weights that suit these rows. A mean of probabilities follows
+    the surer of two, right or wrong. Fewer than 30 validation rows leave the word to the teacher.
 
     Args:
         config: `DistillConfig`.
@@ -89,7 +88,7 @@ def lesson(
     if found.verdict == BETTER:
         return Lesson(answers)
     labels = np.asarray(material.tokens("validation", teacher.classifier.tokenizer).labels)
-    mixing = _learned(material.dataset.task, heard, labels, config.temperature)
+    mixing = _learned(material.dataset.task, heard, labels)
     weights = mixing.weights
     told = (
         f"On the validation rows {found.sentence('teacher', 'control', material.dataset.metric)}: "
@@ -106,11 +105,8 @@ def lesson(
     )
 
 
-def _learned(
-    task: str, heard: Sequence[np.ndarray], labels: np.ndarray, temperature: float
-) -> Mixing:
-    """The weights of two models' logits that suit labels best; scores have no temperature."""
+def _learned(task: str, heard: Sequence[np.ndarray], labels: np.ndarray) -> Mixing:
+    """The weights of two models' logits, or scores, that suit labels best."""
     if task == REGRESSION:
         return learned(task, heard, labels, Mixing(weighting=LEARNED))
-    softened = [logits / temperature for logits in heard]
-    return learned(task, softened, labels, Mixing(weighting=LEARNED, average=LOGITS))
+    return Mixing(weights=log_linear_weights(task, heard, labels), average=LOGITS)
