@@ -91,6 +91,8 @@ def test_without_a_control_or_rows_to_judge_by_nothing_is_mixed(
 ):
     _, bad = heard("train")
     assert lesson(demo_config, material, as_teacher(*fresh), bad, None) == Lesson(bad)
+    alone = demo_config.replace(student_loss_weight=1.0)
+    assert lesson(alone, material, as_teacher(*fresh), bad, trained) == Lesson(bad)
     few = {"validation": dataclasses.replace(material.summaries["validation"], num_rows=29)}
     material = dataclasses.replace(material, summaries={**material.summaries, **few})
     assert lesson(demo_config, material, as_teacher(*fresh), bad, trained) == Lesson(bad)

@@ -126,6 +126,9 @@ def learned(task: str, logits: Sequence[np.ndarray], labels: np.ndarray, mixing:
     (negative log-likelihood, for scores the squared error), which is convex in them. Teachers that
     are one as good as the other share equally.
 
+    For a mean of logits the sum is left open while the loss is minimized, and divided out after:
+    weights of sum 1 would go to the surest teacher where all are too unsure, right or not.
+
     Args:
         task: String. One of `tfkd.data.examples.TASKS`.
         logits: Float arrays of one shape, `[num_rows, num_outputs]`, one a teacher, of rows no
@@ -145,11 +148,16 @@ def learned(task: str, logits: Sequence[np.ndarray], labels: np.ndarray, mixing:
     >>> right, wrong = np.array([[0.0, 9.0]]), np.array([[9.0, 0.0]])
     >>> learned("single_label", [right, wrong], np.array([1]), Mixing(weighting="learned")).weights
     (1.0, 0.0)
+
+    Reference, for logits: [Genest and Zidek, 1986](https://doi.org/10.1214/ss/1177013825)
     """
     # Imported here: it brings TensorFlow, which a mixture does without.
     from tfkd.distillation.losses import label_loss
 
     mixing.check_task(task)
+    if mixing.average == LOGITS:
+        weights = _log_linear_weights(task, logits, labels)
+        return mixing.replace(weights=weights, weighting=None)
     stacked = np.stack(logits).astype(np.float64)
     equal = np.full(len(logits), 1 / len(logits))
 
@@ -167,35 +175,16 @@ def learned(task: str, logits: Sequence[np.ndarray], labels: np.ndarray, mixing:
         constraints=LinearConstraint(np.ones(len(logits)), 1.0, 1.0),
         options={"ftol": TOLERANCE},
     )
-    weights = np.abs(found.x.round(DIGITS))
-    return mixing.replace(weights=tuple(weights.tolist()), weighting=None)
+    weights = tuple(np.abs(found.x.round(DIGITS)).tolist())
+    return mixing.replace(weights=weights, weighting=None)
 
 
-def log_linear_weights(
+def _log_linear_weights(
     task: str, logits: Sequence[np.ndarray], labels: np.ndarray
 ) -> tuple[float, ...]:
-    """The weights of a mean of logits, apart from how sure it is.
+    """The shares of a sum of logits of any size that minimizes the mean label loss.
 
-    Weights of sum 1 that minimize a loss go to the surest model where all are unsure, right or not.
-    So the sum is free while the mean label loss is minimized, which is convex, and divided out
-    after.
-
-    Args:
-        task: String. "single_label" or "multi_label".
-        logits: Float arrays of one shape, `[num_rows, num_outputs]`, one a model, of rows none was
-            trained on.
-        labels: As for `learned`.
-
-    Returns:
-        Weights of four decimals and sum 1, none negative. Equal where no model tells anything.
-
-    Example:
-
-    >>> right, wrong = np.array([[0.0, 9.0]]), np.array([[9.0, 0.0]])
-    >>> log_linear_weights("single_label", [right, wrong], np.array([1]))
-    (1.0, 0.0)
-
-    Reference: [Genest and Zidek, 1986](https://doi.org/10.1214/ss/1177013825)
+    Equal where no teacher tells anything.
     """
     from tfkd.distillation.losses import label_loss
 

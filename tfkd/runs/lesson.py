@@ -5,7 +5,6 @@ teach. What the two say together is right more often than either, and the contro
 """
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from tfkd.config.training import DistillConfig
 from tfkd.data.examples import REGRESSION
 from tfkd.distillation.mixing import LEARNED, LOGITS, Mixing
-from tfkd.distillation.mixture import learned, log_linear_weights, mixture
+from tfkd.distillation.mixture import learned, mixture
 from tfkd.evaluation.verdict import BETTER
 from tfkd.models.classifier import TextClassifier
 from tfkd.runs.comparisons import compare_arms
@@ -76,7 +75,9 @@ def lesson(
     #  told 0.24 of the teacher's answers and 0.76 of the control's.'
     ```
     """
-    if control is None or material.summaries["validation"].num_rows < FEWEST_ROWS:
+    # A student of labels alone hears nobody.
+    is_told = config.student_loss_weight < 1
+    if control is None or not is_told or material.summaries["validation"].num_rows < FEWEST_ROWS:
         return Lesson(answers)
     model, folder = control
     heard = [
@@ -87,8 +88,10 @@ def lesson(
     found = compare_arms(material, "validation", *pairs, config.seed)
     if found.verdict == BETTER:
         return Lesson(answers)
+    task = material.dataset.task
     labels = np.asarray(material.tokens("validation", teacher.classifier.tokenizer).labels)
-    mixing = _learned(material.dataset.task, heard, labels)
+    rule = Mixing(weighting=LEARNED, average=None if task == REGRESSION else LOGITS)
+    mixing = learned(task, heard, labels, rule)
     weights = mixing.weights
     told = (
         f"On the validation rows {found.sentence('teacher', 'control', material.dataset.metric)}: "
@@ -99,14 +102,7 @@ def lesson(
     folders = {"teacher": str(teacher.folder), "control": str(folder)}
     both = [answers, split_logits(model, material.transfer, material)]
     return Lesson(
-        mixture(material.dataset.task, both, config.temperature, mixing),
+        mixture(task, both, config.temperature, mixing),
         KeptMixture(folders, mixing),
         (told,),
     )
-
-
-def _learned(task: str, heard: Sequence[np.ndarray], labels: np.ndarray) -> Mixing:
-    """The weights of two models' logits, or scores, that suit labels best."""
-    if task == REGRESSION:
-        return learned(task, heard, labels, Mixing(weighting=LEARNED))
-    return Mixing(weights=log_linear_weights(task, heard, labels), average=LOGITS)
