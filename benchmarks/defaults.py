@@ -1,11 +1,11 @@
 """What a stranger gets: the default student beside its teacher, its control and a linear SVM.
 
-Makes configs/defaults.toml, data set by data set, and trains TF-IDF of words and word pairs with a
-linear SVM on the very rows that the teacher is trained on. The SVM's one setting is chosen on the
-validation rows; test rows are seen once. Data sets that were made before stay in the results, so
-that several sessions share the work.
+Runs `tfkd distill` with nothing given but data, teacher and student, for each seed, on sets of all
+kinds and three sizes, and trains TF-IDF of words and word pairs with a linear SVM on the very rows
+that the teacher is trained on. The SVM's one setting is chosen on the validation rows; test rows
+are seen once. What was made before stays, so that several sessions share the work.
 
-    python benchmarks/defaults.py --data-dir DIR --dataset emotion_1000 --dataset sst2_1000
+    python benchmarks/defaults.py --data-dir DIR --rows-of emotion_1000 --rows-of sst2_1000
 """
 
 import argparse
@@ -20,27 +20,40 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.svm import LinearSVC
 
-from tfkd.artifacts import read_json, versions, write_json, write_text
-from tfkd.config.verbs import StudyConfig
-from tfkd.data.examples import MULTI_LABEL, SINGLE_LABEL, Dataset
+from tfkd.artifacts import RunFolder, read_json, versions, write_json, write_text
+from tfkd.config.training import DistillConfig
+from tfkd.data.examples import MULTI_LABEL, SINGLE_LABEL, Dataset, Texts
 from tfkd.data.tokens import label_array
 from tfkd.errors import TfkdError
 from tfkd.evaluation.metrics import METRICS, evaluate
+from tfkd.evaluation.resampling import answers_of, columns
+from tfkd.evaluation.seeds import compare_seeds
 from tfkd.evaluation.table import Table, figures, words
+from tfkd.models.classifier import TextClassifier, batch_texts
 from tfkd.quiet import quiet_libraries
-from tfkd.runs.material import load_dataset
-from tfkd.studies.form import read_plan
-from tfkd.studies.table import collect
-from tfkd.workflows.study import study
+from tfkd.runs.material import RUNS, load_dataset
+from tfkd.workflows.distill import distill
 
-ROOT = Path(__file__).resolve().parents[1]
-STUDY, RESULTS = ROOT / "configs" / "defaults.toml", ROOT / "results" / "defaults.json"
-TEACHER, STUDENTS = "minilm", ("bert_tiny", "cnn")
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "defaults.json"
+TEACHER = "hf://sentence-transformers/all-MiniLM-L6-v2"
+STUDENTS, SEEDS = ("bert_tiny", "cnn"), (0, 1, 2)
+# All rows where there are fewer than the next size; the first 3,000 of massive_en_us lack intents.
+SIZES: Mapping[str, tuple[int | None, ...]] = {
+    "ag_news": (1000, 3000, 10_000),
+    "emotion": (1000, 3000, 10_000),
+    "sst2": (1000, 3000, 10_000),
+    "imdb": (1000, 3000, 10_000),
+    "goemotions": (1000, 3000, 10_000),
+    "massive_en_us": (None,),
+    "mrpc": (1000, 3000),
+    "cola": (1000, 3000, None),
+    "rte": (1000, None),
+}
+CELLS = {f"{name}_{size or 'all'}": (name, size) for name, sizes in SIZES.items() for size in sizes}
 SVM_COSTS = (0.1, 0.3, 1.0, 3.0)
 NOTE = (
     "Teacher: all-MiniLM-L6-v2, fine-tuned once a row of the table. Student and control: Keras "
-    "models, means over the seeds. Nothing is given but data, teacher and student; the student "
-    "hears its teacher alone, as in every study. Verdict: the "
+    "models, means over the seeds. Nothing is given but data, teacher and student. Verdict: the "
     "student against its control, over seeds and test rows. Ahead of SVM: points. Of teacher: "
     "share of its figure."
 )
@@ -51,18 +64,87 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     quiet_libraries()
     try:
-        plan = read_plan(StudyConfig(study=options.study, data_dir=options.data_dir))
-        for name in options.dataset or plan.datasets:
-            study(StudyConfig(study=options.study, data_dir=options.data_dir, datasets=(name,)))
-            part = plan.of(name)
-            found = collect(part).datasets[name]
-            dataset = load_dataset(part.arms[0].config)
-            keep(options.output, name, found | {"svm": svm_figure(dataset)})
+        for name in options.rows_of or CELLS:
+            keep(
+                options.output,
+                name,
+                cell(name, options.data_dir, options.runs, options.seed or SEEDS),
+            )
     except (TfkdError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
     print(f"Written: {options.output}")
     return 0
+
+
+def settings(
+    name: str, student: str, seed: int, data_dir: Path | None, runs: Path
+) -> DistillConfig:
+    """The settings of one run: data, teacher and student, and no times."""
+    dataset, size = CELLS[name]
+    return DistillConfig(
+        dataset=dataset,
+        data_dir=data_dir,
+        max_train_rows=size,
+        teacher=TEACHER,
+        # As its sentence-transformers folder says, where that is whole.
+        teacher_pooling="mean",
+        student=student,
+        seed=seed,
+        output_dir=runs / name / f"{student}-{seed}",
+        recipes=("dynamic_int8",),
+        timing=False,
+    )
+
+
+def cell(name: str, data_dir: Path | None, runs: Path, seeds: Sequence[int]) -> dict[str, Any]:
+    """The figures of a set of rows: teacher, students, controls and the SVM."""
+    dataset = load_dataset(settings(name, STUDENTS[0], 0, data_dir, runs))
+    test = _read(dataset, "test")
+    found: dict[str, Any] = {
+        "metric": dataset.metric,
+        "num_test_rows": len(test.labels),
+        "seeds": list(seeds),
+        "svm": svm_figure(dataset),
+        "students": {},
+    }
+    for student in STUDENTS:
+        paths = []
+        for seed in seeds:
+            config = settings(name, student, seed, data_dir, runs)
+            if not RunFolder(config.output_dir).is_finished:
+                distill(config)
+            paths.append(config.output_dir)
+        found["students"][student] = of_student(paths, dataset, test)
+        figures = _headlines(paths[0], dataset.metric)
+        found["teacher"] = figures["teacher"]
+    return found
+
+
+def of_student(paths: Sequence[Path], dataset: Dataset, test: "Rows") -> dict[str, Any]:
+    """Means of student and control over runs that differ in their seed, and the verdict."""
+    labels = columns(dataset.task, test.labels, dataset.num_outputs)
+    answers = {}
+    for arm in ("student", "control"):
+        models = [TextClassifier.load(path / arm) for path in paths]
+        answers[arm] = np.stack(
+            [answers_of(dataset.task, m.predict(test.texts), m.thresholds) for m in models]
+        )
+    verdict = compare_seeds(dataset.metric, labels, answers["student"], answers["control"])
+    kept = [_headlines(path, dataset.metric) for path in paths]
+    mixed = [read_json(RunFolder(path).metrics).get("mixture") for path in paths]
+    return {
+        **{arm: float(np.mean([item[arm] for item in kept])) for arm in ("student", "control")},
+        "verdict": verdict.verdict,
+        "sentence": verdict.sentence("student", "control", dataset.metric),
+        "runs_of_both": sum(item is not None for item in mixed),
+    }
+
+
+def _headlines(path: Path, metric: str) -> dict[str, float]:
+    """The headline metric of each Keras model of a run."""
+    rows = read_json(RunFolder(path).metrics)["rows"]
+    return {row["arm"]: row["metrics"][metric] for row in rows if row["recipe"] == "keras"}
 
 
 def keep(path: Path, name: str, found: Mapping[str, Any]) -> None:
@@ -81,8 +163,8 @@ def svm_figure(dataset: Dataset) -> dict[str, float]:
     """
     parts = {name: _read(dataset, name) for name in ("train", "validation", "test")}
     features = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-    train = features.fit_transform(parts["train"].texts)
-    held_out, test = (features.transform(parts[name].texts) for name in ("validation", "test"))
+    train = features.fit_transform(parts["train"].joined)
+    held_out, test = (features.transform(parts[name].joined) for name in ("validation", "test"))
     best: tuple[float, float, Any] = (-np.inf, 0.0, None)
     for cost in SVM_COSTS:
         model = LinearSVC(C=cost, random_state=0)
@@ -97,40 +179,53 @@ def svm_figure(dataset: Dataset) -> dict[str, float]:
 
 
 def page(kept: Mapping[str, Any]) -> str:
-    """The table of all data sets that are there, as a page."""
-    names = list(kept["datasets"])
-    found = list(kept["datasets"].values())
+    """The table of all sets of rows that are there, as a page."""
+    names = [name for name in CELLS if name in kept["datasets"]]
+    found = [kept["datasets"][name] for name in names]
+    teachers = [item["teacher"] for item in found]
     columns = [
         words("Rows of", names),
         words("Metric", [METRICS[item["metric"]].title for item in found]),
         figures("Test rows", [item["num_test_rows"] for item in found], "{:,}"),
-        figures("Teacher", [_mean(item, TEACHER) for item in found], "{:.4f}"),
+        figures("Teacher", teachers, "{:.4f}"),
         figures("SVM", [item["svm"]["value"] for item in found], "{:.4f}"),
     ]
     for student in STUDENTS:
+        of = [item["students"][student] for item in found]
+        ahead = [100 * (a["student"] - b["svm"]["value"]) for a, b in zip(of, found, strict=True)]
+        share = [a["student"] / teacher for a, teacher in zip(of, teachers, strict=True)]
         columns += [
-            figures(student, [_mean(item, f"{student}-{TEACHER}") for item in found], "{:.4f}"),
-            figures("control", [_mean(item, f"{student}-control") for item in found], "{:.4f}"),
-            words("verdict", [_verdict(item, student) for item in found]),
-            figures("ahead of SVM", [_ahead(item, student) for item in found], "{:+.1f}"),
-            figures("of teacher", [_share(item, student) for item in found], "{:.1%}"),
+            figures(student, [item["student"] for item in of], "{:.4f}"),
+            figures("control", [item["control"] for item in of], "{:.4f}"),
+            words("verdict", [item["verdict"] for item in of]),
+            figures("ahead of SVM", ahead, "{:+.1f}"),
+            figures("of teacher", share, "{:.1%}"),
         ]
-    seeds = found[0]["rows"][-1]["seeds"]
+    seeds = "; ".join(
+        f"{name}: seeds {item['seeds']}" for name, item in zip(names, found, strict=True)
+    )
     told = ", ".join(f"{name} {version}" for name, version in kept["versions"].items())
-    parts = ["# What a stranger gets", Table(columns).markdown(), NOTE, f"Seeds {seeds}; {told}."]
+    parts = ["# What a stranger gets", Table(columns).markdown(), NOTE, f"{seeds}.", f"{told}."]
     return "\n\n".join(parts) + "\n"
 
 
 @dataclasses.dataclass(frozen=True)
-class _Rows:
-    texts: list[str]
+class Rows:
+    """Texts, as a model takes them, and labels of a split."""
+
+    texts: Texts
     labels: np.ndarray
 
+    @property
+    def joined(self) -> list[str]:
+        """The texts; those of a pair with a blank between them."""
+        return [item if isinstance(item, str) else " ".join(item) for item in self.texts]
 
-def _read(dataset: Dataset, split: str) -> _Rows:
+
+def _read(dataset: Dataset, split: str) -> Rows:
     rows = list(dataset.splits[split])
     labels = label_array([row.label for row in rows], dataset.task, dataset.num_outputs)
-    return _Rows([" ".join(row.texts) for row in rows], labels)
+    return Rows(batch_texts([row.texts for row in rows]), labels)
 
 
 def _figure(dataset: Dataset, model: Any, features: Any, labels: np.ndarray) -> float:
@@ -149,28 +244,12 @@ def _figure(dataset: Dataset, model: Any, features: Any, labels: np.ndarray) -> 
     return float(found[dataset.metric])
 
 
-def _mean(found: Mapping[str, Any], arm: str) -> float:
-    return next(row["mean"] for row in found["rows"] if row["arm"] == arm)
-
-
-def _verdict(found: Mapping[str, Any], student: str) -> str:
-    arms = (f"{student}-{TEACHER}", f"{student}-control")
-    return next(item["verdict"] for item in found["comparisons"] if (item["a"], item["b"]) == arms)
-
-
-def _ahead(found: Mapping[str, Any], student: str) -> float:
-    return 100 * (_mean(found, f"{student}-{TEACHER}") - found["svm"]["value"])
-
-
-def _share(found: Mapping[str, Any], student: str) -> float:
-    return _mean(found, f"{student}-{TEACHER}") / _mean(found, TEACHER)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--study", type=Path, default=STUDY)
-    parser.add_argument("--dataset", action="append", help="a data set of the study; default: all")
+    parser.add_argument("--rows-of", action="append", choices=CELLS, help="default: all of them")
+    parser.add_argument("--seed", type=int, action="append", help="default: 0, 1 and 2")
     parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--runs", type=Path, default=RUNS / "defaults")
     parser.add_argument("--output", type=Path, default=RESULTS)
     return parser
 

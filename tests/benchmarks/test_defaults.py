@@ -1,6 +1,7 @@
 """The SVM beside the defaults, and their table from figures that were kept."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +12,9 @@ from sklearn.svm import LinearSVC
 
 from benchmarks import defaults
 from tfkd.artifacts import read_json
-from tfkd.config.verbs import StudyConfig
 from tfkd.data.demo import demo_dataset
 from tfkd.data.examples import MULTI_LABEL, Dataset, Example
 from tfkd.data.sources import FirstRows
-from tfkd.studies.form import read_plan
 
 
 def small_demo():
@@ -76,26 +75,27 @@ def test_each_of_several_labels_has_an_svm_of_its_own(monkeypatch):
 
 
 def kept(student, control, verdict):
-    means = {"minilm": 0.9, "cnn-minilm": student, "cnn-control": control}
-    means |= {"bert_tiny-minilm": 0.8, "bert_tiny-control": 0.7}
-    pairs = {"cnn": verdict, "bert_tiny": "BETTER"}
+    def of(student, control, verdict):
+        return {"student": student, "control": control, "verdict": verdict}
+
     return {
         "metric": "accuracy",
         "num_test_rows": 2000,
-        "rows": [{"arm": arm, "mean": mean, "seeds": [0, 1]} for arm, mean in means.items()],
-        "comparisons": [
-            {"a": f"{name}-minilm", "b": f"{name}-control", "verdict": found}
-            for name, found in pairs.items()
-        ],
+        "teacher": 0.9,
+        "seeds": [0, 1],
         "svm": {"value": 0.85},
+        "students": {
+            "bert_tiny": of(0.8, 0.7, "BETTER"),
+            "cnn": of(student, control, verdict),
+        },
     }
 
 
 def test_table_grows_by_what_each_session_made(tmp_path):
     path = tmp_path / "defaults.json"
-    defaults.keep(path, "emotion_1000", kept(0.88, 0.87, "INCONCLUSIVE"))
     defaults.keep(path, "sst2_1000", kept(0.82, 0.86, "WORSE"))
-    assert list(read_json(path)["datasets"]) == ["emotion_1000", "sst2_1000"]
+    defaults.keep(path, "emotion_1000", kept(0.88, 0.87, "INCONCLUSIVE"))
+    assert list(read_json(path)["datasets"]) == ["sst2_1000", "emotion_1000"]
     page = path.with_suffix(".md").read_text()
     assert (
         "| emotion_1000 | Accuracy | 2,000 | 0.9000 | 0.8500 | 0.8000 | 0.7000 | BETTER | -5.0 | "
@@ -103,15 +103,37 @@ def test_table_grows_by_what_each_session_made(tmp_path):
         "| sst2_1000 | Accuracy | 2,000 | 0.9000 | 0.8500 | 0.8000 | 0.7000 | BETTER | -5.0 | "
         "88.9% | 0.8200 | 0.8600 | WORSE | -3.0 | 91.1% |\n"
     ) in page
+    assert "emotion_1000: seeds [0, 1]; sst2_1000: seeds [0, 1]." in page
 
 
-def test_its_study_gives_nothing_but_data_teacher_and_student():
-    plan = read_plan(StudyConfig(study=defaults.STUDY))
-    shared = {"dataset", "max_train_rows", "student", "seed", "output_dir", "timing", "recipes"}
-    for arm in plan.arms:
-        # Of which a control is made.
-        given = shared | ({"student_loss_weight"} if arm.config.student_loss_weight == 1 else set())
-        assert set(arm.config.chosen()) <= given | {"teacher", "control", "quiet", "data_dir"}
-    assert {item.settings.model for item in plan.teachers} == {
-        "hf://sentence-transformers/all-MiniLM-L6-v2"
-    }
+def test_runs_are_given_nothing_but_data_teacher_and_student():
+    config = defaults.settings("sst2_1000", "cnn", 2, None, Path("runs"))
+    given = {"dataset", "max_train_rows", "teacher", "teacher_pooling", "student", "seed"}
+    assert set(config.chosen()) == given | {"output_dir", "timing", "recipes"}
+    assert config.output_dir == Path("runs/sst2_1000/cnn-2")
+
+
+def test_figures_are_means_over_runs_that_are_made_once(tmp_path, monkeypatch):
+    """Two seeds of a small student of the demo, and the same again from what is there."""
+    monkeypatch.setattr(defaults, "CELLS", {"demo_150": ("demo", 150)})
+    monkeypatch.setattr(defaults, "STUDENTS", ("cnn_small",))
+    monkeypatch.setattr(defaults, "TEACHER", "cnn_small")
+    plain = defaults.settings
+
+    def short(*arguments):
+        return plain(*arguments).replace(
+            teacher_pooling="auto", epochs=1, teacher_epochs=1, augmented_copies=0
+        )
+
+    monkeypatch.setattr(defaults, "settings", short)
+    found = defaults.cell("demo_150", None, tmp_path, (0, 1))
+    records = [read_json(tmp_path / "demo_150" / f"cnn_small-{k}" / "metrics.json") for k in (0, 1)]
+    accuracies = [
+        next(row["metrics"]["accuracy"] for row in item["rows"] if row["arm"] == "control")
+        for item in records
+    ]
+    assert found["students"]["cnn_small"]["control"] == pytest.approx(np.mean(accuracies))
+    assert found["teacher"] == records[0]["rows"][0]["metrics"]["accuracy"]
+    assert found["num_test_rows"] == 2000
+    monkeypatch.setattr(defaults, "distill", None)
+    assert defaults.cell("demo_150", None, tmp_path, (0, 1)) == found
