@@ -120,10 +120,25 @@ def test_second_copies_are_joined_too():
 
 
 @pytest.mark.parametrize(
-    ("num_rows", "copies"), [(1, 8), (4444, 8), (4445, 7), (10_000, 3), (20_000, 1), (20_001, 0)]
+    ("num_rows", "length", "copies"),
+    [
+        (1, 12, 24),
+        # 500,000 tokens are 25 times 20,000; 40,000 rows 25 times 1,600.
+        (1600, 12, 24),
+        (1601, 12, 23),
+        (1000, 20, 24),
+        (1000, 21, 22),
+        (1000, 55, 8),
+        (1000, 500, 8),
+        (4444, 1, 8),
+        (4445, 1, 7),
+        (10_000, 12, 3),
+        (20_000, 500, 1),
+        (20_001, 1, 0),
+    ],
 )
-def test_copies_by_the_number_of_rows(num_rows, copies):
-    assert fitting_copies(num_rows) == copies
+def test_copies_by_the_number_of_rows_and_their_length(num_rows, length, copies):
+    assert fitting_copies(num_rows, num_rows * length) == copies
 
 
 def test_words_are_letters_as_they_are_and_in_lower_case():

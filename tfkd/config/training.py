@@ -288,7 +288,7 @@ class DistillConfig(BottleneckConfig, AwareConfig, TrainingConfig):
     augmented_copies: int | None = setting(
         None,
         "Altered copies of each training text, which the teacher answers; no labels. Default: up "
-        "to 8 for few rows, none for many or beside --transfer-texts.",
+        "to 24 for few rows, none for many or beside --transfer-texts.",
         0,
         100,
     )

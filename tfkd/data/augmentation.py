@@ -17,20 +17,26 @@ POOL_ROWS = 20_000
 DROPPED, REPLACED, CUT = 0.1, 0.2, 0.25
 # With near words.
 NEAR_DROPPED, NEAR_REPLACED = 0.05, 0.3
-# Altered copies where nobody says how many: as many as give so many rows, few of many.
+# Altered copies where nobody says how many: as many as give so many rows, few of many, and more of
+# few short texts, as long as the teacher has no more than so many tokens to read.
 WANTED_ROWS, MOST_COPIES = 40_000, 8
+WANTED_TOKENS, MOST_SHORT_COPIES = 500_000, 24
 _LETTERS = re.compile(r"[^\W\d_]+")
 
 
-def fitting_copies(num_rows: int) -> int:
-    """Altered copies of so many training texts, where nobody says how many.
+def fitting_copies(num_rows: int, num_tokens: int) -> int:
+    """Altered copies of so many training texts of so many tokens, where nobody says how many.
 
     Example:
 
-    >>> [fitting_copies(num_rows) for num_rows in (1_000, 10_000, 30_000)]
-    [8, 3, 0]
+    >>> [fitting_copies(num_rows, 12 * num_rows) for num_rows in (1_000, 3_000, 10_000, 30_000)]
+    [24, 12, 3, 0]
+    >>> fitting_copies(1_000, 60_000)
+    8
     """
-    return max(min(WANTED_ROWS // num_rows - 1, MOST_COPIES), 0)
+    wanted = WANTED_ROWS // num_rows - 1
+    short = min(WANTED_TOKENS // max(num_tokens, 1) - 1, MOST_SHORT_COPIES)
+    return max(min(wanted, max(short, MOST_COPIES)), 0)
 
 
 def words_of(rows: Iterable[Example]) -> Iterator[str]:

@@ -1,15 +1,14 @@
-"""Words that a trained encoder holds for near each other, from its token table alone.
+"""Words that a trained encoder holds for near each other, by what it says of each read alone.
 
 They bring a text words that no training text has, where a word drawn by chance brings it nonsense.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import keras
 import keras_hub
 import numpy as np
 
-from tfkd.models.token_table import token_table
 from tfkd.models.tokenizers import RESERVED_TOKENS
 from tfkd.models.wordpiece import CONTINUATION
 
@@ -20,38 +19,47 @@ _SHORTEST = 2
 _AT_ONCE = 256
 
 
-def near_words(
-    model: keras.Model, vocabulary: Sequence[str], words: Iterable[str], count: int = NEAR
-) -> dict[str, tuple[str, ...]]:
-    """The whole words of a vocabulary whose rows point most in the direction of a word's own.
+def known_words(model: keras.Model, vocabulary: Sequence[str]) -> list[str]:
+    """The whole words among the tokens of an encoder.
 
     Args:
-        model: `keras.Model` on an encoder. The table of a model without one was trained on its
-            task alone, and knows no more words than those texts.
+        model: `keras.Model`. One without an encoder was trained on its task alone, and knows no
+            more words than those texts: it has none.
         vocabulary: Its tokens in index order.
-        words: Words as the tokenizer spells them. One that is no token has no near words.
+    """
+    has_encoder = any(isinstance(layer, keras_hub.models.Backbone) for layer in model.layers)
+    return list(dict.fromkeys(_whole_words(vocabulary))) if has_encoder else []
+
+
+def near_words(
+    known: Sequence[str], vectors: np.ndarray, words: Iterable[str], count: int = NEAR
+) -> dict[str, tuple[str, ...]]:
+    """The known words whose vectors point most in the direction of a word's own.
+
+    Args:
+        known: Words.
+        vectors: Float array, shape `[num_known, width]`. What an encoder says of each, read as a
+            text of its own: in its token table "exciting" is near "boring".
+        words: Words that are asked for. One that is not known has no near words.
         count: Integer. Near words of each.
 
     Returns:
-        Dictionary from word to near words, the nearest first; empty without an encoder.
+        Dictionary from word to near words, the nearest first.
 
     Example:
 
-    >>> near_words(minilm, vocabulary, ["movie"], count=3)
-    {'movie': ('movies', 'film', 'films')}
+    >>> known = known_words(teacher.model, teacher.tokenizer.vocabulary)
+    >>> near_words(known, teacher.reader().predict(known), ["terrible"], count=3)
+    {'terrible': ('horrible', 'awful', 'dreadful')}
 
     Reference: [Jiao et al., 2020](https://arxiv.org/abs/1909.10351), whose augmentation replaces
-    words so.
+    words by those of near vectors.
     """
-    is_encoder = any(isinstance(layer, keras_hub.models.Backbone) for layer in model.layers)
-    table = token_table(model) if is_encoder else None
-    rows = {word: row for row, word in _whole_words(vocabulary)}
-    asked = [word for word in dict.fromkeys(words) if word in rows]
-    if table is None or len(rows) <= count or not asked:
-        return {}
-    known = list(rows)
-    directions = _directions(np.asarray(table.embeddings)[list(rows.values())])
     place = {word: position for position, word in enumerate(known)}
+    asked = [word for word in dict.fromkeys(words) if word in place]
+    if len(known) <= count:
+        return {}
+    directions = _directions(vectors)
     found = {}
     for start in range(0, len(asked), _AT_ONCE):
         part = asked[start : start + _AT_ONCE]
@@ -65,17 +73,17 @@ def near_words(
     return found
 
 
-def _whole_words(vocabulary: Sequence[str]) -> Iterable[tuple[int, str]]:
-    """Row and spelling of the tokens that are words of letters."""
+def _whole_words(vocabulary: Sequence[str]) -> Iterator[str]:
+    """Spelling of the tokens that are words of letters."""
     # In a WordPiece vocabulary of many languages the marks of others are letters: Maltese has a Ġ.
     is_word_piece = any(token.startswith(CONTINUATION) for token in vocabulary)
     has_marks = not is_word_piece and any(token.startswith(_FIRST_PIECE) for token in vocabulary)
-    for row, token in enumerate(vocabulary):
+    for token in vocabulary:
         is_first = token.startswith(_FIRST_PIECE) if has_marks else token not in RESERVED_TOKENS
         # A piece that goes on with a word begins with a sign, which is no letter.
         word = token[1:] if has_marks else token
         if is_first and word.isalpha() and len(word) >= _SHORTEST:
-            yield row, word
+            yield word
 
 
 def _directions(rows: np.ndarray) -> np.ndarray:

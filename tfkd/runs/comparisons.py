@@ -71,9 +71,10 @@ def warning(
         return None
     does = "does harm" if found.verdict == WORSE else "is not seen"
     sentence = found.sentence("student", "control", material.dataset.metric)
+    copies = material.copies(config, arms["student"].tokenizer)
     return (
         f"On the validation rows the teacher's help {does}: {sentence}. "
-        f"{_advice(config, material.dataset.metric, figures, material.copies(config))}"
+        f"{_advice(config, material.dataset.metric, figures, copies)}"
     )
 
 

@@ -2,11 +2,13 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfkd.artifacts import RunFolder, fingerprint, locked
+import numpy as np
+
+from tfkd.artifacts import RunFolder, atomic_file, fingerprint, locked
 from tfkd.config.training import DataConfig, DistillConfig
 from tfkd.data import sources, tokens
 from tfkd.data.augmentation import Augmented, fitting_copies, words_of
@@ -17,7 +19,8 @@ from tfkd.data.tokens import Tokens
 from tfkd.data.transfer import Joined, unlabelled
 from tfkd.errors import ArtifactError
 from tfkd.models.classifier import TextClassifier, batch_texts
-from tfkd.models.near_words import near_words
+from tfkd.models.near_words import known_words, near_words
+from tfkd.models.readings import weights_sha256
 from tfkd.models.tokenizers import Tokenizer
 from tfkd.progress import Progress
 
@@ -25,6 +28,7 @@ RUNS = Path("saved_models")
 CACHE = "cache"
 # Train and, behind its rows, what has no label.
 TRANSFER = "transfer"
+WORDS_AT_ONCE = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,17 +54,22 @@ class Material:
         """The split that teachers answer: train, or that with rows behind it without labels."""
         return TRANSFER if TRANSFER in self.summaries else "train"
 
-    def copies(self, config: DistillConfig) -> int:
+    def copies(self, config: DistillConfig, tokenizer: Tokenizer) -> int:
         """Altered copies of each training text: as many as are asked for, or as few rows need.
 
         Where nobody says, there are none beside texts of the user's own, or for a frozen encoder,
         which would have to read them all.
+
+        Args:
+            config: `DistillConfig`.
+            tokenizer: `Tokenizer` of the teacher, which says how long the texts are.
         """
         if config.augmented_copies is not None:
             return config.augmented_copies
         if config.transfer_texts is not None or config.bottleneck is not None:
             return 0
-        return fitting_copies(self.summaries["train"].num_rows)
+        lengths = self.tokens("train", tokenizer).lengths
+        return fitting_copies(len(lengths), int(lengths.sum()))
 
     def unlabelled_rows(self, config: DistillConfig) -> Iterable[Example] | None:
         """The unlabelled texts as rows, or None if none are asked for; nothing is read yet.
@@ -99,15 +108,14 @@ class Material:
         Raises:
             DatasetError: The unlabelled texts cannot be had, or one is bad.
         """
-        copies, more = self.copies(config), self.unlabelled_rows(config)
+        copies, more = self.copies(config, teacher.tokenizer), self.unlabelled_rows(config)
         if not copies and more is None:
             return self
         parts: list[Iterable[Example]] = [self.dataset.splits["train"]]
         said = "read what the teachers answer beside the training texts"
         with self.progress.stage("read and check", said):
             if copies:
-                vocabulary, words = teacher.tokenizer.vocabulary, words_of(parts[0])
-                near = near_words(teacher.model, vocabulary, words)
+                near = self._near_words(teacher, words_of(parts[0]))
                 parts = [Augmented(parts[0], copies, config.split_seed, near)]
                 self.progress.say(f"altered copies of each training text: {copies}")
             if more is not None:
@@ -116,6 +124,31 @@ class Material:
             dataset = dataclasses.replace(self.dataset, splits=splits)
             summaries = {**self.summaries, **check(dataset, [TRANSFER])}
         return dataclasses.replace(self, dataset=dataset, summaries=summaries)
+
+    def _near_words(
+        self, teacher: TextClassifier, words: Iterable[str]
+    ) -> dict[str, tuple[str, ...]]:
+        """Near words by the teacher's vectors of all words it knows, which the cache keeps."""
+        known = known_words(teacher.model, teacher.tokenizer.vocabulary)
+        if not known:
+            return {}
+        mark = fingerprint({"words": known, "model": weights_sha256(teacher.model)})
+        path = self.cache / "words" / f"{mark}.npy"
+        with locked(path):
+            if not path.is_file():
+                with atomic_file(path) as part:
+                    np.save(part, self._vectors(teacher.reader(), known))
+            return near_words(known, np.load(path, allow_pickle=False), words)
+
+    def _vectors(self, reader: TextClassifier, words: Sequence[str]) -> np.ndarray:
+        """A teacher's vectors of words, each read as a text: float32 `[num_words, width]`."""
+        parts = []
+        with self.progress.task("read single words", len(words)) as task:
+            for start in range(0, len(words), WORDS_AT_ONCE):
+                part = words[start : start + WORDS_AT_ONCE]
+                parts.append(reader.predict(part))
+                task.advance(len(part))
+        return np.concatenate(parts)
 
     def of(self, config: DataConfig) -> "Material":
         """The rows that a config names: these, or others that are read now.
