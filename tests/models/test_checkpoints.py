@@ -7,6 +7,7 @@ import time
 import keras_hub
 import pytest
 
+from tests.hugging_face import write_folder
 from tfkd.artifacts import RunFolder, write_json
 from tfkd.errors import ModelError
 from tfkd.models.checkpoints import Kind, Source, resolve
@@ -37,12 +38,6 @@ def make_run(path, is_finished=True, model="model"):
         write_json(path / model / "classifier.json", {})
     if is_finished:
         write_json(run.metrics, {})
-    return path
-
-
-def hugging_face(path, architecture):
-    write_json(path / "config.json", {"model_type": "bert", "architectures": [architecture]})
-    (path / "model.safetensors").write_bytes(b"")
     return path
 
 
@@ -86,16 +81,16 @@ def test_unfinished_run(model, tmp_path):
     "architecture, is_ready", [("BertForSequenceClassification", True), ("BertModel", False)]
 )
 def test_hugging_face_folder(architecture, is_ready, tmp_path):
-    folder = hugging_face(tmp_path / "published", architecture)
+    folder = write_folder(tmp_path / "published", "bert", architectures=[architecture])
     source = resolve(f"{folder}/")
     assert (source.kind, source.folder) == (Kind.HUGGING_FACE, folder)
     assert (source.is_ready, source.slug) == (is_ready, "published")
 
 
-def test_hugging_face_folder_without_architectures(tmp_path):
-    hugging_face(tmp_path, "BertModel")
-    write_json(tmp_path / "config.json", {"model_type": "bert"})
-    assert resolve(str(tmp_path)).is_ready is False
+@pytest.mark.parametrize("architectures", [None, [], "BertForSequenceClassification", [3]])
+def test_hugging_face_folder_without_architectures(architectures, tmp_path):
+    folder = write_folder(tmp_path / "published", "bert", architectures=architectures)
+    assert resolve(str(folder)).is_ready is False
 
 
 def test_keras_hub_folder(tmp_path):
@@ -105,7 +100,7 @@ def test_keras_hub_folder(tmp_path):
 
 
 def test_folder_that_is_not_a_model(tmp_path):
-    for content in ("nothing", {"a": 1}, ["a"]):
+    for content in ("nothing", {"a": 1}, ["a"], 3, "registered_name"):
         if content != "nothing":
             (tmp_path / "config.json").write_text(json.dumps(content))
         with pytest.raises(ModelError, match="^Expected a model folder") as caught:
@@ -114,6 +109,18 @@ def test_folder_that_is_not_a_model(tmp_path):
             f"Expected a model folder. Received: {tmp_path}, which holds neither a run of tfkd, "
             "nor a Hugging Face config.json with model_type, nor a KerasHub preset."
         )
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[" * 100_000, '{"a": ' + "9" * 5000 + "}", b"\xff"], ids=len
+)
+def test_folder_whose_config_is_no_json(content, tmp_path):
+    path = tmp_path / "config.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ModelError, match="^Expected JSON in ") as caught:
+        resolve(str(tmp_path))
+    assert str(caught.value).startswith(f"Expected JSON in {path}. Received: ")
+    assert len(str(caught.value)) < 300
 
 
 def test_folder_that_does_not_exist(tmp_path):
@@ -213,12 +220,10 @@ def test_model_in_the_hugging_face_cache_needs_no_network(no_network, tmp_path, 
     """The cache's own layout; a published classifier is a ready teacher from there too."""
     repository = tmp_path / "models--someone--topics"
     snapshot = repository / "snapshots" / "0123abcd"
-    snapshot.mkdir(parents=True)
-    (repository / "refs").mkdir()
+    (repository / "refs").mkdir(parents=True)
+    snapshot.parent.mkdir()
+    write_folder(snapshot, "bert")
     (repository / "refs" / "main").write_text("0123abcd")
-    config = {"model_type": "bert", "architectures": ["BertForSequenceClassification"]}
-    (snapshot / "config.json").write_text(json.dumps(config))
-    (snapshot / "model.safetensors").write_bytes(b"")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     source = resolve("hf://someone/topics")
     assert source == Source("hf://someone/topics", Kind.HUGGING_FACE, snapshot)

@@ -1,5 +1,6 @@
 """Tokens written out by hand, beside the reference BERT tokenizer, and without TensorFlow."""
 
+import itertools
 import json
 import re
 import subprocess
@@ -143,6 +144,22 @@ def test_long_pairs_are_cut_in_turn(length, sizes):
     assert arrays["padding_mask"].tolist() == [[1] * len(row) + padding]
     segments = [0] * (kept[0] + 2) + [1] * (kept[1] + 1)
     assert arrays["segment_ids"].tolist() == [segments + padding]
+
+
+@pytest.mark.parametrize("length", [11, 12])
+def test_pairs_are_cut_as_longest_first_cuts_them_but_for_an_odd_token(length):
+    """The reference gives it to the longer text, and to the second of equal ones."""
+    reference = BertWordPieceTokenizer({word: row for row, word in enumerate(VOCABULARY)})
+    reference.enable_truncation(length, strategy="longest_first")
+    room = length - 3
+    for first, second in itertools.product(range(1, 14), repeat=2):
+        pair = " ".join(["oil"] * first), " ".join(["fell"] * second)
+        received = word_piece(length).encode([pair])["token_ids"][0].tolist()
+        expected = reference.encode(*pair).ids
+        if room % 2 and first > room // 2 and second > room // 2 and second >= first:
+            place = expected.index(3)
+            expected = [*expected[:place], 5, *expected[place:-2], 3]
+        assert received[: len(expected)] == expected, (first, second)
 
 
 def test_a_vocabulary_without_special_tokens_is_refused():

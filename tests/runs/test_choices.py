@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.hugging_face import write_encoder
 from tfkd.artifacts import RunFolder
 from tfkd.config.training import DistillConfig, FinetuneConfig
 from tfkd.config.verbs import read_toml
@@ -34,10 +35,9 @@ def test_defaults_of_a_data_set_outside_the_catalogue(tmp_path):
 @pytest.mark.parametrize("cut", [{"vocabulary_size": 8000}, {"min_count": 2}])
 def test_only_a_size_word_has_its_vocabulary_cut(cut, tmp_path):
     choose(DistillConfig(dataset="demo", student="cnn", **cut))
-    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    (tmp_path / "model.safetensors").touch()
-    config = DistillConfig(dataset="demo", student=str(tmp_path), **cut)
-    message = f"^Expected a student by size word, .* Received: {tmp_path}, which brings its own"
+    folder = write_encoder(tmp_path / "encoder", "bert")
+    config = DistillConfig(dataset="demo", student=str(folder), **cut)
+    message = f"^Expected a student by size word, .* Received: {folder}, which brings its own"
     with pytest.raises(ConfigError, match=message):
         choose(config)
 

@@ -331,7 +331,7 @@ def find_head(model: keras.Model) -> tuple[str, list[keras.layers.Dense]]:
 def find_backbone(model: keras.Model) -> Any:
     """The KerasHub encoder inside a classifier, or None."""
     for layer in model.layers:
-        if type(layer).__name__ in FAMILIES:
+        if not {kind.__name__ for kind in type(layer).__mro__}.isdisjoint(FAMILIES):
             return layer
     return None
 

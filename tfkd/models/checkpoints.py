@@ -100,6 +100,8 @@ def resolve(name: str) -> Source:
 
 
 def _resolve_folder(name: str, folder: Path) -> Source:
+    # Before all else, since it is read as a run's, too.
+    config = huggingface.read_config(folder)
     run = RunFolder(folder)
     if (folder / "classifier.json").is_file():
         above = RunFolder(Path(os.path.abspath(folder)).parent)
@@ -111,9 +113,8 @@ def _resolve_folder(name: str, folder: Path) -> Source:
                 "Start its command again; it goes on where it stopped."
             )
         return _pretrained(name, run) if run.is_pretrained else Source(name, Kind.RUN, run.model)
-    config = huggingface.read_config(folder)
     if config is not None:
-        huggingface.check_files(folder, config)
+        huggingface.read_folder(folder, config)
         return Source(name, Kind.HUGGING_FACE, folder)
     if presets.is_preset(folder):
         return Source(name, Kind.KERAS_HUB, folder)

@@ -17,7 +17,7 @@ from tfkd import artifacts
 from tfkd.data.batching import Rows, scoring_batches
 from tfkd.data.examples import DEFAULT_THRESHOLD, MULTI_LABEL, Texts
 from tfkd.errors import ArtifactError
-from tfkd.models import bottleneck, pooling  # noqa: F401  (classes a saved model names)
+from tfkd.models import bottleneck, pooling, published  # noqa: F401  (a saved model names them)
 from tfkd.models.tokenizers import Tokenizer
 
 SCORING_BATCH_SIZE = 64

@@ -48,6 +48,7 @@ def build_encoder_classifier(
     pooling: str = "cls",
     dropout: float = 0.1,
     head: Head | None = None,
+    with_pooler: bool = True,
 ) -> keras.Model:
     """Puts a head on a backbone.
 
@@ -58,12 +59,15 @@ def build_encoder_classifier(
         pooling: "cls" (with BERT's own pooler where there is one), "mean" or "max".
         dropout: Float. Share of the pooled vector dropped before the logits.
         head: A published classifier's `Head` to take over.
+        with_pooler: Boolean. False reads the first token without BERT's pooler, where that was
+            not trained.
 
     Returns:
         Functional model from the backbone's inputs to float32 logits `[batch, num_outputs]`.
     """
     outputs = backbone(backbone.input)
-    if pooling == "cls" and isinstance(outputs, dict) and "pooled_output" in outputs:
+    has_pooler = with_pooler and isinstance(outputs, dict) and "pooled_output" in outputs
+    if pooling == "cls" and has_pooler:
         pooled = outputs["pooled_output"]
     else:
         vectors = outputs["sequence_output"] if isinstance(outputs, dict) else outputs

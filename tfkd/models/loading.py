@@ -1,22 +1,22 @@
 """Builds the classifier a `Source` stands for, with its tokenizer, ready to train or to ask."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import keras
 import keras_hub
 
-from tfkd.artifacts import JsonObject
-from tfkd.data.examples import Dataset
+from tfkd.data.examples import REGRESSION, Dataset
 from tfkd.errors import ModelError
-from tfkd.models import encoder, huggingface, presets, sizes
+from tfkd.models import encoder, huggingface, presets, published, sizes
 from tfkd.models.bilstm import build_bilstm
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.cnn import build_cnn
 from tfkd.models.depth import check_depth, keep_layers
 from tfkd.models.hub import loaded
+from tfkd.models.tokenizer_files import BytePairRules, Rules, WordPieceRules, read_rules
 from tfkd.models.tokenizers import Tokenizer
 
 LEARNED_VOCABULARY_SIZE = 8000
@@ -44,8 +44,33 @@ class Shape:
     layers: tuple[int, ...] | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class _Published:
+    """A published model's parts.
+
+    Attributes:
+        backbone: Its encoder.
+        head: Its head, if it has one.
+        tokenizer: Its tokenizer.
+        pooling: What it was trained with.
+        with_pooler: Whether BERT's pooler is one that was trained for it.
+        task: The task that the head was trained for, where the files say so.
+    """
+
+    backbone: keras_hub.models.Backbone
+    head: encoder.Head | None
+    tokenizer: Tokenizer
+    pooling: str = "cls"
+    with_pooler: bool = True
+    task: str | None = None
+
+
 def load_classifier(
-    source: Source, dataset: Dataset, shape: Shape, tokenizer: Tokenizer | None = None
+    source: Source,
+    dataset: Dataset,
+    shape: Shape,
+    tokenizer: Tokenizer | None = None,
+    say: Callable[[str], object] = lambda text: None,
 ) -> TextClassifier:
     """A classifier of the data set's classes.
 
@@ -55,6 +80,8 @@ def load_classifier(
             size word comes without a tokenizer.
         shape: `Shape`.
         tokenizer: `Tokenizer` for a size word, usually the teacher's.
+        say: Called with a line that the user should read: which class a head without names is
+            taken to give by which output.
 
     Raises:
         ModelError: The files do not load, or the classes are not the data set's.
@@ -72,7 +99,7 @@ def load_classifier(
         student = TextClassifier.load(_folder(source))
         model = _with_head(student.model, dataset.num_outputs)
         return _classifier(model, student.tokenizer.with_length(shape.sequence_length), dataset)
-    return _pretrained(source, dataset, shape)
+    return _pretrained(source, dataset, shape, say)
 
 
 def load_encoder(source: Source, shape: Shape) -> tuple[keras_hub.models.Backbone, Tokenizer]:
@@ -86,8 +113,8 @@ def load_encoder(source: Source, shape: Shape) -> tuple[keras_hub.models.Backbon
         ModelError: The files do not load, or there is no encoder in the classifier.
     """
     if source.kind not in (Kind.RUN, Kind.PRETRAINED):
-        backbone, _, tokenizer = _read(source, shape)
-        return backbone, tokenizer
+        read = _read(source, shape)
+        return read.backbone, read.tokenizer
     classifier = TextClassifier.load(_folder(source))
     found = [
         layer for layer in classifier.model.layers if isinstance(layer, keras_hub.models.Backbone)
@@ -179,7 +206,8 @@ def load_tokenizer(source: Source, sequence_length: int) -> Tokenizer:
     if source.kind in (Kind.RUN, Kind.PRETRAINED):
         return Tokenizer.load(folder / "tokenizer").with_length(sequence_length)
     config = huggingface.read_config(folder)
-    return loaded(source.name, lambda: _tokenizer(folder, config, Shape(sequence_length)))
+    rules = None if config is None else read_rules(folder, config)
+    return loaded(source.name, lambda: _tokenizer(folder, rules, sequence_length))
 
 
 def learned_tokenizer(dataset: Dataset, sequence_length: int) -> Tokenizer:
@@ -194,28 +222,60 @@ def learned_tokenizer(dataset: Dataset, sequence_length: int) -> Tokenizer:
     return Tokenizer.learn(texts(), LEARNED_VOCABULARY_SIZE, sequence_length)
 
 
-def _pretrained(source: Source, dataset: Dataset, shape: Shape) -> TextClassifier:
-    backbone, head, tokenizer = _read(source, shape)
-    pooling = shape.pooling
-    if pooling == "auto":
-        pooling = "mean" if huggingface.uses_mean_pooling(_folder(source)) else "cls"
-    if head is not None:
+def _pretrained(
+    source: Source, dataset: Dataset, shape: Shape, say: Callable[[str], object]
+) -> TextClassifier:
+    read = _read(source, shape)
+    pooling = read.pooling if shape.pooling == "auto" else shape.pooling
+    if read.head is not None:
         # A published head reads what it was trained on; its own label names decide the order.
-        dataset = dataclasses.replace(dataset, label_names=_aligned(head, dataset, source.name))
+        names = _aligned(read, dataset, source.name, say)
+        dataset = dataclasses.replace(dataset, label_names=names)
         pooling = "cls"
-    model = encoder.build_encoder_classifier(backbone, dataset.num_outputs, pooling, head=head)
-    return _classifier(model, tokenizer, dataset)
+    model = encoder.build_encoder_classifier(
+        read.backbone, dataset.num_outputs, pooling, head=read.head, with_pooler=read.with_pooler
+    )
+    return _classifier(model, read.tokenizer, dataset)
 
 
-def _read(
-    source: Source, shape: Shape
-) -> tuple[keras_hub.models.Backbone, encoder.Head | None, Tokenizer]:
+def _read(source: Source, shape: Shape) -> _Published:
     """Encoder, head if there is one, and tokenizer of a published model's files."""
     folder = _folder(source)
     config = huggingface.read_config(folder)
-    backbone, head = loaded(source.name, lambda: _encoder(folder, config))
-    tokenizer = loaded(source.name, lambda: _tokenizer(folder, config, shape))
-    return _fitted(backbone, source.name, shape), head, tokenizer
+    if config is None:
+        read = loaded(source.name, lambda: _preset(folder, shape))
+    else:
+        found = huggingface.read_folder(folder, config)
+        read = loaded(source.name, lambda: _hugging_face(found, shape))
+    return dataclasses.replace(read, backbone=_fitted(read.backbone, source.name, shape))
+
+
+def _hugging_face(found: huggingface.Folder, shape: Shape) -> _Published:
+    """The parts of a Hugging Face folder."""
+    with_pooler = published.has_pooler(found.encoder, found.weights)
+    head = huggingface.read_head(found)
+    # What masked-LM training leaves: no vector of a text was ever trained.
+    pooling = "mean" if found.encoder.family == "bert" and not with_pooler else "cls"
+    if head is None and shape.pooling == "auto":
+        trained = huggingface.pooling_of(found.path)
+        # sentence-transformers reads the first token itself, not what BERT's pooler makes of it.
+        pooling, with_pooler = trained or pooling, with_pooler and trained is None
+    return _Published(
+        published.build_encoder(found.encoder, found.weights),
+        head,
+        _tokenizer(found.path, found.rules, shape.sequence_length),
+        pooling,
+        with_pooler,
+        found.task,
+    )
+
+
+def _preset(folder: Path, shape: Shape) -> _Published:
+    """The parts of a KerasHub preset; a classifier's brings its head."""
+    tokenizer = _tokenizer(folder, None, shape.sequence_length)
+    if presets.has_head(folder):
+        return _Published(*presets.load_with_head(folder), tokenizer)
+    return _Published(keras_hub.models.Backbone.from_preset(str(folder)), None, tokenizer)
 
 
 def _fitted(
@@ -227,22 +287,6 @@ def _fitted(
     return backbone if shape.layers is None else keep_layers(backbone, shape.layers, name)
 
 
-def _encoder(
-    folder: Path, config: JsonObject | None
-) -> tuple[keras_hub.models.Backbone, encoder.Head | None]:
-    """The encoder, and the head that a published classifier brings."""
-    if config is None and presets.has_head(folder):
-        return presets.load_with_head(folder)
-    head = None
-    if config is not None:
-        huggingface.check_files(folder, config)
-        head = huggingface.read_head(folder, config)
-    backbone = keras_hub.models.Backbone.from_preset(str(folder))
-    if config is not None:
-        huggingface.add_token_type(backbone, folder, config)
-    return backbone, head
-
-
 def _check_length(name: str, limit: int, shape: Shape) -> None:
     if shape.sequence_length > limit:
         raise ModelError(
@@ -251,36 +295,55 @@ def _check_length(name: str, limit: int, shape: Shape) -> None:
         )
 
 
-def _aligned(head: encoder.Head, dataset: Dataset, name: str) -> tuple[str, ...]:
+def _aligned(
+    read: _Published, dataset: Dataset, name: str, say: Callable[[str], object]
+) -> tuple[str, ...]:
     """The data set's label names, when the head's stand for the same classes in the same order."""
-    generic = all(label.startswith("LABEL_") for label in head.label_names)
-    same = [a.casefold() for a in head.label_names] == [b.casefold() for b in dataset.label_names]
-    if len(head.label_names) == dataset.num_outputs and (generic or same):
-        return dataset.label_names
-    raise ModelError(
-        f"Expected a head with the {_listed(dataset.label_names)} of {dataset.name} in this "
-        f"order. Received: {name} with {_listed(head.label_names)}."
-    )
+    theirs, ours = read.head.label_names if read.head else (), dataset.label_names
+    if read.task is not None and read.task != dataset.task:
+        raise ModelError(
+            f"Expected a head for {dataset.task}, the task of {dataset.name}. Received: {name}, "
+            f"whose problem_type is one for {read.task}. Give another model, or an encoder."
+        )
+    generic = all(label == f"LABEL_{index}" for index, label in enumerate(theirs))
+    same = [a.casefold() for a in theirs] == [b.casefold() for b in ours]
+    if len(theirs) != dataset.num_outputs or not (generic or same):
+        raise ModelError(
+            f"Expected a head with the {_listed(ours)} of {dataset.name} in this order. Received: "
+            f"{name} with {_listed(theirs)}."
+        )
+    if not same and dataset.task != REGRESSION:
+        taken = ", ".join(f"{a} for {b}" for a, b in zip(theirs, ours, strict=True))
+        say(f"{name} has no names for its classes. Taken in the order of {dataset.name}: {taken}.")
+    return ours
 
 
-def _tokenizer(folder: Path, config: JsonObject | None, shape: Shape) -> Tokenizer:
-    """The tokenizer, without accents for a lower-case vocabulary unless a folder says otherwise.
+def _tokenizer(folder: Path, rules: Rules | None, sequence_length: int) -> Tokenizer:
+    """The tokenizer of a Hugging Face folder by its rules, or of a KerasHub preset.
 
-    KerasHub leaves accents on, so that "café" becomes [UNK] in an uncased vocabulary.
+    KerasHub's presets leave accents on in lower case, so that "café" becomes [UNK] in an uncased
+    vocabulary; here they have none.
     """
-    family = _WORD_PIECE.get(config["model_type"]) if config else None
-    if family is not None and (folder / "vocab.txt").is_file():
-        options = huggingface.normalization(folder)
-        tokenizer = family(str(folder / "vocab.txt"), **options)
+    models = keras_hub.models
+    if isinstance(rules, WordPieceRules):
+        tokenizer = _WORD_PIECE[rules.family](
+            rules.vocabulary, lowercase=rules.lowercase, strip_accents=rules.strip_accents
+        )
+    elif isinstance(rules, BytePairRules):
+        tokenizer = models.RobertaTokenizer(
+            rules.vocabulary, rules.merges, add_prefix_space=rules.add_prefix_space
+        )
+    elif rules is not None:
+        tokenizer = models.XLMRobertaTokenizer(str(rules.path))
     else:
-        tokenizer = keras_hub.models.Tokenizer.from_preset(str(folder))
+        tokenizer = models.Tokenizer.from_preset(str(folder))
         if isinstance(tokenizer, keras_hub.tokenizers.WordPieceTokenizer) and tokenizer.lowercase:
             tokenizer = type(tokenizer)(
                 tokenizer.get_vocabulary(), lowercase=True, strip_accents=True
             )
-    for kind in keras_hub.models.TextClassifierPreprocessor.__subclasses__():
+    for kind in models.TextClassifierPreprocessor.__subclasses__():
         if kind.tokenizer_cls is type(tokenizer):
-            return Tokenizer(kind(tokenizer, sequence_length=shape.sequence_length))
+            return Tokenizer(kind(tokenizer, sequence_length=sequence_length))
     raise ModelError(
         f"Expected an encoder with a text classification preprocessor. Received: {folder} with "
         f"{type(tokenizer).__name__}."

@@ -45,7 +45,8 @@ def handles() -> dict[str, str]:
 def is_preset(folder: Path) -> bool:
     """Whether the folder was written by KerasHub's `save_to_preset`."""
     path = folder / "config.json"
-    return path.is_file() and "registered_name" in read_json(path)
+    config = read_json(path) if path.is_file() else None
+    return isinstance(config, dict) and "registered_name" in config
 
 
 def has_head(folder: Path) -> bool:
