@@ -3,13 +3,16 @@
 A typo or a hub that cannot be reached is said in a second or two, not after eight of imports.
 """
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
+from tfkd.artifacts import RunFolder
 from tfkd.config.fields import nearest
 from tfkd.config.training import DistillConfig, OptimizerConfig, PretrainConfig, TrainingConfig
 from tfkd.data import catalog, sources
 from tfkd.data.transfer import texts_of
-from tfkd.errors import ConfigError, ModelError
+from tfkd.errors import ConfigError, ModelError, TfkdError
 from tfkd.models import sizes
 from tfkd.models.checkpoints import Kind, Source, resolve
 from tfkd.models.depth import check_depth
@@ -76,6 +79,29 @@ def choose(config: TrainingConfig) -> dict[str, Source]:
     if isinstance(config, DistillConfig):
         check_student(config, found["student"])
     return found
+
+
+@contextlib.contextmanager
+def put_back_if_refused(run: RunFolder) -> Iterator[None]:
+    """Takes away what the block wrote into a new run's folder when it is refused.
+
+    Else the refused settings would hold the folder, and keep the corrected command out.
+
+    Args:
+        run: `RunFolder`. One that was there before stays as it is.
+    """
+    was_there, is_new = run.path.exists(), not run.is_run
+    before = set(run.path.rglob("*"))
+    try:
+        yield
+    except TfkdError:
+        if is_new and run.path.exists():
+            # Files before the folders they are in.
+            for path in sorted(set(run.path.rglob("*")) - before, reverse=True):
+                path.rmdir() if path.is_dir() else path.unlink()
+            if not was_there:
+                run.path.rmdir()
+        raise
 
 
 def check_student(config: DistillConfig, student: Source) -> None:

@@ -30,6 +30,7 @@ from tfkd.models.precision import AUTO, FLOAT32, resolved
 from tfkd.models.readings import weights_sha256
 from tfkd.progress import Progress
 from tfkd.runs.budget import GENERAL
+from tfkd.runs.choices import put_back_if_refused
 from tfkd.runs.lengths import LEAST, with_length
 from tfkd.runs.material import Material
 from tfkd.runs.record import shared_record
@@ -180,8 +181,9 @@ def pre_train(
         ArtifactError: The folder holds something else.
         ModelError: The encoder does not load.
     """
-    run.start(artifacts.PRETRAIN, config.to_dict(), config.overwrite)
-    reader = load_reader(config, source, material)
+    with put_back_if_refused(run):
+        run.start(artifacts.PRETRAIN, config.to_dict(), config.overwrite)
+        reader = load_reader(config, source, material)
     vectors = {split: vectors_of(reader, split, material) for split in SPLITS}
     student = _untrained(config, reader, material, vectors["train"].shape[1])
     num_rows = len(vectors["train"])

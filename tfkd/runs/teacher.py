@@ -21,7 +21,7 @@ from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, check_classes, load_classifier
 from tfkd.runs.budget import budget_of
-from tfkd.runs.choices import choose, slug
+from tfkd.runs.choices import choose, put_back_if_refused, slug
 from tfkd.runs.lengths import LEAST, with_length
 from tfkd.runs.linear_head import start_head
 from tfkd.runs.material import Material
@@ -175,7 +175,7 @@ def _folder(config: DistillConfig, source: Source, material: Material, run: RunF
         if not (folder / "classifier.json").is_file():
             length = config.teacher_sequence_length
             shape = Shape(length or LEAST, config.teacher_pooling, config.teacher_seed)
-            ready = load_classifier(source, material.dataset, shape)
+            ready = load_classifier(source, material.dataset, shape, say=material.progress.say)
             with_thresholds(with_length(ready, length, material), material).save(folder)
         return folder
     return finetuned(finetune_config(config, source, run), material)
@@ -223,8 +223,9 @@ def fine_tune(
         ModelError: The model does not load.
     """
     config = config.replace(model=source.name)
-    run.start("finetune", config.to_dict(), config.overwrite)
-    untrained = _untrained(config, source, material)
+    with put_back_if_refused(run):
+        run.start("finetune", config.to_dict(), config.overwrite)
+        untrained = _untrained(config, source, material)
     rate = config.learning_rate or sizes.default_learning_rate(source.size)
     num_rows = material.summaries["train"].num_rows
     chosen = plan(config, rate, budget_of(source), num_rows)
@@ -259,7 +260,7 @@ def _untrained(config: FinetuneConfig, source: Source, material: Material) -> Te
     """A model before its fine-tuning; a trained encoder gets a head that knows the classes."""
     length = config.sequence_length
     shape = Shape(length or LEAST, config.pooling, config.seed, config.layers)
-    classifier = load_classifier(source, material.dataset, shape)
+    classifier = load_classifier(source, material.dataset, shape, say=material.progress.say)
     classifier = with_length(classifier, length, material)
     if source.size is None and not source.is_ready:
         train, held_out = (

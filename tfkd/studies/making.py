@@ -16,7 +16,7 @@ from tfkd.distillation.mixture import learned, mixture
 from tfkd.errors import ArtifactError, ConversionError
 from tfkd.models.checkpoints import Source, resolve
 from tfkd.models.classifier import TextClassifier
-from tfkd.runs.choices import check_student, default_model
+from tfkd.runs.choices import check_student, default_model, put_back_if_refused
 from tfkd.runs.files import ExportResult, StudentFiles
 from tfkd.runs.material import Material
 from tfkd.runs.record import KeptMixture, shared_record
@@ -111,8 +111,9 @@ def make_arm(
     _forget_names()
     source = student_source(config)
     config = config.replace(student=source.name)
-    run.start("distill", arm_settings(arm, plans), overwrite=False)
-    untrained = _untrained(config, source, teachers[arm.start].classifier, material, run)
+    with put_back_if_refused(run):
+        run.start("distill", arm_settings(arm, plans), overwrite=False)
+        untrained = _untrained(config, source, teachers[arm.start].classifier, material, run)
     asked = [teachers[name] for name in arm.teachers or (arm.start,)]
     mixing = used_mixing(arm.mixing, asked, material)
     logits, routes = _logits(config, asked, mixing, material)

@@ -20,7 +20,7 @@ from tfkd.evaluation.verdict import Comparison
 from tfkd.models.checkpoints import Source
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
-from tfkd.runs.choices import choose, slug
+from tfkd.runs.choices import choose, put_back_if_refused, slug
 from tfkd.runs.comparisons import compare_arms, warning
 from tfkd.runs.costs import measure_costs, model_files
 from tfkd.runs.files import ExportResult, StudentFiles
@@ -142,8 +142,9 @@ def _distill(config: DistillConfig, progress: Progress) -> DistillResult:
     run = RunFolder(config.output_dir or RUNS / _name(config, sources["student"]))
     labelled = prepare(config, run.path.parent, progress)
     labelled.check_transfer(config)
-    run.start("distill", config.to_dict(), config.overwrite)
-    teacher = prepare_teacher(config, sources["teacher"], labelled, run)
+    with put_back_if_refused(run):
+        run.start("distill", config.to_dict(), config.overwrite)
+        teacher = prepare_teacher(config, sources["teacher"], labelled, run)
     material = labelled.with_transfer(config, teacher.classifier)
     smaller = smaller_vocabulary(config, sources["student"], teacher.classifier, material, run)
     demand = Demand.of(dataclasses.asdict(config))

@@ -1,0 +1,145 @@
+"""Published classifiers as teachers: what is said of them, and what a refused one leaves behind."""
+
+import csv
+
+import pytest
+
+from tests.hugging_face import write_encoder, write_folder
+from tests.toys import Stopped, Stopping
+from tfkd.artifacts import RunFolder
+from tfkd.config.training import DistillConfig, FinetuneConfig, PretrainConfig
+from tfkd.errors import ArtifactError, ModelError
+from tfkd.progress import Progress
+from tfkd.runs.choices import put_back_if_refused
+from tfkd.workflows.distill import distill
+from tfkd.workflows.finetune import finetune
+from tfkd.workflows.pretrain import pretrain
+
+WORDS = "oil prices fell the team won late".split()
+
+
+class Heard(Progress):
+    """Keeps what was said."""
+
+    def __init__(self):
+        super().__init__(quiet=True)
+        self.lines = []
+
+    def say(self, text):
+        self.lines.append(text)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A data set of three classes, in files."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for split, count in (("train", 60), ("validation", 30), ("test", 30)):
+        with (folder / f"{split}.csv").open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["text", "label"])
+            for row in range(count):
+                text = " ".join(WORDS[(row + step) % 7] for step in range(1 + row % 5))
+                writer.writerow([f"{text} {row}", ("business", "sports", "world")[row % 3]])
+    return str(folder)
+
+
+def names(*labels):
+    return {str(index): label for index, label in enumerate(labels)}
+
+
+def test_which_name_was_taken_for_which_output_is_said_once(data, tmp_path):
+    teacher = str(write_folder(tmp_path / "published", "bert", id2label=None))
+    heard = Heard()
+    heard.say = lambda text: (heard.lines.append(text), Stopping.say(stopping, text))
+    stopping = Stopping(start="train student")
+    config = DistillConfig(
+        dataset=data,
+        teacher=teacher,
+        student="cnn_small",
+        teacher_sequence_length=16,
+        output_dir=tmp_path / "run",
+    )
+    with pytest.raises(Stopped, match="^train student"):
+        distill(config, heard)
+    assert [line for line in heard.lines if "no names" in line] == [
+        f"{teacher} has no names for its classes. Taken in the order of {tmp_path / 'data'}: "
+        "LABEL_0 for business, LABEL_1 for sports, LABEL_2 for world."
+    ]
+
+
+@pytest.mark.parametrize("was_there", [True, False])
+@pytest.mark.parametrize("verb", ["finetune", "distill"])
+def test_refused_classes_leave_the_folder_to_the_corrected_command(verb, was_there, data, tmp_path):
+    model = write_folder(tmp_path / "published", "bert", id2label=names("a", "b", "c"))
+    run = tmp_path / "run"
+    if was_there:
+        run.mkdir()
+    shared = {"dataset": data, "output_dir": run}
+    with pytest.raises(ModelError, match="^Expected a head with the 3 classes"):
+        if verb == "finetune":
+            finetune(FinetuneConfig(model=str(model), **shared), Progress(quiet=True))
+        else:
+            config = DistillConfig(teacher=str(model), student="cnn_small", **shared)
+            distill(config, Progress(quiet=True))
+    assert run.exists() is was_there
+    assert not was_there or not list(run.iterdir())
+
+
+def test_refused_length_leaves_no_folder_of_the_teacher(data, tmp_path):
+    """The folder beside the run, in which the teacher is fine-tuned."""
+    config = DistillConfig(
+        dataset=data,
+        teacher=str(write_encoder(tmp_path / "encoder", "bert")),
+        student="cnn_small",
+        teacher_sequence_length=35,
+        output_dir=tmp_path / "runs" / "run",
+    )
+    with pytest.raises(ModelError, match="^Expected a sequence length of at most 34"):
+        distill(config, Progress(quiet=True))
+    assert [path.name for path in (tmp_path / "runs").iterdir() if path.name != "cache"] == []
+
+
+def test_refused_encoder_leaves_no_folder_of_a_general_student(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("".join(f"{' '.join(WORDS)} {row}\n" for row in range(60)))
+    config = PretrainConfig(
+        encoder=str(write_encoder(tmp_path / "encoder", "bert")),
+        encoder_sequence_length=35,
+        student="cnn_small",
+        texts=(str(text),),
+        output_dir=tmp_path / "run",
+    )
+    with pytest.raises(ModelError, match="^Expected a sequence length of at most 34"):
+        pretrain(config, Progress(quiet=True))
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_was_there_stays(tmp_path):
+    """A run that is gone on with, and another's files."""
+    run = RunFolder(tmp_path / "run")
+    run.start("finetune", {"dataset": "toy"}, overwrite=False)
+    (run.path / "notes.txt").write_text("mine")
+    with pytest.raises(ModelError, match="^no$"), put_back_if_refused(run):
+        (run.path / "half").write_text("made")
+        raise ModelError("no")
+    assert sorted(path.name for path in run.path.iterdir()) == ["config.json", "half", "notes.txt"]
+    other = RunFolder(tmp_path / "other")
+    (other.path / "photos").mkdir(parents=True)
+    (other.path / "photos" / "a.jpg").write_text("mine")
+    with pytest.raises(ArtifactError, match="holds other files"), put_back_if_refused(other):
+        other.start("finetune", {"dataset": "toy"}, overwrite=False)
+    assert (other.path / "photos" / "a.jpg").read_text() == "mine"
+
+
+def test_what_was_written_goes(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(ModelError, match="^no$"), put_back_if_refused(run):
+        run.start("finetune", {"dataset": "toy"}, overwrite=False)
+        (run.path / "teacher" / "tokenizer").mkdir(parents=True)
+        (run.path / "teacher" / "tokenizer" / "a.json").write_text("made")
+        raise ModelError("no")
+    assert not run.path.exists()
+    with put_back_if_refused(run):
+        run.start("finetune", {"dataset": "toy"}, overwrite=False)
+    assert run.is_run
