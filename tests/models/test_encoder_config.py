@@ -65,6 +65,7 @@ def test_defaults_are_those_of_transformers(tmp_path):
         {"chunk_size_feed_forward": 64, "tie_word_embeddings": False, "classifier_dropout": 0.3},
         {"pooler_num_attention_heads": 12, "pooler_size_per_head": 128, "directionality": "bidi"},
         {"attention_probs_dropout_prob": 0.3, "output_attentions": True, "num_beam_groups": 1},
+        {"use_rms_norm": False, "rope_scaling": None, "pool_layers": []},
         {"my_note": "fine-tuned on Monday", "training_steps": 300, "metrics": {"f1": 0.9}},
     ],
 )
@@ -84,6 +85,11 @@ def test_settings_that_change_no_number_are_fine(family, settings, tmp_path):
         ("adapters", {"adapters": {"a": "b"}}, "nothing"),
         ("auto_map", {"AutoModel": "modeling.My"}, "nothing"),
         ("is_decoder", 1, "False"),
+        (
+            "sbert_ce_default_activation_function",
+            "torch.nn.modules.activation.Sigmoid",
+            "'torch.nn.modules.linear.Identity'",
+        ),
     ],
 )
 @pytest.mark.parametrize("family", ["bert", "distilbert", "roberta"])

@@ -7,6 +7,7 @@ from scipy.special import expit
 
 from tests.hugging_face import (
     LAYERS,
+    config_of,
     encoder_alone,
     gelu,
     gelu_by_tanh,
@@ -20,10 +21,12 @@ from tfkd.compression.graph import LeanGraph
 from tfkd.data.examples import SINGLE_LABEL, Dataset
 from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
-from tfkd.models.encoder_config import ACTIVATIONS
+from tfkd.models.encoder_config import ACTIVATIONS, EncoderConfig, check_tensors
 from tfkd.models.first_token import first_token_model
 from tfkd.models.loading import Shape, load_classifier, load_encoder
 from tfkd.models.pooling import FirstToken, MeanPooling
+from tfkd.models.published import build_encoder
+from tfkd.models.weights import Weights
 
 LABELS = ("world", "sports", "business")
 PAIR = [("oil prices fell", "the team won"), ("late", "oil")]
@@ -126,6 +129,22 @@ def test_settings_stay_with_the_model(family, settings, options, tmp_path):
     np.testing.assert_allclose(shorter.predict(TEXTS[family]), expected, atol=2e-5)
     lean = LeanGraph(saved.model).logits(saved.encode(TEXTS[family][:1], 8))
     np.testing.assert_allclose(lean, expected[:1], atol=2e-5)
+
+
+def test_xlm_roberta_is_a_roberta_with_settings_of_its_own(tmp_path):
+    """Its tokenizer needs a file of SentencePiece, so that the encoder is built without it."""
+    tensors = random_tensors("roberta")
+    folder = write_encoder(tmp_path / "encoder", "roberta", tensors)
+    settings = {"model_type": "xlm-roberta", "hidden_act": "relu", "layer_norm_eps": 0.05}
+    config = EncoderConfig.read(folder, config_of("roberta", **settings))
+    weights = Weights.of(folder)
+    check_tensors(config, weights)
+    row = np.array([0, 10, 9, 8, 2])
+    inputs = {"token_ids": row[None], "padding_mask": np.ones((1, 5), np.int32)}
+    received = build_encoder(config, weights)(inputs)[0]
+    options = {"activation": FORMULAS["relu"], "epsilon": 0.05}
+    expected = vectors(tensors, "roberta", row, np.zeros(5, int), **options)
+    np.testing.assert_allclose(received, expected, atol=2e-5)
 
 
 def test_layers_left_out_leave_the_settings(tmp_path):

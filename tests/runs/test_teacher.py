@@ -100,6 +100,33 @@ def test_refused_length_leaves_no_folder_of_the_teacher(data, tmp_path):
     assert [path.name for path in (tmp_path / "runs").iterdir() if path.name != "cache"] == []
 
 
+@pytest.mark.parametrize(
+    "student, message",
+    [
+        ("classifier", "^Expected a head with the 3 classes"),
+        ("encoder", "^Expected a sequence length of at most 34"),
+        ("bert_tiny", "^Expected a sequence length of at most 512"),
+    ],
+)
+def test_student_is_refused_before_its_teacher_is_asked(student, message, data, tmp_path):
+    folders = {
+        "classifier": write_folder(tmp_path / "classifier", "bert", id2label=names("a", "b", "c")),
+        "encoder": write_encoder(tmp_path / "encoder", "bert"),
+    }
+    config = DistillConfig(
+        dataset=data,
+        teacher=str(write_folder(tmp_path / "published", "bert", id2label=None)),
+        student=str(folders.get(student, student)),
+        sequence_length=600 if student == "bert_tiny" else 35 if student == "encoder" else None,
+        output_dir=tmp_path / "run",
+    )
+    heard = Heard()
+    with pytest.raises(ModelError, match=message):
+        distill(config, heard)
+    assert not (tmp_path / "run").exists()
+    assert not [line for line in heard.lines if "no names" in line]
+
+
 def test_refused_encoder_leaves_no_folder_of_a_general_student(tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("".join(f"{' '.join(WORDS)} {row}\n" for row in range(60)))

@@ -46,6 +46,8 @@ _FIXED: Mapping[str, Collection[object]] = {
     "position_embedding_type": ("absolute",),
     "pruned_heads": (),
     "quantization_config": (),
+    # sentence-transformers' cross-encoders: what is made of a logit.
+    "sbert_ce_default_activation_function": ("torch.nn.modules.linear.Identity",),
 }
 _WORDS = """
     act activation activations adapter adapters alibi attention attn bias block blocks conv cross
@@ -114,12 +116,15 @@ class KnownKeys:
                 continue
             if key in self.fixed:
                 self._check_fixed(path, key, value)
-            elif not set(re.split(r"[\W_]+", key.lower())).isdisjoint(self.words):
+            elif value is not False and self._sounds(key):
                 raise ModelError(
                     f"Expected settings in {path} that tfkd knows. Received: {key}="
                     f"{shown(value)}, which sounds as if it changed the numbers. Take it out of "
                     "the file if it does not, or give another model."
                 )
+
+    def _sounds(self, key: str) -> bool:
+        return not set(re.split(r"[\W_]+", key.lower())).isdisjoint(self.words)
 
     def _check_fixed(self, path: Path, key: str, value: object) -> None:
         if any(type(value) is type(ours) and value == ours for ours in self.fixed[key]):

@@ -67,6 +67,16 @@ class Folder:
     rules: Rules
 
     @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of its head's outputs in their order; empty without a head."""
+        if not has_head(self.config):
+            return ()
+        shape = self.weights.shape(f"{_outside(self, _HEADS[self.encoder.family][1])}.bias")
+        names = self.config.get("id2label") or {}
+        number = shape[0] if shape else 0
+        return tuple(str(names.get(str(index), f"LABEL_{index}")) for index in range(number))
+
+    @property
     def task(self) -> str | None:
         """The task that its head was trained for, where it says so."""
         return _TASKS.get(str(self.config.get("problem_type")))
@@ -137,8 +147,9 @@ def _check_vocabulary(found: Folder) -> None:
             f"Expected at most {found.encoder.vocabulary_size:,} tokens in {found.path}, its "
             f"vocab_size. Received: {len(tokens):,}."
         )
-    padding = tokens["<pad>"] if isinstance(tokens, dict) else None
-    if padding is not None and padding + 1 != found.encoder.first_position:
+    # Without positions behind it, padding is masked by its own, whatever its index.
+    padding = tokens["<pad>"] if isinstance(tokens, dict) else 1
+    if "roberta" in found.encoder.family and padding + 1 != found.encoder.first_position:
         raise ModelError(
             f"Expected pad_token_id of {padding}, the index of <pad>, in "
             f"{found.path / 'config.json'}. Received: {found.encoder.first_position - 1}."
@@ -255,13 +266,8 @@ def read_head(found: Folder) -> Head | None:
     if not has_head(found.config):
         return None
     pooler_name, logits_name, activation = _HEADS[found.encoder.family]
-    logits = _dense(found, logits_name)
-    names = found.config.get("id2label") or {}
-    label_names = tuple(
-        str(names.get(str(index), f"LABEL_{index}")) for index in range(logits[1].shape[0])
-    )
     pooler = None if pooler_name is None else _dense(found, pooler_name)
-    return Head(pooler, activation, logits, label_names)
+    return Head(pooler, activation, _dense(found, logits_name), found.label_names)
 
 
 def _dense(found: Folder, name: str) -> tuple[np.ndarray, np.ndarray]:

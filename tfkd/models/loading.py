@@ -102,6 +102,28 @@ def load_classifier(
     return _pretrained(source, dataset, shape, say)
 
 
+def check_fit(source: Source, dataset: Dataset, shape: Shape) -> None:
+    """Refuses what `load_classifier` would refuse, as far as it is known before any loading.
+
+    Args:
+        source: `Source`.
+        dataset: `Dataset`.
+        shape: `Shape`, of which the sequence length counts.
+
+    Raises:
+        ModelError: The texts are longer than the positions, or the classes are not the data set's.
+    """
+    if source.kind is Kind.SIZE and sizes.SIZE_WORDS[source.name].num_heads:
+        _check_length(source.name, encoder.MAX_POSITIONS, shape)
+    if source.kind is not Kind.HUGGING_FACE:
+        return
+    folder = _folder(source)
+    found = huggingface.read_folder(folder, huggingface.read_config(folder) or {})
+    _check_length(source.name, found.encoder.longest, shape)
+    if found.label_names:
+        _check_head(found.label_names, found.task, dataset, source.name)
+
+
 def load_encoder(source: Source, shape: Shape) -> tuple[keras_hub.models.Backbone, Tokenizer]:
     """The encoder of a pretrained model or of a finished classifier, without its head.
 
@@ -229,8 +251,8 @@ def _pretrained(
     pooling = read.pooling if shape.pooling == "auto" else shape.pooling
     if read.head is not None:
         # A published head reads what it was trained on; its own label names decide the order.
-        names = _aligned(read, dataset, source.name, say)
-        dataset = dataclasses.replace(dataset, label_names=names)
+        _check_head(read.head.label_names, read.task, dataset, source.name)
+        _say_names(read.head.label_names, dataset, source.name, say)
         pooling = "cls"
     model = encoder.build_encoder_classifier(
         read.backbone, dataset.num_outputs, pooling, head=read.head, with_pooler=read.with_pooler
@@ -295,27 +317,39 @@ def _check_length(name: str, limit: int, shape: Shape) -> None:
         )
 
 
-def _aligned(
-    read: _Published, dataset: Dataset, name: str, say: Callable[[str], object]
-) -> tuple[str, ...]:
-    """The data set's label names, when the head's stand for the same classes in the same order."""
-    theirs, ours = read.head.label_names if read.head else (), dataset.label_names
-    if read.task is not None and read.task != dataset.task:
+def _check_head(theirs: tuple[str, ...], task: str | None, dataset: Dataset, name: str) -> None:
+    """Refuses a head whose names stand for other classes, or the same in another order."""
+    if task is not None and task != dataset.task:
         raise ModelError(
             f"Expected a head for {dataset.task}, the task of {dataset.name}. Received: {name}, "
-            f"whose problem_type is one for {read.task}. Give another model, or an encoder."
+            f"whose problem_type is one for {task}. Give another model, or an encoder."
         )
-    generic = all(label == f"LABEL_{index}" for index, label in enumerate(theirs))
-    same = [a.casefold() for a in theirs] == [b.casefold() for b in ours]
-    if len(theirs) != dataset.num_outputs or not (generic or same):
+    ours = dataset.label_names
+    known = _is_nameless(theirs) or _casefolded(theirs) == _casefolded(ours)
+    if len(theirs) != dataset.num_outputs or not known:
         raise ModelError(
             f"Expected a head with the {_listed(ours)} of {dataset.name} in this order. Received: "
             f"{name} with {_listed(theirs)}."
         )
-    if not same and dataset.task != REGRESSION:
+
+
+def _say_names(
+    theirs: tuple[str, ...], dataset: Dataset, name: str, say: Callable[[str], object]
+) -> None:
+    """Says which class is taken for which output of a head without names."""
+    ours = dataset.label_names
+    if dataset.task != REGRESSION and _casefolded(theirs) != _casefolded(ours):
         taken = ", ".join(f"{a} for {b}" for a, b in zip(theirs, ours, strict=True))
         say(f"{name} has no names for its classes. Taken in the order of {dataset.name}: {taken}.")
-    return ours
+
+
+def _is_nameless(label_names: tuple[str, ...]) -> bool:
+    """Whether they are those that transformers and KerasHub's presets have by default."""
+    return all(label == f"LABEL_{index}" for index, label in enumerate(label_names))
+
+
+def _casefolded(label_names: tuple[str, ...]) -> list[str]:
+    return [label.casefold() for label in label_names]
 
 
 def _tokenizer(folder: Path, rules: Rules | None, sequence_length: int) -> Tokenizer:

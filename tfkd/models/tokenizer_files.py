@@ -135,6 +135,8 @@ def read_rules(folder: Path, config: JsonObject) -> Rules:
     is_generic = _check_class(folder, family, config, settings, bool(rules))
     TOKENIZER_KEYS.check(folder / CONFIG_FILE, settings, _READ)
     if family == "xlm-roberta":
+        known = list(_BYTE_PAIR_TOKENS.values())
+        _check_tokens(folder, settings, rules, _BYTE_PAIR_TOKENS, known)
         return _pieces(folder)
     if family == "roberta":
         return _byte_pairs(folder, settings, rules, is_generic)

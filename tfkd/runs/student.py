@@ -15,7 +15,7 @@ from tfkd.distillation.training import Plan
 from tfkd.models import bottleneck, initialization, keys, readings, sizes
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
-from tfkd.models.loading import Shape, load_classifier, load_encoder
+from tfkd.models.loading import Shape, check_fit, load_classifier, load_encoder
 from tfkd.models.vocabulary import Trim, trim
 from tfkd.runs.budget import budget_of
 from tfkd.runs.lengths import LEAST, fitting_length, with_length
@@ -83,6 +83,17 @@ def new_student(
         if config.initialization in ("auto", "layers"):
             initialization.start_layers(student.model, teacher.model)
     return student
+
+
+def check_student_fits(config: DistillConfig, source: Source, material: Material) -> None:
+    """Refuses a student that would be refused once its teacher has answered.
+
+    Raises:
+        ModelError: Its positions are too few, or its classes are not the data set's.
+    """
+    # A bottleneck has a head of its own, on any encoder.
+    if not config.bottleneck:
+        check_fit(source, material.dataset, Shape(config.sequence_length or LEAST))
 
 
 def student_plan(config: DistillConfig, source: Source, material: Material) -> Plan:

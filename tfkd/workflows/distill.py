@@ -29,7 +29,12 @@ from tfkd.runs.material import RUNS, Material, first_texts, prepare
 from tfkd.runs.record import run_page, shared_record
 from tfkd.runs.routes import Demand
 from tfkd.runs.scoring import file_logits, split_logits
-from tfkd.runs.student import new_student, smaller_vocabulary, student_plan
+from tfkd.runs.student import (
+    check_student_fits,
+    new_student,
+    smaller_vocabulary,
+    student_plan,
+)
 from tfkd.runs.teacher import Teacher, prepare_teacher
 from tfkd.runs.training import Objective, train_arm, training_record, training_sentence
 
@@ -142,6 +147,7 @@ def _distill(config: DistillConfig, progress: Progress) -> DistillResult:
     run = RunFolder(config.output_dir or RUNS / _name(config, sources["student"]))
     labelled = prepare(config, run.path.parent, progress)
     labelled.check_transfer(config)
+    check_student_fits(config, sources["student"], labelled)
     with put_back_if_refused(run):
         run.start("distill", config.to_dict(), config.overwrite)
         teacher = prepare_teacher(config, sources["teacher"], labelled, run)
