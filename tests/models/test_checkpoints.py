@@ -111,6 +111,13 @@ def test_folder_that_is_not_a_model(tmp_path):
         )
 
 
+def test_byte_order_mark_before_the_config(tmp_path):
+    folder = write_folder(tmp_path / "published", "bert")
+    config = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(f"\ufeff{config}", encoding="utf-8")
+    assert resolve(str(folder)).is_ready
+
+
 @pytest.mark.parametrize(
     "content", ["{", "[" * 100_000, '{"a": ' + "9" * 5000 + "}", b"\xff"], ids=len
 )

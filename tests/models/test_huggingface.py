@@ -1,6 +1,7 @@
 """Hugging Face folders, tiny and random, against a forward pass in plain numpy."""
 
 import json
+import struct
 
 import numpy as np
 import pytest
@@ -145,6 +146,58 @@ def refusal(folder, dataset=DATASET):
     with pytest.raises(ModelError, match="^Expected ") as caught:
         load(folder, dataset=dataset)
     return str(caught.value)
+
+
+def test_names_are_shown_in_one_line(tmp_path):
+    labels = {"0": "a\nb", "1": "\x1b[31mred", "2": "Größe"}
+    folder = write_folder(tmp_path / "published", "distilbert", id2label=labels)
+    assert refusal(folder).endswith(r"with 3 classes (a\nb, \x1b[31mred, Größe).")
+
+
+def pieces_file(*pieces):
+    """A SentencePiece model, written as the protocol buffer it is: pieces, scores and kinds."""
+    kinds = {"<unk>": 2, "<s>": 3, "</s>": 3}
+    content = b""
+    for piece in pieces:
+        text = piece.encode()
+        entry = b"\x0a" + bytes([len(text)]) + text + b"\x15" + struct.pack("<f", -1.0)
+        entry += b"\x18" + bytes([kinds.get(piece, 1)])
+        content += b"\x0a" + bytes([len(entry)]) + entry
+    return content
+
+
+def test_xlm_roberta_with_its_pieces(tmp_path):
+    """Rows 0 to 3 are <s>, <pad>, </s> and <unk>; the file's own pieces follow from 4 on."""
+    tensors = random_tensors("roberta")
+    folder = write_folder(
+        tmp_path / "published",
+        "roberta",
+        tensors,
+        model_type="xlm-roberta",
+        architectures=["XLMRobertaForSequenceClassification"],
+    )
+    pieces = pieces_file("<unk>", "<s>", "</s>", "▁oil", "▁", "o", "i", "l")
+    (folder / "sentencepiece.bpe.model").write_bytes(pieces)
+    classifier = load(folder)
+    texts = ["oil lo", ""]
+    rows = list(rows_of(classifier, texts))
+    assert [row.tolist() for row, _ in rows] == [[0, 4, 5, 8, 6, 2], [0, 2]]
+    expected = [logits(tensors, "roberta", *row) for row in rows]
+    np.testing.assert_allclose(classifier.predict(texts), expected, atol=1e-5)
+
+
+def test_file_that_a_library_cannot_read_is_one_line(tmp_path):
+    """TensorFlow's errors, too, which are none of Python's own."""
+    folder = write_folder(
+        tmp_path / "published",
+        "roberta",
+        model_type="xlm-roberta",
+        architectures=["XLMRobertaForSequenceClassification"],
+    )
+    (folder / "sentencepiece.bpe.model").write_bytes(b"no protocol buffer")
+    message = refusal(folder)
+    assert message.startswith(f"Expected a loadable model. Received: '{folder}': ")
+    assert "\n" not in message
 
 
 def test_label_names_that_are_exchanged_are_no_names_without_meaning(tmp_path):

@@ -343,6 +343,20 @@ def test_vocabulary_without_special_tokens(tmp_path):
     )
 
 
+def test_byte_order_mark_is_no_part_of_the_first_token(tmp_path):
+    text = "\ufeff" + "\r\n".join(WORDS) + "\r\n"
+    (tmp_path / "vocab.txt").write_bytes(text.encode())
+    assert read_rules(tmp_path, BERT).vocabulary == WORDS
+
+
+@pytest.mark.parametrize("merges, received", [(["o"], "'o'"), ([["o", "i"], 3], "3"), (7, "7")])
+def test_merges_of_another_shape(merges, received, tmp_path):
+    folder = changed(folder_of(tmp_path, byte_pairs()), "model", merges=merges)
+    assert refusal(folder, {"model_type": "roberta"}) == (
+        f"Expected pairs of tokens to merge in {folder}. Received: {received}."
+    )
+
+
 def test_vocabulary_that_is_no_text(tmp_path):
     (tmp_path / "vocab.txt").write_bytes(b"[PAD]\n\xff\n")
     assert refusal(tmp_path).startswith(f"Expected UTF-8 in {tmp_path}/vocab.txt. Received: ")

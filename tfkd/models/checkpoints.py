@@ -100,12 +100,14 @@ def resolve(name: str) -> Source:
 
 
 def _resolve_folder(name: str, folder: Path) -> Source:
-    # Before all else, since it is read as a run's, too.
-    config = huggingface.read_config(folder)
     run = RunFolder(folder)
     if (folder / "classifier.json").is_file():
         above = RunFolder(Path(os.path.abspath(folder)).parent)
         return _pretrained(name, above) if above.is_pretrained else Source(name, Kind.RUN, folder)
+    config = huggingface.read_config(folder)
+    if config is not None:
+        huggingface.read_folder(folder, config)
+        return Source(name, Kind.HUGGING_FACE, folder)
     if run.is_run:
         if not run.is_finished:
             raise ModelError(
@@ -113,9 +115,6 @@ def _resolve_folder(name: str, folder: Path) -> Source:
                 "Start its command again; it goes on where it stopped."
             )
         return _pretrained(name, run) if run.is_pretrained else Source(name, Kind.RUN, run.model)
-    if config is not None:
-        huggingface.read_folder(folder, config)
-        return Source(name, Kind.HUGGING_FACE, folder)
     if presets.is_preset(folder):
         return Source(name, Kind.KERAS_HUB, folder)
     raise ModelError(

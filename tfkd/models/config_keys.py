@@ -149,7 +149,7 @@ def read_settings(path: Path) -> Any:
     if not path.is_file():
         return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     # Deep JSON, too, and numbers of thousands of digits.
     except (ValueError, RecursionError) as error:
         raise ModelError(f"Expected JSON in {path}. Received: {shown(str(error))}.") from error

@@ -10,9 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from safetensors import SafetensorError
-
-from tfkd.errors import ModelError
+from tfkd.errors import ModelError, TfkdError
 from tfkd.models.sizes import SIZE_WORDS
 from tfkd.network import is_reachable
 
@@ -68,7 +66,10 @@ def loaded(name: str, load: Callable[[], Loaded]) -> Loaded:
     """
     try:
         return load()
-    except (ValueError, TypeError, OSError, KeyError, RuntimeError, SafetensorError) as error:
+    except TfkdError:
+        raise
+    # KerasHub, Keras and TensorFlow each have errors of their own for a file that is no good.
+    except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(
             f"Expected a loadable model. Received: {name!r}: {reason} {OFFLINE_CHOICES}"

@@ -74,7 +74,9 @@ class Folder:
         shape = self.weights.shape(f"{_outside(self, _HEADS[self.encoder.family][1])}.bias")
         names = self.config.get("id2label") or {}
         number = shape[0] if shape else 0
-        return tuple(str(names.get(str(index), f"LABEL_{index}")) for index in range(number))
+        found = [str(names.get(str(index), f"LABEL_{index}")) for index in range(number)]
+        # They are only compared with the data set's, and shown.
+        return tuple(name if name.isprintable() else repr(name)[1:-1] for name in found)
 
     @property
     def task(self) -> str | None:

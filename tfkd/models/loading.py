@@ -368,7 +368,7 @@ def _tokenizer(folder: Path, rules: Rules | None, sequence_length: int) -> Token
             rules.vocabulary, rules.merges, add_prefix_space=rules.add_prefix_space
         )
     elif rules is not None:
-        tokenizer = models.XLMRobertaTokenizer(str(rules.path))
+        tokenizer = models.XLMRobertaTokenizer(rules.path.read_bytes())
     else:
         tokenizer = models.Tokenizer.from_preset(str(folder))
         if isinstance(tokenizer, keras_hub.tokenizers.WordPieceTokenizer) and tokenizer.lowercase:

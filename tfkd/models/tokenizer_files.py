@@ -6,11 +6,17 @@ merges.txt, too. What tfkd's tokenizers do not do is refused by its name.
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 from tfkd.artifacts import JsonObject
 from tfkd.errors import ModelError
 from tfkd.models.config_keys import TOKENIZER_KEYS, read_object, shown
+from tfkd.models.tokenizer_rules import (
+    BYTE_PAIR_RULES,
+    WORD_PIECE_RULES,
+    check_rules,
+    check_template,
+    values_of,
+)
 
 CONFIG_FILE, TOKENIZER_FILE = "tokenizer_config.json", "tokenizer.json"
 PIECES_FILE = "sentencepiece.bpe.model"
@@ -48,29 +54,6 @@ _ADDED = (
 _READ = {
     *("tokenizer_class", "do_lower_case", "strip_accents", "tokenize_chinese_chars"),
     *("add_prefix_space", *_ADDED, *_WORD_PIECE_TOKENS, *_BYTE_PAIR_TOKENS),
-}
-# What the rules of tokenizer.json may be; a setting that is not there is KerasHub's own, too.
-_WORD_PIECE_RULES: dict[tuple[str, str], tuple[object, ...]] = {
-    ("model", "type"): ("WordPiece",),
-    ("model", "unk_token"): ("[UNK]",),
-    ("model", "continuing_subword_prefix"): ("##",),
-    ("model", "max_input_chars_per_word"): (100,),
-    ("normalizer", "type"): ("BertNormalizer",),
-    ("normalizer", "clean_text"): (True,),
-    ("pre_tokenizer", "type"): ("BertPreTokenizer",),
-    ("truncation", "direction"): ("Right",),
-}
-_BYTE_PAIR_RULES: dict[tuple[str, str], tuple[object, ...]] = {
-    ("model", "type"): ("BPE",),
-    ("model", "dropout"): (0.0,),
-    ("model", "continuing_subword_prefix"): ("",),
-    ("model", "end_of_word_suffix"): ("",),
-    ("model", "byte_fallback"): (False,),
-    ("model", "ignore_merges"): (False,),
-    ("normalizer", "type"): (),
-    ("pre_tokenizer", "type"): ("ByteLevel",),
-    ("pre_tokenizer", "use_regex"): (True,),
-    ("truncation", "direction"): ("Right",),
 }
 
 
@@ -164,8 +147,8 @@ def _word_pieces(
     family: str, folder: Path, settings: JsonObject, rules: JsonObject, is_generic: bool
 ) -> WordPieceRules:
     path = folder / TOKENIZER_FILE
-    _check_rules(path, rules, _WORD_PIECE_RULES)
-    _check_template(path, rules, ("[CLS]", "[SEP]", "[SEP]"), is_generic)
+    check_rules(path, rules, WORD_PIECE_RULES)
+    check_template(path, rules, ("[CLS]", "[SEP]", "[SEP]"), is_generic)
     vocabulary = _vocabulary(folder, rules)
     _check_tokens(folder, settings, rules, _WORD_PIECE_TOKENS, vocabulary)
     normalizer = rules.get("normalizer") or {}
@@ -211,11 +194,7 @@ def _vocabulary(folder: Path, rules: JsonObject) -> list[str]:
             raise ModelError(f"Expected {path} or {TOKENIZER_FILE} beside it. Neither exists.")
         tokens = _in_order(folder / TOKENIZER_FILE, indices)
         return [token.rstrip() for token in tokens]
-    try:
-        with path.open(encoding="utf-8") as lines:
-            tokens = [line.rstrip("\n") for line in lines]
-    except UnicodeDecodeError as error:
-        raise ModelError(f"Expected UTF-8 in {path}. Received: {error}.") from error
+    tokens = _lines(path)
     if rules and indices != {token: index for index, token in enumerate(tokens)}:
         raise ModelError(
             f"Expected the same vocabulary in {path} and {TOKENIZER_FILE}. They differ. Take away "
@@ -223,6 +202,14 @@ def _vocabulary(folder: Path, rules: JsonObject) -> list[str]:
         )
     # As it is written into a model folder and read again.
     return [token.rstrip() for token in tokens]
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        with path.open(encoding="utf-8-sig") as lines:
+            return [line.rstrip("\n") for line in lines]
+    except UnicodeDecodeError as error:
+        raise ModelError(f"Expected UTF-8 in {path}. Received: {error}.") from error
 
 
 def _in_order(path: Path, indices: object) -> list[str]:
@@ -246,23 +233,28 @@ def _byte_pairs(
     folder: Path, settings: JsonObject, rules: JsonObject, is_generic: bool
 ) -> BytePairRules:
     path = folder / TOKENIZER_FILE
-    _check_rules(path, rules, _BYTE_PAIR_RULES)
-    _check_template(path, rules, ("<s>", "</s> </s>", "</s>"), is_generic)
+    check_rules(path, rules, BYTE_PAIR_RULES)
+    check_template(path, rules, ("<s>", "</s> </s>", "</s>"), is_generic)
     files = folder / "vocab.json", folder / "merges.txt"
     if all(file.is_file() for file in files):
         vocabulary = read_object(files[0])
-        lines = files[1].read_text(encoding="utf-8").split("\n")
-        merges = [line for line in lines if line and not line.startswith("#version")]
+        merges = [line for line in _lines(files[1]) if not line.startswith("#version")]
+        merges = [line for line in merges if line]
     elif rules:
-        vocabulary, found = rules["model"].get("vocab"), rules["model"].get("merges")
-        pairs = found if isinstance(found, list) else []
-        merges = [pair if isinstance(pair, str) else " ".join(map(str, pair)) for pair in pairs]
+        vocabulary = rules["model"].get("vocab")
+        found = values_of(rules["model"].get("merges"))
+        merges = [" ".join(map(str, pair)) if isinstance(pair, list) else pair for pair in found]
     else:
         raise ModelError(
             f"Expected vocab.json and merges.txt, or {TOKENIZER_FILE}, in {folder}. They do not "
             "exist."
         )
     _in_order(path if rules else files[0], vocabulary)
+    for pair in merges:
+        if not isinstance(pair, str) or len(pair.split(" ")) != 2:
+            raise ModelError(
+                f"Expected pairs of tokens to merge in {folder}. Received: {shown(pair)}."
+            )
     _check_tokens(folder, settings, rules, _BYTE_PAIR_TOKENS, vocabulary)
     before = (rules.get("pre_tokenizer") or {}).get("add_prefix_space", False)
     asked = {} if is_generic else settings
@@ -277,80 +269,6 @@ def _pieces(folder: Path) -> PiecesFile:
             f"writes it; {TOKENIZER_FILE} alone is not enough for SentencePiece."
         )
     return PiecesFile(path)
-
-
-def _check_rules(
-    path: Path, rules: JsonObject, known: dict[tuple[str, str], tuple[object, ...]]
-) -> None:
-    """Refuses rules in tokenizer.json that tfkd's tokenizers do not follow."""
-    if not rules:
-        return
-    for part in ("model", "normalizer", "pre_tokenizer"):
-        needed = ("normalizer", "type") not in known or known[part, "type"]
-        section = rules.get(part)
-        if not isinstance(section, dict) and (section is not None or needed):
-            raise ModelError(f"Expected {part} in {path}. Received: {shown(section)}.")
-    for (part, key), values in known.items():
-        section = rules.get(part)
-        value = section.get(key) if isinstance(section, dict) else None
-        if value is not None and value not in values:
-            ours = " or ".join(map(repr, values)) or "nothing"
-            raise ModelError(
-                f"Expected {key} of {part} in {path} to be {ours}. Received: {shown(value)}. Its "
-                "tokens would be others than those the model was trained with."
-            )
-
-
-def _check_template(path: Path, rules: JsonObject, around: tuple[str, ...], needed: bool) -> None:
-    """Refuses other special tokens around a text, or a pair, than the family's own.
-
-    Args:
-        path: Path of tokenizer.json.
-        rules: JSON object in it; empty without the file.
-        around: Tokens before a text, between two and at the end.
-        needed: Boolean. Whether the file alone says it; else the class does where it is silent.
-    """
-    post: Any = rules.get("post_processor")
-    if not rules or (post is None and not needed):
-        return
-    first, between, last = around
-    expected = {
-        "single": [first, "A", last],
-        "pair": [first, "A", *between.split(), "B", last],
-    }
-    received = _template(post) if isinstance(post, dict) else {}
-    for form, tokens in expected.items():
-        if received.get(form) != tokens:
-            raise ModelError(
-                f"Expected {' '.join(tokens)} as the {form} of post_processor in {path}. Received: "
-                f"{' '.join(received.get(form, ())) or 'nothing'}."
-            )
-
-
-def _template(post: JsonObject) -> dict[str, list[str]]:
-    """What a post-processor makes of one text, A, and of two, A and B."""
-    if post.get("type") in ("BertProcessing", "RobertaProcessing"):
-        start, end = (str([*_values(post.get(key)), "?"][0]) for key in ("cls", "sep"))
-        between = [end] if post["type"] == "BertProcessing" else [end, end]
-        return {"single": [start, "A", end], "pair": [start, "A", *between, "B", end]}
-    return {
-        form: [
-            str(part.get("id"))
-            for each in _values(post.get(form))
-            for part in _values(each)
-            if isinstance(part, dict)
-        ]
-        for form in ("single", "pair")
-    }
-
-
-def _values(value: object) -> list[Any]:
-    """Those of a list or an object; of nothing none, of another value that one."""
-    if isinstance(value, dict):
-        return list(value.values())
-    if isinstance(value, list):
-        return value
-    return [] if value is None else [value]
 
 
 def _check_tokens(
@@ -374,9 +292,9 @@ def _check_tokens(
             f"Expected {', '.join(missing)} in the vocabulary of {folder}. Give the files the "
             "model was trained with."
         )
-    added = [*read_object(folder / "added_tokens.json"), *_values(rules.get("added_tokens"))]
+    added = [*read_object(folder / "added_tokens.json"), *values_of(rules.get("added_tokens"))]
     for key in _ADDED:
-        added += _values(named.get(key))
+        added += values_of(named.get(key))
     others = sorted({str(_content(token)) for token in added} - set(special.values()))
     if others:
         raise ModelError(
