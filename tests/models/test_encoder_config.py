@@ -149,8 +149,8 @@ def test_sizes_without_sense_are_refused(key, value, tmp_path):
         (
             {"hidden_act": "quick_gelu"},
             "Expected hidden_act in config.json to be one of gelu, gelu_python, gelu_accurate, "
-            "gelu_fast, gelu_new, gelu_pytorch_tanh, relu, relu6, sigmoid, silu, swish, tanh, "
-            "linear. Received: 'quick_gelu'.",
+            "gelu_fast, gelu_new, gelu_python_tanh, gelu_pytorch_tanh, relu, relu6, sigmoid, silu, "
+            "swish, tanh, linear. Received: 'quick_gelu'.",
         ),
         (
             {"num_hidden_layers": 10**6},

@@ -41,6 +41,7 @@ FORMULAS = {
     "gelu_accurate": gelu_by_tanh,
     "gelu_fast": gelu_by_tanh,
     "gelu_new": gelu_by_tanh,
+    "gelu_python_tanh": gelu_by_tanh,
     "gelu_pytorch_tanh": gelu_by_tanh,
     "relu": lambda x: np.maximum(x, 0),
     "relu6": lambda x: np.clip(x, 0, 6),

@@ -25,6 +25,7 @@ ACTIVATIONS = {
     "gelu_accurate": "gelu_approximate",
     "gelu_fast": "gelu_approximate",
     "gelu_new": "gelu_approximate",
+    "gelu_python_tanh": "gelu_approximate",
     "gelu_pytorch_tanh": "gelu_approximate",
     "relu": "relu",
     "relu6": "relu6",

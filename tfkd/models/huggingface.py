@@ -1,7 +1,7 @@
 """Hugging Face folders: what is refused before anything is built, heads, label names, poolings.
 
-KerasHub converts the backbone and ignores the head of a `...ForSequenceClassification` checkpoint
-without a word; with the head a published classifier is a ready teacher.
+KerasHub's own converter passes over settings, and over the head of a `...ForSequenceClassification`
+checkpoint, without a word. With its head a published classifier is a ready teacher.
 """
 
 import dataclasses

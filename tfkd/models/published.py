@@ -27,6 +27,7 @@ else:
     _Mixed = object
 
 
+@keras.saving.register_keras_serializable(package="tfkd")
 def gelu_approximate(values: keras.KerasTensor) -> keras.KerasTensor:
     """The tanh form of GELU."""
     return keras.activations.gelu(values, approximate=True)
