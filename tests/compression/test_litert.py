@@ -1,13 +1,16 @@
 """The model's logits depend on the padded width, so they tell which signature ran."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
+from tests.messages import exactly
 from tfkd.compression.conversion import write_files
 from tfkd.compression.litert import LiteRTModel, _prepared
-from tfkd.errors import ArtifactError
+from tfkd.errors import ArtifactError, DatasetError
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.tokenizers import Tokenizer
 
@@ -125,6 +128,26 @@ def test_a_release_of_litert_with_other_inner_names_gives_the_same(path, model):
 
 def test_no_texts_give_no_rows(model):
     assert model.predict([]).shape == (0, 3)
+
+
+def test_a_text_alone_is_one_row(model):
+    expected = model.predict(TEXTS[1:2])
+    for texts in (TEXTS[1], TEXTS[1].encode(), np.array(TEXTS[1:2]), (text for text in TEXTS[1:2])):
+        np.testing.assert_array_equal(model.predict(texts), expected)
+    assert model.encode(TEXTS[1])["token_ids"].shape[0] == 1
+
+
+def test_pairs_are_refused_where_the_file_answers_single_texts(model, path, classifier, tmp_path):
+    message = "Expected 1 text in row 1. Received: 2. The model was trained on single texts."
+    with pytest.raises(DatasetError, match=exactly(message)):
+        model.predict([("rain", "river")])
+    assert model.num_texts == 1
+    # Nothing beside the file says what it answers.
+    alone = shutil.copy(path, tmp_path / "alone.tflite")
+    given = LiteRTModel(alone, classifier.tokenizer)
+    assert given.num_texts is None
+    assert given.encode([("rain", "river")])["token_ids"].shape[0] == 1
+    np.testing.assert_array_equal(given.predict(tuple(TEXTS[:2])), model.predict(TEXTS[:2]))
 
 
 def test_more_texts_than_one_encoding_batch(model):

@@ -32,7 +32,7 @@ def body(value):
         ({"inputs": {"text": ["rain"]}}, ["rain"], True),
         ({"instances": ["rain"], "signature_name": "predict"}, ["rain"], False),
         ({"inputs": ["rain"], "signature_name": "serving_default"}, ["rain"], True),
-        ({"instances": ["", "\ud800", "ü漢"]}, ["", "\ud800", "ü漢"], False),
+        ({"instances": ["", "\U0001f600", "ü漢"]}, ["", "\U0001f600", "ü漢"], False),
     ],
 )
 def test_texts_of_a_predict_request(request_value, texts, by_columns):
@@ -104,6 +104,11 @@ def test_texts_of_a_classify_request():
         (b'{"instances": ["a", 1.5]}', "Expected text in instances[1]. Received: a number."),
         (b'{"instances": [["a"]]}', "Expected text in instances[0]. Received: a list."),
         (b'{"inputs": ["a", true]}', "Expected text in inputs[1]. Received: true or false."),
+        # As TensorFlow Serving's JSON parser.
+        (
+            rb'{"instances": ["a", "\ud83d"]}',
+            "Expected Unicode in instances[1]. Received: half a surrogate pair.",
+        ),
         (
             b'{"instances": ["abcde", "abcdef"]}',
             "Expected texts of at most 5 characters. Received: instances[1] with 6.",

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -168,6 +169,48 @@ def test_text_that_is_no_pair_is_refused_with_its_number(tmp_path):
     message = "Expected 2 sentences with a tab between them in text 2. Received: 1 in 'goal'."
     with pytest.raises(DatasetError, match=exactly(message)):
         list(predict(PredictConfig(run=run), ["rain\tteam", "goal"]))
+
+
+def test_a_text_alone_is_one_text_whoever_is_asked(single_label_run):
+    (prediction,) = predict(PredictConfig(run=single_label_run), "rain goal")
+    assert prediction.texts == ("rain goal",)
+    classifier = TextClassifier.load(RunFolder(single_label_run).model)
+    for texts in ("rain goal", b"rain goal", iter(["rain goal"]), np.array(["rain goal"])):
+        np.testing.assert_array_equal(classifier.predict(texts), [[2.0, 3.0, 0.0]])
+    assert classifier.encode("rain goal")["token_ids"].shape[0] == 1
+    assert classifier.predict(()).shape == (0, 3)
+
+
+def test_a_pair_alone_is_one_pair(tmp_path):
+    run = make_run(tmp_path / "run", REGRESSION, ("score",), num_texts=2)
+    for pair in ("rain\train team", ("rain", "rain team"), [["rain", "rain team"]]):
+        (prediction,) = predict(PredictConfig(run=run), pair)
+        assert (prediction.texts, prediction.score) == (("rain", "rain team"), 4.0)
+        logits = TextClassifier.load(RunFolder(run).model).predict(pair)
+        np.testing.assert_array_equal(logits, [[4.0]])
+
+
+def test_what_is_no_text_is_refused_before_anything_is_loaded(single_label_run):
+    config = PredictConfig(run=single_label_run)
+    message = (
+        "Expected texts: a string, or strings in a list or another iterable that has an order. "
+        "Received: None"
+    )
+    with pytest.raises(TypeError, match=exactly(message)):
+        predict(config, None)
+    with pytest.raises(
+        TypeError, match=exactly("Expected a string as text 2. Received: float nan")
+    ):
+        list(predict(config, ["rain", math.nan]))
+
+
+def test_command_refuses_an_argument_that_is_no_unicode(single_label_run):
+    result = answer(single_label_run, "rain", os.fsdecode(b"caf\xe9"))
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "Error: Expected Unicode in text 2. Received: half a surrogate pair in 'caf\\udce9'. "
+        "Decode the text from UTF-8 again.\n",
+    )
 
 
 def test_tab_in_a_single_text_is_part_of_it(single_label_run):

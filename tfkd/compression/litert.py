@@ -5,6 +5,7 @@ that holds it. Needs no TensorFlow: only ai-edge-litert and numpy, for texts too
 has a WordPiece vocabulary.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,9 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import ArrayLike
 
+from tfkd import artifacts
 from tfkd.compression.saved_model import SIGNATURE_PREFIX
-from tfkd.data.examples import Texts
+from tfkd.data.texts import GivenTexts, given_texts
 from tfkd.errors import ArtifactError
 from tfkd.models.wordpiece import WordPieceTokenizer
 from tfkd.quiet import native_stderr_hidden
@@ -102,13 +104,23 @@ class LiteRTModel:
             self._tokenizer = tokenizer
         return self._tokenizer
 
-    def encode(self, texts: Texts, length: int | None = None) -> dict[str, np.ndarray]:
+    @functools.cached_property
+    def num_texts(self) -> int | None:
+        """1 for single texts, 2 for pairs; None if no `classifier.json` beside the file tells."""
+        description = self.path.parent / "classifier.json"
+        return artifacts.read_json(description)["num_texts"] if description.is_file() else None
+
+    def encode(self, texts: GivenTexts, length: int | None = None) -> dict[str, np.ndarray]:
         """Token arrays of the texts, int32 `[n, length]`, only those the file takes."""
-        arrays = self.tokenizer.encode(texts, length)
+        arrays = self.tokenizer.encode(given_texts(texts, self.num_texts), length)
         return {name: arrays[name] for name in self.input_names}
 
-    def predict(self, texts: Texts) -> np.ndarray:
-        """Logits of texts or pairs of texts: float32, shape `[n, num_outputs]`."""
+    def predict(self, texts: GivenTexts) -> np.ndarray:
+        """Logits of texts or pairs of texts: float32, shape `[n, num_outputs]`.
+
+        Takes and refuses what `TextClassifier.predict` does.
+        """
+        texts = given_texts(texts, self.num_texts)
         if len(texts) == 1:
             # As in service: nothing but what one text needs.
             arrays = self.tokenizer.encode(texts, self.lengths)

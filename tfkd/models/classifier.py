@@ -16,6 +16,7 @@ import tensorflow as tf
 from tfkd import artifacts
 from tfkd.data.batching import Rows, scoring_batches
 from tfkd.data.examples import DEFAULT_THRESHOLD, MULTI_LABEL, Texts
+from tfkd.data.texts import GivenTexts, given_texts
 from tfkd.errors import ArtifactError
 from tfkd.models import bottleneck, pooling, published  # noqa: F401  (a saved model names them)
 from tfkd.models.tokenizers import Tokenizer
@@ -82,9 +83,9 @@ class TextClassifier:
             return []
         return np.broadcast_to(self.thresholds, len(self.label_names)).tolist()
 
-    def encode(self, texts: Texts, length: int | None = None) -> dict[str, np.ndarray]:
+    def encode(self, texts: GivenTexts, length: int | None = None) -> dict[str, np.ndarray]:
         """Token arrays of the texts, only those the model takes."""
-        arrays = self.tokenizer.encode(texts, length)
+        arrays = self.tokenizer.encode(given_texts(texts, self.num_texts), length)
         return {name: arrays[name] for name in self.input_names}
 
     def predict_encoded(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -95,8 +96,18 @@ class TextClassifier:
             self._functions[precision] = _compiled(self.model)
         return self._functions[precision]({name: arrays[name] for name in self.input_names}).numpy()
 
-    def predict(self, texts: Texts) -> np.ndarray:
-        """Logits of texts or pairs of texts: float32, shape `[n, num_outputs]`."""
+    def predict(self, texts: GivenTexts) -> np.ndarray:
+        """Logits of texts or pairs of texts: float32, shape `[n, num_outputs]`.
+
+        Args:
+            texts: A string, or any iterable of strings; for pairs of two strings each.
+
+        Raises:
+            TypeError: It is no text.
+            DatasetError: A row is no pair where the model asks for pairs, or is one where it does
+                not.
+        """
+        texts = given_texts(texts, self.num_texts)
         parts = [
             self.predict_encoded(self.encode(texts[start : start + SCORING_BATCH_SIZE]))
             for start in range(0, len(texts), SCORING_BATCH_SIZE)

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.special import expit, softmax
 
 from tfkd.data.examples import DEFAULT_THRESHOLD, MULTI_LABEL, REGRESSION, SINGLE_LABEL, Texts
+from tfkd.data.texts import has_lone_surrogate
 
 VERSION = "1"
 # The name of the one input, and of the feature of an example.
@@ -322,6 +323,8 @@ def _check_text(parts: object, place: str, model: ServedModel, limits: RequestLi
     for part in parts:
         if not isinstance(part, str):
             raise Refusal(400, f"Expected text in {place}. Received: {_kind(part)}.")
+        if has_lone_surrogate(part):
+            raise Refusal(400, f"Expected Unicode in {place}. Received: half a surrogate pair.")
         if len(part) > limits.text_characters:
             raise Refusal(
                 400,

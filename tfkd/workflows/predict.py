@@ -6,7 +6,7 @@ chunk. The Keras model and its LiteRT files answer through the same call.
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config.verbs import PredictConfig
 from tfkd.data.examples import DEFAULT_THRESHOLD, MULTI_LABEL, REGRESSION
+from tfkd.data.texts import GivenTexts, given_rows
 from tfkd.errors import ArtifactError, DatasetError
 from tfkd.evaluation.predictor import Predictor
 from tfkd.quiet import import_tensorflow
@@ -71,20 +72,22 @@ class Prediction:
         return {**text, "label": label, "probability": self.probabilities[label], **probabilities}
 
 
-def predict(config: PredictConfig, texts: Iterable[str]) -> Iterator[Prediction]:
+def predict(config: PredictConfig, texts: GivenTexts) -> Iterator[Prediction]:
     """Answers texts with the model of a finished run.
 
     Args:
         config: `PredictConfig`. Which run, and which of its files.
-        texts: Strings, streamed. For a task on pairs each holds two sentences with a tab between.
+        texts: Strings, streamed; one alone is one text. For pairs each holds two sentences
+            with a tab between, or is a tuple or list of two.
 
     Returns:
         Iterator of `Prediction`, one a text, in order. The model is loaded before it is returned.
 
     Raises:
         ArtifactError: The folder is no run, or has no file of the recipe.
-        DatasetError: A text is no pair where the model asks for pairs; raised when its chunk is
-            reached.
+        DatasetError: A text is no pair where the model asks for pairs, or the reverse; raised when
+            its chunk is reached.
+        TypeError: It is no text.
 
     Example:
 
@@ -95,8 +98,8 @@ def predict(config: PredictConfig, texts: Iterable[str]) -> Iterator[Prediction]
     run = RunFolder(config.run)
     run.read_config()
     description = artifacts.read_json(run.model / "classifier.json")
-    model = _load(run, config.recipe)
-    return _answers(model, _split(texts, description["num_texts"]), description)
+    rows = given_rows(texts, description["num_texts"])
+    return _answers(_load(run, config.recipe), rows, description)
 
 
 def read_texts(stream: IO[bytes], source: str) -> Iterator[str]:
@@ -147,17 +150,6 @@ def _load(run: RunFolder, recipe: str | None) -> Predictor:
     from tfkd.compression.litert import LiteRTModel
 
     return LiteRTModel(path)
-
-
-def _split(texts: Iterable[str], num_texts: int) -> Iterator[tuple[str, ...]]:
-    for row, text in enumerate(texts, 1):
-        parts = tuple(text.split("\t")) if num_texts > 1 else (text,)
-        if len(parts) != num_texts:
-            raise DatasetError(
-                f"Expected {num_texts} sentences with a tab between them in text {row}. "
-                f"Received: {len(parts)} in {text!r}."
-            )
-        yield parts
 
 
 def _answers(

@@ -17,7 +17,7 @@ from tfkd.compression.qat import mirror
 from tfkd.compression.qat.scheme import Scheme
 from tfkd.compression.recipes import INT4, RECIPES
 from tfkd.config.training import STUDENT_LOSS_WEIGHT
-from tfkd.data.examples import Texts
+from tfkd.data.texts import GivenTexts, given_texts
 from tfkd.distillation.distiller import Distiller
 from tfkd.errors import ConfigError
 from tfkd.models.classifier import TextClassifier
@@ -84,7 +84,7 @@ class QuantizationAware(Distiller):
             )
         return contextlib.nullcontext()
 
-    def encode(self, texts: Texts, length: int | None = None) -> dict[str, np.ndarray]:
+    def encode(self, texts: GivenTexts, length: int | None = None) -> dict[str, np.ndarray]:
         """Inputs of `fit` and `predict`: int32 arrays `[n, length]` by input name."""
         return self.twin.encode(texts, length)
 
@@ -108,7 +108,7 @@ class QuantizationAware(Distiller):
     def export(
         self,
         model_folder: Path | str,
-        texts: Texts,
+        texts: GivenTexts,
         lengths: Sequence[int] = (),
         output_folder: Path | None = None,
     ) -> "AwareFile":
@@ -128,7 +128,8 @@ class QuantizationAware(Distiller):
         """
         from tfkd.compression.qat.export import export_aware
 
-        return export_aware(Path(model_folder), self, self.recipe, texts, lengths, output_folder)
+        rows = given_texts(texts, self.classifier.num_texts)
+        return export_aware(Path(model_folder), self, self.recipe, rows, lengths, output_folder)
 
     def get_config(self) -> dict[str, object]:
         """There is none: what is kept of it is its file.
