@@ -4,6 +4,7 @@ import re
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy.special import log_softmax, softmax
 
 import tfkd
@@ -197,6 +198,56 @@ def test_a_row_without_a_label_counts_for_the_teacher_alone():
     assert float(found["distillation_loss"]) == pytest.approx(divergence, rel=1e-5)
     expected = 0.4 * losses[is_labelled].sum() / 6 + 0.6 * divergence
     assert float(found["loss"]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_what_stands_where_no_label_is_may_be_anything():
+    inputs, labels, teacher = data()
+    is_labelled = np.array([True, False, True, True, False, False])
+    found = [
+        compiled(linear(0)).test_on_batch(
+            inputs, {**targets(given, teacher), "is_labelled": is_labelled}, return_dict=True
+        )
+        for given in (labels, np.where(is_labelled, labels, -1))
+    ]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("label", [-1, NUM_CLASSES])
+def test_a_label_out_of_range_ends_the_training(label):
+    inputs, labels, teacher = data()
+    labels[2] = label
+    message = rf"Received a label value of {label} which is outside the valid range of \[0, 4\)"
+    for y in (labels, targets(labels, teacher)):
+        distiller = compiled(linear(0))
+        before = weights(distiller.student)[0]
+        for ask in (distiller.fit, distiller.evaluate):
+            with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+                ask(inputs, y, verbose=0)
+        np.testing.assert_array_equal(weights(distiller.student)[0], before)
+
+
+@pytest.mark.parametrize(
+    ("labels", "received"),
+    [
+        (np.array(list("abcdab")), "strings"),
+        (np.array(list("abcdab"), object), "strings"),
+        (tf.constant(list("abcdab")), "strings"),
+        (np.eye(NUM_CLASSES)[[0, 1, 2, 3, 0, 1]], "shape [batch, 4]"),
+    ],
+    ids=["strings", "objects", "tensor", "one-hot"],
+)
+def test_labels_of_another_form_are_refused_with_what_to_give(labels, received):
+    inputs, _, teacher = data()
+    message = (
+        "Expected labels for 4 outputs as class indices from 0, shape [batch] (of one-hot rows: "
+        'rows.argmax(axis=-1); rows of several labels are of task="multi_label"). Received: '
+        f"{received}"
+    )
+    for y in (labels, targets(labels, teacher)):
+        distiller = compiled(linear(0))
+        for ask in (distiller.fit, distiller.evaluate):
+            with pytest.raises(ValueError, match=re.escape(message)):
+                ask(inputs, y, verbose=0)
 
 
 def test_at_weight_one_a_broken_teacher_does_no_harm():

@@ -1,3 +1,6 @@
+import functools
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import expit, log_softmax, softmax
 
+from tests.messages import exactly
 from tfkd.config.training import DistillConfig
 from tfkd.distillation.losses import (
     DISTILLATION_LOSSES,
@@ -152,6 +156,77 @@ def test_labels_may_come_as_a_column():
         assert flat.shape == (3,)
         column = label_loss(task, np.array(labels)[:, None], outputs)
         np.testing.assert_array_equal(flat, column)
+
+
+CLASS_INDICES = (
+    "Expected labels for 2 outputs as class indices from 0, shape [batch] (of one-hot rows: "
+    'rows.argmax(axis=-1); rows of several labels are of task="multi_label"). Received: '
+)
+MULTI_HOT = "Expected labels for 2 outputs as multi-hot rows, a 0 or 1 for each output. Received: "
+SCORES = "Expected labels for 2 outputs as scores, one number for each output. Received: "
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "message"),
+    [
+        ("single_label", [[0, 1], [1, 0]], CLASS_INDICES + "shape [batch, 2]"),
+        ("single_label", ["neg", "pos"], CLASS_INDICES + "strings"),
+        ("single_label", [[b"neg"], [b"pos"]], CLASS_INDICES + "strings"),
+        # They would be stretched over all labels.
+        ("multi_label", [0, 1], MULTI_HOT + "shape [batch]"),
+        ("multi_label", [[0], [1]], MULTI_HOT + "shape [batch, 1]"),
+        ("multi_label", [["a", "b"], ["a", "b"]], MULTI_HOT + "strings"),
+        ("regression", [[1.0], [2.0]], SCORES + "shape [batch, 1]"),
+    ],
+)
+def test_labels_of_another_form_are_refused_with_what_to_give(task, labels, message):
+    with pytest.raises(ValueError, match=exactly(message)):
+        label_loss(task, np.array(labels), np.zeros((2, 2), np.float32))
+
+
+@pytest.mark.parametrize(("labels", "bad"), [([0, 2], 2), ([-1, 0], -1), ([1.0, 3.0], 3)])
+def test_a_class_out_of_range_is_refused_as_by_keras(labels, bad):
+    logits = np.zeros((2, 2), np.float32)
+    message = rf"Received a label value of {bad} which is outside the valid range of \[0, 2\)"
+    own = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    for loss in (own, functools.partial(label_loss, "single_label")):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            loss(np.array(labels), logits)
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "message"),
+    [
+        ("single_label", [0.5, 1], "Expected class indices, which are whole numbers. Received"),
+        ("single_label", [np.nan, 1], "Expected class indices, which are whole numbers. Received"),
+        ("multi_label", [[0, 1], [1, -1]], "Expected multi-hot rows of values from 0 to 1. Rec"),
+        ("multi_label", [[0, 2], [1, 0]], "Expected multi-hot rows of values from 0 to 1. Rec"),
+        ("multi_label", [[0, np.nan], [1, 0]], "Expected multi-hot rows of values from 0 to 1."),
+    ],
+)
+def test_impossible_values_are_refused_alone_and_in_a_graph(task, labels, message):
+    for function in (label_loss, tf.function(label_loss)):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=re.escape(message)):
+            function(task, np.array(labels), np.zeros((2, 2), np.float32))
+
+
+def test_soft_labels_of_several_are_weighted():
+    # Cross-entropy of 0.25 and of 1 at the logit ln 3, whose probability is 3/4.
+    found = label_loss("multi_label", np.float32([[0.25, 1]]), np.float32([[np.log(3)] * 2]))
+    expected = -(0.25 * np.log(3 / 4) + 0.75 * np.log(1 / 4) + np.log(3 / 4)) / 2
+    np.testing.assert_allclose(found, [expected], rtol=1e-6)
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_a_teacher_of_other_classes_is_refused(width):
+    message = (
+        f"Expected teacher logits for 2 outputs, as the student has. Received: {width}. Give a "
+        "teacher of the same classes."
+    )
+    for task in ("single_label", "multi_label", "regression", "embedding"):
+        for loss in ("kl", "mse"):
+            with pytest.raises(ValueError, match=exactly(message)):
+                teacher_loss(task, np.zeros((4, width)), np.zeros((4, 2)), 2.0, loss)
 
 
 def test_squared_error_of_several_outputs_is_their_mean():

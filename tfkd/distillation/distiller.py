@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Self, TypeAlias
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -107,6 +108,27 @@ class Distiller(keras.Model):
         }
         self.built = True
 
+    def fit(self, x: object = None, y: object = None, *args: Any, **kwargs: Any) -> Any:
+        """As of `keras.Model`.
+
+        Raises:
+            ValueError: Labels are strings, or have another shape than those of the task.
+            tf.errors.InvalidArgumentError: A label is out of range, as Keras' own losses say it.
+        """
+        self._refuse_strings(y)
+        return super().fit(x, y, *args, **kwargs)
+
+    def evaluate(self, x: object = None, y: object = None, *args: Any, **kwargs: Any) -> Any:
+        """As of `keras.Model`. Raises what `fit` does."""
+        self._refuse_strings(y)
+        return super().evaluate(x, y, *args, **kwargs)
+
+    def _refuse_strings(self, targets: object) -> None:
+        """Keras would say "Invalid dtype: str32"."""
+        labels = targets.get("label") if isinstance(targets, Mapping) else targets
+        if isinstance(labels, np.ndarray) and labels.dtype.kind in "OSU":
+            label_loss(self.task, labels, np.zeros((1, self.student.output_shape[-1])))
+
     def call(self, inputs: Tensors, training: bool | None = None) -> tf.Tensor:
         """The student's logits."""
         return self.student(inputs, training=training)
@@ -152,7 +174,11 @@ class Distiller(keras.Model):
         self, targets: dict[str, tf.Tensor], logits: tf.Tensor, sample_weight: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
         """Mean loss of the batch and its two parts, each a scalar."""
-        losses = label_loss(self.task, targets["label"], logits)
+        labels = targets["label"]
+        if "is_labelled" in targets:
+            # What stands where there is none may be -1, or anything.
+            labels = _where(targets["is_labelled"], labels)
+        losses = label_loss(self.task, labels, logits)
         if "is_labelled" in targets:
             # Not a product: what no label bounds may be infinite.
             losses = ops.where(targets["is_labelled"], losses, 0.0)
@@ -229,6 +255,12 @@ class Distiller(keras.Model):
             for name in ("student", "teacher")
         }
         return cls(**{**config, **models})
+
+
+def _where(is_labelled: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Labels with zeros in the rows that have none."""
+    rows = tf.reshape(is_labelled, [-1, *[1] * (labels.shape.rank - 1)])
+    return tf.where(rows, labels, tf.zeros_like(labels))
 
 
 def _mean(losses: tf.Tensor, sample_weight: tf.Tensor | None) -> tf.Tensor:

@@ -117,7 +117,8 @@ def label_loss(task: str, labels: Array, logits: Array) -> tf.Tensor:
 
     Args:
         task: String.
-        labels: Class indices `[batch]`, multi-hot rows `[batch, num_labels]`, or scores `[batch]`.
+        labels: Class indices from 0 `[batch]`, multi-hot rows `[batch, num_labels]`, or scores
+            `[batch]`; what is `[batch]` may be a column.
         logits: Float tensor, shape `[batch, num_outputs]`.
 
     Returns:
@@ -125,24 +126,29 @@ def label_loss(task: str, labels: Array, logits: Array) -> tf.Tensor:
         zeros for "embedding", which has no labels.
 
     Raises:
-        ValueError: The task is unknown.
+        ValueError: The task is unknown, or has labels of another shape or type.
+        tf.errors.InvalidArgumentError: A label is out of range, as of Keras' own loss. Compiled
+            with XLA, which has no such errors, the loss of single labels is NaN instead.
     """
+    if task == "embedding":
+        return ops.zeros_like(logits[:, 0])
+    if task in _LABEL_FORMS:
+        labels = _checked_labels(task, labels, logits)
     if task == "single_label":
-        # keras.losses.sparse_categorical_crossentropy would serve, but not in log space for all
-        # backends; this is the same value.
-        # Labels may come as a column, as Keras' own losses take them.
-        labels = ops.reshape(ops.cast(labels, "int32"), [-1])
-        picked = ops.one_hot(labels, ops.shape(logits)[-1], dtype=logits.dtype)
-        return -ops.sum(picked * ops.log_softmax(logits, axis=-1), axis=-1)
+        if tf.as_dtype(labels.dtype).is_floating:
+            whole = tf.reduce_all(tf.floor(labels) == labels)
+            labels = _asserted(labels, whole, "class indices, which are whole numbers")
+        indices = ops.reshape(ops.cast(labels, "int32"), [-1])
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(indices, logits)
     if task == "multi_label":
         labels = ops.cast(labels, logits.dtype)
+        in_range = tf.reduce_all((labels >= 0) & (labels <= 1))
+        labels = _asserted(labels, in_range, "multi-hot rows of values from 0 to 1")
         return -ops.mean(
             labels * ops.log_sigmoid(logits) + (1 - labels) * ops.log_sigmoid(-logits), axis=-1
         )
     if task == "regression":
         return squared_error(labels, logits)
-    if task == "embedding":
-        return ops.zeros_like(logits[:, 0])
     raise ValueError(
         "Expected `task` to be single_label, multi_label, regression or embedding. Received: "
         f"task={task!r}"
@@ -169,6 +175,9 @@ def teacher_loss(
     Returns:
         Float tensor, shape `[batch]`.
 
+    Raises:
+        ValueError: Teacher and student have not the same number of outputs.
+
     Example:
 
     >>> teacher_loss("single_label", teacher_logits, teacher_logits + 3, 2.0, "mse")  # nines
@@ -176,6 +185,12 @@ def teacher_loss(
     Reference: [Ba and Caruana, 2014](https://arxiv.org/abs/1312.6184), [Tang et al., 2019](
     https://arxiv.org/abs/1903.12136)
     """
+    widths = teacher_logits.shape[-1], student_logits.shape[-1]
+    if None not in widths and widths[0] != widths[1]:
+        raise ValueError(
+            f"Expected teacher logits for {widths[1]} outputs, as the student has. Received: "
+            f"{widths[0]}. Give a teacher of the same classes."
+        )
     if task == "embedding":
         return embedding_loss(teacher_logits, student_logits)
     if loss == "mse":
@@ -185,3 +200,39 @@ def teacher_loss(
     if task == "multi_label":
         return binary_distillation_loss(teacher_logits, student_logits, temperature)
     return squared_error(teacher_logits, student_logits)
+
+
+# What to give, by task.
+_LABEL_FORMS = {
+    "single_label": "class indices from 0, shape [batch] (of one-hot rows: rows.argmax(axis=-1); "
+    'rows of several labels are of task="multi_label")',
+    "multi_label": "multi-hot rows, a 0 or 1 for each output",
+    "regression": "scores, one number for each output",
+}
+
+
+def _checked_labels(task: str, labels: Array, logits: Array) -> tf.Tensor:
+    """Labels that are numbers in a shape which no arithmetic would stretch or fold in silence."""
+    labels = tf.convert_to_tensor(labels)
+    outputs = logits.shape[-1]
+    widths = [(outputs,)] if task == "multi_label" else [(), (1,)]
+    if task == "regression" and outputs != 1:
+        widths = [(outputs,)]
+    if labels.dtype == tf.string:
+        received = "strings"
+    elif labels.shape.rank is not None and tuple(labels.shape[1:]) not in [*widths, (None,)]:
+        received = f"shape [{', '.join(map(str, ('batch', *labels.shape[1:])))}]"
+    else:
+        return labels
+    raise ValueError(
+        f"Expected labels for {outputs} outputs as {_LABEL_FORMS[task]}. Received: {received}"
+    )
+
+
+def _asserted(labels: tf.Tensor, holds: tf.Tensor, expected: str) -> tf.Tensor:
+    """The labels, once they are known to be what is expected."""
+    found = [f"Expected {expected}. Received labels from", tf.reduce_min(labels)]
+    check = tf.debugging.Assert(holds, [*found, "to", tf.reduce_max(labels)])
+    # Eager code has raised by now and has no operation to wait for.
+    with tf.control_dependencies([] if check is None else [check]):
+        return tf.identity(labels)
