@@ -16,7 +16,7 @@ ROOT = Path(tfkd.__file__).parent
 LAYERS = [
     ["errors"],
     ["config"],
-    ["artifacts", "process", "progress", "network", "quiet"],
+    ["artifacts", "keras_environment", "process", "progress", "network", "quiet"],
     ["data"],
     ["models"],
     ["distillation"],

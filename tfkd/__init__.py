@@ -12,5 +12,16 @@ import lazy_loader
 __version__ = "0.1.0"
 
 # The names and their homes stand in __init__.pyi, where type checkers find them, too.
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_imported, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> object:
+    """A public name, imported now; Keras is settled before its home imports it."""
+    if name in __all__:
+        from tfkd.keras_environment import settle_for
+
+        settle_for(name)
+    return _imported(name)
+
+
 __all__ += ["__version__"]

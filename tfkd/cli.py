@@ -30,6 +30,7 @@ from tfkd.config.verbs import (
     StudyConfig,
 )
 from tfkd.errors import DatasetError, TfkdError
+from tfkd.keras_environment import settle_keras
 from tfkd.options import json_option, parameters, resolve
 from tfkd.quiet import import_tensorflow, quiet_libraries
 from tfkd.workflows import Result
@@ -90,6 +91,7 @@ def verbs() -> None:
 def main() -> None:
     """Entry point of `tfkd` and `python -m tfkd`."""
     quiet_libraries()
+    settle_keras()
     verbs()
 
 

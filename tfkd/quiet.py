@@ -21,7 +21,6 @@ def quiet_libraries() -> None:
     What the user has set already stays: the variables, and Python's `-W` option.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     for name in ("tensorflow", "absl"):
         logging.getLogger(name).setLevel(logging.ERROR)
     if not sys.warnoptions:

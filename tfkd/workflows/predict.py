@@ -19,6 +19,7 @@ from tfkd.data.examples import DEFAULT_THRESHOLD, MULTI_LABEL, REGRESSION
 from tfkd.data.texts import GivenTexts, given_rows
 from tfkd.errors import ArtifactError, DatasetError
 from tfkd.evaluation.predictor import Predictor
+from tfkd.keras_environment import settle_keras
 from tfkd.quiet import import_tensorflow
 
 CHUNK_ROWS = 256
@@ -142,6 +143,8 @@ def _load(run: RunFolder, recipe: str | None) -> Predictor:
             f"`tfkd export {run.path} --recipe {recipe}`."
         )
     # Imported here: a missing file is told before TensorFlow's seconds of loading.
+    if recipe is None:
+        settle_keras()
     import_tensorflow()
     if recipe is None:
         from tfkd.models.classifier import TextClassifier

@@ -1,0 +1,56 @@
+"""Keras as tfkd's models are made for: on TensorFlow, in float32, whatever another project set.
+
+`KERAS_BACKEND`, `~/.keras/keras.json` and their like belong to the Keras project that wrote them.
+Keras reads them once, when it is imported, so they are settled before; children inherit that.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from tfkd.errors import ConfigError
+
+# A keras.json of Keras' own defaults lies there, in place of the user's.
+_SETTINGS_FOLDER = Path(__file__).parent / "models"
+# They would end every training early, without a word.
+_LIMITS = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
+# Public names behind which no Keras is.
+_WITHOUT_KERAS = ("LiteRTModel", "predict", "report", "serve")
+
+
+def settle_keras(builds_models: bool = True) -> None:
+    """Has Keras run on TensorFlow with its default settings, or says why it cannot any more.
+
+    Args:
+        builds_models: Boolean. Whether tfkd will make models, whose numbers Keras' default types
+            and formats decide; else they are the caller's.
+
+    Raises:
+        ConfigError: Keras is imported already, with another backend or other settings.
+    """
+    keras = sys.modules.get("keras")
+    if keras is None:
+        os.environ |= {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": str(_SETTINGS_FOLDER)}
+        for name in _LIMITS:
+            os.environ.pop(name, None)
+        return
+    found = {"backend": (keras.config.backend(), "tensorflow")}
+    if builds_models:
+        found["dtype policy"] = (keras.config.dtype_policy().name, "float32")
+        found["image data format"] = (keras.config.image_data_format(), "channels_last")
+    for name, (value, needed) in found.items():
+        if value != needed:
+            raise ConfigError(
+                f"Expected Keras with the {name} {needed}. Received: {value}, and Keras is "
+                "imported already. Import tfkd's names before keras, or unset it there."
+            )
+
+
+def settle_for(name: str) -> None:
+    """The same for a public name of tfkd that is about to be imported.
+
+    Args:
+        name: String. One of `tfkd.__all__`; nothing is done for those without Keras.
+    """
+    if not name.endswith("Config") and name not in _WITHOUT_KERAS:
+        settle_keras(builds_models=name != "Distiller")
