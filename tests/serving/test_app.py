@@ -1,6 +1,7 @@
 """The routes over a stand-in model: addresses, statuses, exact errors."""
 
 import asyncio
+import gzip
 import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -183,6 +184,35 @@ def test_too_many_bytes_are_413_with_and_without_a_length(served):
             {"error": "Expected a body of at most 1000 bytes. Received more."},
         )
         assert answer.headers["connection"] == "close"
+
+
+def test_a_gzip_body_is_read_and_limited(served):
+    value = b'{"instances": ["rain"]}'
+    headers = {"Content-Encoding": "GZIP"}
+    answer = served.client.post(PREDICT, content=gzip.compress(value), headers=headers)
+    assert answer.json() == served.predict("rain").json()
+    bomb = gzip.compress(value + b" " * 100_000)
+    assert len(bomb) < LIMITS.body_bytes
+    answer = served.client.post(PREDICT, content=bomb, headers=headers)
+    assert (answer.status_code, answer.json()) == (
+        413,
+        {"error": "Expected a body of at most 1000 bytes. Received more."},
+    )
+    answer = served.client.post(PREDICT, content=value, headers=headers)
+    assert (answer.status_code, answer.json()) == (
+        400,
+        {"error": "Expected a body in gzip. Received: Not a gzipped file (b'{\"')."},
+    )
+
+
+def test_another_encoding_is_415_with_the_one_that_is_known(served):
+    headers = {"Content-Encoding": "deflate"}
+    answer = served.client.post(PREDICT, content=b"{}", headers=headers)
+    assert (answer.status_code, answer.json()) == (
+        415,
+        {"error": "Expected Content-Encoding gzip or none. Received: 'deflate'."},
+    )
+    assert answer.headers["accept-encoding"] == "gzip"
 
 
 def test_full_queue_is_429_with_a_time_and_what_was_taken_is_answered():

@@ -32,6 +32,11 @@ def body(value):
         ({"inputs": {"text": ["rain"]}}, ["rain"], True),
         ({"instances": ["rain"], "signature_name": "predict"}, ["rain"], False),
         ({"inputs": ["rain"], "signature_name": "serving_default"}, ["rain"], True),
+        ({"instances": ["rain"], "signature_name": ""}, ["rain"], False),
+        # "rain", "ü" and nothing as UTF-8 in Base64.
+        ({"instances": [{"b64": "cmFpbg=="}, "goal"]}, ["rain", "goal"], False),
+        ({"instances": [{"text": {"b64": "w7w="}}]}, ["ü"], False),
+        ({"inputs": {"text": ["rain", {"b64": ""}]}}, ["rain", ""], True),
         ({"instances": ["", "\U0001f600", "ü漢"]}, ["", "\U0001f600", "ü漢"], False),
     ],
 )
@@ -55,6 +60,9 @@ def test_pairs_of_a_predict_request(request_value, by_columns):
 
 def test_texts_of_a_classify_request():
     value = {"signature_name": "classify", "examples": [{"text": "rain"}, {"text": "goal"}]}
+    assert contract.classify_request(body(value), SINGLE, LIMITS) == ["rain", "goal"]
+    # A feature may be a list of values, and a value may be in Base64.
+    value = {"examples": [{"text": ["rain"]}, {"text": {"b64": "Z29hbA=="}}]}
     assert contract.classify_request(body(value), SINGLE, LIMITS) == ["rain", "goal"]
 
 
@@ -104,6 +112,23 @@ def test_texts_of_a_classify_request():
         (b'{"instances": ["a", 1.5]}', "Expected text in instances[1]. Received: a number."),
         (b'{"instances": [["a"]]}', "Expected text in instances[0]. Received: a list."),
         (b'{"inputs": ["a", true]}', "Expected text in inputs[1]. Received: true or false."),
+        (
+            b'{"instances": [{"b64": "rain!"}]}',
+            "Expected UTF-8 in Base64 in instances[0]. Received: Only base64 data is allowed.",
+        ),
+        (
+            b'{"inputs": ["a", {"b64": "/w=="}]}',
+            "Expected UTF-8 in Base64 in inputs[1]. Received: 'utf-8' codec can't decode byte 0xff "
+            "in position 0: invalid start byte.",
+        ),
+        (
+            b'{"inputs": ["a", {"b64": 1}]}',
+            "Expected a string as b64 in inputs[1]. Received: a number.",
+        ),
+        (
+            b'{"inputs": ["a", {"b64": "", "x": 1}]}',
+            "Expected text in inputs[1]. Received: an object.",
+        ),
         # As TensorFlow Serving's JSON parser.
         (
             rb'{"instances": ["a", "\ud83d"]}',
@@ -152,6 +177,7 @@ def test_what_is_no_pair_is_refused(value, message):
         (["rain"], 'Expected examples[0] to be {"text": ...}. Received: a string.'),
         ([{"words": "rain"}], 'Expected examples[0] to be {"text": ...}. Received: other keys.'),
         ({"text": "rain"}, "Expected examples to be a list. Received: an object."),
+        ([{"text": ["a", "b"]}], "Expected text in examples[0]. Received: a list."),
     ],
 )
 def test_a_classify_request_that_does_not_fit_is_refused(value, message):

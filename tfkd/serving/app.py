@@ -27,11 +27,13 @@ from starlette.routing import Route
 from tfkd.data.examples import Texts
 from tfkd.serving import contract
 from tfkd.serving.batcher import Batcher, QueueFullError, StoppingError
+from tfkd.serving.body import check_size, decoded_body
 from tfkd.serving.contract import Refusal, RequestLimits, ServedModel
 
 MODEL_PATHS = ("/v1/models/{name}", "/v1/models/{name}/versions/{version}")
 # With a refusal of what was not read: nobody waits for the rest of it.
 CLOSE = {"Connection": "close"}
+_HEADERS = {408: CLOSE, 413: CLOSE, 415: {"Accept-Encoding": "gzip"}}
 
 
 def build_app(model: ServedModel, batcher: Batcher, limits: RequestLimits) -> Starlette:
@@ -120,18 +122,13 @@ class _Service:
             async with asyncio.timeout(seconds):
                 async for chunk in request.stream():
                     body += chunk
-                    self._check_size(len(body))
+                    check_size(len(body), self._limits)
         except TimeoutError as error:
             raise Refusal(408, f"Expected the whole body within {seconds:g} s.") from error
         except ClientDisconnect as error:
             raise Refusal(400, "Expected a whole body. The connection ended before.") from error
-        return bytes(body)
-
-    def _check_size(self, size_bytes: int) -> None:
-        if size_bytes > self._limits.body_bytes:
-            raise Refusal(
-                413, f"Expected a body of at most {self._limits.body_bytes} bytes. Received more."
-            )
+        encoding = request.headers.get("content-encoding", "").strip().lower()
+        return decoded_body(bytes(body), encoding, self._limits)
 
     async def _scores(self, texts: Texts) -> np.ndarray:
         seconds = self._limits.timeout_seconds
@@ -150,7 +147,7 @@ async def _alive(request: Request) -> Response:
 
 
 async def _refused(request: Request, error: Refusal) -> Response:
-    return _error(str(error), error.status, CLOSE if error.status in (408, 413) else {})
+    return _error(str(error), error.status, _HEADERS.get(error.status, {}))
 
 
 async def _full(request: Request, error: QueueFullError) -> Response:

@@ -7,6 +7,8 @@ not fit is refused with the status and the sentence its sender gets. Answers hav
 Reference: https://www.tensorflow.org/tfx/serving/api_rest
 """
 
+import base64
+import binascii
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
@@ -20,6 +22,8 @@ from tfkd.data.texts import has_lone_surrogate
 VERSION = "1"
 # The name of the one input, and of the feature of an example.
 TEXT = "text"
+# The key of a string in Base64.
+B64 = {"b64"}
 PREDICT_SIGNATURES = ("serving_default", "predict")
 CLASSIFY_SIGNATURES = ("serving_default", "classify")
 _KINDS = {
@@ -43,7 +47,8 @@ class Refusal(Exception):
 
     Args:
         status: Integer. HTTP status: 400 for what does not fit the contract, too long texts among
-            it, 404 for another model, 413 for too many bytes, 408 and 504 for too slow ones.
+            it, 403 for a browser's page of elsewhere, 404 for another model, 413 for too many
+            bytes, 415 for an encoding that is not known, 408 and 504 for too slow ones.
         message: String. One sentence or two for the sender.
     """
 
@@ -77,7 +82,7 @@ class RequestLimits:
     """Limits on the size of one request and on its time.
 
     Attributes:
-        body_bytes: Bytes of the body.
+        body_bytes: Bytes of the body, compressed or not.
         texts: Texts, or pairs of texts.
         text_characters: Characters of one text.
         timeout_seconds: Until the body is there, and again until it is answered.
@@ -113,7 +118,7 @@ def predict_request(body: bytes, model: ServedModel, limits: RequestLimits) -> t
     Args:
         body: Bytes. `{"instances": [...]}` with one text, or `{"text": ...}`, a row; or
             `{"inputs": [...]}` or `{"inputs": {"text": [...]}}`, by columns. A pair is a list of
-            two strings.
+            two strings. A string may be `{"b64": "..."}`, its UTF-8 bytes in Base64.
         model: `ServedModel`.
         limits: `RequestLimits`.
 
@@ -137,7 +142,9 @@ def predict_request(body: bytes, model: ServedModel, limits: RequestLimits) -> t
     rows = request["instances"]
     if isinstance(rows, list):
         rows = [
-            _named(row, f"instances[{index}]") if isinstance(row, dict) else row
+            _named(row, f"instances[{index}]")
+            if isinstance(row, dict) and row.keys() != B64
+            else row
             for index, row in enumerate(rows)
         ]
     return _texts(rows, "instances", model, limits), False
@@ -147,7 +154,7 @@ def classify_request(body: bytes, model: ServedModel, limits: RequestLimits) -> 
     """Texts of the body of a `:classify` request.
 
     Args:
-        body: Bytes. `{"examples": [{"text": ...}, ...]}`.
+        body: Bytes. `{"examples": [{"text": ...}, ...]}`, a text alone or in a list of one.
         model: `ServedModel`.
         limits: `RequestLimits`.
 
@@ -164,6 +171,8 @@ def classify_request(body: bytes, model: ServedModel, limits: RequestLimits) -> 
     rows = _request(body, ("examples",), CLASSIFY_SIGNATURES)["examples"]
     if isinstance(rows, list):
         rows = [_named(row, f"examples[{index}]") for index, row in enumerate(rows)]
+        # A feature of an example is a value, or a list of values.
+        rows = [row[0] if _is_one_in_a_list(row, model) else row for row in rows]
     return _texts(rows, "examples", model, limits)
 
 
@@ -288,7 +297,8 @@ def _request(
     if sum(key in request for key in contents) != 1:
         received = ", ".join(request) or "neither"
         raise Refusal(400, f"Expected one of {known}. Received: {received}.")
-    if request.get("signature_name", signatures[0]) not in signatures:
+    # Empty is not given, as protocol buffers have it.
+    if request.get("signature_name", "") not in ("", *signatures):
         raise Refusal(400, f"Expected signature_name {' or '.join(signatures)}. Received another.")
     return request
 
@@ -308,29 +318,49 @@ def _texts(values: object, place: str, model: ServedModel, limits: RequestLimits
         raise Refusal(
             400, f"Expected from 1 to {limits.texts} texts in {place}. Received: {len(values)}."
         )
-    for index, value in enumerate(values):
-        parts = [value] if model.num_texts == 1 else value
-        _check_text(parts, f"{place}[{index}]", model, limits)
-    return values if model.num_texts == 1 else [tuple(pair) for pair in values]
+    rows = [
+        _row([value] if model.num_texts == 1 else value, f"{place}[{index}]", model, limits)
+        for index, value in enumerate(values)
+    ]
+    return [row[0] for row in rows] if model.num_texts == 1 else rows
 
 
-def _check_text(parts: object, place: str, model: ServedModel, limits: RequestLimits) -> None:
+def _row(parts: object, place: str, model: ServedModel, limits: RequestLimits) -> tuple[str, ...]:
     if not isinstance(parts, list) or len(parts) != model.num_texts:
         received = f"{len(parts)}" if isinstance(parts, list) else _kind(parts)
         raise Refusal(
             400, f"Expected {place} to be a list of {model.num_texts} texts. Received: {received}."
         )
-    for part in parts:
-        if not isinstance(part, str):
-            raise Refusal(400, f"Expected text in {place}. Received: {_kind(part)}.")
-        if has_lone_surrogate(part):
-            raise Refusal(400, f"Expected Unicode in {place}. Received: half a surrogate pair.")
-        if len(part) > limits.text_characters:
-            raise Refusal(
-                400,
-                f"Expected texts of at most {limits.text_characters} characters. Received: "
-                f"{place} with {len(part)}.",
-            )
+    return tuple(_text(part, place, limits) for part in parts)
+
+
+def _text(value: object, place: str, limits: RequestLimits) -> str:
+    if isinstance(value, dict) and value.keys() == B64:
+        value = _from_base64(value["b64"], place)
+    if not isinstance(value, str):
+        raise Refusal(400, f"Expected text in {place}. Received: {_kind(value)}.")
+    if has_lone_surrogate(value):
+        raise Refusal(400, f"Expected Unicode in {place}. Received: half a surrogate pair.")
+    if len(value) > limits.text_characters:
+        raise Refusal(
+            400,
+            f"Expected texts of at most {limits.text_characters} characters. Received: "
+            f"{place} with {len(value)}.",
+        )
+    return value
+
+
+def _from_base64(value: object, place: str) -> str:
+    if not isinstance(value, str):
+        raise Refusal(400, f"Expected a string as b64 in {place}. Received: {_kind(value)}.")
+    try:
+        return base64.b64decode(value, validate=True).decode("utf-8")
+    except (binascii.Error, ValueError) as error:
+        raise Refusal(400, f"Expected UTF-8 in Base64 in {place}. Received: {error}.") from error
+
+
+def _is_one_in_a_list(row: object, model: ServedModel) -> bool:
+    return model.num_texts == 1 and isinstance(row, list) and len(row) == 1
 
 
 def _kind(value: object) -> str:
