@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import json
 import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from starlette.testclient import TestClient
 
 from tfkd.data.examples import REGRESSION, SINGLE_LABEL
 from tfkd.serving.app import build_app
-from tfkd.serving.batcher import Batcher, QueueLimits
+from tfkd.serving.batcher import ASKED_AFTER_SECONDS, Batcher, QueueLimits
 from tfkd.serving.contract import RequestLimits, ServedModel
 
 MODEL = ServedModel("news", SINGLE_LABEL, ("weather", "sport"))
@@ -301,6 +302,33 @@ def test_a_connection_that_ends_inside_the_body_is_no_failure():
         400,
         b'{"error": "Expected a whole body. The connection ended before."}',
     )
+
+
+def test_a_connection_that_ends_while_its_texts_wait_frees_their_place():
+    words = Words()
+    batcher = Batcher([words], QueueLimits(batch_size=1))
+    app = build_app(MODEL, batcher, LIMITS)
+
+    def body(text):
+        content = json.dumps({"instances": [text]}).encode()
+        return {"type": "http.request", "body": content, "more_body": False}
+
+    async def run():
+        async with batcher.running():
+            first = asyncio.create_task(asked(app, [body("wait")]))
+            while not words.asked.acquire(blocking=False):
+                await asyncio.sleep(0.001)
+            left = asyncio.create_task(asked(app, [body("rain"), {"type": "http.disconnect"}]))
+            await asyncio.sleep(2 * ASKED_AFTER_SECONDS)
+            words.gate.set()
+            return await first, await left
+
+    (first, _), (left, message) = asyncio.run(run())
+    assert (first, left) == (200, 400)
+    assert message == b'{"error": "Expected a sender that waits for the answer."}'
+    # The model was asked once.
+    assert not words.asked.acquire(blocking=False)
+    assert batcher.num_answered == 1
 
 
 def test_health_and_readiness(served):

@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfkd.serving.batcher import Batcher, QueueFullError, QueueLimits, StoppingError
+from tfkd.serving.batcher import (
+    ASKED_AFTER_SECONDS,
+    AbandonedError,
+    Batcher,
+    QueueFullError,
+    QueueLimits,
+    StoppingError,
+)
 
 SECONDS = 10.0
 
@@ -95,6 +102,42 @@ def test_every_request_gets_the_answers_of_its_own_texts(requests, batch_size, w
     assert sorted(sum(batches, [])) == sorted(sum(requests, []))
     for batch in batches:
         assert len(batch) <= batch_size or batch in requests
+
+
+def test_a_request_whose_sender_has_gone_costs_the_model_nothing():
+    async def gone():
+        return True
+
+    async def run():
+        model = Numbers()
+        async with busy(model, QueueLimits(batch_size=2, queue_texts=100)) as batcher:
+            left = [
+                asyncio.create_task(batcher.predict([str(number)] * 20, gone))
+                for number in (1, 2, 3)
+            ]
+            stayed = ask(batcher, "4")
+            await waiting(batcher, 61)
+            await asyncio.sleep(ASKED_AFTER_SECONDS)
+        assert (await stayed).tolist() == expected("4")
+        for task in left:
+            with pytest.raises(AbandonedError, match="^$"):
+                await task
+        assert batcher._num_waiting == 0
+        return model.batches, batcher.num_answered
+
+    assert asyncio.run(run()) == ([["0"], ["4"]], 2)
+
+
+def test_a_request_that_did_not_wait_is_not_asked_about():
+    async def gone():
+        raise AssertionError
+
+    async def run():
+        batcher = Batcher([Numbers()], QueueLimits())
+        async with batcher.running():
+            return (await batcher.predict(["7"], gone)).tolist()
+
+    assert asyncio.run(run()) == expected("7")
 
 
 def test_what_waits_together_is_one_batch():

@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import logging
 import re
 import signal
 import socket
@@ -29,6 +30,7 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.models.tokenizers import Tokenizer
 from tfkd.serving import contract
 from tfkd.serving.batcher import Batcher, QueueLimits
+from tfkd.serving.server import SparseLog
 from tfkd.workflows import serve as workflow
 
 WORDS = "rain goal vote team river boat bridge night harbour old slow clear".split()
@@ -178,6 +180,71 @@ def test_a_process_answers_and_at_its_end_loses_nothing(run, path):
     assert (child.returncode, stdout, stderr) == (0, "Stopped. Requests answered: 1.\n", "")
     assert time.monotonic() - started < SECONDS
     assert not is_open(port)
+
+
+def test_connections_without_a_whole_head_are_closed_and_the_log_stays_short(run):
+    options = ("--timeout-seconds", "1")
+    head = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n"
+    with process(run, *options) as (child, port):
+        # Nothing, a part, a second request that is begun, more than a head may have.
+        begun = [b"", head, head + b"\r\n" + head, head + b"A: " + b"a" * 100_000]
+        idle = [socket.create_connection(("127.0.0.1", port), SECONDS) for _ in begun]
+        started = time.monotonic()
+        for connection, sent in zip(idle, begun, strict=True):
+            connection.sendall(sent)
+        answers = [until_closed(connection) for connection in idle]
+        assert 0.5 < time.monotonic() - started < SECONDS / 2
+        assert [answer[:15] for answer in answers] == [b"", b"", b"HTTP/1.1 200 OK", b""]
+        for _ in range(30):
+            with socket.create_connection(("127.0.0.1", port), SECONDS) as connection:
+                connection.sendall(b"RAIN\r\n\r\n")
+                assert until_closed(connection).startswith(b"HTTP/1.1 400 ")
+        child.send_signal(signal.SIGTERM)
+        _, stderr = child.communicate(timeout=SECONDS)
+    assert stderr == (
+        "Invalid HTTP request received.\nInvalid HTTP request received. (10 times by now)\n"
+    )
+
+
+def until_closed(connection):
+    """All that comes before the server closes."""
+    parts = []
+    try:
+        while part := connection.recv(65_536):
+            parts.append(part)
+    except ConnectionResetError:
+        # It closed with bytes unread.
+        pass
+    connection.close()
+    return b"".join(parts)
+
+
+def test_the_log_counts_by_powers_of_ten():
+    log = SparseLog()
+    records = [logging.makeLogRecord({"msg": "bad request\n"}) for _ in range(1000)]
+    passed = [record.msg for record in records if log.filter(record)]
+    assert passed == [
+        "bad request\n",
+        "bad request (10 times by now)",
+        "bad request (100 times by now)",
+        "bad request (1000 times by now)",
+    ]
+    # Failures of two kinds under one message are two.
+    for error in (ValueError, KeyError):
+        assert log.filter(logging.makeLogRecord({"msg": "failed", "exc_info": (error, None, None)}))
+
+
+def test_a_page_of_elsewhere_is_refused_on_loopback(run):
+    with process(run) as (_, port):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+        found = []
+        for headers in ({}, {"Host": "rebound.example:80"}, {"Origin": "https://page.example"}):
+            connection.request("GET", "/readyz", headers=headers)
+            answer = connection.getresponse()
+            answer.read()
+            found.append(answer.status)
+        connection.close()
+    assert found == [200, 403, 403]
 
 
 def test_metadata_is_that_of_the_exported_saved_model(classifier, tmp_path):

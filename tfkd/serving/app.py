@@ -20,14 +20,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 import numpy as np
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from tfkd.data.examples import Texts
 from tfkd.serving import contract
-from tfkd.serving.batcher import Batcher, QueueFullError, StoppingError
+from tfkd.serving.batcher import AbandonedError, Batcher, QueueFullError, StoppingError
 from tfkd.serving.body import check_size, decoded_body
+from tfkd.serving.callers import OwnCallersOnly
 from tfkd.serving.contract import Refusal, RequestLimits, ServedModel
 
 MODEL_PATHS = ("/v1/models/{name}", "/v1/models/{name}/versions/{version}")
@@ -36,13 +38,16 @@ CLOSE = {"Connection": "close"}
 _HEADERS = {408: CLOSE, 413: CLOSE, 415: {"Accept-Encoding": "gzip"}}
 
 
-def build_app(model: ServedModel, batcher: Batcher, limits: RequestLimits) -> Starlette:
+def build_app(
+    model: ServedModel, batcher: Batcher, limits: RequestLimits, is_local: bool = False
+) -> Starlette:
     """The ASGI application; its lifespan runs the batcher.
 
     Args:
         model: `ServedModel`.
         batcher: `Batcher` over that model.
         limits: `RequestLimits`.
+        is_local: Boolean. Answer this machine's own programs alone, no pages of elsewhere.
 
     Example:
 
@@ -71,10 +76,16 @@ def build_app(model: ServedModel, batcher: Batcher, limits: RequestLimits) -> St
         Refusal: _refused,
         QueueFullError: _full,
         StoppingError: _stopping,
+        AbandonedError: _abandoned,
         HTTPException: _not_routed,
         Exception: _failed,
     }
-    return Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(OwnCallersOnly)] if is_local else [],
+        exception_handlers=handlers,
+        lifespan=lifespan,
+    )
 
 
 class _Service:
@@ -87,13 +98,13 @@ class _Service:
         self._check(request)
         body = await self._body(request)
         texts, by_columns = contract.predict_request(body, self._model, self._limits)
-        scores = await self._scores(texts)
+        scores = await self._scores(texts, request)
         return _json(contract.predict_answer(scores, self._model, by_columns))
 
     async def classify(self, request: Request) -> Response:
         self._check(request)
         texts = contract.classify_request(await self._body(request), self._model, self._limits)
-        return _json(contract.classify_answer(await self._scores(texts), self._model))
+        return _json(contract.classify_answer(await self._scores(texts, request), self._model))
 
     async def status(self, request: Request) -> Response:
         self._check(request)
@@ -130,11 +141,11 @@ class _Service:
         encoding = request.headers.get("content-encoding", "").strip().lower()
         return decoded_body(bytes(body), encoding, self._limits)
 
-    async def _scores(self, texts: Texts) -> np.ndarray:
+    async def _scores(self, texts: Texts, request: Request) -> np.ndarray:
         seconds = self._limits.timeout_seconds
         try:
             async with asyncio.timeout(seconds):
-                logits = await self._batcher.predict(texts)
+                logits = await self._batcher.predict(texts, request.is_disconnected)
         except TimeoutError as error:
             raise Refusal(
                 504, f"Expected an answer within {seconds:g} s. There is none."
@@ -156,6 +167,11 @@ async def _full(request: Request, error: QueueFullError) -> Response:
 
 async def _stopping(request: Request, error: StoppingError) -> Response:
     return _error(str(error), 503, CLOSE)
+
+
+async def _abandoned(request: Request, error: AbandonedError) -> Response:
+    """To nobody: the connection has ended."""
+    return _error("Expected a sender that waits for the answer.", 400, CLOSE)
 
 
 async def _not_routed(request: Request, error: HTTPException) -> Response:

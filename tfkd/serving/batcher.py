@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,6 +17,15 @@ import numpy as np
 
 from tfkd.data.examples import Texts
 from tfkd.evaluation.predictor import Predictor
+
+# A request that has waited so long may have been given up by its sender. Asking takes 20 µs.
+ASKED_AFTER_SECONDS = 0.1
+# Whether the sender of a request has gone.
+IsGone = Callable[[], Awaitable[bool]]
+
+
+async def _stays() -> bool:
+    return False
 
 
 class QueueFullError(Exception):
@@ -36,6 +45,10 @@ class StoppingError(Exception):
 
     def __init__(self) -> None:
         super().__init__("The server is stopping and takes no more requests.")
+
+
+class AbandonedError(Exception):
+    """Nobody waits for the answer any more, so there is none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +71,8 @@ class QueueLimits:
 class _Request:
     texts: Texts
     logits: asyncio.Future[np.ndarray]
+    is_gone: IsGone
+    asked_at: float
 
 
 class Batcher:
@@ -72,7 +87,8 @@ class Batcher:
     ```python
     batcher = Batcher([LiteRTModel(path)], QueueLimits())
     async with batcher.running():
-        logits = await batcher.predict(["Oil prices fell again."])  # float32, [1, num_outputs]
+        # float32, [1, num_outputs]
+        logits = await batcher.predict(["Oil prices fell again."], request.is_disconnected)
     ```
     """
 
@@ -105,15 +121,18 @@ class Batcher:
         """Takes no request from now on. May be called by a signal's handler."""
         self.is_stopping = True
 
-    async def predict(self, texts: Texts) -> np.ndarray:
+    async def predict(self, texts: Texts, is_gone: IsGone = _stays) -> np.ndarray:
         """Logits of a request's texts: float32, shape `[num_texts, num_outputs]`.
 
         A caller that is cancelled takes its texts out of the queue.
 
         Args:
             texts: Strings, or pairs of strings.
+            is_gone: Asked when the turn of a request that had to wait comes: one whose sender has
+                gone costs the model nothing. Default: all senders stay.
 
         Raises:
+            AbandonedError: The sender has gone.
             QueueFullError: Too many texts wait. Nothing of the request is kept.
             StoppingError: The server is stopping.
             Exception: What the model raised on these texts.
@@ -122,7 +141,8 @@ class Batcher:
             raise StoppingError
         if self._num_waiting + len(texts) > self._limits.queue_texts:
             raise QueueFullError(self._retry_seconds())
-        request = _Request(texts, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        request = _Request(texts, loop.create_future(), is_gone, loop.time())
         self._waiting.append(request)
         self._num_waiting += len(texts)
         self._arrived.set()
@@ -143,7 +163,7 @@ class Batcher:
         while await self._something_waits():
             await self._fill()
             # Another model may have taken all of it meanwhile.
-            if batch := self._take():
+            if batch := await self._take():
                 await self._answer(batch, predictor, threads)
 
     async def _something_waits(self) -> bool:
@@ -165,17 +185,23 @@ class Batcher:
         self._arrived.clear()
         await self._arrived.wait()
 
-    def _take(self) -> list[_Request]:
-        """The longest waiting requests, as many as a batch holds."""
+    async def _take(self) -> list[_Request]:
+        """The longest waiting requests, as many as a batch holds, but for those given up."""
         batch: list[_Request] = []
         num_texts = 0
         while self._waiting:
             size = len(self._waiting[0].texts)
             if batch and num_texts + size > self._limits.batch_size:
                 break
-            batch.append(self._waiting.popleft())
+            request = self._waiting.popleft()
+            self._num_waiting -= size
+            waited = asyncio.get_running_loop().time() - request.asked_at
+            if waited >= ASKED_AFTER_SECONDS and await request.is_gone():
+                if not request.logits.done():
+                    request.logits.set_exception(AbandonedError())
+                continue
+            batch.append(request)
             num_texts += size
-        self._num_waiting -= num_texts
         return batch
 
     async def _answer(

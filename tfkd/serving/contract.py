@@ -172,7 +172,7 @@ def classify_request(body: bytes, model: ServedModel, limits: RequestLimits) -> 
     if isinstance(rows, list):
         rows = [_named(row, f"examples[{index}]") for index, row in enumerate(rows)]
         # A feature of an example is a value, or a list of values.
-        rows = [row[0] if _is_one_in_a_list(row, model) else row for row in rows]
+        rows = [_of_one(row, model) for row in rows]
     return _texts(rows, "examples", model, limits)
 
 
@@ -359,8 +359,10 @@ def _from_base64(value: object, place: str) -> str:
         raise Refusal(400, f"Expected UTF-8 in Base64 in {place}. Received: {error}.") from error
 
 
-def _is_one_in_a_list(row: object, model: ServedModel) -> bool:
-    return model.num_texts == 1 and isinstance(row, list) and len(row) == 1
+def _of_one(row: object, model: ServedModel) -> object:
+    """The text of a list of one; anything else as it is."""
+    is_one = model.num_texts == 1 and isinstance(row, list) and len(row) == 1
+    return row[0] if is_one else row  # type: ignore[index]
 
 
 def _kind(value: object) -> str:

@@ -1,14 +1,27 @@
-"""One process that listens: uvicorn, with an end that loses no request it has taken."""
+"""One process that listens: uvicorn, with an end that loses no request it has taken.
 
+Beside it stands what uvicorn leaves to others: a limit on the time and bytes of a request's head,
+and a log that bad requests do not fill.
+"""
+
+import asyncio
+import logging
 import math
 import socket
+from collections import Counter
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tfkd.errors import ConfigError
 from tfkd.serving.batcher import Batcher
+
+# uvicorn says on it what it makes of requests.
+LOGGER = "uvicorn.error"
+HEAD_BYTES = 65_536
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -49,8 +62,13 @@ def run(app: Starlette, batcher: Batcher, listener: socket.socket, timeout_secon
         listener: A listening socket; it is closed at the end.
         timeout_seconds: Float. Longest time of one request: after it open ones are given up.
     """
+
+    class Protocol(_Protocol):
+        head_seconds = timeout_seconds
+
     config = uvicorn.Config(
         app,
+        http=Protocol,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -60,7 +78,85 @@ def run(app: Starlette, batcher: Batcher, listener: socket.socket, timeout_secon
         server_header=False,
         timeout_graceful_shutdown=math.ceil(timeout_seconds),
     )
-    _Server(config, batcher).run([listener])
+    sparse = SparseLog()
+    logging.getLogger(LOGGER).addFilter(sparse)
+    try:
+        _Server(config, batcher).run([listener])
+    finally:
+        logging.getLogger(LOGGER).removeFilter(sparse)
+
+
+class SparseLog(logging.Filter):
+    """Lets the first, tenth, hundredth ... message of a kind pass, and says how many there were.
+
+    Whoever sends bad requests decides how many messages there are.
+
+    Example:
+
+    ```python
+    logging.getLogger("uvicorn.error").addFilter(SparseLog())
+    ```
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._counts: Counter[tuple[str, object]] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the message is to be written; a number is put behind it."""
+        error = record.exc_info[0] if record.exc_info else None
+        kind = (str(record.msg), error)
+        self._counts[kind] += 1
+        count = self._counts[kind]
+        if count > 1:
+            record.msg = f"{str(record.msg).rstrip()} ({count} times by now)"
+        return str(count).strip("0") == "1"
+
+
+class _Protocol(HttpToolsProtocol):
+    """A connection that is closed when the head of a request takes too long or too many bytes.
+
+    uvicorn's own limit ends with the first byte, and begins with the first answer.
+    """
+
+    head_seconds: float
+    _deadline: asyncio.TimerHandle | None = None
+    _head_bytes = 0
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        if self._deadline is not None:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._deadline is not None and self._head_bytes > HEAD_BYTES:
+            self.transport.close()
+
+    def on_headers_complete(self) -> None:
+        self._stop_waiting()
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        # Else the next request is here already.
+        if self.cycle.response_complete:
+            self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _await_head(self) -> None:
+        self._stop_waiting()
+        self._head_bytes = 0
+        self._deadline = self.loop.call_later(self.head_seconds, self.transport.close)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
 
 class _Server(uvicorn.Server):

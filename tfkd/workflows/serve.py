@@ -14,7 +14,7 @@ from tfkd.progress import Progress
 from tfkd.serving.batcher import Batcher, QueueLimits
 from tfkd.serving.contract import RequestLimits, ServedModel
 
-PACKAGES = ("starlette", "uvicorn")
+PACKAGES = ("starlette", "uvicorn", "httptools")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,11 +53,12 @@ def serve(config: ServeConfig, progress: Progress | None = None) -> ServeResult:
     # Imported here: without the extra packages the line above tells it.
     from tfkd.serving import server
     from tfkd.serving.app import build_app
+    from tfkd.serving.callers import is_loopback
 
     model = _served_model(config)
     limits = _request_limits(config)
     batcher = Batcher(_predictors(config), _queue_limits(config))
-    app = build_app(model, batcher, limits)
+    app = build_app(model, batcher, limits, is_loopback(config.host))
     listener = server.listen(config.host, config.port)
     host = f"[{config.host}]" if ":" in config.host else config.host
     address = f"http://{host}:{listener.getsockname()[1]}/v1/models/{model.name}"

@@ -1,0 +1,67 @@
+"""Who may ask a server that listens on this machine alone: its programs, not pages of elsewhere.
+
+A browser on the machine reaches such a server, too. A page of any address can have it send requests
+there, and can rename itself to the machine's own address afterwards (DNS rebinding), so that it may
+read the answers. What it cannot change are the headers `Host` and `Origin`, with its true address.
+Neither the type of a body nor a missing `Origin` tells a page from `curl -d`.
+"""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or a name is this machine's own, for itself alone.
+
+    Example:
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+class OwnCallersOnly:
+    """Middleware that refuses with 403 what is sent under another address than the machine's own.
+
+    Args:
+        app: The ASGI application.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request, or hands it on."""
+        app = self._app
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            for name, address in (
+                ("Host", f"//{headers.get('host', 'localhost')}"),
+                ("Origin", headers.get("origin", "http://localhost")),
+            ):
+                if not is_loopback(_hostname(address)):
+                    app = _refusal(name)
+        await app(scope, receive, send)
+
+
+def _hostname(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _refusal(name: str) -> ASGIApp:
+    message = (
+        f"Expected {name} to be localhost or a loopback address. Received another. For callers of "
+        "other addresses start the server with --host."
+    )
+    return JSONResponse({"error": message}, 403)
