@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import os
+import pty
+import re
 import resource
 import subprocess
 import sys
@@ -360,3 +363,36 @@ def test_overwrite_leaves_a_model_of_another_program_alone(verb, tmp_path):
     assert result.stderr.endswith(message)
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
     assert names == ["1_Pooling", "1_Pooling/config.json", "config.json", "model.safetensors"]
+
+
+TERMINAL = """
+from tfkd.cli import show
+from tests.test_cli import Answer
+class Long(Answer):
+    def render(self):
+        said = "student is better than teacher by 12.75 points of 10,000 rows, p = 0.000125, in "
+        return [super().render()[0], said + "a/" * 30]
+show(Long(0.931625), False)
+"""
+
+
+def test_a_terminal_gets_no_figure_on_two_lines():
+    master, slave = pty.openpty()
+    try:
+        environment = {**os.environ, "TERM": "xterm", "COLUMNS": "40"}
+        command = [sys.executable, "-c", TERMINAL]
+        subprocess.run(command, stdout=slave, check=True, env=environment)
+        text = os.read(master, 65_536).decode()
+    finally:
+        os.close(master)
+        os.close(slave)
+    lines = [re.sub(r"\x1b\[[\d;]*m", "", line).rstrip() for line in text.splitlines()]
+    assert lines == [
+        "Arm       student [tiny]student",
+        *["          [tiny]student [tiny]student"] * 9,
+        "          [tiny]",
+        "Accuracy  0.931625",
+        "student is better than teacher by 12.75",
+        "points of 10,000 rows, p = 0.000125, in",
+        "a/" * 30,
+    ]

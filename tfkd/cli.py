@@ -9,6 +9,7 @@ traceback is always a bug.
 import contextlib
 import json
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -136,7 +137,15 @@ def show(result: Result, as_json: bool) -> None:
     if not console.is_terminal:
         console.width = PIPED_WIDTH
     for item in result.render():
+        if isinstance(item, str) and console.is_terminal:
+            item = _wrapped(item, console.width)
         console.print(item, soft_wrap=True)
+
+
+def _wrapped(text: str, width: int) -> str:
+    """Lines broken at blanks, which a terminal would break inside a figure; paths stay whole."""
+    wrapper = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(wrapper.fill(line) for line in text.splitlines())
 
 
 @verb(

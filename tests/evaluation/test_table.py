@@ -105,6 +105,86 @@ def test_a_narrow_console_gets_every_cell_whole(width):
     assert printed(long, width)[2] == f"{'x' * 100}  5  5  5"
 
 
+# Of the width of a whole result.
+WIDE = Table(
+    [
+        words("Arm", ["teacher", "student"]),
+        words("File", ["keras", "dynamic_int8"]),
+        figures("Accuracy", [0.2505, 0.7], "{:.4f}"),
+        figures("Parameters", [109_482_240, 65_668], "{:,}"),
+        figures("Size, MB", [438.005, 2.08], "{:.2f}"),
+        figures("Speed-up", [1.0, 82.5], "{:.1f}x"),
+        words("Operators", [SENTENCE, "none"], wraps=True),
+    ]
+)
+
+
+def on_terminal(table, width):
+    return printed(table, width, force_terminal=True, color_system=None, no_color=True)
+
+
+def test_a_terminal_too_narrow_gets_parts_that_name_their_rows():
+    assert on_terminal(WIDE, 60) == [
+        "Arm      File          Accuracy   Parameters  Size, MB",
+        "──────────────────────────────────────────────────────",
+        "teacher  keras           0.2505  109,482,240    438.00",
+        "student  dynamic_int8    0.7000       65,668      2.08",
+        "",
+        "Arm      File          Speed-up  Operators",
+        "────────────────────────────────────────────────────────────",
+        "teacher  keras             1.0x  14 products int8 weights,",
+        "                                 integer activations, 2",
+        "                                 lookups int8, 72 integer, 5",
+        "                                 float",
+        "student  dynamic_int8     82.5x  none",
+    ]
+
+
+def test_one_too_narrow_for_that_gets_a_row_as_a_block():
+    assert on_terminal(WIDE, 40) == [
+        "Arm         teacher",
+        "File        keras",
+        "Accuracy    0.2505",
+        "Parameters  109,482,240",
+        "Size, MB    438.00",
+        "Speed-up    1.0x",
+        "Operators   14 products int8 weights,",
+        "            integer activations, 2",
+        "            lookups int8, 72 integer, 5",
+        "            float",
+        "",
+        "Arm         student",
+        "File        dynamic_int8",
+        "Accuracy    0.7000",
+        "Parameters  65,668",
+        "Size, MB    2.08",
+        "Speed-up    82.5x",
+        "Operators   none",
+    ]
+    # Parts of one figure each would fit, but take more lines: 3 * 5 against 2 * 5.
+    four = Table([words("Arm", ["a" * 20, "b"]), *(figures(name * 9, [1, 2]) for name in "xyz")])
+    assert on_terminal(four, 32)[:3] == [f"Arm        {'a' * 20}", "xxxxxxxxx  1", "yyyyyyyyy  1"]
+    only_words = Table([words("Name", ["bert_tiny"]), words("Why", [SENTENCE], wraps=True)])
+    assert on_terminal(only_words, 30)[:2] == ["Name  bert_tiny", "Why   14 products int8"]
+
+
+@pytest.mark.parametrize("width", range(25, 170, 9))
+def test_whatever_the_width_no_line_is_wider_and_no_figure_is_cut(width):
+    lines = on_terminal(WIDE, width)
+    assert max(map(len, lines)) <= width
+    shown = " ".join(lines).split()
+    for column in WIDE.columns:
+        assert set(column.title.split()) <= set(shown)
+        for cell in column.cells:
+            assert set(cell.split()) <= set(shown), cell
+
+
+def test_a_terminal_wide_enough_and_a_file_get_it_whole():
+    assert on_terminal(TABLE, 80) == printed(TABLE)
+    assert printed(WIDE, 40)[2].startswith("teacher  keras           0.2505  109,482,240    438.00")
+    assert on_terminal(Table([words("File", []), figures("MB", [])]), 3) == []
+
+
 def test_wide_characters_keep_columns_in_line():
     assert printed(Table([words("Label", ["日本", "a"]), figures("F1", [0.5, 1.0])])) == [
         "Label   F1",

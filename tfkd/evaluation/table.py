@@ -1,14 +1,14 @@
 """Every table of tfkd, on the console and in Markdown: columns of words and of figures.
 
 A result gives its columns; how they are drawn is decided here alone. A cell is shown as it is,
-whatever Markdown or rich would make of it.
+whatever Markdown or rich would make of it, and whole, however narrow the terminal.
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, NewLine, RenderResult
 from rich.measure import Measurement
 from rich.table import Table as ConsoleTable
 from rich.text import Text
@@ -67,8 +67,9 @@ def figures(title: str, values: Iterable[object], template: str = "{}") -> Colum
 class Table:
     """Columns of equal length, ready to be shown.
 
-    `rich.console.Console.print` draws it. Print it with `soft_wrap=True`: where it is wider than
-    the console its lines are broken there, and a file gets them whole.
+    `rich.console.Console.print` draws it. A terminal that is too narrow gets it in parts, one below
+    the other, each with the names of the rows; one too narrow for that, row by row, a cell a line.
+    Print it with `soft_wrap=True`: a file gets it whole, however wide.
 
     Attributes:
         columns: `Column`s from left to right.
@@ -106,10 +107,58 @@ class Table:
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        drawn = self._drawn()
-        # On a narrower console rich would cut cells and drop columns.
-        least = Measurement.get(console, options.update(width=WIDEST), drawn).minimum
-        yield from console.render(drawn, options.update(width=max(least, options.max_width)))
+        def least(table: Table) -> int:
+            wide = options.update(width=WIDEST)
+            return Measurement.get(console, wide, table._drawn()).minimum
+
+        drawn = [self._drawn()]
+        if console.is_terminal and least(self) > options.max_width:
+            parts = self._parts(lambda table: least(table) <= options.max_width)
+            drawn = [part._drawn() for part in parts] or self._blocks(options.max_width)
+        for number, part in enumerate(drawn):
+            if number:
+                yield NewLine()
+            # On a narrower console rich would cut cells and drop columns.
+            width = Measurement.get(console, options.update(width=WIDEST), part).minimum
+            yield from console.render(part, options.update(width=max(width, options.max_width)))
+
+    def _parts(self, fits: Callable[["Table"], bool]) -> list["Table"]:
+        """Tables of some columns each, all with those that name the rows.
+
+        None if one is too wide, or if blocks take fewer lines.
+
+        Args:
+            fits: Whether a table is narrow enough.
+        """
+        are_numbers = [column.is_number for column in self.columns]
+        named = max(are_numbers.index(True) if True in are_numbers else 1, 1)
+        parts: list[Table] = []
+        for column in self.columns[named:]:
+            wider = Table([*(parts[-1].columns if parts else self.columns[:named]), column])
+            if parts and not fits(wider):
+                parts.append(Table([*self.columns[:named], column]))
+            else:
+                parts[-1:] = [wider]
+        num_rows = len(self.rows)
+        is_shorter = len(parts) * (num_rows + 3) <= num_rows * (len(self.columns) + 1)
+        return parts if is_shorter and all(map(fits, parts)) else []
+
+    def _blocks(self, width: int) -> list[ConsoleTable]:
+        """A table for each row, with the titles to the left and the cells to the right."""
+        titles = [column.title for column in self.columns]
+        left = max(Text(title).cell_len for title in titles)
+        figures = [cell for column in self.columns if column.is_number for cell in column.cells]
+        least = max((Text(cell).cell_len for cell in figures), default=1)
+        blocks = []
+        for row in self.rows:
+            block = ConsoleTable.grid(padding=(0, 2, 0, 0))
+            block.add_column(no_wrap=True, min_width=left)
+            right = max(width - left - 2, least, 1)
+            block.add_column(overflow="fold", min_width=right, max_width=right)
+            for title, cell in zip(titles, row, strict=True):
+                block.add_row(Text(title, style="bold"), Text(cell))
+            blocks.append(block)
+        return blocks
 
     def _drawn(self) -> ConsoleTable:
         drawn = ConsoleTable(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
