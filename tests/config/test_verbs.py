@@ -195,7 +195,16 @@ def test_missing_toml_is_one_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"[distill\n", b'[distill]\nteacher = "caf\xe9"\n'], ids=["syntax", "encoding"]
+    "content",
+    [
+        b"[distill\n",
+        b'[distill]\nteacher = "caf\xe9"\n',
+        '[distill]\ndataset = "demo"\n'.encode("utf-16"),
+        b"[distill]\nrecipes = " + b"[" * 20_000,
+        b"[distill]\ndataset = " + b"{a=" * 20_000,
+        b"[distill]\nepochs = " + b"9" * 5000 + b"\n",
+    ],
+    ids=["syntax", "encoding", "utf-16", "deep list", "deep table", "long number"],
 )
 def test_broken_toml_names_the_file(tmp_path, content):
     path = tmp_path / "broken.toml"
@@ -204,6 +213,53 @@ def test_broken_toml_names_the_file(tmp_path, content):
         ConfigError, match=f"^Expected a TOML file. Received: {re.escape(str(path))}: "
     ):
         read_toml(path, "distill")
+
+
+def test_a_byte_order_mark_is_no_setting(tmp_path):
+    path = tmp_path / "marked.toml"
+    path.write_bytes(b'\xef\xbb\xbf[distill]\ndataset = "demo"\n')
+    assert read_toml(path, "distill") == {"dataset": "demo"}
+
+
+def test_a_file_of_data_is_not_parsed(tmp_path):
+    path = tmp_path / "rows.toml"
+    path.write_bytes(b"#" * 1_000_001)
+    message = (
+        f"Expected a TOML file of at most 1000000 bytes. Received: {path} with more. Give the file "
+        "with the settings, not with the data."
+    )
+    with pytest.raises(ConfigError, match=exactly(message)):
+        read_toml(path, "distill")
+    path.write_bytes(b"#" * 1_000_000)
+    assert read_toml(path, "distill") == {}
+
+
+def test_a_name_too_long_is_one_line(tmp_path):
+    with pytest.raises(ConfigError, match=r"^Expected a TOML file\. .*: File name too long\.$"):
+        read_toml(tmp_path / ("x" * 300 + ".toml"), "distill")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epochs": 2**63}, "Expected `epochs` to be a number of at most 63 bits. Received: 64 b"),
+        ({"learning_rate": 10**400}, "Expected `learning_rate` to be a number of at most 63 bits."),
+        ({"seed": -(2**70)}, "Expected `seed` to be a number of at most 63 bits. Received: 71 b"),
+        ({"seed": 2**32}, "Expected `seed` in [0, 1000000000]. Received: seed=4294967296."),
+        ({"layers": [2**63]}, "Expected `layers` to be a number of at most 63 bits. Received: 64"),
+        ({"dataset": "a\0b"}, "Expected `dataset` to be text. Received: a zero character in data"),
+        ({"output_dir": "\0"}, "Expected `output_dir` to be text. Received: a zero character in"),
+        (
+            {"epochs": ["x" * 9999]},
+            f"Expected `epochs` to be a whole number. Received: epochs=['{'x' * 98}.",
+        ),
+        ({"k" * 9999: 1}, f"Expected only known settings in a.toml. Received: `{'k' * 100}`."),
+    ],
+)
+def test_values_that_nothing_can_be_done_with_are_one_short_line(values, message):
+    with pytest.raises(ConfigError, match="^" + re.escape(message)) as caught:
+        DistillConfig.from_mapping({"dataset": "demo", **values}, "a.toml")
+    assert len(str(caught.value)) < 1200
 
 
 def test_folder_in_place_of_toml_names_the_folder(tmp_path):

@@ -213,6 +213,63 @@ def test_bad_form_is_refused(before, after, message):
         plan(FORM.replace(before, after))
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("students = 3\n", "Expected [students] in study to be a table. Received: 3."),
+        ("settings = ['a']\n", "Expected [settings] in study to be a table. Received: ['a']."),
+        (
+            "students.tiny = 'bert_tiny'\n",
+            "Expected [students.tiny] in study to be a table. Received: 'bert_tiny'.",
+        ),
+        (
+            "datasets.demo.teachers = 1\n",
+            "Expected [datasets.demo.teachers] in study to be a table. Received: 1.",
+        ),
+        (
+            "datasets.demo.teachers.A = true\n",
+            "Expected [datasets.demo.teachers.A] in study to be a table. Received: True.",
+        ),
+        ("arms = 'all'\n", "Expected `arms` in study as tables. Write each as [[arms]]."),
+        ("arms = [1]\n", "Expected [[arms]] in study to be a table. Received: 1."),
+        ("[published]\na = 1\n", "Expected `published` in study as tables. Write each as"),
+    ],
+)
+def test_what_is_no_table_is_refused(text, message):
+    form = tomllib.loads(FORM)
+    form.update(tomllib.loads(text))
+    for kind, table in (("teachers", {"A": {"model": "cnn"}}), ("students", {"tiny": {}})):
+        form.setdefault(kind, table)
+    with pytest.raises(ConfigError, match="^" + re.escape(message)):
+        make_plan("study", Path("out"), form, {})
+
+
+def places(value, place=()):
+    """Where a TOML value may be replaced by another."""
+    if place:
+        yield place
+    items = value.items() if isinstance(value, dict) else ()
+    for key, part in items:
+        yield from places(part, (*place, key))
+
+
+@pytest.mark.parametrize(
+    "wrong", [True, -1, 10**30, "x", "a\0b", "", [], [1], [[]], {}, {"a": {"b": 1}}, [{"a": 1}]]
+)
+def test_no_value_of_another_shape_gets_past_the_form(wrong):
+    """It is taken, or refused in one line; nothing else happens."""
+    for place in places(tomllib.loads(FORM)):
+        form = table = tomllib.loads(FORM)
+        for key in place[:-1]:
+            table = table[key]
+        table[place[-1]] = wrong
+        try:
+            make_plan("study", Path("out"), form, {})
+        except ConfigError as error:
+            assert str(error).startswith("Expected ")
+            assert "\n" not in str(error)
+
+
 def test_missing_table_is_refused():
     with pytest.raises(ConfigError, match=r"Expected at least one table \[students.NAME\] in x."):
         make_plan("x", Path("out"), {"teachers": {"A": {"model": "cnn"}}}, {})
@@ -240,7 +297,7 @@ def test_plan_names_the_file_of_the_study(tmp_path):
     path.write_text(FORM, encoding="utf-8")
     found = read_plan(StudyConfig(study=path))
     assert (found.name, found.path) == ("news", Path("saved_models/news"))
-    with pytest.raises(ConfigError, match=r"missing.toml: No such file or directory\."):
+    with pytest.raises(ConfigError, match=r"missing.toml, which does not exist\.$"):
         read_plan(StudyConfig(study=tmp_path / "missing.toml"))
     path.write_text("seeds = [", encoding="utf-8")
     with pytest.raises(ConfigError, match="Expected a TOML file."):

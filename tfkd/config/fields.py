@@ -76,8 +76,8 @@ class Config:
         for key in values:
             if key not in known:
                 raise ConfigError(
-                    f"Expected only known settings in {source}. Received: `{key}`. "
-                    f"{nearest(key, known)}"
+                    f"Expected only known settings in {source}. Received: `{key[:100]}`. "
+                    f"{nearest(key[:100], known)}"
                 )
         missing = [
             field.name
@@ -146,6 +146,7 @@ def _converted(name: str, value: object, hint: Any) -> object:
         if value is None:
             return None
         hint = next(kind for kind in typing.get_args(hint) if kind is not type(None))
+    _check_sound(name, value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint is Path and isinstance(value, str):
@@ -160,8 +161,21 @@ def _converted(name: str, value: object, hint: Any) -> object:
             return value
     expected = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
     raise ConfigError(
-        f"Expected `{name}` to be {expected.get(hint, str(hint))}. Received: {name}={value!r}."
+        f"Expected `{name}` to be {expected.get(hint, str(hint))}. Received: {name}={value!r:.100}."
     )
+
+
+def _check_sound(name: str, value: object) -> None:
+    """Refuses what is of the right type, but nothing can be done with."""
+    if isinstance(value, int) and value.bit_length() > 63:
+        raise ConfigError(
+            f"Expected `{name}` to be a number of at most 63 bits. Received: "
+            f"{value.bit_length()} bits."
+        )
+    if isinstance(value, str) and "\0" in value:
+        raise ConfigError(
+            f"Expected `{name}` to be text. Received: a zero character in {name}={value!r:.100}."
+        )
 
 
 def _check_limits(field: dataclasses.Field, value: Any) -> None:
@@ -183,7 +197,7 @@ def _check_limits(field: dataclasses.Field, value: Any) -> None:
         if choices and item not in choices:
             raise ConfigError(
                 f"Expected `{field.name}` to be one of {', '.join(choices)}. "
-                f"Received: {field.name}={item!r}. {nearest(str(item), choices)}"
+                f"Received: {field.name}={item!r:.100}. {nearest(str(item)[:100], choices)}"
             )
 
 

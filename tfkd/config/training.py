@@ -19,6 +19,8 @@ RECIPE_NAMES = (
 DEFAULT_RECIPES = ("float32", "dynamic_int8")
 # Of the label loss; the rest goes to the teacher.
 STUDENT_LOSS_WEIGHT = 0.3
+# numpy takes up to 2**32 - 1.
+MAX_SEED = 10**9
 PRECISIONS = ("auto", "float32", "bfloat16")
 BOTTLENECK_DECODERS = ("mlp", "values")
 
@@ -51,9 +53,12 @@ class DataConfig(Config):
         None, "Use only the first rows of train; for trying things out.", 1
     )
     split_seed: int = setting(
-        0, "Seed of the rows held out of train, of altered copies, and of the demo's texts.", 0
+        0,
+        "Seed of the rows held out of train, of altered copies, and of the demo's texts.",
+        0,
+        MAX_SEED,
     )
-    seed: int = setting(0, "Seed of every other random choice.", 0)
+    seed: int = setting(0, "Seed of every other random choice.", 0, MAX_SEED)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -144,7 +149,7 @@ class PretrainConfig(OptimizerConfig):
         None, "Passes over the texts. Default: 3, and up to 30 for few rows.", 1
     )
     batch_size: int = setting(64, "Training examples a step.", 2)
-    seed: int = setting(0, "Seed of every random choice.", 0)
+    seed: int = setting(0, "Seed of every random choice.", 0, MAX_SEED)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -239,7 +244,9 @@ class DistillConfig(BottleneckConfig, AwareConfig, TrainingConfig):
     teacher_sequence_length: int | None = setting(
         None, "Longest text for the teacher, as --sequence-length.", 4, 4096
     )
-    teacher_seed: int = setting(0, "Seed of the teacher's fine-tuning; --seed is the student's.", 0)
+    teacher_seed: int = setting(
+        0, "Seed of the teacher's fine-tuning; --seed is the student's.", 0, MAX_SEED
+    )
     teacher_layers: tuple[int, ...] | None = setting(
         None, "Layers of the teacher's encoder to keep, counted from 0. Default: all."
     )

@@ -7,6 +7,7 @@ line.
 import dataclasses
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from tfkd.config.fields import Config, nearest, setting
 from tfkd.config.training import (
@@ -18,6 +19,8 @@ from tfkd.config.training import (
 )
 from tfkd.errors import ConfigError
 
+# Settings take kilobytes; a file of data given by mistake would be parsed for minutes.
+MAX_TOML_BYTES = 1_000_000
 TOKENS = "tokens"
 FORMAT_NAMES = (TOKENS, "edge", "text-tflite", "saved-model")
 # Those that need neither calibration nor training.
@@ -208,25 +211,44 @@ VERBS: dict[str, type[Config]] = {
 }
 
 
-def read_toml(path: Path, verb: str) -> dict[str, object]:
-    """The verb's table of a TOML file, or an empty mapping when the file has none.
+def toml_content(path: Path) -> dict[str, Any]:
+    """What a TOML file holds; a byte-order mark is passed over.
 
     Raises:
-        ConfigError: The file is missing, is not TOML, or holds settings outside a verb's table.
+        ConfigError: The file cannot be read, is too large or is not TOML.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as stream:
+            content = stream.read(MAX_TOML_BYTES + 1)
+        if len(content) > MAX_TOML_BYTES:
+            raise ConfigError(
+                f"Expected a TOML file of at most {MAX_TOML_BYTES} bytes. Received: {path} with "
+                "more. Give the file with the settings, not with the data."
+            )
+        return tomllib.loads(content.decode("utf-8-sig"))
     except FileNotFoundError as error:
         raise ConfigError(
             f"Expected a TOML file. Received: {path}, which does not exist."
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+    except OSError as error:
+        raise ConfigError(f"Expected a TOML file. Received: {path}: {error.strerror}.") from error
+    # Lists in lists end the parser's recursion; a number of more than 4,300 digits is a ValueError.
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"Expected a TOML file. Received: {path}: {error}.") from error
+
+
+def read_toml(path: Path, verb: str) -> dict[str, object]:
+    """The verb's table of a TOML file, or an empty mapping when the file has none.
+
+    Raises:
+        ConfigError: The file cannot be read, is not TOML, or holds settings outside a verb's table.
+    """
+    content = toml_content(path)
     for name, table in content.items():
         if name not in VERBS:
             raise ConfigError(
-                f"Expected tables named after verbs in {path}. Received: `{name}`. "
-                f"{nearest(name, list(VERBS))}"
+                f"Expected tables named after verbs in {path}. Received: `{name[:100]}`. "
+                f"{nearest(name[:100], list(VERBS))}"
             )
         if not isinstance(table, dict):
             raise ConfigError(f"Expected `{name}` in {path} to be a table. Write it as [{name}].")

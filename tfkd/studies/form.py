@@ -16,7 +16,6 @@ The later table wins: settings, data set, student, student on the data set.
 
 import dataclasses
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from typing import Any
 from tfkd import artifacts
 from tfkd.config.fields import nearest
 from tfkd.config.training import DataConfig, DistillConfig, FinetuneConfig
-from tfkd.config.verbs import StudyConfig
+from tfkd.config.verbs import StudyConfig, toml_content
 from tfkd.errors import ConfigError
 from tfkd.studies.arm_table import NAME, ArmForm, arm_forms
 from tfkd.studies.plan import (
@@ -52,16 +51,9 @@ def read_plan(config: StudyConfig) -> StudyPlan:
     """The plan of a TOML file.
 
     Raises:
-        ConfigError: The file is missing, is not TOML, or does not describe a study.
+        ConfigError: The file cannot be read, is not TOML, or does not describe a study.
     """
-    try:
-        content = tomllib.loads(config.study.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise ConfigError(
-            f"Expected the TOML file of a study. Received: {config.study}: {error.strerror}."
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"Expected a TOML file. Received: {config.study}: {error}.") from error
+    content = toml_content(config.study)
     name = config.study.stem
     path = config.output_dir or RUNS / name
     return make_plan(name, path, content, {"data_dir": config.data_dir, "quiet": config.quiet})
@@ -101,6 +93,7 @@ def make_plan(
     for key in ("teachers", "students", "datasets"):
         if not content.get(key):
             raise ConfigError(f"Expected at least one table [{key}.NAME] in {name}. Received none.")
+    _check_shapes(content, name)
     terms = Terms.from_mapping({k: v for k, v in content.items() if k not in TABLES}, name)
     _check_tables(content, name)
     _check_special(content, name)
@@ -200,6 +193,33 @@ class _Form:
 
     def _special(self, dataset: str, kind: str, name: str) -> Mapping[str, Any]:
         return self.content["datasets"][dataset].get(kind, {}).get(name, {})
+
+
+def _check_shapes(content: Mapping[str, Any], name: str) -> None:
+    """Refuses what is no table where one stands, or no list of tables."""
+    tables = [("settings", content.get("settings", {}))]
+    for kind in ("teachers", "students", "datasets"):
+        tables.append((kind, content[kind]))
+        tables += [(f"{kind}.{key}", table) for key, table in _items(content[kind])]
+    for key, table in _items(content["datasets"]):
+        for kind in ("teachers", "students"):
+            special = dict(_items(table)).get(kind, {})
+            tables.append((f"datasets.{key}.{kind}", special))
+            tables += [(f"datasets.{key}.{kind}.{own}", value) for own, value in _items(special)]
+    for kind in ("arms", "published"):
+        listed = content.get(kind, [])
+        if not isinstance(listed, list):
+            raise ConfigError(f"Expected `{kind}` in {name} as tables. Write each as [[{kind}]].")
+        tables += [(f"[{kind}]", table) for table in listed]
+    for title, table in tables:
+        if not isinstance(table, dict):
+            raise ConfigError(
+                f"Expected [{title}] in {name} to be a table. Received: {table!r:.100}."
+            )
+
+
+def _items(table: object) -> list[tuple[str, Any]]:
+    return list(table.items()) if isinstance(table, dict) else []
 
 
 def _check_tables(content: Mapping[str, Any], name: str) -> None:

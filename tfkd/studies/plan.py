@@ -8,7 +8,7 @@ from typing import Any
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config.fields import Config, setting
-from tfkd.config.training import RECIPE_NAMES, DistillConfig, FinetuneConfig
+from tfkd.config.training import MAX_SEED, RECIPE_NAMES, DistillConfig, FinetuneConfig
 from tfkd.distillation.mixing import Mixing
 from tfkd.errors import ConfigError
 from tfkd.evaluation.table import Table, words
@@ -21,7 +21,7 @@ CONTROL = "control"
 class Terms(Config):
     """Settings of the whole study."""
 
-    seeds: tuple[int, ...] = setting((0, 1, 2), "Seeds of the students.")
+    seeds: tuple[int, ...] = setting((0, 1, 2), "Seeds of the students.", 0, MAX_SEED)
     recipes: tuple[str, ...] = setting(
         (), "LiteRT files of each distilled student.", choices=RECIPE_NAMES
     )
