@@ -9,6 +9,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import tfkd
 from tfkd.config.verbs import VERBS, StudyConfig, read_toml
@@ -88,6 +90,28 @@ def test_dependencies_have_lower_bounds_and_no_pins(setup):
         "click",
         "importlib_resources",
     }
+
+
+def test_constraints_are_versions_that_the_requirements_allow(setup):
+    head, *pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert head.startswith("# ")
+    # Nothing of a machine: no paths, no hosts, no editable installs.
+    assert all(re.fullmatch(r"[\w.-]+==[\w.+]+", pin) for pin in pins)
+    found = dict(pin.split("==") for pin in pins)
+    versions = {canonicalize_name(name): version for name, version in found.items()}
+    assert len(versions) == len(pins)
+    required = lines(setup["options"]["install_requires"])
+    for extra in setup["options.extras_require"].values():
+        required += lines(extra)
+    for requirement in map(Requirement, (line for line in required if not line.startswith("#"))):
+        version = versions[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(version), f"{requirement} against {version}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_page_names_the_constraints(page):
+    text = " ".join((ROOT / page).read_text(encoding="utf-8").split())
+    assert "pip install -c constraints.txt ." in text
 
 
 def test_every_imported_package_is_asked_for(setup):
