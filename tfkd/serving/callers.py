@@ -6,6 +6,7 @@ read the answers. What it cannot change are the headers `Host` and `Origin`, wit
 Neither the type of a body nor a missing `Origin` tells a page from `curl -d`.
 """
 
+import functools
 import ipaddress
 from urllib.parse import urlsplit
 
@@ -47,16 +48,17 @@ class OwnCallersOnly:
                 ("Host", f"//{headers.get('host', 'localhost')}"),
                 ("Origin", headers.get("origin", "http://localhost")),
             ):
-                if not is_loopback(_hostname(address)):
+                if not _is_own(address):
                     app = _refusal(name)
         await app(scope, receive, send)
 
 
-def _hostname(address: str) -> str:
+@functools.lru_cache(maxsize=64)
+def _is_own(address: str) -> bool:
     try:
-        return urlsplit(address).hostname or ""
+        return is_loopback(urlsplit(address).hostname or "")
     except ValueError:
-        return ""
+        return False
 
 
 def _refusal(name: str) -> ASGIApp:
