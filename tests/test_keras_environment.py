@@ -9,6 +9,8 @@ import keras
 import pytest
 
 from tests.messages import exactly
+from tests.toys import byte_pair_tokenizer
+from tfkd.compression.litert import _read_tokenizer
 from tfkd.errors import ConfigError
 from tfkd.keras_environment import settle_for, settle_keras
 
@@ -78,6 +80,13 @@ def test_another_backend_in_this_process_is_refused(monkeypatch):
             settle_for(name)
     for name in ("DistillConfig", "LiteRTModel", "serve"):
         settle_for(name)
+
+
+def test_a_file_whose_tokenizer_needs_keras_settles_it(monkeypatch, tmp_path):
+    byte_pair_tokenizer().save(tmp_path / "byte_pairs")
+    monkeypatch.setattr(keras.config, "backend", lambda: "jax")
+    with pytest.raises(ConfigError, match=exactly(message("backend", "tensorflow", "jax"))):
+        _read_tokenizer(tmp_path / "byte_pairs")
 
 
 def test_other_types_and_formats_are_refused_where_tfkd_makes_the_models():

@@ -18,6 +18,7 @@ from tfkd import artifacts
 from tfkd.compression.saved_model import SIGNATURE_PREFIX
 from tfkd.data.texts import GivenTexts, given_texts
 from tfkd.errors import ArtifactError
+from tfkd.keras_environment import settle_keras
 from tfkd.models.wordpiece import WordPieceTokenizer
 from tfkd.quiet import native_stderr_hidden
 
@@ -187,6 +188,7 @@ def _read_tokenizer(folder: Path) -> "WordPieceTokenizer | Tokenizer":
     tokenizer = WordPieceTokenizer.load_if_fast(folder)
     if tokenizer is None:
         # Byte pairs need KerasHub, which takes seconds to import.
+        settle_keras()
         from tfkd.models.tokenizers import Tokenizer
 
         return Tokenizer.load(folder)
