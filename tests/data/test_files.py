@@ -109,7 +109,6 @@ def test_splits_of_a_folder(tmp_path):
         (["10", "9", "2"], ("2", "9", "10")),
         (["1.0", "0", "0.0"], ("0", "1")),
         (["-1", "1"], ("-1", "1")),
-        (["nan", "inf", "1"], ("1", "inf", "nan")),
         ([" yes", "no "], ("no", "yes")),
         (["1.5", "high"], ("1.5", "high")),
     ],
@@ -132,8 +131,8 @@ def test_a_number_that_is_not_whole_makes_a_regression(tmp_path, values):
     assert [label for _, label in examples(path)] == [float(value) for value in values]
 
 
-def test_integers_floats_and_booleans_of_json(tmp_path):
-    lines = ['{"text": "a", "label": true}', '{"text": "b", "label": 0}']
+def test_integers_and_floats_of_json(tmp_path):
+    lines = ['{"text": "a", "label": 1}', '{"text": "b", "label": 0}']
     path = write(tmp_path / "a.jsonl", "\n".join([*lines, '{"text": "c", "label": 1.0}']))
     assert read_file(path, "a").label_names == ("0", "1")
     assert [label for _, label in examples(path)] == [1, 0, 1]
@@ -332,8 +331,7 @@ def test_a_label_that_train_does_not_have(tmp_path):
     with pytest.raises(DatasetError, match="^Expected a label of ") as caught:
         examples(tmp_path, "test")
     assert str(caught.value) == (
-        f"Expected a label of {train} (cat, dog) or an index 0 to 1 in {path}, row 1 {PLACE}. "
-        "Received: 'cow'."
+        f"Expected a label of {train} (cat, dog) in {path}, row 1 {PLACE}. Received: 'cow'."
     )
 
 

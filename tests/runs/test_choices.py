@@ -57,6 +57,24 @@ def test_slug(tmp_path):
     assert slug(f"{tmp_path}/mail.csv.gz") == "mail"
 
 
+def test_labels_are_read_as_the_settings_say(tmp_path):
+    (tmp_path / "train.csv").write_text("text,labels\na,home;work\nb,food|home;work\n")
+    settings = {"dataset": str(tmp_path), "model": "cnn"}
+    with pytest.raises(DatasetError, match=r"Give --label-separator\.$"):
+        check_names(FinetuneConfig(**settings))
+    check_names(FinetuneConfig(**settings, label_separator="|"))
+    (tmp_path / "train.csv").write_text('text,label\na,"1,5"\nb,2\n')
+    with pytest.raises(DatasetError, match=r"Give --task regression to take it as a number"):
+        check_names(FinetuneConfig(**settings))
+    check_names(FinetuneConfig(**settings, task="regression"))
+
+
+def test_the_teacher_reads_the_labels_of_its_student(tmp_path):
+    config = DistillConfig(dataset="demo", task="single_label", label_separator="/")
+    found = finetune_config(config, resolve("cnn"), RunFolder(tmp_path))
+    assert (found.task, found.label_separator) == ("single_label", "/")
+
+
 def test_names_that_stand_for_nothing(tmp_path):
     with pytest.raises(ConfigError, match="Did you mean `demo`"):
         check_names(DistillConfig(dataset="dmo"))

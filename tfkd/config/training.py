@@ -21,6 +21,7 @@ DEFAULT_RECIPES = ("float32", "dynamic_int8")
 STUDENT_LOSS_WEIGHT = 0.3
 # numpy takes up to 2**32 - 1.
 MAX_SEED = 10**9
+TASKS = ("single_label", "multi_label", "regression")
 PRECISIONS = ("auto", "float32", "bfloat16")
 BOTTLENECK_DECODERS = ("mlp", "values")
 
@@ -35,6 +36,16 @@ class DataConfig(Config):
     )
     data_dir: Path | None = setting(
         None, "Folder that holds <dataset>/train.csv and so on. Also read from TFKD_DATA_DIR."
+    )
+    task: str | None = setting(
+        None,
+        "What the labels are. Default: what their column shows, which is said.",
+        choices=TASKS,
+    )
+    label_separator: str | None = setting(
+        None,
+        "What stands between the labels of a row. Default: what the column shows, of | ; , # and "
+        "blanks.",
     )
     validation_fraction: float | None = setting(
         None,

@@ -45,6 +45,7 @@ class Dataset:
         num_texts: 1 for single texts, 2 for pairs.
         metric: Name of the headline metric, as in `tfkd.evaluation.metrics`.
         splits: Split name (train, validation, test) to re-iterable of `Example`.
+        note: What was a guess in reading the labels, and how to say it otherwise.
     """
 
     name: str
@@ -53,8 +54,17 @@ class Dataset:
     num_texts: int
     metric: str
     splits: Mapping[str, Iterable[Example]]
+    note: str = ""
 
     @property
     def num_outputs(self) -> int:
         """Width of the logits."""
         return len(self.label_names)
+
+    @property
+    def labels(self) -> str:
+        """Task, classes and how they were found, as one line."""
+        noun = {SINGLE_LABEL: "classes", MULTI_LABEL: "labels"}.get(self.task)
+        names = ", ".join(self.label_names[:8]) + (", ..." if self.num_outputs > 8 else "")
+        what = f"{self.task}, {self.num_outputs} {noun}: {names}" if noun else self.task
+        return f"{what} ({self.note})" if self.note else what

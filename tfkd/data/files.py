@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 from tfkd.data.catalog import DatasetSpec
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL, Dataset, Example
 from tfkd.data.kept_rows import KeptRows
-from tfkd.data.labels import LabelReader, discover
+from tfkd.data.label_columns import understood
+from tfkd.data.label_values import check_name, plain
+from tfkd.data.labels import BLANKS, LabelForm, LabelReader
 from tfkd.data.readers import FORMATS, SUFFIXES, Table, fault, open_table, shown, unreadable
-from tfkd.errors import DatasetError
+from tfkd.errors import ConfigError, DatasetError
 
 SPLIT_NAMES = {
     "train": ("train",),
@@ -33,7 +35,7 @@ class Columns(NamedTuple):
 
     texts: tuple[int, ...]
     label: int
-    is_multi_label: bool
+    label_name: str
 
 
 class Version(NamedTuple):
@@ -102,29 +104,32 @@ def _rows(version: Version, num_texts: int) -> KeptRows:
         with open_table(path) as table:
             columns = find_columns(path, table, num_texts)
             for row, values in enumerate(table.rows, start=1):
-                texts = [_text(values[index], path, row) for index in columns.texts]
-                yield *texts, values[columns.label]
+                texts = _texts([values[index] for index in columns.texts], path, row)
+                yield *texts, plain(values[columns.label], path, row)
 
     return KeptRows(parsed)
 
 
-def _text(value: Any, path: Path, row: int) -> str:
-    if not isinstance(value, str):
-        raise fault(path, row, "a string as text", shown(value))
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise fault(
-                path,
-                row,
-                "UTF-8 text",
-                f"a broken character in {shown(value)}",
-                "Save the file as UTF-8.",
-            ) from error
-    if not value or value.isspace():
+def _texts(values: Sequence[Any], path: Path, row: int) -> Sequence[str]:
+    """The texts of a row; of a pair one may be empty, as in GLUE's qqp."""
+    texts = ["" if value is None and len(values) > 1 else value for value in values]
+    for text in texts:
+        if not isinstance(text, str):
+            raise fault(path, row, "a string as text", shown(text))
+        if not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise fault(
+                    path,
+                    row,
+                    "UTF-8 text",
+                    f"a broken character in {shown(text)}",
+                    "Save the file as UTF-8.",
+                ) from error
+    if not any(text and not text.isspace() for text in texts):
         raise fault(path, row, "a text", "an empty one", "Drop the row or fill it in.")
-    return value
+    return texts
 
 
 def find_columns(path: Path, table: Table, num_texts: int | None = None) -> Columns:
@@ -153,9 +158,7 @@ def find_columns(path: Path, table: Table, num_texts: int | None = None) -> Colu
             )
         if names.count(name) > 1:
             raise DatasetError(f"Expected one column `{name}` in {path}. Received: several.")
-    return Columns(
-        tuple(names.index(name) for name in wanted), names.index(label), label == "labels"
-    )
+    return Columns(tuple(names.index(name) for name in wanted), names.index(label), label)
 
 
 def split_files(folder: Path) -> dict[str, Path]:
@@ -188,7 +191,9 @@ def split_files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def read_folder(folder: Path, name: str, spec: DatasetSpec | None = None) -> Dataset:
+def read_folder(
+    folder: Path, name: str, spec: DatasetSpec | None = None, form: LabelForm | None = None
+) -> Dataset:
     """The data set in a folder, with the splits that have a file.
 
     Args:
@@ -196,8 +201,10 @@ def read_folder(folder: Path, name: str, spec: DatasetSpec | None = None) -> Dat
         name: String. The data set's name.
         spec: Catalog entry when the data set is known; gives task, metric and, without
             labels.txt, the label names.
+        form: `LabelForm`. What else is known of the labels.
 
     Raises:
+        ConfigError: The data set is known to be of another task.
         DatasetError: No split file, a column is missing or the labels cannot be understood.
 
     Example:
@@ -205,54 +212,49 @@ def read_folder(folder: Path, name: str, spec: DatasetSpec | None = None) -> Dat
     >>> read_folder(Path("reviews"), "reviews").label_names
     ('negative', 'positive')
     """
-    label_path = folder / "labels.txt"
-    names = _read_label_names(label_path) if label_path.is_file() else None
-    return _dataset(split_files(folder), name, names, str(label_path), spec)
+    form, label_path = form or LabelForm(), folder / "labels.txt"
+    if spec is not None:
+        if form.task not in (None, spec.task):
+            raise ConfigError(
+                f"Expected no other task than {spec.task} for {spec.name}. Received: "
+                f"task={form.task!r}. Leave it out."
+            )
+        form = form.named(spec.label_names, f"the data set `{spec.name}`")
+        form = form.replace(task=spec.task, separator=form.separator or BLANKS)
+    if label_path.is_file():
+        form = form.named(_read_label_names(label_path), str(label_path))
+    return _dataset(split_files(folder), name, form, spec)
 
 
-def read_file(path: Path, name: str) -> Dataset:
+def read_file(path: Path, name: str, form: LabelForm | None = None) -> Dataset:
     """The data set in a single file: one split, train."""
-    return _dataset({"train": path}, name, None, "", None)
+    return _dataset({"train": path}, name, form or LabelForm(), None)
 
 
 def _dataset(
-    paths: dict[str, Path],
-    name: str,
-    names: Sequence[str] | None,
-    origin: str,
-    spec: DatasetSpec | None,
+    paths: dict[str, Path], name: str, form: LabelForm, spec: DatasetSpec | None
 ) -> Dataset:
     # Columns and class names are those of train; without one, of whatever there is.
     versions = {split: Version.of(path) for split, path in paths.items()}
     first = versions.get("train") or next(iter(versions.values()))
     columns = _columns(first, spec.num_texts if spec else None)
     num_texts = len(columns.texts)
-    if spec is not None:
-        task = spec.task
-        if names is None:
-            names, origin = spec.label_names, f"the data set `{spec.name}`"
-    elif names is None:
-        values = ((row, values[-1]) for row, values in enumerate(_rows(first, num_texts), 1))
-        (task, names), origin = (
-            discover(values, columns.is_multi_label, first.path),
-            str(first.path),
-        )
-    elif columns.is_multi_label:
-        task = MULTI_LABEL
-    else:
-        task = SINGLE_LABEL if len(names) > 1 else REGRESSION
-    labels = LabelReader(task, names, origin)
+    if spec is None:
+        form = understood(form, _rows(first, num_texts), columns.label_name, first.path)
+    labels = LabelReader(form)
     splits = {
         split: FileSplit(version.path, _rows(version, num_texts), labels)
         for split, version in versions.items()
     }
+    task, names = str(form.task), form.names or ()
     metric = spec.metric if spec else METRICS[task]
-    return Dataset(name, task, tuple(names), num_texts, metric, splits)
+    return Dataset(name, task, names, num_texts, metric, splits, form.note)
 
 
 def _read_label_names(path: Path) -> tuple[str, ...]:
     try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        # Not splitlines, which takes a form feed for the end of a line.
+        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
     except UnicodeDecodeError as error:
         raise DatasetError(f"Expected UTF-8 text in {path}. Received: {error}.") from error
     while names and not names[-1]:
@@ -262,4 +264,6 @@ def _read_label_names(path: Path) -> tuple[str, ...]:
             f"Expected one class name a line in {path}, no blank line and no name twice. "
             f"Received: {', '.join(map(repr, names[:8])) or 'an empty file'}."
         )
+    for line, name in enumerate(names, 1):
+        check_name(name, f"{path}, line {line}")
     return tuple(names)

@@ -1,42 +1,75 @@
 """From what stands in a label column to class indices or a score.
 
-`discover` finds the task and the class names in one streaming pass over the training rows;
-`LabelReader` turns each value into an `Example`'s label. A value that is a class name wins over
-one that is an index, so files may hold either.
+A `LabelForm` says how a column is to be understood, as far as that is known: by the user, by
+labels.txt, by the catalog or by a run. `tfkd.data.label_columns` finds out the rest; a
+`LabelReader` then turns each value into an `Example`'s label.
 """
 
-import json
-import math
-from collections.abc import Iterable, Sequence
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL, Label
+from tfkd.data.examples import REGRESSION, SINGLE_LABEL, Label
+from tfkd.data.label_values import is_missing, listed, number, spelled, whole
 from tfkd.data.readers import fault, shown
-from tfkd.errors import DatasetError
 
 MOST_CLASSES = 10_000
-SCORE_NAME = "score"
+BLANKS = " "
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelForm:
+    """How a label column is to be understood; what is None is for the column to show.
+
+    Attributes:
+        task: One of `tfkd.data.examples.TASKS`.
+        separator: What stands between the labels of a row; `BLANKS` for any blanks.
+        names: Class names in index order.
+        origin: Where the names come from, for error messages.
+        takes_indices: Whether a whole number that is no name counts as an index.
+        is_hot: Whether a row has a 0 or a 1 for each label.
+        note: What was a guess, and the option that says it otherwise.
+    """
+
+    task: str | None = None
+    separator: str | None = None
+    names: tuple[str, ...] | None = None
+    origin: str = ""
+    takes_indices: bool = False
+    is_hot: bool = False
+    note: str = ""
+
+    def replace(self, **changes: Any) -> "LabelForm":
+        """A copy with some attributes changed."""
+        return dataclasses.replace(self, **changes)
+
+    def named(self, names: Sequence[str], origin: str) -> "LabelForm":
+        """A copy with class names from outside the column.
+
+        An index counts as a class then, but not beside names that are whole numbers themselves.
+        """
+        takes_indices = not any(whole(name) is not None for name in names)
+        return self.replace(names=tuple(names), origin=origin, takes_indices=takes_indices)
 
 
 class LabelReader:
     """Turns values of a label column into labels.
 
     Args:
-        task: String. One of `tfkd.data.examples.TASKS`.
-        label_names: Class names in index order; ignored for regression.
-        origin: String. Origin of the names, for error messages.
+        form: `LabelForm` with task and names.
 
     Example:
 
-    >>> LabelReader("single_label", ("cat", "dog"), "labels.txt").read("dog", path, row=1)
+    >>> form = LabelForm("single_label").named(("cat", "dog"), "labels.txt")
+    >>> LabelReader(form).read("dog", path, row=1)
     1
     """
 
-    def __init__(self, task: str, label_names: Sequence[str], origin: str) -> None:
-        self._task, self._origin = task, origin
-        self._names = tuple(label_names)
-        self._indices = {name: index for index, name in enumerate(label_names)}
+    def __init__(self, form: LabelForm) -> None:
+        self._form, self._names = form, form.names or ()
+        self._indices = {name: index for index, name in enumerate(self._names)}
+        self._wholes = {whole(name): index for index, name in enumerate(self._names)}
         self._known: dict[Any, Label] = {}
 
     def read(self, value: Any, path: Path, row: int) -> Label:
@@ -45,118 +78,96 @@ class LabelReader:
         Raises:
             DatasetError: The value is no label of this task; names file and row.
         """
-        if self._task == REGRESSION:
+        if self._form.task == REGRESSION:
             score = number(value)
             if score is None:
                 raise fault(path, row, "a finite number as label", shown(value))
-            return float(score)
+            return score
         # Few values fill a column, so each is understood once.
         is_plain = isinstance(value, (str, int)) and not isinstance(value, bool)
         if is_plain and value in self._known:
             return self._known[value]
-        if self._task == SINGLE_LABEL:
-            label: Label = self._index(value, path, row)
-        else:
-            items = split_labels(value, path, row)
-            label = tuple(sorted({self._index(item, path, row) for item in items}))
+        label = self._understood(value, path, row)
         if is_plain and len(self._known) < MOST_CLASSES:
             self._known[value] = label
         return label
 
+    def _understood(self, value: Any, path: Path, row: int) -> Label:
+        if self._form.task == SINGLE_LABEL:
+            return self._index(value, path, row)
+        name = spelled(value) if isinstance(value, str) else None
+        if name in self._indices:
+            return (self._indices[name],)
+        items = items_of(value, self._form.separator, path, row)
+        if not self._form.is_hot:
+            return tuple(sorted({self._index(item, path, row) for item in items}))
+        if len(items) != len(self._names) or not all(is_bit(item) for item in items):
+            expected = f"a 0 or a 1 for each of {len(self._names)} labels"
+            raise fault(path, row, expected, shown(value))
+        return tuple(index for index, item in enumerate(items) if bit(item))
+
     def _index(self, value: Any, path: Path, row: int) -> int:
-        name = canonical(value)
+        refuse_missing(value, path, row)
+        name = spelled(value)
         if name in self._indices:
             return self._indices[name]
-        index = number(value)
-        if index is not None and index == int(index) and 0 <= index < len(self._names):
-            return int(index)
+        index = whole(value)
+        if index is not None and index in self._wholes:
+            return self._wholes[index]
+        if self._form.takes_indices:
+            index = int(value) if isinstance(value, bool) else index
+            if index is not None and 0 <= index < len(self._names):
+                return index
         names = ", ".join(self._names[:8]) + (", ..." if len(self._names) > 8 else "")
-        expected = f"a label of {self._origin} ({names}) or an index 0 to {len(self._names) - 1}"
+        expected = f"a label of {self._form.origin} ({names})"
+        if self._form.takes_indices:
+            expected += f" or an index 0 to {len(self._names) - 1}"
         raise fault(path, row, expected, shown(value))
 
 
-def number(value: Any) -> float | None:
-    """The finite number a value is or spells, or None."""
-    if isinstance(value, (str, int, float)):
-        try:
-            result = float(value)
-        except (ValueError, OverflowError):
-            return None
-        return result if math.isfinite(result) else None
-    return None
-
-
-def canonical(value: Any) -> str:
-    """The spelling of a label: without surrounding blanks, whole numbers without a point."""
-    score = number(value)
-    if score is not None and score == int(score):
-        return str(int(score))
-    return str(value).strip()
-
-
-def split_labels(value: Any, path: Path, row: int) -> Sequence[Any]:
-    """The labels of a multi-label value: a list, a JSON list, or words between blanks."""
-    if isinstance(value, (list, tuple)):
-        return value
-    if isinstance(value, int):
-        return [value]
-    if not isinstance(value, str):
-        raise fault(path, row, "a list of labels", shown(value))
-    if value.lstrip().startswith("["):
-        try:
-            return list(json.loads(value))
-        except ValueError as error:
-            raise fault(path, row, "a JSON list of labels", shown(value)) from error
-    return value.split()
-
-
-def discover(
-    values: Iterable[tuple[int, Any]], is_multi_label: bool, path: Path
-) -> tuple[str, tuple[str, ...]]:
-    """The task and the class names that a label column shows.
-
-    Names come sorted, whole numbers in numeric order. A column of numbers of which at least one
-    is not whole is a regression.
-
-    Args:
-        values: Row number and value, one pass. Memory holds the distinct values only.
-        is_multi_label: Boolean. Whether a value may hold several labels.
-        path: Path. The file, for error messages.
-
-    Returns:
-        Pair of task and label names.
+def refuse_missing(value: Any, path: Path, row: int) -> None:
+    """Refuses a value that is no label at all.
 
     Raises:
-        DatasetError: A label is missing, there is only one class or there are too many.
+        DatasetError: It is null, blank, or a number that is not finite.
     """
-    names: set[str] = set()
-    is_numeric, is_whole = True, True
-    for row, value in values:
-        for item in split_labels(value, path, row) if is_multi_label else (value,):
-            name = canonical(item)
-            if item is None or not name:
-                raise fault(path, row, "a label", "an empty one")
-            if name in names:
-                continue
-            score = number(item)
-            is_numeric = is_numeric and score is not None
-            is_whole = is_whole and score is not None and score == int(score)
-            if len(names) < MOST_CLASSES or not is_numeric or is_whole:
-                names.add(name)
-        if len(names) > MOST_CLASSES and (is_whole or not is_numeric):
-            raise fault(
-                path,
-                row,
-                f"at most {MOST_CLASSES} classes",
-                "more",
-                "Is the label column right?",
-            )
-    if is_numeric and not is_whole and not is_multi_label:
-        return REGRESSION, (SCORE_NAME,)
-    if len(names) < (1 if is_multi_label else 2):
-        raise DatasetError(
-            f"Expected at least two classes in {path}. Received: {', '.join(names) or 'none'}. "
-            "Add rows of other classes, or a labels.txt with one class name a line."
-        )
-    task = MULTI_LABEL if is_multi_label else SINGLE_LABEL
-    return task, tuple(sorted(names, key=int if is_numeric and is_whole else str))
+    if is_missing(value):
+        received = "an empty one" if isinstance(value, str) else "none"
+        if isinstance(value, float):
+            received = str(value)
+        raise fault(path, row, "a label", received)
+
+
+def items_of(value: Any, separator: str | None, path: Path, row: int) -> Sequence[Any]:
+    """The labels of a value: those of a list, or the parts of a string.
+
+    Args:
+        value: What stands in the column.
+        separator: String. What parts a string; None or `BLANKS` for any blanks.
+        path: Path. The file, for error messages.
+        row: Integer.
+
+    Raises:
+        DatasetError: The value is missing, or begins as a list and is none.
+    """
+    found = listed(value)
+    if found is not None:
+        return found
+    if not isinstance(value, str):
+        refuse_missing(value, path, row)
+        return [value]
+    if value.lstrip().startswith("["):
+        raise fault(path, row, "a JSON list of labels", shown(value))
+    if separator is None or not separator.strip():
+        return value.split()
+    return [part.strip() for part in value.split(separator) if part.strip()]
+
+
+def is_bit(item: Any) -> bool:
+    """Whether a value is, or spells, 0 or 1 or a truth value."""
+    return isinstance(item, bool) or whole(item) in (0, 1)
+
+
+def bit(item: Any) -> bool:
+    """Which of the two an `is_bit` value is."""
+    return item if isinstance(item, bool) else bool(whole(item))

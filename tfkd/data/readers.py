@@ -48,7 +48,10 @@ def unreadable(path: Path, error: OSError) -> DatasetError:
 
 def shown(value: Any, length: int = 60) -> str:
     """A value as it stands in an error message: quoted and cut."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = f"a {type(value).__name__} of many levels"
     return text if len(text) <= length else text[: length - 3] + "..."
 
 

@@ -23,6 +23,7 @@ from tfkd.data.catalog import DatasetSpec, find
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, Dataset, Example
 from tfkd.data.holdout import Holdout
 from tfkd.data.kept_rows import KeptExamples
+from tfkd.data.labels import LabelForm
 from tfkd.errors import ConfigError, DatasetError
 
 SPLITS = ("train", "validation", "test")
@@ -114,6 +115,7 @@ def load(
     seed: int = 0,
     max_train_rows: int | None = None,
     test_split: str = "test",
+    form: LabelForm | None = None,
 ) -> Dataset:
     """A data set by name or path, with train, validation and test where possible.
 
@@ -132,6 +134,7 @@ def load(
         max_train_rows: Integer or None. Keep only the first rows of train, before holding out.
         test_split: String. "validation" takes the published validation rows for the test rows,
             whether there are others or not.
+        form: `LabelForm`. What is known of the labels beyond what the data set shows.
 
     Returns:
         A `Dataset` whose splits stream; no row is kept.
@@ -145,7 +148,7 @@ def load(
     >>> load("ag_news", data_dir=Path("data")).label_names
     ('World', 'Sports', 'Business', 'Sci/Tech')
     """
-    dataset = _find(name, _data_dir(data_dir), seed)
+    dataset = _find(name, _data_dir(data_dir), seed, form)
     splits = dict(dataset.splits)
     if max_train_rows is not None and "train" in splits:
         splits["train"] = FirstRows(splits["train"], max_train_rows)
@@ -182,18 +185,20 @@ def _complete(
     return {split: splits[split] for split in SPLITS if split in splits}
 
 
-def _find(name: str, data_dir: Path | None, seed: int) -> Dataset:
+def _find(name: str, data_dir: Path | None, seed: int, form: LabelForm | None = None) -> Dataset:
     """The data set as its source has it."""
     spec = _spec(name)
     path = Path(name).expanduser()
     if path.exists() and (spec is None or name.endswith(os.sep)):
-        return files.read_folder(path, name) if path.is_dir() else files.read_file(path, name)
+        if path.is_dir():
+            return files.read_folder(path, name, form=form)
+        return files.read_file(path, name, form)
     if spec is not None and spec.name == "demo":
         return _demo(seed)
     if data_dir is not None:
         folder = data_dir / (spec.folder if spec else name)
         if folder.is_dir():
-            return files.read_folder(folder, name, spec)
+            return files.read_folder(folder, name, spec, form)
     if spec is None and not name.startswith("massive/"):
         if len(path.parts) > 1 or name.endswith(files.SUFFIXES):
             raise DatasetError(

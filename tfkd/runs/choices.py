@@ -11,6 +11,7 @@ from tfkd.artifacts import RunFolder
 from tfkd.config.fields import nearest
 from tfkd.config.training import DistillConfig, OptimizerConfig, PretrainConfig, TrainingConfig
 from tfkd.data import catalog, sources
+from tfkd.data.labels import LabelForm
 from tfkd.data.transfer import texts_of
 from tfkd.errors import ConfigError, ModelError, TfkdError
 from tfkd.models import sizes
@@ -35,7 +36,8 @@ def check_names(config: OptimizerConfig) -> None:
         for text in config.texts:
             texts_of(text, config.data_dir, "--text")
     elif isinstance(config, TrainingConfig):
-        sources.load(config.dataset, config.data_dir)
+        form = LabelForm(config.task, config.label_separator)
+        sources.load(config.dataset, config.data_dir, form=form)
         choose(config)
 
 

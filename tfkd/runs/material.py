@@ -15,6 +15,7 @@ from tfkd.data.augmentation import Augmented, fitting_copies, words_of
 from tfkd.data.checks import SplitSummary, check
 from tfkd.data.examples import Dataset, Example, Texts
 from tfkd.data.kept_rows import KeptExamples
+from tfkd.data.labels import LabelForm
 from tfkd.data.tokens import Tokens
 from tfkd.data.transfer import Joined, unlabelled
 from tfkd.errors import ArtifactError
@@ -215,6 +216,7 @@ def load_dataset(config: DataConfig) -> Dataset:
         config.split_seed,
         config.max_train_rows,
         config.test_split,
+        LabelForm(config.task, config.label_separator),
     )
 
 
@@ -247,6 +249,7 @@ def prepare(config: DataConfig, runs: Path, progress: Progress) -> Material:
     with progress.stage("read and check"):
         dataset = load_dataset(config)
         progress.say(f"read and check {dataset.name}")
+        progress.say(f"labels: {dataset.labels}")
         summaries = check(dataset)
     counts = ", ".join(f"{name} {item.num_rows:,}" for name, item in summaries.items())
     progress.say(f"rows: {counts}")

@@ -278,6 +278,8 @@ def finetune_config(config: DistillConfig, source: Source, run: RunFolder) -> Fi
     shared = (
         "dataset",
         "data_dir",
+        "task",
+        "label_separator",
         "validation_fraction",
         "test_split",
         "max_train_rows",

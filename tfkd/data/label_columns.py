@@ -1,0 +1,287 @@
+"""Task, class names and separator that a label column shows, where nobody says them.
+
+What can be understood in two ways is asked for, with the row; what is a guess is noted, with the
+option that says it otherwise.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from tfkd.data.label_values import (
+    check_name,
+    is_decimal_comma,
+    is_missing_word,
+    listed,
+    number,
+    spelled,
+    whole,
+)
+from tfkd.data.labels import (
+    BLANKS,
+    MOST_CLASSES,
+    LabelForm,
+    LabelReader,
+    is_bit,
+    items_of,
+    refuse_missing,
+)
+from tfkd.data.readers import fault, shown
+from tfkd.errors import DatasetError
+
+SCORE_NAME = "score"
+SEVERAL = "labels"
+SEPARATORS = ("|", ";", ",", "#")
+# Different values that are looked at for the separator: more of them tell nothing new.
+LOOKED_AT = 10_000
+ONE_EACH = "one in each row of `labels`; --task multi_label takes them for several"
+HOT = "a 0 or a 1 for each label in every row"
+WHOLE = "whole numbers; --task regression takes them as scores"
+SCORES = "numbers; --task single_label takes each for a class"
+ASK = (
+    "Give --task regression to take it as a number, or --task single_label to take it as the name "
+    "of a class."
+)
+
+
+def understood(
+    form: LabelForm, rows: Iterable[Sequence[Any]], column: str, path: Path
+) -> LabelForm:
+    """The form completed: task, names, and the separator of several labels.
+
+    Args:
+        form: `LabelForm`. What is known already.
+        rows: Re-iterable of rows, the label last. Read only where something is not known.
+        column: String. Name of the label column, `label` or `labels`.
+        path: Path. The file, for error messages.
+
+    Raises:
+        DatasetError: A label is missing, there is only one class or there are too many, or the
+            column can be understood in two ways.
+    """
+    if form.task == MULTI_LABEL or (form.task is None and column == SEVERAL):
+        shape = _shape(form, rows, path)
+        if form.task or not shape.is_one_each or len(form.names or SEPARATORS) == 1:
+            return _several(form, shape, rows, path)
+        form = form.replace(note=ONE_EACH)
+    if form.names is None:
+        return _one_each(form, rows, path)
+    if form.task == SINGLE_LABEL and len(form.names) == 1:
+        raise _too_few(form.names, form.origin, "two classes")
+    return form.replace(task=form.task or (SINGLE_LABEL if len(form.names) > 1 else REGRESSION))
+
+
+def _one_each(form: LabelForm, rows: Iterable[Sequence[Any]], path: Path) -> LabelForm:
+    if form.task == REGRESSION:
+        return form.replace(names=(SCORE_NAME,))
+    found = _Names(path)
+    for row, value in _labels(rows):
+        if listed(value) is not None:
+            advice = "Name the column `labels`, or give --task multi_label, for several labels."
+            raise fault(path, row, "one label", shown(value), advice)
+        found.add(value, row)
+    found.refuse_missing_words()
+    if form.task is None and found.is_numeric:
+        found.refuse_what_has_two_meanings()
+        if not found.is_whole:
+            return form.replace(task=REGRESSION, names=(SCORE_NAME,), note=SCORES)
+    if len(found.rows) < 2:
+        raise _too_few(found.rows, str(path), "two classes")
+    note = form.note or (WHOLE if form.task is None and found.is_whole else "")
+    return form.replace(task=SINGLE_LABEL, names=found.sorted(), origin=str(path), note=note)
+
+
+def _several(
+    form: LabelForm, shape: "Shape", rows: Iterable[Sequence[Any]], path: Path
+) -> LabelForm:
+    form = form.replace(task=MULTI_LABEL, separator=shape.separator, note=shape.note)
+    if form.names is not None:
+        return form.replace(is_hot=shape.width > 0)
+    if shape.width:
+        names = tuple(str(index) for index in range(shape.width))
+        return form.replace(is_hot=True, names=names, origin=str(path))
+    found = _Names(path)
+    for row, value in _labels(rows):
+        for item in items_of(value, shape.separator, path, row):
+            if isinstance(item, float) and not item.is_integer():
+                raise fault(path, row, "names or whole numbers as labels", shown(value))
+            found.add(item, row)
+    found.refuse_missing_words()
+    if not found.rows:
+        raise _too_few(found.rows, str(path), "one class")
+    return form.replace(names=found.sorted(), origin=str(path))
+
+
+def _labels(rows: Iterable[Sequence[Any]]) -> Iterator[tuple[int, Any]]:
+    return ((row, values[-1]) for row, values in enumerate(rows, 1))
+
+
+def _too_few(names: Iterable[str], origin: str, wanted: str) -> DatasetError:
+    return DatasetError(
+        f"Expected at least {wanted} in {origin}. Received: {', '.join(names) or 'none'}. "
+        "Add rows of other classes, or a labels.txt with one class name a line."
+    )
+
+
+class _Names:
+    """The distinct labels of a column and the row where each comes first."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.rows: dict[str, int] = {}
+        self.is_numeric = self.is_whole = True
+        self._missing: dict[str, int] = {}
+
+    def add(self, value: Any, row: int) -> None:
+        """Takes a label in.
+
+        Raises:
+            DatasetError: It is missing or cannot be shown, or there are too many.
+        """
+        refuse_missing(value, self._path, row)
+        name = spelled(value)
+        if name in self.rows:
+            return
+        check_name(name, f"{self._path}, row {row}")
+        if is_missing_word(name):
+            self._missing.setdefault(name, row)
+            return
+        score = number(value)
+        self.is_numeric = self.is_numeric and score is not None
+        self.is_whole = self.is_whole and score is not None and score.is_integer()
+        if len(self.rows) < MOST_CLASSES:
+            self.rows[name] = row
+        elif self.is_whole or not self.is_numeric:
+            advice = "Is the label column right?"
+            advice += " With --task regression they are scores." if self.is_whole else ""
+            raise fault(self._path, row, f"at most {MOST_CLASSES} classes", "more", advice)
+
+    def refuse_missing_words(self) -> None:
+        """Settles words such as "NaN": missing among numbers, names among names.
+
+        Raises:
+            DatasetError: There is one among numbers.
+        """
+        if self._missing and self.rows and self.is_numeric:
+            word, row = next(iter(self._missing.items()))
+            advice = "Drop the row or fill it in."
+            raise fault(self._path, row, "a number as label, as in other rows", repr(word), advice)
+        self.rows |= self._missing
+        if self._missing:
+            self.is_numeric = self.is_whole = False
+
+    def refuse_what_has_two_meanings(self) -> None:
+        """Refuses numbers that may as well be names.
+
+        Raises:
+            DatasetError: One has a decimal comma, or two are one number, such as 1.1 and 1.10.
+        """
+        first: dict[float | None, str] = {}
+        for name, row in self.rows.items():
+            expected, other = "a class or a score as label", name
+            if "." in name:
+                other = first.setdefault(number(name), name)
+            if is_decimal_comma(name) or other != name:
+                received = repr(name) + (f" beside {other!r}" if other != name else "")
+                raise fault(self._path, row, expected, received, ASK)
+
+    def sorted(self) -> tuple[str, ...]:
+        """The names, whole numbers in numeric order, "1.0" as "1" where there are both."""
+        numbers = {name: whole(name) for name in self.rows}
+        if None in numbers.values():
+            return tuple(sorted(self.rows))
+        values = sorted(set(numbers.values()))  # type: ignore[type-var]
+        if len(values) < len(numbers) or any("." not in name for name in numbers):
+            return tuple(map(str, values))
+        return tuple(sorted(numbers, key=lambda name: numbers[name] or 0))
+
+
+class Shape(NamedTuple):
+    """How the values of a column hold several labels.
+
+    Attributes:
+        separator: What stands between labels of a string; `BLANKS` for any blanks.
+        is_one_each: Whether each row has one label, and no list.
+        width: Length of rows of 0 and 1, or 0.
+        note: What of this is a guess.
+    """
+
+    separator: str
+    is_one_each: bool
+    width: int
+    note: str
+
+
+def _shape(form: LabelForm, rows: Iterable[Sequence[Any]], path: Path) -> Shape:
+    """The shape that a column of several labels shows.
+
+    Raises:
+        DatasetError: A value is missing, or there are two separators.
+    """
+    distinct: dict[str, tuple[int, Any]] = {}
+    for row, value in _labels(rows):
+        distinct.setdefault(repr(value), (row, value))
+        if len(distinct) == LOOKED_AT:
+            break
+    names = form.names or ()
+    words = {
+        value: row
+        for row, value in distinct.values()
+        if isinstance(value, str) and listed(value) is None and value not in names
+    }
+    separator = form.separator or _separator(form, words, path)
+    items = [
+        [value] if value in names else items_of(value, separator, path, row)
+        for row, value in distinct.values()
+    ]
+    widths = {len(found) for found in items}
+    has_lists = any(listed(value) is not None for _, value in distinct.values())
+    is_hot = (
+        len(widths) == 1
+        and max(widths) > 1
+        and widths <= {len(names) or max(widths)}
+        and all(is_bit(item) for found in items for item in found)
+    )
+    is_parted = any(len(items_of(word, separator, path, row)) > 1 for word, row in words.items())
+    note = HOT if is_hot else ""
+    if is_parted and not is_hot and form.separator is None:
+        between = "blanks" if separator == BLANKS else repr(separator)
+        note = f"{between} between them; --label-separator says otherwise"
+    is_one_each = not has_lists and widths <= {1}
+    return Shape(separator, is_one_each, widths.pop() if is_hot else 0, note)
+
+
+def _separator(form: LabelForm, words: dict[str, int], path: Path) -> str:
+    """What stands between the labels of the strings of a column."""
+    found: dict[str, str] = {}
+    for word in words:
+        for mark in SEPARATORS:
+            if mark in word:
+                found.setdefault(mark, word)
+    # C# is a name, and so is #rain.
+    if "#" in found and not all(part.strip() for word in words for part in word.split("#") if word):
+        del found["#"]
+    if form.names is not None:
+        fitting = [mark for mark in found if _fits(form, mark, words, path)]
+        foreign = [mark for mark in found if not any(mark in name for name in form.names)]
+        found = {mark: found[mark] for mark in fitting or foreign}
+    if len(found) > 1:
+        (one, first), (other, second) = list(found.items())[:2]
+        raise DatasetError(
+            f"Expected one separator between the labels of a row in {path}. Received: {one!r} in "
+            f"row {words[first]} and {other!r} in row {words[second]} (row 1 is the first row of "
+            "data). Give --label-separator."
+        )
+    return next(iter(found), BLANKS)
+
+
+def _fits(form: LabelForm, mark: str, words: dict[str, int], path: Path) -> bool:
+    """Whether a separator leaves known names only."""
+    reader = LabelReader(form.replace(task=MULTI_LABEL, separator=mark))
+    try:
+        for word, row in words.items():
+            reader.read(word, path, row)
+    except DatasetError:
+        return False
+    return True

@@ -1,0 +1,137 @@
+"""What one value of a label column is: missing, a name, a whole number, a score or several labels.
+
+A string is a name as it is written: "01" and "1" are two. Only a plain whole number such as "1",
+"1.0" or JSON's 1.0 compares as a number, and as a whole one, so that no digit is lost.
+"""
+
+import ast
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tfkd.data.readers import fault, shown
+from tfkd.errors import DatasetError
+
+# What programs write for a missing number. In a column of words they are words.
+MISSING_WORDS = frozenset(
+    ("nan", "-nan", "none", "null", "nil", "na", "n/a", "#n/a", "<na>", "nat", "?", "-")
+    + ("inf", "+inf", "-inf", "infinity", "-infinity")
+)
+# Invisible in a terminal, or changing what stands beside them there.
+UNSHOWN_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
+UNSHOWN = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))(\.0+)?")
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
+
+
+def plain(value: Any, path: Path, row: int) -> Any:
+    """A value as it is kept: a string, number, boolean, None, or a list of these.
+
+    Raises:
+        DatasetError: It is an object, a list of lists or bytes that are no UTF-8.
+    """
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            if isinstance(item, (list, tuple, dict)):
+                raise fault(path, row, "a list of labels", "a list of lists or objects")
+        return [plain(item, path, row) for item in value]
+    if isinstance(value, dict):
+        advice = "Write the class alone, by its name or its number."
+        raise fault(path, row, "a label", f"an object, {shown(value)}", advice)
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "surrogateescape")
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    return str(value)  # Dates and decimals of Parquet.
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value is none at all: null, not a finite number, or blank."""
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def is_missing_word(name: str) -> bool:
+    """Whether a name is what programs write for a missing number."""
+    return name.lower() in MISSING_WORDS
+
+
+def spelled(value: Any) -> str:
+    """The spelling of a label: a string without surrounding blanks, 1.0 as "1", true as "true"."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def whole(value: Any) -> int | None:
+    """The whole number that a value is or plainly spells, or None: "1.0" is 1, "01" is a word."""
+    if isinstance(value, (bool, int)):
+        return None if isinstance(value, bool) else value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    found = _WHOLE.fullmatch(value.strip()) if isinstance(value, str) else None
+    return int(found[1]) if found and len(found[1]) < 1000 else None
+
+
+def number(value: Any) -> float | None:
+    """The finite number a value is or spells, with a point or a comma, or None."""
+    if isinstance(value, str):
+        value = value.strip()
+        if is_decimal_comma(value):
+            value = value.replace(",", ".")
+        elif not _NUMBER.fullmatch(value):
+            return None
+    elif isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def is_decimal_comma(value: Any) -> bool:
+    """Whether a value is a number with a comma for its point."""
+    return isinstance(value, str) and bool(_DECIMAL_COMMA.fullmatch(value.strip()))
+
+
+def listed(value: Any) -> Sequence[Any] | None:
+    """The list that a value is or spells, as JSON or Python write one, or None."""
+    if isinstance(value, (list, tuple)):
+        return value
+    if not isinstance(value, str) or not value.lstrip().startswith("["):
+        return None
+    for read in (json.loads, ast.literal_eval):
+        try:
+            found = read(value.strip())
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        return found if isinstance(found, list) else None
+    return None
+
+
+def check_name(name: str, place: str) -> None:
+    """Refuses a class name that would break a line or a terminal it is shown in.
+
+    Args:
+        name: String.
+        place: String. Where it stands, for the error message.
+
+    Raises:
+        DatasetError: It holds a control character, or one that is not UTF-8.
+    """
+    for character in name:
+        is_unshown = unicodedata.category(character) in UNSHOWN_CATEGORIES
+        if is_unshown or character in UNSHOWN:
+            raise DatasetError(
+                f"Expected a class name of visible characters in {place}. Received: "
+                f"{ascii(name[:60])}, with {ascii(character)}. Remove that character."
+            )
