@@ -271,7 +271,7 @@ FAULTS = {
     "JSON field missing": (
         "a.jsonl",
         '{"text": "a", "label": 0}\n{"text": "b"}\n',
-        "Expected the fields of row 1, text, label in {path}, row 2 {place}. Received: only text.",
+        "Expected a label in {path}, row 2 {place}. Received: none.",
     ),
     "bad label list": (
         "a.csv",

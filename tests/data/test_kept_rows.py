@@ -7,7 +7,7 @@ import tempfile
 import pytest
 
 from tfkd.data.examples import Example
-from tfkd.data.kept_rows import CHUNK_ROWS, KeptExamples, KeptRows
+from tfkd.data.kept_rows import CHUNK_BYTES, CHUNK_ROWS, KeptExamples, KeptRows
 from tfkd.errors import DatasetError
 
 
@@ -50,6 +50,15 @@ def test_a_pass_that_stops_takes_no_more_than_a_chunk_beyond():
     assert source.num_given == CHUNK_ROWS
     assert len(list(rows)) == 5 * CHUNK_ROWS
     assert (source.num_opened, source.num_given) == (1, 5 * CHUNK_ROWS)
+
+
+def test_long_rows_make_short_chunks():
+    rows = [["x" * (CHUNK_BYTES // 2), number] for number in range(6)]
+    source = Source(rows)
+    kept = KeptRows(source)
+    assert next(iter(kept)) == rows[0]
+    assert source.num_given == 2
+    assert list(kept) == list(kept) == rows
 
 
 def test_passes_side_by_side_do_not_disturb_each_other():

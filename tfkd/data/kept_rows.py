@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from tfkd.data.examples import Example
 from tfkd.errors import DatasetError
 
-CHUNK_ROWS = 512
+# A chunk ends at either; so few long rows fill no memory.
+CHUNK_ROWS, CHUNK_BYTES = 512, 2**22
+ENCODER = json.JSONEncoder(default=str)
 
 
 class KeptRows:
@@ -57,11 +59,15 @@ class KeptRows:
 
     def _keep_more(self, rest: Iterator[Sequence[object]]) -> bool:
         """Takes the next chunk; whether there was any."""
-        rows: list[Sequence[object]] = []
+        rows: list[str] = []
+        num_bytes = 0
         try:
             if self._fault is None:
                 for row in itertools.islice(rest, CHUNK_ROWS):
-                    rows.append(row)
+                    rows.append(ENCODER.encode(row))
+                    num_bytes += len(rows[-1])
+                    if num_bytes > CHUNK_BYTES:
+                        break
         except DatasetError as fault:
             self._fault = fault
         if not rows:
@@ -69,7 +75,7 @@ class KeptRows:
                 raise self._fault
             return False
         # As ASCII: a broken file may hold characters that UTF-8 does not.
-        content = json.dumps(rows, default=str).encode("ascii")
+        content = f"[{','.join(rows)}]".encode("ascii")
         try:
             unwritten = memoryview(content)
             while unwritten:

@@ -8,22 +8,25 @@ the first row of data.
 import contextlib
 import csv
 import gzip
-import io
+import itertools
 import json
-import shutil
+import re
 import tempfile
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from tfkd.data.streams import LARGEST_ROW_CHARACTERS, Rows, fault, open_bytes, open_text
 from tfkd.errors import DatasetError
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
 SUFFIXES = tuple(f".{name}{ending}" for name in FORMATS for ending in ("", ".gz"))
-# The csv module refuses fields over 128 KiB; without any limit one lost quote reads a whole file.
-LARGEST_FIELD_CHARACTERS = 2**27
-PARQUET_BATCH_ROWS = 1024
+PARQUET_BATCH_ROWS, PARQUET_BATCH_BYTES = 1024, 2**24
+# Of gzip around Parquet, which goes to a temporary file; a sound file shrinks much less than this.
+MOST_UNPACKING, LEAST_UNPACKED_BYTES, BLOCK_BYTES = 50, 2**26, 2**20
+# A quote that opens behind a separator and blanks; inside a quoted text it would be doubled.
+BLANK_QUOTE = re.compile(r'[,;] +"(?![",;\r\n])')
+QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
 
 class Table(NamedTuple):
@@ -31,14 +34,6 @@ class Table(NamedTuple):
 
     columns: tuple[str, ...]
     rows: Iterator[Sequence[Any]]
-
-
-def fault(path: Path, row: int, expected: str, received: str, advice: str = "") -> DatasetError:
-    """The error for a bad row, in the wording all data errors share."""
-    return DatasetError(
-        f"Expected {expected} in {path}, row {row} (row 1 is the first row of data). "
-        f"Received: {received}. {advice}".rstrip()
-    )
 
 
 def unreadable(path: Path, error: OSError) -> DatasetError:
@@ -91,48 +86,47 @@ def open_table(path: Path, kind: str | None = None) -> Iterator[Table]:
     ('text', 'label')
     """
     kind = kind or format_of(path)
+    rows = Rows(path)
     with contextlib.ExitStack() as stack:
         try:
             if kind == "parquet":
-                table = _parquet_table(path, stack.enter_context(_parquet_stream(path)))
+                table = _parquet_table(path, stack.enter_context(_parquet_stream(path, rows)))
             else:
-                text = stack.enter_context(_text_stream(path))
-                table = _jsonl_table(path, text) if kind == "jsonl" else _csv_table(path, text)
+                text = stack.enter_context(open_text(path, rows))
+                table = TABLES[kind](path, text, rows)
         except OSError as error:
             raise unreadable(path, error) from error
         yield table
 
 
-def _text_stream(path: Path) -> IO[str]:
-    binary: Any = gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-    # Broken bytes pass as surrogates, so that they are found in their row and not somewhere in
-    # a block read ahead.
-    return io.TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape", newline="")
+def _csv_table(path: Path, stream: IO[str], rows: Rows) -> Table:
+    lines = rows.lines(stream)
+    with rows.faults():
+        first, second = next(lines, ""), next(lines, "")
+    # Excel writes semicolons where the comma is the decimal point, and tabs into UTF-16.
+    delimiter = next((mark for mark in ",;\t" if mark in first), ",")
+    if delimiter == "\t":
+        return _tsv_table(path, stream, rows, [first, second])
+    # Blanks that begin a text are its own where the file does not write them everywhere.
+    skips = delimiter + " " in first or bool(BLANK_QUOTE.search(second))
+    reader = _reader(itertools.chain([first, second], lines), delimiter, skips)
+    columns = _header(path, reader, rows)
+    return Table(columns, _csv_rows(path, reader, len(columns), rows))
 
 
-@contextlib.contextmanager
-def _read_faults(path: Path, counter: list[int]) -> Iterator[None]:
-    """Turns what gzip raises on damaged files into a data error behind the last good row."""
-    try:
-        yield
-    except EOFError as error:
-        raise DatasetError(
-            f"Expected a whole gzip file in {path}. Received: one cut short after row {counter[0]} "
-            "(row 1 is the first row of data). Copy or download it again."
-        ) from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise DatasetError(
-            f"Expected a sound gzip file in {path}. Received: {error}, after row {counter[0]} "
-            "(row 1 is the first row of data). Copy or download it again."
-        ) from error
+def _tsv_table(path: Path, stream: IO[str], rows: Rows, first: Sequence[str] = ()) -> Table:
+    lines = itertools.chain(filter(None, first), rows.lines(stream))
+    columns = _header(path, _reader(lines, "\t"), rows)
+    return Table(columns, _tsv_rows(path, lines, len(columns), rows))
 
 
-def _csv_table(path: Path, stream: IO[str]) -> Table:
-    csv.field_size_limit(LARGEST_FIELD_CHARACTERS)
-    dialect = "excel" if format_of(path) == "csv" else "excel-tab"
-    reader = csv.reader(stream, dialect=dialect, strict=True)
-    counter = [0]
-    with _read_faults(path, counter):
+def _reader(lines: Iterable[str], delimiter: str, skips: bool = True) -> Iterator[list[str]]:
+    csv.field_size_limit(LARGEST_ROW_CHARACTERS)
+    return csv.reader(lines, delimiter=delimiter, skipinitialspace=skips, strict=True)
+
+
+def _header(path: Path, reader: Iterator[list[str]], rows: Rows) -> tuple[str, ...]:
+    with rows.faults():
         try:
             header = next(reader, None)
         except csv.Error as error:
@@ -141,91 +135,150 @@ def _csv_table(path: Path, stream: IO[str]) -> Table:
         raise DatasetError(
             f"Expected a header line such as text,label in {path}. Received: an empty first line."
         )
-    columns = tuple(name.strip() for name in header)
-    return Table(columns, _csv_rows(path, reader, len(columns), counter))
+    rows.num_characters = 0
+    return tuple(name.strip() for name in header)
 
 
 def _csv_rows(
-    path: Path, reader: Iterator[list[str]], num_fields: int, counter: list[int]
+    path: Path, reader: Iterator[list[str]], num_fields: int, rows: Rows
 ) -> Iterator[list[str]]:
-    with _read_faults(path, counter):
+    with rows.faults():
         try:
             for values in reader:
-                if not values:
-                    continue  # A blank line is no row.
-                counter[0] += 1
-                if len(values) != num_fields:
-                    raise fault(
-                        path,
-                        counter[0],
-                        f"{num_fields} fields as in the header",
-                        f"{len(values)} fields, the first {shown(values[0])}",
-                        "Quote texts that hold the separator, quotes or line breaks.",
-                    )
-                yield values
+                if values:
+                    yield _fields(path, values, num_fields, rows)
+                else:
+                    rows.num_characters = 0  # A blank line is no row.
         except csv.Error as error:
-            raise fault(
-                path,
-                counter[0] + 1,
-                "standard quoting",
-                str(error),
-                'Put texts that hold quotes in quotes and double those inside: "a ""b"" c".',
-            ) from error
+            raise _bad_quotes(path, rows, error) from error
 
 
-def _jsonl_table(path: Path, stream: IO[str]) -> Table:
-    rows = _json_objects(path, stream)
-    first = next(rows, None)
+def _fields(path: Path, values: list[str], num_fields: int, rows: Rows) -> list[str]:
+    row = rows.next()
+    if len(values) != num_fields:
+        raise fault(
+            path,
+            row,
+            f"{num_fields} fields as in the header",
+            f"{len(values)} fields, the first {shown(values[0])}",
+            "Quote texts that hold the separator, quotes or line breaks.",
+        )
+    return values
+
+
+def _bad_quotes(path: Path, rows: Rows, error: csv.Error) -> DatasetError:
+    return fault(
+        path,
+        rows.count + 1,
+        "standard quoting",
+        str(error),
+        'Put texts that hold quotes in quotes and double those inside: "a ""b"" c".',
+    )
+
+
+def _tsv_rows(path: Path, lines: Iterator[str], num_fields: int, rows: Rows) -> Iterator[list[str]]:
+    """Rows of a TSV file, of which many quote nothing: a quote may stand in a text by itself.
+
+    A line with as many fields as the header is a row, and a field that is quoted as a whole is
+    freed of its quotes. Only for other lines quotes may hold tabs and line ends.
+    """
+    with rows.faults():
+        for line in lines:
+            values = line.rstrip("\r\n").split("\t")
+            if values == [""]:
+                rows.num_characters = 0  # A blank line is no row.
+            elif len(values) == num_fields:
+                rows.next()
+                yield [_unquoted(value) for value in values]
+            else:
+                values = _quoted_row(path, line, lines, num_fields, rows)
+                yield _fields(path, values, num_fields, rows)
+
+
+def _unquoted(value: str) -> str:
+    if '"' in value and QUOTED.fullmatch(value.strip(" ")):
+        return value.strip(" ")[1:-1].replace('""', '"')
+    return value
+
+
+def _quoted_row(
+    path: Path, line: str, lines: Iterator[str], num_fields: int, rows: Rows
+) -> list[str]:
+    """A row whose quotes hold tabs or line ends; it begins with a line that was read already."""
+    more: list[str] = []
+
+    def taken() -> Iterator[str]:
+        yield line
+        for another in lines:
+            more.append(another)
+            yield another
+
+    try:
+        values = next(_reader(taken(), "\t"))
+    except csv.Error as error:
+        raise _bad_quotes(path, rows, error) from error
+    if any(another.count("\t") == num_fields - 1 for another in more[:-1]):
+        raise fault(
+            path,
+            rows.count + 1,
+            f"{num_fields} fields as in the header",
+            f"a quote that is closed {len(more)} lines below, behind whole rows",
+            "Remove the quote, or double it and put the text in quotes.",
+        )
+    return values
+
+
+def _jsonl_table(path: Path, stream: IO[str], rows: Rows) -> Table:
+    objects = _json_objects(path, stream, rows)
+    first = next(objects, None)
     if first is None:
         raise DatasetError(f"Expected rows in {path}. Received: an empty file.")
     columns = tuple(first)
-    return Table(columns, _jsonl_rows(path, first, rows, columns))
+    every = itertools.chain([first], objects)
+    # A field that a row lacks is null: many writers leave out what is empty.
+    return Table(columns, (tuple(values.get(name) for name in columns) for values in every))
 
 
-def _jsonl_rows(
-    path: Path, first: dict[str, Any], rest: Iterator[dict[str, Any]], columns: tuple[str, ...]
-) -> Iterator[tuple[Any, ...]]:
-    yield tuple(first.values())
-    for row, values in enumerate(rest, start=2):
-        try:
-            yield tuple(values[name] for name in columns)
-        except KeyError as error:
-            raise fault(
-                path,
-                row,
-                f"the fields of row 1, {', '.join(columns)}",
-                f"only {', '.join(values) or 'none'}",
-            ) from error
-
-
-def _json_objects(path: Path, stream: IO[str]) -> Iterator[dict[str, Any]]:
-    counter = [0]
-    with _read_faults(path, counter):
-        for line in stream:
+def _json_objects(path: Path, stream: IO[str], rows: Rows) -> Iterator[dict[str, Any]]:
+    with rows.faults():
+        for line in rows.lines(stream):
             if not line.strip():
+                rows.num_characters = 0
                 continue
+            row = rows.next()
             try:
                 value = json.loads(line)
             except ValueError as error:
-                raise fault(path, counter[0] + 1, "a JSON object", f"{error}") from error
+                raise fault(path, row, "a JSON object", f"{error}") from error
+            except RecursionError as error:
+                raise fault(path, row, "a JSON object", "one of too many levels") from error
             if not isinstance(value, dict):
-                raise fault(path, counter[0] + 1, "a JSON object", shown(value))
-            counter[0] += 1
+                raise fault(path, row, "a JSON object", shown(value))
             yield value
 
 
+TABLES = {"csv": _csv_table, "tsv": _tsv_table, "jsonl": _jsonl_table}
+
+
 @contextlib.contextmanager
-def _parquet_stream(path: Path) -> Iterator[IO[bytes]]:
-    if path.suffix != ".gz":
-        with path.open("rb") as stream:
+def _parquet_stream(path: Path, rows: Rows) -> Iterator[IO[bytes]]:
+    with open_bytes(path) as stream:
+        if not isinstance(stream, gzip.GzipFile):
             yield stream
-        return
-    # Parquet is read from its end, which gzip cannot seek to.
-    with tempfile.TemporaryFile() as plain, gzip.open(path) as packed:
-        with _read_faults(path, [0]):
-            shutil.copyfileobj(packed, plain)
-        plain.seek(0)
-        yield plain
+            return
+        # Parquet is read from its end, which gzip cannot seek to.
+        most = max(LEAST_UNPACKED_BYTES, MOST_UNPACKING * path.stat().st_size)
+        with tempfile.TemporaryFile() as plain:
+            with rows.faults():
+                while block := stream.read(BLOCK_BYTES):
+                    plain.write(block)
+                    if plain.tell() > most:
+                        raise DatasetError(
+                            f"Expected at most {most:,} bytes when {path} is unpacked. Received: "
+                            "more. Unpack it yourself if it is sound."
+                        )
+            plain.seek(0)
+            yield plain
 
 
 def _parquet_table(path: Path, stream: IO[bytes]) -> Table:
@@ -234,9 +287,10 @@ def _parquet_table(path: Path, stream: IO[bytes]) -> Table:
 
     try:
         parquet = pyarrow.parquet.ParquetFile(stream)
-    except (pyarrow.ArrowException, OSError) as error:
+        columns = tuple(parquet.schema_arrow.names)
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"Expected a Parquet file in {path}. Received: {error}.") from error
-    return Table(tuple(parquet.schema_arrow.names), _parquet_rows(path, parquet))
+    return Table(columns, _parquet_rows(path, parquet))
 
 
 def _parquet_rows(path: Path, parquet: Any) -> Iterator[tuple[Any, ...]]:
@@ -244,9 +298,25 @@ def _parquet_rows(path: Path, parquet: Any) -> Iterator[tuple[Any, ...]]:
 
     row = 0
     try:
-        for batch in parquet.iter_batches(batch_size=PARQUET_BATCH_ROWS):
+        for batch in parquet.iter_batches(batch_size=_batch_rows(path, parquet.metadata)):
             for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                 row += 1
                 yield values
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise fault(path, row + 1, "readable Parquet data", str(error)) from error
+
+
+def _batch_rows(path: Path, metadata: Any) -> int:
+    """Rows to read at once: fewer where they are long.
+
+    Raises:
+        DatasetError: Rows are longer than `LARGEST_ROW_CHARACTERS` on average.
+    """
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    longest = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
+    if longest > LARGEST_ROW_CHARACTERS:
+        raise DatasetError(
+            f"Expected rows of at most {LARGEST_ROW_CHARACTERS:,} bytes in {path}. Received: "
+            f"{longest:,} bytes a row. Cut longer texts."
+        )
+    return min(max(PARQUET_BATCH_BYTES // max(longest, 1), 1), PARQUET_BATCH_ROWS)
