@@ -169,6 +169,12 @@ def test_toml_table_of_the_verb_is_read(tmp_path):
     assert read_toml(path, "finetune") == {}
 
 
+def test_toml_may_begin_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text('[distill]\ndataset = "demo"\n', encoding="utf-8-sig")
+    assert read_toml(path, "distill") == {"dataset": "demo"}
+
+
 def test_toml_table_of_no_verb_is_refused(tmp_path):
     path = tmp_path / "bad.toml"
     path.write_text("[destill]\ntemperature = 2.0\n")

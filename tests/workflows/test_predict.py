@@ -248,6 +248,16 @@ def test_letters_beyond_ascii_come_back_unchanged():
     assert list(read_texts(io.BytesIO("Müll\n雨\n".encode()), "a.txt")) == ["Müll", "雨"]
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_text():
+    lines = "\ufeffMüll\r\n\ufeffrain\n".encode()
+    assert list(read_texts(io.BytesIO(lines), "a.txt")) == ["Müll", "\ufeffrain"]
+    with pytest.raises(
+        DatasetError,
+        match=exactly("Expected a text in a.txt, row 1. Received: an empty line. Remove it."),
+    ):
+        list(read_texts(io.BytesIO("\ufeff\nrain".encode()), "a.txt"))
+
+
 def test_missing_input_file_is_one_line(single_label_run):
     result = answer(single_label_run, "--input", "none.txt")
     assert result.exit_code == 1

@@ -121,7 +121,8 @@ def read_texts(stream: IO[bytes], source: str) -> Iterator[str]:
                 f"in row {row}. Write one text a line."
             )
         try:
-            text = line.decode("utf-8").rstrip("\r\n")
+            # Only the first line may begin with a byte-order mark.
+            text = line.decode("utf-8-sig" if row == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
             raise DatasetError(
                 f"Expected UTF-8 in {source}, row {row}. Received: {error.reason} at byte "
