@@ -1,11 +1,11 @@
-"""Near words of a run's altered copies: by the teacher's own vectors, which the cache keeps."""
+"""What is said of the data before anything slow starts, and the words that copies take."""
 
 import itertools
 
 import numpy as np
 
 from tests.toys import spread_out, tiny_backbone, vocabulary_of, wordpiece_tokenizer
-from tfkd.config.training import DistillConfig
+from tfkd.config.training import DataConfig, DistillConfig
 from tfkd.data.augmentation import Augmented
 from tfkd.data.checks import check
 from tfkd.data.examples import Dataset, Example
@@ -13,7 +13,7 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.models.encoder import build_encoder_classifier
 from tfkd.models.near_words import known_words, near_words
 from tfkd.progress import Progress
-from tfkd.runs.material import Material
+from tfkd.runs.material import Material, prepare
 
 QUIET = Progress(quiet=True)
 
@@ -43,3 +43,41 @@ def test_copies_take_the_words_that_the_teacher_holds_for_near(tmp_path):
     again = material.with_transfer(config, teacher).dataset.splits["transfer"]
     assert list(again) == list(Augmented(rows, 2, 0, near_words(known, backwards, known)))
     assert list(itertools.islice(again, 6)) == rows
+
+
+def said(tmp_path, capsys, **settings) -> list[str]:
+    prepare(DataConfig(**settings), tmp_path / "runs", Progress())
+    return capsys.readouterr().err.splitlines()
+
+
+def write(path, labels, column="label"):
+    rows = "".join(f'text {row},"{label}"\n' for row, label in enumerate(labels))
+    path.write_text(f"text,{column}\n{rows}")
+    return str(path)
+
+
+def test_task_and_classes_are_said(tmp_path, capsys):
+    path = write(tmp_path / "a.csv", ["food, home", "work"] * 20, "labels")
+    assert said(tmp_path, capsys, dataset=path) == [
+        f"read and check {path}",
+        "labels: multi_label, 3 labels: food, home, work (',' between them; --label-separator says "
+        "otherwise)",
+        "rows: train 28, validation 6, test 6",
+    ]
+    assert said(tmp_path, capsys, dataset=path, label_separator="|")[1] == (
+        "labels: single_label, 2 classes: food, home, work (one in each row of `labels`; --task "
+        "multi_label takes them for several)"
+    )
+    assert said(tmp_path, capsys, dataset=path, task="single_label")[1] == (
+        "labels: single_label, 2 classes: food, home, work"
+    )
+
+
+def test_a_sample_and_classes_without_a_row_are_said(tmp_path, capsys):
+    write(tmp_path / "train.csv", [0] * 60 + [2] * 40)
+    (tmp_path / "labels.txt").write_text("ape\nbear\ncat\n")
+    assert said(tmp_path, capsys, dataset=str(tmp_path), max_train_rows=50)[1:] == [
+        "labels: single_label, 3 classes: ape, bear, cat",
+        "rows: train 34, validation 8, test 8; train is a sample with each class in its share",
+        "without a row of train: bear",
+    ]

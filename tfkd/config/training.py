@@ -61,11 +61,14 @@ class DataConfig(Config):
         choices=("test", "validation"),
     )
     max_train_rows: int | None = setting(
-        None, "Use only the first rows of train; for trying things out.", 1
+        None,
+        "Use only so many rows of train: the first, or a sample by --split-seed where these do not "
+        "have each class in its share.",
+        1,
     )
     split_seed: int = setting(
         0,
-        "Seed of the rows held out of train, of altered copies, and of the demo's texts.",
+        "Seed of the rows held out of train or sampled, altered copies, and the demo's texts.",
         0,
         MAX_SEED,
     )

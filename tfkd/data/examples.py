@@ -46,6 +46,7 @@ class Dataset:
         metric: Name of the headline metric, as in `tfkd.evaluation.metrics`.
         splits: Split name (train, validation, test) to re-iterable of `Example`.
         note: What was a guess in reading the labels, and how to say it otherwise.
+        is_sampled: Whether train is a sample of its rows, from everywhere.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Dataset:
     metric: str
     splits: Mapping[str, Iterable[Example]]
     note: str = ""
+    is_sampled: bool = False
 
     @property
     def num_outputs(self) -> int:
@@ -65,6 +67,12 @@ class Dataset:
     def labels(self) -> str:
         """Task, classes and how they were found, as one line."""
         noun = {SINGLE_LABEL: "classes", MULTI_LABEL: "labels"}.get(self.task)
-        names = ", ".join(self.label_names[:8]) + (", ..." if self.num_outputs > 8 else "")
-        what = f"{self.task}, {self.num_outputs} {noun}: {names}" if noun else self.task
+        what = self.task
+        if noun:
+            what += f", {self.num_outputs} {noun}: {listing(self.label_names)}"
         return f"{what} ({self.note})" if self.note else what
+
+
+def listing(names: Sequence[str]) -> str:
+    """The first of some names as they stand in a line or a message."""
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")

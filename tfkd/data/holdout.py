@@ -79,7 +79,7 @@ def part_of_rows(classes: np.ndarray, fractions: Sequence[float], seed: int) -> 
     left = counts.copy()
     allotted = []
     for fraction in fractions:
-        share = _allot(counts, left - 1, fraction)
+        share = allot(counts, left - 1, fraction)
         left -= share
         allotted.append(share)
     if any(share.sum() == 0 for share in allotted):
@@ -97,7 +97,7 @@ def part_of_rows(classes: np.ndarray, fractions: Sequence[float], seed: int) -> 
     return parts
 
 
-def _allot(counts: np.ndarray, most: np.ndarray, fraction: float) -> np.ndarray:
+def allot(counts: np.ndarray, most: np.ndarray, fraction: float) -> np.ndarray:
     """Rows to take of each class: floors, then the largest remainders up to the total."""
     ideal = counts * fraction
     share = np.minimum(np.floor(ideal).astype(np.int64), most)

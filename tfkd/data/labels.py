@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tfkd.data.examples import REGRESSION, SINGLE_LABEL, Label
+from tfkd.data.examples import REGRESSION, SINGLE_LABEL, Label, listing
 from tfkd.data.label_values import is_missing, listed, number, spelled, whole
 from tfkd.data.readers import fault, shown
 
@@ -118,8 +118,7 @@ class LabelReader:
             index = int(value) if isinstance(value, bool) else index
             if index is not None and 0 <= index < len(self._names):
                 return index
-        names = ", ".join(self._names[:8]) + (", ..." if len(self._names) > 8 else "")
-        expected = f"a label of {self._form.origin} ({names})"
+        expected = f"a label of {self._form.origin} ({listing(self._names)})"
         if self._form.takes_indices:
             expected += f" or an index 0 to {len(self._names) - 1}"
         raise fault(path, row, expected, shown(value))

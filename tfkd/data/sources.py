@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import functools
 import importlib
-import itertools
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +23,7 @@ from tfkd.data.examples import MULTI_LABEL, REGRESSION, Dataset, Example
 from tfkd.data.holdout import Holdout
 from tfkd.data.kept_rows import KeptExamples
 from tfkd.data.labels import LabelForm
+from tfkd.data.sample import sample
 from tfkd.errors import ConfigError, DatasetError
 
 SPLITS = ("train", "validation", "test")
@@ -58,18 +58,6 @@ class Splits(Mapping[str, Iterable[Example]]):
     def __len__(self) -> int:
         """Number of splits."""
         return len(self._splits)
-
-
-@dataclasses.dataclass(frozen=True)
-class FirstRows:
-    """The first rows of a split."""
-
-    examples: Iterable[Example]
-    num_rows: int
-
-    def __iter__(self) -> Iterator[Example]:
-        """Streams at most `num_rows` rows."""
-        return itertools.islice(iter(self.examples), self.num_rows)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,8 +118,9 @@ def load(
         data_dir: Path of a folder with one folder a data set. Default: `TFKD_DATA_DIR`.
         validation_fraction: Float in (0, 1). Share of train to hold out. Default: 0.05, of fewer
             than 3,000 rows up to 0.15.
-        seed: Integer. Decides which rows are held out, and the demo's rows.
-        max_train_rows: Integer or None. Keep only the first rows of train, before holding out.
+        seed: Integer. Decides which rows are held out or sampled, and the demo's rows.
+        max_train_rows: Integer or None. Keep only so many rows of train, before holding out: the
+            first ones, or a stratified sample where these do not have each class in its share.
         test_split: String. "validation" takes the published validation rows for the test rows,
             whether there are others or not.
         form: `LabelForm`. What is known of the labels beyond what the data set shows.
@@ -151,7 +140,9 @@ def load(
     dataset = _find(name, _data_dir(data_dir), seed, form)
     splits = dict(dataset.splits)
     if max_train_rows is not None and "train" in splits:
-        splits["train"] = FirstRows(splits["train"], max_train_rows)
+        rows = sample(splits["train"], dataset.task, max_train_rows, seed)
+        splits["train"] = rows
+        dataset = dataclasses.replace(dataset, is_sampled=not rows.is_first_rows)
     if test_split == "validation":
         splits["test"] = Splits(name, splits)["validation"]
         del splits["validation"]

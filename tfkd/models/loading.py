@@ -7,7 +7,8 @@ from pathlib import Path
 import keras
 import keras_hub
 
-from tfkd.data.examples import REGRESSION, Dataset
+from tfkd.artifacts import JsonObject
+from tfkd.data.examples import REGRESSION, Dataset, listing
 from tfkd.errors import ModelError
 from tfkd.models import encoder, huggingface, presets, published, sizes
 from tfkd.models.bilstm import build_bilstm
@@ -174,8 +175,7 @@ def _description(task: str, num_texts: int, label_names: tuple[str, ...]) -> str
 
 def _listed(label_names: tuple[str, ...]) -> str:
     """The number of classes and their first names."""
-    more = ", ..." if len(label_names) > 8 else ""
-    return f"{len(label_names)} classes ({', '.join(label_names[:8])}{more})"
+    return f"{len(label_names)} classes ({listing(label_names)})"
 
 
 def _classifier(model: keras.Model, tokenizer: Tokenizer, dataset: Dataset) -> TextClassifier:

@@ -13,7 +13,7 @@ from tfkd.config.training import DataConfig, DistillConfig
 from tfkd.data import sources, tokens
 from tfkd.data.augmentation import Augmented, fitting_copies, words_of
 from tfkd.data.checks import SplitSummary, check
-from tfkd.data.examples import Dataset, Example, Texts
+from tfkd.data.examples import Dataset, Example, Texts, listing
 from tfkd.data.kept_rows import KeptExamples
 from tfkd.data.labels import LabelForm
 from tfkd.data.tokens import Tokens
@@ -252,7 +252,15 @@ def prepare(config: DataConfig, runs: Path, progress: Progress) -> Material:
         progress.say(f"labels: {dataset.labels}")
         summaries = check(dataset)
     counts = ", ".join(f"{name} {item.num_rows:,}" for name, item in summaries.items())
-    progress.say(f"rows: {counts}")
+    sampled = "; train is a sample with each class in its share" if dataset.is_sampled else ""
+    progress.say(f"rows: {counts}{sampled}")
+    unseen = [
+        name
+        for name, rows in zip(dataset.label_names, summaries["train"].class_counts, strict=False)
+        if rows == 0
+    ]
+    if unseen:
+        progress.say(f"without a row of train: {listing(unseen)}")
     return Material(dataset, summaries, runs / CACHE, progress, config)
 
 

@@ -1,0 +1,99 @@
+"""So many rows of train: the first ones, or where these are no fair part, a sample of all.
+
+Many files are shuffled, and then their first rows are as good as any and quick to look up. A file
+that is sorted by class, or by time, needs rows from everywhere.
+"""
+
+import array
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from tfkd.data.examples import REGRESSION, Example
+from tfkd.data.holdout import allot, strata
+
+# Strata of scores, of equally many rows each.
+NUM_BINS = 10
+# Share of the first rows that may be of other classes than a stratified sample's.
+MOST_ASTRAY = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """Chosen rows of a split, in their order.
+
+    Attributes:
+        examples: Re-iterable of `Example`.
+        chosen: Boolean array, shape `[num_rows]`.
+    """
+
+    examples: Iterable[Example]
+    chosen: np.ndarray
+
+    @property
+    def is_first_rows(self) -> bool:
+        """Whether nothing before the last chosen row is left out."""
+        return bool(self.chosen[: self.chosen.sum()].all())
+
+    def __iter__(self) -> Iterator[Example]:
+        """Streams the chosen rows, and reads none behind the last."""
+        last = np.flatnonzero(self.chosen)[-1:].sum()
+        for is_chosen, example in zip(self.chosen[: last + 1], self.examples, strict=False):
+            if is_chosen:
+                yield example
+
+
+def sample(examples: Iterable[Example], task: str, num_rows: int, seed: int) -> Sample:
+    """So many rows with every class in its share; of scores, low and high ones in theirs.
+
+    Args:
+        examples: Re-iterable of `Example`, read once now.
+        task: String. One of `tfkd.data.examples.TASKS`.
+        num_rows: Integer. All rows, if there are fewer.
+        seed: Integer. Decides which rows, where the first ones are no fair part.
+    """
+    classes = score_bins(examples) if task == REGRESSION else strata(examples, task)
+    return Sample(examples, chosen_rows(classes, num_rows, seed))
+
+
+def score_bins(examples: Iterable[Example]) -> np.ndarray:
+    """The stratum of each score, from low to high: an integer array, shape `[num_rows]`."""
+    scores = np.array(array.array("d", (float(row.label) for row in examples)))  # type: ignore[arg-type]
+    if not len(scores):
+        return np.zeros(0, np.intc)
+    return np.searchsorted(np.quantile(scores, np.linspace(0, 1, NUM_BINS + 1)[1:-1]), scores)
+
+
+def chosen_rows(classes: np.ndarray, num_rows: int, seed: int) -> np.ndarray:
+    """Which rows are taken: the first ones, or as many of each class as its share asks for.
+
+    Args:
+        classes: Integer array, shape `[num_rows]`. The stratum of each row.
+        num_rows: Integer. Rows to take.
+        seed: Integer.
+
+    Returns:
+        Boolean array of the shape of `classes`.
+
+    Example:
+
+    >>> chosen_rows(np.array([0, 0, 0, 0, 1, 1]), 3, seed=0).tolist()
+    [False, False, True, True, True, False]
+    """
+    first = np.arange(len(classes)) < num_rows
+    if first.all():
+        return first
+    names, of_rows, counts = np.unique(classes, return_inverse=True, return_counts=True)
+    expected = counts * (num_rows / len(classes))
+    found = np.bincount(of_rows[first], minlength=len(names))
+    astray = np.abs(found - expected).sum() / 2
+    least = np.maximum(np.floor(expected / 2), expected >= 1)
+    if astray <= MOST_ASTRAY * num_rows and (found >= least).all():
+        return first
+    chosen = np.zeros(len(classes), bool)
+    generator = np.random.default_rng(seed)
+    for position, share in enumerate(allot(counts, counts, num_rows / len(classes))):
+        rows = np.flatnonzero(of_rows == position)
+        chosen[generator.choice(rows, share, replace=False)] = True
+    return chosen
