@@ -41,7 +41,9 @@ class EvaluateConfig(Config):
     """Settings of `tfkd evaluate`: quality of a run's models on any data set with its labels."""
 
     run: Path = setting(dataclasses.MISSING, "Folder written by distill or finetune.")
-    dataset: str | None = setting(None, "Data set to score. Default: the run's own.")
+    dataset: str | None = setting(
+        None, "Data set or file to score; a file whole. Default: the run's own, as it was split."
+    )
     data_dir: Path | None = setting(None, "Folder that holds the data set.")
     split: str = setting("test", "Split to score.", choices=("train", "validation", "test"))
     output_dir: Path | None = setting(None, "Also write the figures to evaluation.json there.")

@@ -150,6 +150,33 @@ def load(
     return dataclasses.replace(dataset, name=name, splits=Splits(name, splits))
 
 
+def load_split(
+    name: str, data_dir: Path | None, split: str, seed: int, form: LabelForm | None = None
+) -> Dataset:
+    """A data set with one split as its source has it: nothing is held out, a file is all of it.
+
+    Args:
+        name: String. A name of the catalog, a folder or a file.
+        data_dir: Path of a folder with one folder a data set. Default: `TFKD_DATA_DIR`.
+        split: String. "train", "validation" or "test"; for the last, validation serves where a
+            folder lacks it.
+        seed: Integer. Decides the demo's rows.
+        form: `LabelForm`. What is known of the labels, where the catalog knows nothing.
+
+    Raises:
+        ConfigError: The name is unknown.
+        DatasetError: The data is nowhere to be had or cannot be understood, or lacks the split.
+    """
+    form = form if _spec(name) is None or name.endswith(os.sep) else None
+    dataset = _find(name, _data_dir(data_dir), seed, form)
+    splits = dict(dataset.splits)
+    if split == "test" and "validation" in splits:
+        splits.setdefault("test", splits["validation"])
+    is_file = list(splits) == ["train"] and Path(name).expanduser().is_file()
+    rows = splits["train"] if is_file else Splits(name, splits)[split]
+    return dataclasses.replace(dataset, name=name, splits=Splits(name, {split: rows}))
+
+
 def _data_dir(data_dir: Path | None) -> Path | None:
     from_environment = os.environ.get("TFKD_DATA_DIR")
     source = "--data-dir" if data_dir else "TFKD_DATA_DIR"

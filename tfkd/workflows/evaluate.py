@@ -1,6 +1,7 @@
 """`tfkd evaluate`: the quality of a finished run's models on a split with labels."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from tfkd import artifacts
@@ -9,6 +10,7 @@ from tfkd.config.verbs import EvaluateConfig
 from tfkd.data import sources
 from tfkd.data.checks import check
 from tfkd.data.examples import Dataset
+from tfkd.data.labels import LabelForm
 from tfkd.evaluation.rows import Row, result_table
 from tfkd.evaluation.table import Table
 from tfkd.models.classifier import TextClassifier
@@ -22,27 +24,41 @@ ARMS = ("student", "control", "model")
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateResult:
-    """One row an arm."""
+    """One row an arm.
+
+    Attributes:
+        rows: `Row` of each arm.
+        metric: Name of the headline metric.
+        split: Name of the split.
+        num_rows: Rows that were scored.
+    """
 
     rows: tuple[Row, ...]
     metric: str
     split: str
+    num_rows: int
 
     def to_dict(self) -> dict[str, object]:
         """Plain JSON values."""
         return {
             "metric": self.metric,
             "split": self.split,
+            "num_rows": self.num_rows,
             "rows": [row.to_dict() for row in self.rows],
         }
 
     def render(self) -> list[Table | str]:
         """Lines and tables for the console."""
-        return [result_table(self.rows, self.metric), f"Split: {self.split}."]
+        return [
+            result_table(self.rows, self.metric),
+            f"Split: {self.split}, {self.num_rows:,} rows.",
+        ]
 
 
 def evaluate(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateResult:
-    """Scores the arms of a run on a split of its own data set, or of another with the same labels.
+    """Scores the arms of a run on a split of its own data set, or on other rows with its labels.
+
+    Of a file every row is scored, of another data set a split as it is published.
 
     Args:
         config: `EvaluateConfig`.
@@ -60,7 +76,8 @@ def evaluate(config: EvaluateConfig, progress: Progress | None = None) -> Evalua
     run = finished(RunFolder(config.run))
     settings = run.read_config()
     file = artifacts.report_file(config.output_dir, "evaluation.json")
-    dataset = _dataset(config, settings)
+    dataset = _dataset(config, settings, run)
+    progress.say(f"labels: {dataset.labels}")
     summaries = check(dataset, [config.split])
     material = Material(dataset, summaries, run.path.parent / CACHE, progress)
     rows = []
@@ -69,17 +86,22 @@ def evaluate(config: EvaluateConfig, progress: Progress | None = None) -> Evalua
             classifier = TextClassifier.load(run.path / arm)
             check_classes(classifier, dataset, str(run.path))
             rows.append(_row(arm, classifier, config, settings, material))
-    result = EvaluateResult(tuple(rows), dataset.metric, config.split)
+    num_rows = summaries[config.split].num_rows
+    result = EvaluateResult(tuple(rows), dataset.metric, config.split, num_rows)
     if file is not None:
         artifacts.write_json(file, result.to_dict())
     return result
 
 
-def _dataset(config: EvaluateConfig, settings: dict[str, Any]) -> Dataset:
-    """The run's own splits unless another data set is asked for."""
-    if config.dataset is not None:
-        return sources.load(config.dataset, config.data_dir, seed=settings["split_seed"])
-    return own_dataset(settings, config.data_dir)
+def _dataset(config: EvaluateConfig, settings: dict[str, Any], run: RunFolder) -> Dataset:
+    """The run's own splits unless other data is asked for, which is read with the run's classes."""
+    name = config.dataset
+    if name is None or (name == settings["dataset"] and not Path(name).expanduser().is_file()):
+        return own_dataset(settings, config.data_dir)
+    known = artifacts.read_json(run.model / "classifier.json")
+    form = LabelForm(known["task"], settings.get("label_separator"))
+    form = form.named(known["label_names"], f"the run {run.path}")
+    return sources.load_split(name, config.data_dir, config.split, settings["split_seed"], form)
 
 
 def _row(
@@ -98,8 +120,8 @@ def _row(
         recipe="keras",
         seed=settings["seed"],
         metrics=split_figures(logits, tokens, classifier),
-        size_bytes=(run_file := config.run / arm / "model.keras").stat().st_size,
+        size_bytes=(config.run / arm / "model.keras").stat().st_size,
         parameters=classifier.num_parameters,
         latency=None,
-        command=f"python -m tfkd evaluate {run_file.parents[1]} --split {config.split}",
+        command=config.command_line("evaluate"),
     )

@@ -1,0 +1,108 @@
+"""Scoring a run on other rows: all of a file, by the run's own classes, counted and recorded."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from tests.messages import exactly
+from tests.workflows.test_predict import LABELS, make_run
+from tfkd import artifacts
+from tfkd.artifacts import RunFolder
+from tfkd.cli import verbs
+from tfkd.config.verbs import EvaluateConfig
+from tfkd.data.examples import MULTI_LABEL
+from tfkd.errors import DatasetError
+from tfkd.progress import Progress
+from tfkd.workflows.evaluate import evaluate
+
+SETTINGS = {"dataset": "weather", "split_seed": 0, "seed": 0, "model": "cnn"}
+
+
+def finished_run(path, **options):
+    make_run(path, **options)
+    run = RunFolder(path)
+    artifacts.write_json(run.path / "config.json", run.read_config() | SETTINGS)
+    artifacts.write_json(run.metrics, {})
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Says weather to rain, sport to goal, politics to vote."""
+    return finished_run(tmp_path_factory.mktemp("runs") / "run")
+
+
+def write(path, rows, column="label"):
+    path.write_text(f"text,{column}\n" + "".join(f'{text},"{label}"\n' for text, label in rows))
+    return str(path)
+
+
+def score(run, dataset, **settings):
+    return evaluate(EvaluateConfig(run=run, dataset=dataset, **settings), Progress(quiet=True))
+
+
+ROWS = [("rain", "weather"), ("goal", "sport"), ("goal goal", "weather"), ("rain rain", "weather")]
+
+
+def test_every_row_of_a_file_is_scored_with_the_classes_of_the_run(run, tmp_path):
+    path = write(tmp_path / "test.csv", ROWS)  # No row of politics.
+    result = score(run, path)
+    assert result.num_rows == 4
+    assert result.rows[0].metrics["accuracy"] == 0.75
+    assert result.rows[0].metrics["confusion_matrix"] == [[2, 1, 0], [0, 1, 0], [0, 0, 0]]
+    assert result.rows[0].command == f"python -m tfkd evaluate {run} --dataset {path}"
+    assert result.to_dict()["num_rows"] == 4
+    assert result.render()[-1] == "Split: test, 4 rows."
+
+
+def test_one_class_is_enough_and_indices_are_those_of_the_run(run, tmp_path):
+    path = write(tmp_path / "test.csv", [("goal", 1), ("rain", 1)])
+    assert score(run, path).rows[0].metrics["confusion_matrix"] == [[0, 0, 0], [1, 1, 0], [0, 0, 0]]
+
+
+def test_a_label_that_the_run_does_not_have(run, tmp_path):
+    path = write(tmp_path / "test.csv", [("goal", "sport"), ("rain", "business")])
+    message = (
+        f"Expected a label of the run {run} (weather, sport, politics) or an index 0 to 2 in "
+        f"{path}, row 2 (row 1 is the first row of data). Received: 'business'."
+    )
+    with pytest.raises(DatasetError, match=exactly(message)):
+        score(run, path)
+
+
+def test_a_split_of_a_folder_is_scored_as_it_is(run, tmp_path):
+    write(tmp_path / "train.csv", ROWS * 10)
+    folder = str(tmp_path)
+    with pytest.raises(
+        DatasetError, match=r"^Expected the split test in .* only train\. Add a fil"
+    ):
+        score(run, folder)
+    assert score(run, folder, split="train").num_rows == 40
+    write(tmp_path / "validation.csv", ROWS)
+    assert score(run, folder).num_rows == score(run, folder, split="validation").num_rows == 4
+    write(tmp_path / "test.csv", ROWS[:2])
+    assert score(run, folder).num_rows == 2
+
+
+def test_several_labels_are_read_as_those_of_the_run(tmp_path):
+    run = finished_run(tmp_path / "several", task=MULTI_LABEL, thresholds=0.6)
+    rows = [("rain goal", "sport|weather"), ("rain", "politics"), ("vote", "politics")]
+    result = score(run, write(tmp_path / "test.csv", rows, "labels"))
+    assert result.num_rows == 3
+    assert result.rows[0].metrics["f1_per_class"] == {
+        "weather": pytest.approx(2 / 3),
+        "sport": 1.0,
+        "politics": pytest.approx(2 / 3),
+    }
+    assert score(run, write(tmp_path / "b.csv", [("rain", "weather")], "labels")).num_rows == 1
+
+
+def test_the_answer_says_labels_and_rows(run, tmp_path):
+    path = write(tmp_path / "test.csv", ROWS)
+    answer = CliRunner().invoke(verbs, ["evaluate", str(run), "--dataset", path, "--json"])
+    assert answer.exit_code == 0
+    found = json.loads(answer.stdout)
+    assert (found["num_rows"], found["split"]) == (4, "test")
+    assert found["rows"][0]["command"] == f"python -m tfkd evaluate {run} --dataset {path}"
+    assert f"labels: single_label, 3 classes: {', '.join(LABELS)}" in answer.stderr.splitlines()
