@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 import tfkd
-from tfkd.cli import verbs
+from tfkd.cli import one_line, verbs
 from tfkd.config.fields import POSITIONAL
 from tfkd.config.training import RECIPE_NAMES, DistillConfig
 from tfkd.config.verbs import FORMAT_NAMES, VERBS, ExportConfig
@@ -66,6 +66,10 @@ def received(monkeypatch):
     module = types.SimpleNamespace(distill=distill)
     monkeypatch.setitem(sys.modules, "tfkd.workflows.distill", module)
     return configs
+
+
+def test_an_error_spells_what_would_change_the_terminal():
+    assert one_line("Käse 雨\nand \x1b[31m\u202e\x9b") == "Käse 雨 and \\x1b[31m\\u202e\\x9b"
 
 
 def run(*arguments, **options):

@@ -52,7 +52,7 @@ class Verbs(click.Group):
         try:
             return super().invoke(ctx)
         except TfkdError as error:
-            raise click.ClickException(" ".join(str(error).split("\n"))) from error
+            raise click.ClickException(one_line(str(error))) from error
         except PermissionError as error:
             raise click.ClickException(
                 f"Expected a file or folder open to this user. Received: {error}."
@@ -94,6 +94,14 @@ def main() -> None:
     quiet_libraries()
     settle_keras()
     verbs()
+
+
+def one_line(message: str) -> str:
+    """A message without line breaks; what would change the terminal, from a file, is spelled."""
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1]
+        for character in " ".join(message.split("\n"))
+    )
 
 
 def example(line: str) -> str:

@@ -258,6 +258,22 @@ def test_a_byte_order_mark_is_no_part_of_the_first_text():
         list(read_texts(io.BytesIO("\ufeff\nrain".encode()), "a.txt"))
 
 
+def test_label_names_that_would_change_a_terminal_are_refused(tmp_path):
+    place = "Expected a class name of visible characters in the label names of a classifier. "
+    end = "Received: 'sport\\x1b[2J', with '\\x1b'. Remove that character."
+    with pytest.raises(DatasetError, match=exactly(place + end)):
+        make_run(tmp_path / "made", labels=("weather", "sport\x1b[2J", "politics"))
+    run = make_run(tmp_path / "changed")
+    path = run / "model" / "classifier.json"
+    path.write_text(path.read_text().replace("sport", "sport\\u001b[2J"))
+    result = answer(run, "rain")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr == (
+        f"Error: Expected a class name of visible characters in {path}. {end}\n"
+    )
+
+
 def test_missing_input_file_is_one_line(single_label_run):
     result = answer(single_label_run, "--input", "none.txt")
     assert result.exit_code == 1

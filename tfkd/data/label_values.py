@@ -9,7 +9,7 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,12 @@ def listed(value: Any) -> Sequence[Any] | None:
             continue
         return found if isinstance(found, list) else None
     return None
+
+
+def check_names(names: Iterable[str], place: str) -> None:
+    """Refuses class names as `check_name` does, all of one place."""
+    for name in names:
+        check_name(name, place)
 
 
 def check_name(name: str, place: str) -> None:

@@ -16,6 +16,7 @@ import tensorflow as tf
 from tfkd import artifacts
 from tfkd.data.batching import Rows, scoring_batches
 from tfkd.data.examples import DEFAULT_THRESHOLD, MULTI_LABEL, Texts
+from tfkd.data.label_values import check_names
 from tfkd.data.texts import GivenTexts, given_texts
 from tfkd.errors import ArtifactError
 from tfkd.models import bottleneck, pooling, published  # noqa: F401  (a saved model names them)
@@ -58,6 +59,9 @@ class TextClassifier:
     thresholds: float | Sequence[float] = DEFAULT_THRESHOLD
     _folder: Path | None = None
     _functions: dict[str, Answer] = dataclasses.field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        check_names(self.label_names, "the label names of a classifier")
 
     @property
     def input_names(self) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ from pathlib import Path
 import keras
 import keras_hub
 
-from tfkd.artifacts import JsonObject
 from tfkd.data.examples import REGRESSION, Dataset, listing
 from tfkd.errors import ModelError
 from tfkd.models import encoder, huggingface, presets, published, sizes

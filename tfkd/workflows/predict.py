@@ -16,6 +16,7 @@ from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config.verbs import PredictConfig
 from tfkd.data.examples import DEFAULT_THRESHOLD, MULTI_LABEL, REGRESSION
+from tfkd.data.label_values import check_names
 from tfkd.data.texts import GivenTexts, given_rows
 from tfkd.errors import ArtifactError, DatasetError
 from tfkd.evaluation.predictor import Predictor
@@ -99,6 +100,7 @@ def predict(config: PredictConfig, texts: GivenTexts) -> Iterator[Prediction]:
     run = RunFolder(config.run)
     run.read_config()
     description = artifacts.read_json(run.model / "classifier.json")
+    check_names(description["label_names"], str(run.model / "classifier.json"))
     rows = given_rows(texts, description["num_texts"])
     return _answers(_load(run, config.recipe), rows, description)
 

@@ -9,6 +9,7 @@ from tfkd.artifacts import RunFolder
 from tfkd.compression.litert import LiteRTModel
 from tfkd.config.verbs import ServeConfig
 from tfkd.data.examples import DEFAULT_THRESHOLD
+from tfkd.data.label_values import check_names
 from tfkd.errors import ConfigError
 from tfkd.progress import Progress
 from tfkd.serving.batcher import Batcher, QueueLimits
@@ -86,6 +87,7 @@ def _served_model(config: ServeConfig) -> ServedModel:
             f"Received: {name!r}. Give another with --name."
         )
     description = artifacts.read_json(run.model / "classifier.json")
+    check_names(description["label_names"], str(run.model / "classifier.json"))
     labels = tuple(description["label_names"])
     thresholds = description.get("thresholds", DEFAULT_THRESHOLD)
     return ServedModel(name, description["task"], labels, description["num_texts"], thresholds)
