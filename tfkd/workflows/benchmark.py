@@ -5,12 +5,11 @@ import dataclasses
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config.verbs import BenchmarkConfig
-from tfkd.data import sources
 from tfkd.errors import ArtifactError
 from tfkd.evaluation.table import Table, figures, words
 from tfkd.progress import Progress
 from tfkd.runs.costs import Cost, ModelFile, measure_costs, model_files
-from tfkd.runs.material import first_texts
+from tfkd.runs.material import first_texts, own_dataset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +77,7 @@ def benchmark(config: BenchmarkConfig, progress: Progress | None = None) -> Benc
         # Runs that share a teacher have it timed once.
         known = {file.path for file in files}
         files += [file for file in model_files(run) if file.path not in known]
-    rows = sources.load(dataset, config.data_dir).splits["test"]
+    rows = own_dataset(settings, config.data_dir).splits["test"]
     texts = first_texts(rows, config.texts)
     costs = measure_costs(files, texts, config.rounds, progress, config.threads)
     result = BenchmarkResult(costs, config.texts, config.threads)
