@@ -222,6 +222,28 @@ def test_two_separators_are_asked_for(tmp_path):
     assert said.endswith("('|' between them; --label-separator says otherwise)")
 
 
+def test_a_rare_separator_is_asked_for_where_its_parts_recur(tmp_path):
+    path = csv(tmp_path / "a.csv", ["home", "food/home"], "labels")
+    assert refusal(path) == (
+        f"Expected labels with | ; , # or blanks between them in {path}, row 2 {PLACE}. Received: "
+        "'food/home'. Give --label-separator '/' if it is several, or '|' if it is one."
+    )
+    assert read(path, LabelForm(separator="/"))[0] == [["home"], ["food", "home"]]
+    assert read(path, LabelForm(separator="|"))[0] == ["home", "food/home"]
+    path = csv(tmp_path / "b.csv", ["Sci/Tech", "World", "R&D"], "labels")
+    assert read(path)[0] == ["Sci/Tech", "World", "R&D"]
+
+
+def test_blanks_are_in_names_where_no_part_recurs(tmp_path):
+    path = csv(tmp_path / "a.csv", ["very good", "bad", "very bad"], "labels")
+    assert read(path)[0] == [["good", "very"], ["bad"], ["bad", "very"]]
+    for labels in (["very good", "bad", "so so"], ["New York", "Los Angeles"]):
+        path = csv(tmp_path / "b.csv", labels * 2, "labels")
+        assert read(path)[0] == labels * 2
+    path = csv(tmp_path / "c.csv", ["10 11", "12 13"], "labels")
+    assert read(path)[0] == [["10", "11"], ["12", "13"]]
+
+
 def test_lists_in_the_labels_column(tmp_path):
     for labels in ([["b", "a, c"], [], ["b"]], ['["b", "a, c"]', "[]", "['b']"]):
         path = jsonl(tmp_path / "a.jsonl", labels, "labels")
@@ -303,7 +325,8 @@ def test_numbers_that_may_be_names_are_asked_for(tmp_path):
     assert read(path, LabelForm(REGRESSION))[0] == [1.1, 2.1, 1.1]
     path = csv(tmp_path / "b.csv", ["2", "1,5", "0,25"])
     assert refusal(path) == (
-        f"Expected a class or a score as label in {path}, row 2 {PLACE}. Received: '1,5'. {ASK}"
+        f"Expected a class or a score as label in {path}, row 2 {PLACE}. Received: '1,5', "
+        f"perhaps a decimal comma. {ASK}"
     )
     assert read(path, LabelForm(REGRESSION))[0] == [2.0, 1.5, 0.25]
     assert read(path, LabelForm(SINGLE_LABEL))[0] == ["2", "1,5", "0,25"]

@@ -4,6 +4,8 @@ What can be understood in two ways is asked for, with the row; what is a guess i
 option that says it otherwise.
 """
 
+import collections
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +27,7 @@ from tfkd.data.labels import (
     LabelReader,
     is_bit,
     items_of,
+    parts_of,
     refuse_missing,
 )
 from tfkd.data.readers import fault, shown
@@ -33,6 +36,8 @@ from tfkd.errors import DatasetError
 SCORE_NAME = "score"
 SEVERAL = "labels"
 SEPARATORS = ("|", ";", ",", "#")
+# They stand between labels at times, and within names more often.
+RARE_SEPARATORS = ("/", "+", "&", ":")
 # Different values that are looked at for the separator: more of them tell nothing new.
 LOOKED_AT = 10_000
 ONE_EACH = "one in each row of `labels`; --task multi_label takes them for several"
@@ -88,8 +93,10 @@ def _one_each(form: LabelForm, rows: Iterable[Sequence[Any]], path: Path) -> Lab
             return form.replace(task=REGRESSION, names=(SCORE_NAME,), note=SCORES)
     if len(found.rows) < 2:
         raise _too_few(found.rows, str(path), "two classes")
-    note = form.note or (WHOLE if form.task is None and found.is_whole else "")
-    return form.replace(task=SINGLE_LABEL, names=found.sorted(), origin=str(path), note=note)
+    names = found.sorted()
+    may_be_scores = form.task is None and None not in map(whole, names)
+    note = form.note or (WHOLE if may_be_scores else "")
+    return form.replace(task=SINGLE_LABEL, names=names, origin=str(path), note=note)
 
 
 def _several(
@@ -183,7 +190,8 @@ class _Names:
             if "." in name:
                 other = first.setdefault(number(name), name)
             if is_decimal_comma(name) or other != name:
-                received = repr(name) + (f" beside {other!r}" if other != name else "")
+                received = repr(name)
+                received += ", perhaps a decimal comma" if other == name else f" beside {other!r}"
                 raise fault(self._path, row, expected, received, ASK)
 
     def sorted(self) -> tuple[str, ...]:
@@ -243,13 +251,25 @@ def _shape(form: LabelForm, rows: Iterable[Sequence[Any]], path: Path) -> Shape:
         and widths <= {len(names) or max(widths)}
         and all(is_bit(item) for found in items for item in found)
     )
-    is_parted = any(len(items_of(word, separator, path, row)) > 1 for word, row in words.items())
     note = HOT if is_hot else ""
-    if is_parted and not is_hot and form.separator is None:
+    if any(parts_of(word, separator)[1:] for word in words) and not is_hot and not form.separator:
         between = "blanks" if separator == BLANKS else repr(separator)
         note = f"{between} between them; --label-separator says otherwise"
-    is_one_each = not has_lists and widths <= {1}
+    # Blanks in names of which none is found in two values are no separators.
+    may_be_names = separator == BLANKS and not form.separator and 0 not in widths
+    is_named = may_be_names and not is_hot and len(words) > 1 and not _recurring(words, BLANKS)
+    is_one_each = not has_lists and (widths <= {1} or is_named)
     return Shape(separator, is_one_each, widths.pop() if is_hot else 0, note)
+
+
+def _recurring(words: Iterable[str], separator: str) -> str | None:
+    """A value with several parts of which one is a part of another value, too, or a number."""
+    parts = {word: parts_of(word, separator) for word in words}
+    counts = collections.Counter(itertools.chain.from_iterable(map(set, parts.values())))
+    for word, found in parts.items():
+        if len(found) > 1 and any(counts[part] > 1 or whole(part) is not None for part in found):
+            return word
+    return None
 
 
 def _separator(form: LabelForm, words: dict[str, int], path: Path) -> str:
@@ -273,6 +293,16 @@ def _separator(form: LabelForm, words: dict[str, int], path: Path) -> str:
             f"row {words[first]} and {other!r} in row {words[second]} (row 1 is the first row of "
             "data). Give --label-separator."
         )
+    for mark in () if found or form.names else RARE_SEPARATORS:
+        compound = _recurring(words, mark)
+        if compound is not None:
+            raise fault(
+                path,
+                words[compound],
+                f"labels with {' '.join(SEPARATORS)} or blanks between them",
+                shown(compound),
+                f"Give --label-separator '{mark}' if it is several, or '|' if it is one.",
+            )
     return next(iter(found), BLANKS)
 
 

@@ -157,9 +157,13 @@ def items_of(value: Any, separator: str | None, path: Path, row: int) -> Sequenc
         return [value]
     if value.lstrip().startswith("["):
         raise fault(path, row, "a JSON list of labels", shown(value))
-    if separator is None or not separator.strip():
-        return value.split()
-    return [part.strip() for part in value.split(separator) if part.strip()]
+    return parts_of(value, separator or BLANKS)
+
+
+def parts_of(word: str, separator: str) -> list[str]:
+    """The parts of a string between separators, without blanks around them; empty ones are none."""
+    parts = word.split(separator) if separator.strip() else word.split()
+    return [part.strip() for part in parts if part.strip()]
 
 
 def is_bit(item: Any) -> bool:
