@@ -9,7 +9,7 @@ import pyarrow.parquet
 import pytest
 
 from tfkd.config import training
-from tfkd.data import examples
+from tfkd.data import examples, sources
 from tfkd.data.catalog import CATALOG
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from tfkd.data.files import read_file, read_folder
@@ -359,9 +359,11 @@ def test_a_name_that_is_no_utf_8(tmp_path):
 
 def test_a_data_set_of_the_catalog_keeps_its_task(tmp_path):
     csv(tmp_path / "train.csv", ["0", "positive"])
-    message = r"^Expected no other task than single_label for sst2\. Received: task='regression'\."
-    with pytest.raises(ConfigError, match=message):
-        read_folder(tmp_path, "sst2", CATALOG["sst2"], LabelForm(REGRESSION))
+    for name in ("sst2", "demo"):
+        message = f"^Expected no other task than single_label for {name}. Received: task='regressi"
+        with pytest.raises(ConfigError, match=message):
+            sources.load(name, tmp_path, form=LabelForm(REGRESSION))
+    assert sources.load("demo", form=LabelForm(SINGLE_LABEL)).task == SINGLE_LABEL
     dataset = read_folder(tmp_path, "sst2", CATALOG["sst2"], LabelForm(SINGLE_LABEL))
     assert [example.label for example in dataset.splits["train"]] == [0, 1]
 

@@ -18,7 +18,7 @@ from tfkd.data.label_columns import understood
 from tfkd.data.label_values import check_name, plain
 from tfkd.data.labels import BLANKS, LabelForm, LabelReader
 from tfkd.data.readers import FORMATS, SUFFIXES, Table, fault, open_table, shown, unreadable
-from tfkd.errors import ConfigError, DatasetError
+from tfkd.errors import DatasetError
 
 SPLIT_NAMES = {
     "train": ("train",),
@@ -204,7 +204,6 @@ def read_folder(
         form: `LabelForm`. What else is known of the labels.
 
     Raises:
-        ConfigError: The data set is known to be of another task.
         DatasetError: No split file, a column is missing or the labels cannot be understood.
 
     Example:
@@ -214,11 +213,6 @@ def read_folder(
     """
     form, label_path = form or LabelForm(), folder / "labels.txt"
     if spec is not None:
-        if form.task not in (None, spec.task):
-            raise ConfigError(
-                f"Expected no other task than {spec.task} for {spec.name}. Received: "
-                f"task={form.task!r}. Leave it out."
-            )
         form = form.named(spec.label_names, f"the data set `{spec.name}`")
         form = form.replace(task=spec.task, separator=form.separator or BLANKS)
     if label_path.is_file():

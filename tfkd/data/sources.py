@@ -129,7 +129,7 @@ def load(
         A `Dataset` whose splits stream; no row is kept.
 
     Raises:
-        ConfigError: The name is unknown.
+        ConfigError: The name is unknown, or known to be of another task.
         DatasetError: The data is nowhere to be had or cannot be understood.
 
     Example:
@@ -211,6 +211,11 @@ def _find(name: str, data_dir: Path | None, seed: int, form: LabelForm | None = 
         if path.is_dir():
             return files.read_folder(path, name, form=form)
         return files.read_file(path, name, form)
+    if spec is not None and form is not None and form.task not in (None, spec.task):
+        raise ConfigError(
+            f"Expected no other task than {spec.task} for {spec.name}. Received: "
+            f"task={form.task!r}. Leave it out."
+        )
     if spec is not None and spec.name == "demo":
         return _demo(seed)
     if data_dir is not None:
