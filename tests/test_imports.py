@@ -16,6 +16,7 @@ ROOT = Path(tfkd.__file__).parent
 LAYERS = [
     ["errors"],
     ["config"],
+    ["seals"],
     ["artifacts", "keras_environment", "process", "progress", "network", "quiet"],
     ["data"],
     ["models"],

@@ -19,7 +19,7 @@ import os
 import platform
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,9 @@ from filelock import FileLock
 from tfkd.config.training import RECIPE_NAMES
 from tfkd.config.verbs import FORMAT_NAMES, VERBS
 from tfkd.errors import ArtifactError
+from tfkd.seals import JsonObject, json_value, read_record, sealed
+from tfkd.seals import file_sha256 as file_sha256
+from tfkd.seals import read_json as read_json
 
 PACKAGES = (
     "tensorflow",
@@ -40,9 +43,6 @@ PACKAGES = (
     "ai-edge-litert",
     "numpy",
 )
-
-# A JSON object as it was read: whoever asks for a value knows its type.
-JsonObject = dict[str, Any]
 
 # Verbs that write a run.
 PRETRAIN = "pretrain"
@@ -150,6 +150,22 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def write_record(path: Path, content: Mapping[str, Any], files: Iterable[str] = ()) -> None:
+    """Writes JSON that is read again: with a seal over itself and over files below its folder."""
+    write_json(path, sealed(content, path.parent, files))
+
+
+@contextlib.contextmanager
+def sealed_file(path: Path) -> Iterator[Path]:
+    """An `atomic_file` with a record beside it, `<name>.json`, that holds its hash."""
+    record = path.with_suffix(".json")
+    # A kill in between leaves a file without a record, which is read as it is.
+    record.unlink(missing_ok=True)
+    with atomic_file(path) as part:
+        yield part
+    write_record(record, {}, [path.name])
+
+
 def report_file(folder: Path | None, name: str) -> Path | None:
     """Path of a verb's figures, or None when no folder was asked for.
 
@@ -163,26 +179,6 @@ def report_file(folder: Path | None, name: str) -> Path | None:
             f"Expected no file {folder / name}. It exists. Remove it or give another --output-dir."
         )
     return folder / name
-
-
-def read_json(path: Path) -> Any:
-    """The JSON value of a file.
-
-    Raises:
-        ArtifactError: The file is missing or is not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ArtifactError(f"Expected the file {path}. It does not exist.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"Expected JSON in {path}. Received: {error}.") from error
-
-
-def file_sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def fingerprint(values: Mapping[str, object]) -> str:
@@ -266,7 +262,7 @@ class RunFolder:
                 f"Expected a new or empty output folder. Received: {self.path}, which holds other "
                 "files. Give another --output-dir."
             )
-        write_json(self.config, {"verb": verb, **settings})
+        write_record(self.config, {"verb": verb, **settings})
 
     @property
     def is_run(self) -> bool:
@@ -289,7 +285,8 @@ class RunFolder:
     @property
     def _verb(self) -> str | None:
         """The command that wrote the folder, if one of tfkd did."""
-        settings = read_json(self.config) if self.config.is_file() else None
+        # Damaged or not: --overwrite is the way out.
+        settings = json_value(self.config) if self.config.is_file() else None
         return settings.get("verb") if isinstance(settings, dict) else None
 
     def _clear(self) -> None:
@@ -320,7 +317,7 @@ class RunFolder:
             settings: Mapping. The resolved settings.
         """
         # A run that is older than a setting was made as its default does.
-        before = VERBS[verb].defaults() | read_json(self.config)
+        before = VERBS[verb].defaults() | read_record(self.config)
         for key, value in {"verb": verb, **settings}.items():
             if key not in WITHOUT_EFFECT and before.get(key) != value:
                 return key, before.get(key), value
@@ -348,7 +345,7 @@ class RunFolder:
                 f"Expected a folder written by `tfkd finetune` or `tfkd distill`. Received: "
                 f"{self.path}, {reason}."
             )
-        return read_json(self.config)
+        return read_record(self.config)
 
     def _check_same(self, verb: str, settings: Mapping[str, object]) -> None:
         found = self.difference(verb, settings)

@@ -151,7 +151,14 @@ def test_a_length_the_model_cannot_read_is_refused(length):
 
 @pytest.fixture
 def empty_model_folder(tmp_path):
-    (tmp_path / "classifier.json").write_text(json.dumps({"sequence_length": 64}))
+    description = {
+        "task": "single_label",
+        "label_names": ["a", "b"],
+        "num_texts": 1,
+        "sequence_length": 64,
+        "model_sha256": "",
+    }
+    (tmp_path / "classifier.json").write_text(json.dumps(description))
     return tmp_path
 
 

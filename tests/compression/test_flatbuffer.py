@@ -5,6 +5,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from tests.compression.constants import constants
 from tfkd.compression import flatbuffer
+from tfkd.compression.file_seal import sealed
 from tfkd.errors import ArtifactError
 
 NUM_ROWS, WIDTH = 40, 32
@@ -128,7 +129,7 @@ def test_buffers_behind_the_tree_are_taken_inside(content):
     outside = flatbuffer.write(model).ljust(start, b"\0") + table
     np.testing.assert_array_equal(answer(outside, "flat", IDS), answer(content, "flat", IDS))
 
-    inside = flatbuffer.compact(outside)
+    inside = sealed(outside)
     assert all(not buffer.offset for buffer in flatbuffer.read(inside).buffers)
     np.testing.assert_array_equal(answer(inside, "flat", IDS), answer(content, "flat", IDS))
 

@@ -1,5 +1,6 @@
 """The model's logits depend on the padded width, so they tell which signature ran."""
 
+import re
 import shutil
 
 import keras
@@ -9,6 +10,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from tests.messages import exactly
 from tfkd.compression.conversion import write_files
+from tfkd.compression.file_seal import sealed
 from tfkd.compression.litert import LiteRTModel, _prepared
 from tfkd.errors import ArtifactError, DatasetError
 from tfkd.models.classifier import TextClassifier
@@ -245,12 +247,16 @@ def test_a_file_cut_short_is_refused(path, tmp_path):
     broken = tmp_path / "broken.tflite"
     content = path.read_bytes()
     broken.write_bytes(content[: len(content) // 2])
+    message = f"Expected {broken} as tfkd wrote it. Received: another content. Write it again with "
+    with pytest.raises(ArtifactError, match=f"^{re.escape(message)}`tfkd export --overwrite`"):
+        LiteRTModel(broken)
+    broken.write_bytes(b"")
     with pytest.raises(ArtifactError, match=r"^Expected a LiteRT file\. Received: .+cannot be re"):
         LiteRTModel(broken)
 
 
 def test_a_litert_file_of_someone_else_is_refused(path, tmp_path):
     other = tmp_path / "other.tflite"
-    other.write_bytes(path.read_bytes().replace(b"tokens_", b"inputs_"))
+    other.write_bytes(sealed(path.read_bytes().replace(b"tokens_", b"inputs_")))
     with pytest.raises(ArtifactError, match=r"^Expected a LiteRT file with signatures `tokens_<le"):
         LiteRTModel(other)

@@ -12,6 +12,7 @@ from tfkd import artifacts
 from tfkd.compression import flatbuffer, recipes
 from tfkd.compression.calibration import Calibration
 from tfkd.compression.export import HeldOut, check_file, export, is_kept
+from tfkd.compression.file_seal import sealed
 from tfkd.compression.litert import LiteRTModel
 from tfkd.compression.parity import check_parity, check_replaceable, keep
 from tfkd.compression.recipes import Recipe
@@ -241,7 +242,7 @@ def test_a_kept_file_passes_again(gated):
 
 
 def corrupted(file, folder):
-    """A copy of a file with the two halves of its largest weight changed over."""
+    """A file with the two halves of its largest weight changed over, as if it was written so."""
     content = bytearray(file.read_bytes())
     model = flatbuffer.read(bytes(content))
     weight = max((bytes(b.data) for b in model.buffers if b.data is not None), key=len)
@@ -249,7 +250,7 @@ def corrupted(file, folder):
     half = len(weight) // 2
     content[start : start + len(weight)] = weight[half:] + weight[:half]
     path = folder / file.name
-    path.write_bytes(content)
+    path.write_bytes(sealed(bytes(content)))
     return path
 
 
@@ -273,7 +274,11 @@ def test_a_single_changed_bit_makes_a_file_another(gated, tmp_path):
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    assert not is_kept(copy, "float32")
+    told = []
+    assert not is_kept(copy, "float32", told.append)
+    assert told == [
+        f"Expected {file} as tfkd wrote it. Received: another content. It is written anew."
+    ]
 
 
 def test_a_missing_file_is_named(gated, tmp_path):

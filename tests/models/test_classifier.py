@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import keras
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 
 import tfkd
+from tests.messages import exactly
 from tests.toys import QUIET, byte_pair_tokenizer, vocabulary_of, wordpiece_tokenizer
+from tfkd.artifacts import file_sha256, read_json, write_json
 from tfkd.data import tokens
 from tfkd.data.examples import MULTI_LABEL, SINGLE_LABEL, Example
 from tfkd.errors import ArtifactError
@@ -163,7 +166,7 @@ def test_folder_says_what_it_holds(tmp_path):
     names = {path.name for path in (tmp_path / "student").iterdir()}
     assert names == {"model.keras", "tokenizer", "labels.txt", "classifier.json"}
     assert (tmp_path / "student" / "labels.txt").read_text() == "markets\nsport\nweather\n"
-    description = json.loads((tmp_path / "student" / "classifier.json").read_text())
+    description = read_json(tmp_path / "student" / "classifier.json")
     assert len(description.pop("model_sha256")) == 64
     assert description == {
         "format_version": 1,
@@ -184,10 +187,10 @@ def test_thresholds_come_back_as_they_were_saved(tmp_path):
     classifier.save(tmp_path / "student")
     assert TextClassifier.load(tmp_path / "student").thresholds == classifier.thresholds
     path = tmp_path / "student" / "classifier.json"
-    description = json.loads(path.read_text())
-    # A folder from before there were any.
+    description = read_json(path)
+    # A folder from before there were any, and before there were seals.
     del description["thresholds"]
-    path.write_text(json.dumps(description))
+    write_json(path, description)
     assert TextClassifier.load(tmp_path / "student").thresholds == 0.5
 
 
@@ -228,20 +231,142 @@ def test_size_of_one_in_memory_is_not_known():
         _ = cnn().size_bytes
 
 
-@pytest.mark.parametrize("damage", ["changed", "missing"])
-def test_changed_weights_are_refused(damage, tmp_path):
+PARTS = (
+    "model.keras",
+    "labels.txt",
+    "tokenizer/vocabulary.txt",
+    "tokenizer/preprocessor.json",
+)
+REMEDY = "Put it back as it was, or make the run again with --overwrite."
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(
+    ("damage", "received"),
+    [
+        (lambda content: content[:-1] + b"?", "another content"),
+        (lambda content: content[: len(content) // 2], "another content"),
+        (lambda content: b"", "an empty file"),
+        (None, "no such file"),
+    ],
+)
+def test_changed_file_is_refused(part, damage, received, tmp_path):
     cnn().save(tmp_path / "student")
-    weights = tmp_path / "student" / "model.keras"
-    if damage == "missing":
-        weights.unlink()
+    path = tmp_path / "student" / part
+    if damage is None:
+        path.unlink()
     else:
-        weights.write_bytes(weights.read_bytes()[:-1] + b"?")
-    with pytest.raises(ArtifactError, match="as it was saved") as caught:
+        path.write_bytes(damage(path.read_bytes()))
+    message = f"Expected {path} as tfkd wrote it. Received: {received}. {REMEDY}"
+    with pytest.raises(ArtifactError, match=exactly(message)):
         TextClassifier.load(tmp_path / "student")
-    assert str(caught.value) == (
-        f"Expected {weights} as it was saved. It is missing or was changed. Make the run again "
-        "with --overwrite."
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("label_names", ["weather", "sport", "markets"]),
+        ("sequence_length", 8),
+        ("num_texts", 2),
+        ("task", MULTI_LABEL),
+    ],
+)
+def test_changed_description_is_refused(name, value, tmp_path):
+    cnn().save(tmp_path / "student")
+    path = tmp_path / "student" / "classifier.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {name: value}))
+    message = f"Expected {path} as tfkd wrote it. Received: another content. {REMEDY}"
+    with pytest.raises(ArtifactError, match=exactly(message)):
+        TextClassifier.load(tmp_path / "student")
+    # Other blanks are no other content.
+    path.write_text(json.dumps(content))
+    assert TextClassifier.load(tmp_path / "student").label_names == LABELS
+
+
+def test_folder_from_before_there_were_seals_is_read(tmp_path):
+    cnn().save(tmp_path / "student")
+    for name in ("classifier.json", "tokenizer/preprocessor.json"):
+        path = tmp_path / "student" / name
+        write_json(path, read_json(path))
+    logits = TextClassifier.load(tmp_path / "student").predict(TEXTS)
+    np.testing.assert_array_equal(logits, cnn().predict(TEXTS))
+    weights = tmp_path / "student" / "model.keras"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    with pytest.raises(
+        ArtifactError, match=rf"^Expected {weights} as tfkd wrote it\. Received: an"
+    ):
+        TextClassifier.load(tmp_path / "student")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("task", None, "to be single_label, multi_label, regression, embedding. Received: None"),
+        ("label_names", {"a": 1}, "to be a list of names. Received: {'a': 1}"),
+        ("label_names", ["a", 2], "to be a list of names. Received: ['a', 2]"),
+        ("num_texts", True, "to be 1 or 2. Received: True"),
+        ("num_texts", 3, "to be 1 or 2. Received: 3"),
+        ("sequence_length", "8", "to be a whole number above 0. Received: '8'"),
+        ("thresholds", [0.5, 2], "to be probabilities, one a label. Received: [0.5, 2]"),
+        ("model_sha256", 7, "to be a hash. Received: 7"),
+    ],
+)
+def test_description_of_another_shape_is_refused(name, value, expected, tmp_path):
+    content = {
+        "task": SINGLE_LABEL,
+        "label_names": ["a", "b"],
+        "num_texts": 1,
+        "sequence_length": 8,
+        "model_sha256": "0",
+    }
+    path = tmp_path / "classifier.json"
+    write_json(path, content | {name: value})
+    with pytest.raises(
+        ArtifactError, match=exactly(f"Expected `{name}` in {path} {expected}. {REMEDY}")
+    ):
+        TextClassifier.load(tmp_path)
+
+
+def test_names_are_as_many_as_outputs(tmp_path):
+    cnn().save(tmp_path / "student")
+    path = tmp_path / "student" / "classifier.json"
+    write_json(path, read_json(path) | {"label_names": ["markets", "sport"]})
+    message = (
+        f"Expected 3 names in {path}, as many as the model gives numbers. Received: 2. {REMEDY}"
     )
+    with pytest.raises(ArtifactError, match=exactly(message)):
+        TextClassifier.load(tmp_path / "student")
+
+
+@pytest.mark.parametrize("layer", ["Lambda", "TFSMLayer"])
+def test_model_that_brings_code_is_refused(layer, tmp_path):
+    """Its maker can write hashes, too: Keras itself reads neither code nor a SavedModel."""
+    classifier = cnn()
+    classifier.save(tmp_path / "student")
+    weights = tmp_path / "student" / "model.keras"
+    with zipfile.ZipFile(weights) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(files["config.json"])
+    layers = config["config"]["layers"]
+    layers[-1] |= {"class_name": layer, "module": "keras.layers", "registered_name": None}
+    layers[-1]["config"] = (
+        {"name": "logits", "function": {"class_name": "__lambda__", "config": {"code": "x"}}}
+        if layer == "Lambda"
+        else {"name": "logits", "filepath": str(tmp_path), "call_endpoint": "serve"}
+    )
+    files["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(weights, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    path = tmp_path / "student" / "classifier.json"
+    write_json(path, read_json(path) | {"model_sha256": file_sha256(weights)})
+    with pytest.raises(
+        ArtifactError, match=f"^Expected a model of tfkd in {weights}. Keras refus"
+    ) as e:
+        TextClassifier.load(tmp_path / "student")
+    assert "\n" not in str(e.value) and layer in str(e.value)
+    assert len(str(e.value)) < 500
 
 
 def test_folder_without_a_classifier_is_refused(tmp_path):

@@ -238,9 +238,12 @@ def damaged(folder, damage):
     [
         ("no settings", r"^Expected the file .*preprocessor\.json\. It does not exist\.$"),
         ("half the settings", r"^Expected JSON in .*preprocessor\.json\. Received: "),
-        ("no vocabulary", r"^Expected tokenizer files in .*\. They cannot be read: "),
+        (
+            "no vocabulary",
+            r"vocabulary\.txt as tfkd wrote it\. Received: no such file\. ",
+        ),
         ({}, r"^Expected tokenizer files in .*\. They cannot be read: "),
-        ([1, 2], r"^Expected tokenizer files in .*\. They cannot be read: "),
+        ([1, 2], r"json as tfkd wrote it\. Received: no JSON object but \[1, 2\]\. Put it back"),
         (
             {"module": "keras.layers", "class_name": "Dense", "config": {"units": 3}},
             r"^Expected tokenizer files in .*\. They cannot be read: ",

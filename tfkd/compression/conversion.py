@@ -22,6 +22,7 @@ from tfkd.compression.calibration import Calibration
 from tfkd.compression.recipes import find as find_recipe
 from tfkd.compression.saved_model import Route, write_saved_model
 from tfkd.errors import ArtifactError, ConfigError, ConversionError
+from tfkd.models.description import Description
 from tfkd.process import announce_stage, run_child
 
 DEFAULT_LENGTHS = (32, 64, 128)
@@ -130,7 +131,7 @@ def convert(
                 "it with `tfkd quantize` or `tfkd.quantization_aware`."
             )
         quantizer.check_ready(recipe, calibration)
-    description = artifacts.read_json(model_folder / "classifier.json")
+    description = Description.read(model_folder)
     if not (model_folder / "model.keras").is_file():
         raise ArtifactError(
             f"Expected model.keras in {model_folder}. It does not exist. Give a folder written by "
@@ -139,7 +140,7 @@ def convert(
     job: dict[str, Any] = {
         "model_folder": str(model_folder.resolve()),
         "recipes": list(recipes),
-        "lengths": signature_lengths(description["sequence_length"], lengths),
+        "lengths": signature_lengths(description.sequence_length, lengths),
         "output_folder": str(output_folder.resolve()),
         "calibration": None,
     }
@@ -227,7 +228,8 @@ def write_files(
             content = quantizer.litert_bytes(traced[bias], recipe, lengths, calibration)
             with artifacts.atomic_file(file) as part:
                 part.write_bytes(content)
-            artifacts.write_json(file.with_suffix(".json"), dataclasses.asdict(routes[bias]))
+            record = file.with_suffix(".json")
+            artifacts.write_record(record, dataclasses.asdict(routes[bias]), [file.name])
     return files
 
 

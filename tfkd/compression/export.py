@@ -7,14 +7,14 @@ fails is deleted: what lies in a model folder has been compared.
 
 import dataclasses
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tfkd import artifacts
+from tfkd import artifacts, seals
 from tfkd.compression import operators
 from tfkd.compression.calibration import Calibration
 from tfkd.compression.conversion import convert
@@ -23,11 +23,13 @@ from tfkd.compression.parity import ParityReport, check_parity, keep, largest_di
 from tfkd.compression.recipes import Recipe, with_nearest_keys
 from tfkd.compression.recipes import find as find_recipe
 from tfkd.data.examples import DEFAULT_THRESHOLD, SINGLE_LABEL, Texts
-from tfkd.errors import ConversionError
+from tfkd.errors import ArtifactError, ConversionError
+from tfkd.models.description import Description
 
 NUM_ROWS_PER_LENGTH = 32
 NUM_FULL_ROWS = 8
 SCORING_BATCH_SIZE = 64
+ANEW = "It is written anew."
 
 
 class Reference(Protocol):
@@ -131,8 +133,8 @@ def export(
     """
     output_folder = output_folder or model_folder
     output_folder.mkdir(parents=True, exist_ok=True)
-    description = artifacts.read_json(model_folder / "classifier.json")
-    decided = description["task"], description.get("thresholds", DEFAULT_THRESHOLD)
+    description = Description.read(model_folder)
+    decided = description.task, description.thresholds
     exported, failures = {}, []
     # Inside the output folder, so that a file moves there in one step.
     with tempfile.TemporaryDirectory(prefix=".part-", dir=output_folder) as part:
@@ -189,17 +191,23 @@ def check_file(
     return report
 
 
-def is_kept(folder: Path, recipe: str) -> bool:
+def is_kept(folder: Path, recipe: str, tell: Callable[[str], object] = lambda damage: None) -> bool:
     """Whether a folder holds a file of a recipe as it passed, made from the model beside it.
 
     Args:
         folder: Path. Model folder.
         recipe: String. Name of the recipe.
+        tell: Function. Told of a file that is damaged, which is none.
     """
     path, model = folder / f"{recipe}.tflite", folder / "model.keras"
     if not (path.is_file() and path.with_suffix(".json").is_file() and model.is_file()):
         return False
-    record = artifacts.read_json(path.with_suffix(".json"))
+    try:
+        record = artifacts.read_record(path.with_suffix(".json"), ANEW)
+        seals.check_files(path.with_suffix(".json"), remedy=ANEW)
+    except ArtifactError as damage:
+        tell(str(damage))
+        return False
     return bool(
         record.get("passed")
         and record.get("sha256") == artifacts.file_sha256(path)

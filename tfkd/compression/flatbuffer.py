@@ -97,9 +97,13 @@ def write(model: "ModelT") -> bytes:
     return content
 
 
-def compact(content: bytes) -> bytes:
-    """The same file, with every constant inside the FlatBuffers tree and equal scales once."""
-    return write(read(content))
+def add_metadata(model: "ModelT", name: str, data: bytes | bytearray) -> None:
+    """Adds bytes under a name of their own, which nothing that runs the file reads."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model.buffers.append(schema.BufferT(data=bytearray(data)))
+    entry = schema.MetadataT(name=name, buffer=len(model.buffers) - 1)
+    model.metadata = [*(model.metadata or []), entry]
 
 
 def with_lookups(content: bytes, smallest_size: int = SMALLEST_TABLE_SIZE) -> bytes:

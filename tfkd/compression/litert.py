@@ -14,11 +14,13 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import ArrayLike
 
-from tfkd import artifacts
+from tfkd import seals
+from tfkd.compression.file_seal import check_seal
 from tfkd.compression.saved_model import SIGNATURE_PREFIX
 from tfkd.data.texts import GivenTexts, given_texts
 from tfkd.errors import ArtifactError
 from tfkd.keras_environment import settle_keras
+from tfkd.models.description import DESCRIPTION_FILE, Description
 from tfkd.models.wordpiece import WordPieceTokenizer
 from tfkd.quiet import native_stderr_hidden
 
@@ -40,8 +42,8 @@ class LiteRTModel:
         threads: Integer. Threads of one prediction.
 
     Raises:
-        ArtifactError: The file is missing, is not a LiteRT file or has no `tokens_<length>`
-            signature.
+        ArtifactError: The file is missing, was changed, is not a LiteRT file or has no
+            `tokens_<length>` signature.
 
     Example:
 
@@ -62,6 +64,8 @@ class LiteRTModel:
         self.path = Path(path)
         self._given_tokenizer = tokenizer
         self._tokenizer: WordPieceTokenizer | Tokenizer | None = None
+        if self.path.is_file():
+            check_seal(self.path)
         self._interpreter = open_interpreter(self.path, threads)
         self._runners = {
             int(name.removeprefix(SIGNATURE_PREFIX)): self._interpreter.get_signature_runner(name)
@@ -108,8 +112,8 @@ class LiteRTModel:
     @functools.cached_property
     def num_texts(self) -> int | None:
         """1 for single texts, 2 for pairs; None if no `classifier.json` beside the file tells."""
-        description = self.path.parent / "classifier.json"
-        return artifacts.read_json(description)["num_texts"] if description.is_file() else None
+        folder = self.path.parent
+        return Description.read(folder).num_texts if (folder / DESCRIPTION_FILE).is_file() else None
 
     def encode(self, texts: GivenTexts, length: int | None = None) -> dict[str, np.ndarray]:
         """Token arrays of the texts, int32 `[n, length]`, only those the file takes."""
@@ -185,6 +189,8 @@ class LiteRTModel:
 
 
 def _read_tokenizer(folder: Path) -> "WordPieceTokenizer | Tokenizer":
+    # The folder may be a whole one of another model.
+    seals.check_files(folder.parent / DESCRIPTION_FILE, f"{folder.name}/")
     tokenizer = WordPieceTokenizer.load_if_fast(folder)
     if tokenizer is None:
         # Byte pairs need KerasHub, which takes seconds to import.

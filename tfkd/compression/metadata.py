@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import flatbuffers
 
 from tfkd.compression import flatbuffer
+from tfkd.compression.file_seal import sealed
 
 if TYPE_CHECKING:
     from ai_edge_litert.schema_py_generated import ModelT
@@ -124,16 +125,12 @@ def with_metadata(
     Reference: `metadata_schema.fbs` of [TFLite
     Support](https://github.com/tensorflow/tflite-support/tree/master/tensorflow_lite_support/metadata)
     """
-    from ai_edge_litert import schema_py_generated as schema
-
     model = flatbuffer.read(content)
     _check_signature(model, len(label_names))
     inputs = _input_names(model)
-    model.buffers.append(schema.BufferT(data=_metadata(inputs, bool(thresholds))))
-    entry = schema.MetadataT(name=METADATA_NAME, buffer=len(model.buffers) - 1)
-    model.metadata = [*(model.metadata or []), entry]
+    flatbuffer.add_metadata(model, METADATA_NAME, _metadata(inputs, bool(thresholds)))
     # The archive's own index counts from the start of the file, so it is added to the whole.
-    stream = io.BytesIO(flatbuffer.write(model))
+    stream = io.BytesIO(sealed(flatbuffer.write(model)))
     # Stored, not deflated: phones map the file into memory and read the texts in place.
     files = {VOCABULARY_FILE: vocabulary, LABELS_FILE: label_names}
     if thresholds:
@@ -141,7 +138,7 @@ def with_metadata(
     with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as archive:
         for name, lines in files.items():
             archive.writestr(zipfile.ZipInfo(name, _ZIP_TIME), "\n".join(lines) + "\n")
-    return stream.getvalue()
+    return sealed(stream.getvalue())
 
 
 def _check_signature(model: "ModelT", num_labels: int) -> None:

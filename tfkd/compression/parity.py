@@ -193,7 +193,8 @@ def keep(made: Path, path: Path, figures: Mapping[str, object], model_folder: Pa
         shutil.rmtree(path)
     record.unlink(missing_ok=True)
     os.replace(made, path)
-    artifacts.write_json(
+    files = sorted(file for file in [path, *path.rglob("*")] if file.is_file())
+    artifacts.write_record(
         record,
         {
             **figures,
@@ -201,6 +202,7 @@ def keep(made: Path, path: Path, figures: Mapping[str, object], model_folder: Pa
             "model_sha256": artifacts.file_sha256(model_folder / "model.keras"),
             "versions": artifacts.versions(),
         },
+        [file.relative_to(path.parent).as_posix() for file in files],
     )
 
 
@@ -222,7 +224,8 @@ def check_replaceable(path: Path) -> None:
 
 def _others(path: Path, record: Path) -> list[str]:
     """The files of a folder that its record does not name."""
-    known = artifacts.read_json(record).get("sha256", {}) if record.is_file() else {}
+    known = artifacts.read_record(record).get("sha256") if record.is_file() else None
+    known = known if isinstance(known, dict) else {}
     found = (file for file in sorted(path.rglob("*")) if not file.is_dir() or file.is_symlink())
     return [name for file in found if (name := file.relative_to(path).as_posix()) not in known]
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tfkd.compression import flatbuffer
 from tfkd.compression.calibration import Calibration
+from tfkd.compression.file_seal import sealed
 from tfkd.compression.formats import TEXT_SIGNATURE
 from tfkd.compression.recipes import EDGE, FLOAT16, FLOAT32, INT4, INT8, Recipe
 from tfkd.compression.saved_model import SIGNATURE_PREFIX
@@ -102,7 +103,7 @@ def litert_bytes(
     if recipe.trained and recipe.tables == INT4:
         return _with_int4_tables(content)
     # The converter writes a kernel's scales again for each signature.
-    return content if takes_text else flatbuffer.compact(content)
+    return content if takes_text else sealed(content)
 
 
 def _converter(folder: str, lengths: Sequence[int], takes_text: bool) -> "tf.lite.TFLiteConverter":
@@ -132,7 +133,7 @@ def _edge_bytes(
     else:
         _add_dynamic(steps, recipe, content)
     result = Quantizer(bytearray(content), steps.get_quantization_recipe()).quantize(ranges)
-    return flatbuffer.compact(bytes(result.quantized_model))
+    return sealed(bytes(result.quantized_model))
 
 
 def _with_int4_tables(content: bytes) -> bytes:
@@ -149,7 +150,7 @@ def _with_int4_tables(content: bytes) -> bytes:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Input model is already partially quantized")
         result = Quantizer(bytearray(content), steps.get_quantization_recipe()).quantize(None)
-    return flatbuffer.compact(bytes(result.quantized_model))
+    return sealed(bytes(result.quantized_model))
 
 
 def _ranges(

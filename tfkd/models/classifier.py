@@ -20,10 +20,17 @@ from tfkd.data.label_values import check_names
 from tfkd.data.texts import GivenTexts, given_texts
 from tfkd.errors import ArtifactError
 from tfkd.models import bottleneck, pooling, published  # noqa: F401  (a saved model names them)
+from tfkd.models.description import (
+    DESCRIPTION_FILE,
+    FORMAT_VERSION,
+    WEIGHTS_FILE,
+    Description,
+    check_folder,
+)
 from tfkd.models.tokenizers import Tokenizer
+from tfkd.seals import REMEDY
 
 SCORING_BATCH_SIZE = 64
-FORMAT_VERSION = 1
 
 # From token arrays to logits.
 Answer = Callable[[Mapping[str, np.ndarray]], tf.Tensor]
@@ -157,12 +164,13 @@ class TextClassifier:
     def save(self, folder: Path) -> None:
         """Writes the model folder, whole or not at all; other files that are in it stay."""
         tuned = {"thresholds": self.label_thresholds} if self.label_thresholds else {}
-        with artifacts.atomic_folder(folder, "classifier.json") as part:
-            self.model.save(part / "model.keras")
+        with artifacts.atomic_folder(folder, DESCRIPTION_FILE) as part:
+            self.model.save(part / WEIGHTS_FILE)
             self.tokenizer.save(part / "tokenizer")
             artifacts.write_text(part / "labels.txt", "\n".join(self.label_names) + "\n")
-            artifacts.write_json(
-                part / "classifier.json",
+            written = [file for file in sorted(part.rglob("*")) if file.is_file()]
+            artifacts.write_record(
+                part / DESCRIPTION_FILE,
                 {
                     "format_version": FORMAT_VERSION,
                     "task": self.task,
@@ -171,8 +179,9 @@ class TextClassifier:
                     **tuned,
                     "sequence_length": self.tokenizer.sequence_length,
                     "num_parameters": self.num_parameters,
-                    "model_sha256": artifacts.file_sha256(part / "model.keras"),
+                    "model_sha256": artifacts.file_sha256(part / WEIGHTS_FILE),
                 },
+                [file.relative_to(part).as_posix() for file in written],
             )
         self._folder = folder
 
@@ -181,23 +190,20 @@ class TextClassifier:
         """Reads a model folder.
 
         Raises:
-            ArtifactError: A file is missing or was changed.
+            ArtifactError: A file is missing, was changed or cannot be read.
         """
         folder = Path(folder)
-        description = artifacts.read_json(folder / "classifier.json")
-        weights = folder / "model.keras"
-        if not weights.is_file() or artifacts.file_sha256(weights) != description["model_sha256"]:
-            raise ArtifactError(
-                f"Expected {weights} as it was saved. It is missing or was changed. Make the run "
-                "again with --overwrite."
-            )
+        description = Description.read(folder)
+        check_folder(folder, description)
+        model = _read(folder / WEIGHTS_FILE)
+        description.check_outputs(folder, model.output_shape[-1])
         return cls(
-            model=keras.saving.load_model(weights, compile=False, safe_mode=True),
+            model=model,
             tokenizer=Tokenizer.load(folder / "tokenizer"),
-            task=description["task"],
-            label_names=tuple(description["label_names"]),
-            num_texts=description["num_texts"],
-            thresholds=description.get("thresholds", DEFAULT_THRESHOLD),
+            task=description.task,
+            label_names=description.label_names,
+            num_texts=description.num_texts,
+            thresholds=description.thresholds,
             _folder=folder,
         )
 
@@ -205,6 +211,18 @@ class TextClassifier:
 def batch_texts(rows: Sequence[tuple[str, ...]]) -> Texts:
     """Texts of examples in the form `predict` takes: strings, or pairs."""
     return [row[0] for row in rows] if len(rows[0]) == 1 else [tuple(row) for row in rows]
+
+
+def _read(weights: Path) -> keras.Model:
+    """The Keras model of a file; nothing in it is unpickled or executed."""
+    try:
+        return keras.saving.load_model(weights, compile=False, safe_mode=True)
+    except Exception as error:
+        # Keras raises whatever its layers raise; of a Lambda it writes a paragraph.
+        reason = " ".join(str(error).split())[:200]
+        raise ArtifactError(
+            f"Expected a model of tfkd in {weights}. Keras refuses it: {reason}. {REMEDY}"
+        ) from error
 
 
 def _compiled(model: keras.Model) -> Answer:

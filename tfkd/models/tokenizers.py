@@ -18,10 +18,12 @@ from tfkd.errors import ArtifactError, ModelError
 from tfkd.models import code_points
 from tfkd.models.wordpiece import (
     SETTINGS_FILE,
+    UNREADABLE,
     Texts,
     WordPieceTokenizer,
     fast_options,
     fitting_length,
+    read_settings,
 )
 
 RESERVED_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -172,26 +174,26 @@ class Tokenizer:
         """Writes the settings as JSON and the vocabulary files."""
         folder.mkdir(parents=True, exist_ok=True)
         self._preprocessor.tokenizer.save_assets(str(folder))
-        artifacts.write_json(
-            folder / SETTINGS_FILE, keras.saving.serialize_keras_object(self._preprocessor)
-        )
+        settings = keras.saving.serialize_keras_object(self._preprocessor)
+        assets = sorted(file.name for file in folder.iterdir() if file.name != SETTINGS_FILE)
+        artifacts.write_record(folder / SETTINGS_FILE, settings, assets)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Reads what `save` wrote.
 
         Raises:
-            ArtifactError: The folder holds no tokenizer.
+            ArtifactError: The folder holds no tokenizer, or a file in it was changed.
         """
-        config = artifacts.read_json(folder / SETTINGS_FILE)
+        config = read_settings(folder)
         try:
             preprocessor = keras.saving.deserialize_keras_object(config, safe_mode=True)
             preprocessor.tokenizer.load_assets(str(folder))
-        except (TypeError, ValueError, OSError, AttributeError) as error:
+            return cls(preprocessor)
+        except UNREADABLE as error:
             raise ArtifactError(
                 f"Expected tokenizer files in {folder}. They cannot be read: {error}"
             ) from error
-        return cls(preprocessor)
 
 
 def _resized(values: np.ndarray, length: int, padding: int) -> np.ndarray:

@@ -7,13 +7,14 @@ two blanks and was met before costs one look-up: a sixth of the time of Hugging 
 
 import array
 import bisect
+import operator
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self, TypedDict
 
 import numpy as np
 
-from tfkd import artifacts
+from tfkd import artifacts, seals
 from tfkd.data.examples import Texts
 from tfkd.errors import ArtifactError, ModelError
 from tfkd.models.code_points import code_points
@@ -29,6 +30,8 @@ REMEMBERED_WORDS, LONGEST_REMEMBERED = 1 << 16, 64
 INDEX_BYTES = array.array("i").itemsize
 _ZERO, _ONE = (array.array("i", [value]).tobytes() for value in (0, 1))
 SETTINGS_FILE, VOCABULARY_FILE = "preprocessor.json", "vocabulary.txt"
+# What settings of another shape, or files that are no vocabulary, make of their readers.
+UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, OSError)
 # Preprocessors of KerasHub, and whether their models take segment ids.
 FAMILIES = {
     "BertTextClassifierPreprocessor": True,
@@ -173,16 +176,16 @@ class WordPieceTokenizer:
         """The tokenizer of a model folder, or None when it is one that only KerasHub can run.
 
         Raises:
-            ArtifactError: The folder holds no tokenizer.
+            ArtifactError: The folder holds no tokenizer, or a file in it was changed.
         """
-        settings = artifacts.read_json(folder / SETTINGS_FILE)
+        settings = read_settings(folder)
         try:
             options = fast_options(settings)
             if options is None:
                 return None
             with (folder / VOCABULARY_FILE).open(encoding="utf-8") as lines:
                 return cls([line.rstrip() for line in lines], **options)
-        except (KeyError, TypeError, OSError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise ArtifactError(
                 f"Expected tokenizer files in {folder}. They cannot be read: {error}"
             ) from error
@@ -286,6 +289,17 @@ class FastOptions(TypedDict):
     has_segments: bool
 
 
+def read_settings(folder: Path) -> artifacts.JsonObject:
+    """The settings of a model folder's tokenizer, as Keras serializes them.
+
+    Raises:
+        ArtifactError: They are missing, or a file of the tokenizer was changed.
+    """
+    settings = seals.read_record(folder / SETTINGS_FILE)
+    seals.check_files(folder / SETTINGS_FILE)
+    return settings
+
+
 def fast_options(settings: artifacts.JsonObject) -> FastOptions | None:
     """Options of `WordPieceTokenizer` besides the vocabulary, or None for another tokenizer.
 
@@ -302,7 +316,7 @@ def fast_options(settings: artifacts.JsonObject) -> FastOptions | None:
     if not same or tokenizer["lowercase"] != tokenizer["strip_accents"]:
         return None
     return {
-        "sequence_length": config["sequence_length"],
+        "sequence_length": operator.index(config["sequence_length"]),
         "lowercase": tokenizer["lowercase"],
         "has_segments": FAMILIES[settings["class_name"]],
     }

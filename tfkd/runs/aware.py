@@ -18,6 +18,7 @@ from tfkd.data.examples import Texts
 from tfkd.distillation.tensorboard import RunLog
 from tfkd.distillation.training import Plan, train
 from tfkd.models.classifier import TextClassifier
+from tfkd.models.description import Description
 from tfkd.runs.material import Material
 from tfkd.runs.training import training_record, validation
 
@@ -77,7 +78,9 @@ class AwareTraining:
 
     def is_kept(self, recipe: str) -> bool:
         """Whether the file of a recipe is there and comes from a training with these settings."""
-        if not (is_kept(self.run.model, recipe) and self._is_trained(recipe)):
+        if not (
+            is_kept(self.run.model, recipe, self.material.progress.say) and self._is_trained(recipe)
+        ):
             return False
         written = artifacts.read_json(self.run.model / f"{recipe}.json")["sha256"]
         return artifacts.read_json(self._record_path(recipe)).get("file_sha256") == written
@@ -182,7 +185,7 @@ class AwareTraining:
             # The first batch sets the ranges, so it always counts.
             "freeze_after": max(1, moving_steps),
             "train_fingerprint": rows.fingerprint,
-            "model_sha256": artifacts.read_json(self.run.model / "classifier.json")["model_sha256"],
+            "model_sha256": Description.read(self.run.model).model_sha256,
         }
 
     @property

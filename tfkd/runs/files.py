@@ -104,7 +104,8 @@ class StudentFiles:
         plain = [
             name
             for name in names
-            if name not in trained and (anew or not is_kept(self.run.model, name))
+            if name not in trained
+            and (anew or not is_kept(self.run.model, name, self.material.progress.say))
         ]
         if plain:
             rows = calibration(plain, self.student, self.material, self.seed, self.calibration_rows)

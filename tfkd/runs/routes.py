@@ -22,6 +22,7 @@ from tfkd.data.tokens import Tokens
 from tfkd.distillation.teacher_logits import Scorer
 from tfkd.errors import ConversionError
 from tfkd.models.classifier import TextClassifier
+from tfkd.models.description import Description
 from tfkd.models.precision import has_bfloat16, set_precision
 from tfkd.process import num_cores
 from tfkd.progress import Progress
@@ -201,7 +202,7 @@ class Routes:
         """The teacher's LiteRT file, with lengths that suit the split; converted where missing."""
         mark = artifacts.fingerprint(
             {
-                "model": artifacts.read_json(self.model_folder / "classifier.json")["model_sha256"],
+                "model": Description.read(self.model_folder).model_sha256,
                 "tokens": self.tokens.fingerprint,
             }
         )

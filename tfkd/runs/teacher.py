@@ -19,6 +19,7 @@ from tfkd.evaluation.table import Table
 from tfkd.models import sizes
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
+from tfkd.models.description import Description
 from tfkd.models.loading import Shape, check_classes, load_classifier
 from tfkd.runs.budget import budget_of
 from tfkd.runs.choices import choose, put_back_if_refused, slug
@@ -319,7 +320,7 @@ def _answers(
     """
     mark = artifacts.fingerprint(
         {
-            "teacher": artifacts.read_json(folder / "classifier.json")["model_sha256"],
+            "teacher": Description.read(folder).model_sha256,
             "tokenizer": classifier.tokenizer.fingerprint,
             "sequence_length": classifier.tokenizer.sequence_length,
             "data": material.summaries[split].fingerprint,

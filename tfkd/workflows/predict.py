@@ -6,21 +6,20 @@ chunk. The Keras model and its LiteRT files answer through the same call.
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 import numpy as np
 from scipy.special import expit, softmax
 
-from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config.verbs import PredictConfig
 from tfkd.data.examples import DEFAULT_THRESHOLD, MULTI_LABEL, REGRESSION
-from tfkd.data.label_values import check_names
 from tfkd.data.texts import GivenTexts, given_rows
 from tfkd.errors import ArtifactError, DatasetError
 from tfkd.evaluation.predictor import Predictor
 from tfkd.keras_environment import settle_keras
+from tfkd.models.description import Description
 from tfkd.quiet import import_tensorflow
 
 CHUNK_ROWS = 256
@@ -99,9 +98,8 @@ def predict(config: PredictConfig, texts: GivenTexts) -> Iterator[Prediction]:
     """
     run = RunFolder(config.run)
     run.read_config()
-    description = artifacts.read_json(run.model / "classifier.json")
-    check_names(description["label_names"], str(run.model / "classifier.json"))
-    rows = given_rows(texts, description["num_texts"])
+    description = Description.read(run.model)
+    rows = given_rows(texts, description.num_texts)
     return _answers(_load(run, config.recipe), rows, description)
 
 
@@ -159,7 +157,7 @@ def _load(run: RunFolder, recipe: str | None) -> Predictor:
 
 
 def _answers(
-    model: Predictor, rows: Iterator[tuple[str, ...]], description: Mapping[str, Any]
+    model: Predictor, rows: Iterator[tuple[str, ...]], description: Description
 ) -> Iterator[Prediction]:
     while chunk := list(itertools.islice(rows, CHUNK_ROWS)):
         texts: Any = [row[0] for row in chunk] if len(chunk[0]) == 1 else chunk
@@ -167,16 +165,13 @@ def _answers(
             yield _prediction(row, logits, description)
 
 
-def _prediction(
-    row: tuple[str, ...], logits: np.ndarray, description: Mapping[str, Any]
-) -> Prediction:
+def _prediction(row: tuple[str, ...], logits: np.ndarray, description: Description) -> Prediction:
     """One row's logits, float32 `[num_outputs]`, as label names and probabilities."""
-    task = description["task"]
+    task = description.task
     if task == REGRESSION:
         return Prediction(row, task, {}, float(logits[0]))
     # In double precision, as the thresholds were tuned.
     exact = logits.astype(np.float64)
     values = expit(exact) if task == MULTI_LABEL else softmax(exact)
-    probabilities = dict(zip(description["label_names"], values.tolist(), strict=True))
-    thresholds = description.get("thresholds", DEFAULT_THRESHOLD)
-    return Prediction(row, task, probabilities, thresholds=thresholds)
+    probabilities = dict(zip(description.label_names, values.tolist(), strict=True))
+    return Prediction(row, task, probabilities, thresholds=description.thresholds)

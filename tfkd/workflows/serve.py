@@ -4,13 +4,11 @@ import dataclasses
 import importlib.util
 import re
 
-from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.compression.litert import LiteRTModel
 from tfkd.config.verbs import ServeConfig
-from tfkd.data.examples import DEFAULT_THRESHOLD
-from tfkd.data.label_values import check_names
 from tfkd.errors import ConfigError
+from tfkd.models.description import Description
 from tfkd.progress import Progress
 from tfkd.serving.batcher import Batcher, QueueLimits
 from tfkd.serving.contract import RequestLimits, ServedModel
@@ -86,11 +84,8 @@ def _served_model(config: ServeConfig) -> ServedModel:
             "Expected a name of letters, digits and any of . _ - for the model's address. "
             f"Received: {name!r}. Give another with --name."
         )
-    description = artifacts.read_json(run.model / "classifier.json")
-    check_names(description["label_names"], str(run.model / "classifier.json"))
-    labels = tuple(description["label_names"])
-    thresholds = description.get("thresholds", DEFAULT_THRESHOLD)
-    return ServedModel(name, description["task"], labels, description["num_texts"], thresholds)
+    found = Description.read(run.model)
+    return ServedModel(name, found.task, found.label_names, found.num_texts, found.thresholds)
 
 
 def _predictors(config: ServeConfig) -> list[LiteRTModel]:
