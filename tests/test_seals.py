@@ -3,6 +3,7 @@
 import json
 import os
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from tests.messages import exactly
 from tfkd import seals
 from tfkd.artifacts import sealed_file, write_json, write_record
 from tfkd.errors import ArtifactError
-from tfkd.seals import check_files, file_sha256, read_json, read_record, sealed
+from tfkd.seals import check_files, file_sha256, kept, read_json, read_record, sealed
 
 # Of "abc", from the standard.
 SHA256_ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -171,10 +172,37 @@ def test_file_with_a_record_of_its_own(damage, received, tmp_path):
         check_files(path.with_suffix(".json"))
 
 
-def test_killed_between_file_and_record_there_is_no_record(tmp_path):
+def test_killed_while_it_is_written_the_file_of_before_is_whole(tmp_path, monkeypatch):
     path = tmp_path / "keys.npy"
     with sealed_file(path) as part:
         part.write_bytes(b"keys")
-    with pytest.raises(KeyboardInterrupt, match="now"), sealed_file(path):
+    with pytest.raises(KeyboardInterrupt, match="now"), sealed_file(path) as part:
+        part.write_bytes(b"half")
         raise KeyboardInterrupt("now")
+    assert check_files(path.with_suffix(".json")) == {"keys.npy"}
+    # Between the file and its record.
+    monkeypatch.setattr("tfkd.artifacts.write_record", None)
+    with pytest.raises(TypeError, match="not callable"), sealed_file(path) as part:
+        part.write_bytes(b"other")
     assert [file.name for file in tmp_path.iterdir()] == ["keys.npy"]
+    assert kept(path, lambda path: path.read_bytes(), pytest.fail) == b"other"
+
+
+def test_what_is_damaged_is_told_and_not_taken(tmp_path):
+    path, told = tmp_path / "keys.npy", []
+    assert kept(path, np.load, told.append) is None
+    with sealed_file(path) as part:
+        np.save(part, np.arange(3))
+    np.testing.assert_array_equal(kept(path, np.load, told.append), [0, 1, 2])
+    assert told == []
+    np.save(path, np.arange(3)[::-1])
+    assert kept(path, np.load, told.append) is None
+    # One from before there were seals that was cut short.
+    path.with_suffix(".json").unlink()
+    path.write_bytes(path.read_bytes()[:-1])
+    assert kept(path, np.load, told.append) is None
+    assert [line[: line.index("Received: ") + 20] for line in told] == [
+        f"Expected {path} as tfkd wrote it. Received: another co",
+        f"Expected {path} as tfkd wrote it. Received: a file tha",
+    ]
+    assert all(line.endswith(" It is made anew.") for line in told)

@@ -159,10 +159,10 @@ def write_record(path: Path, content: Mapping[str, Any], files: Iterable[str] = 
 def sealed_file(path: Path) -> Iterator[Path]:
     """An `atomic_file` with a record beside it, `<name>.json`, that holds its hash."""
     record = path.with_suffix(".json")
-    # A kill in between leaves a file without a record, which is read as it is.
-    record.unlink(missing_ok=True)
     with atomic_file(path) as part:
         yield part
+        # A kill between here and the end leaves a file without a record, which is read as it is.
+        record.unlink(missing_ok=True)
     write_record(record, {}, [path.name])
 
 

@@ -10,15 +10,21 @@ import functools
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Mapping
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tfkd.errors import ArtifactError
 
+Kept = TypeVar("Kept")
 # A JSON object as it was read: whoever asks for a value knows its type.
 JsonObject = dict[str, Any]
 SEAL = "seal"
+ANEW = "It is made anew."
+# What NumPy raises for arrays that are cut short or none at all.
+UNREADABLE = (ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 REMEDY = "Put it back as it was, or make the run again with --overwrite."
 # A file this young may change once more without its time of change telling.
 YOUNG_NANOSECONDS = 2_000_000_000
@@ -95,6 +101,29 @@ def check_files(record: Path, prefix: str = "", remedy: str = REMEDY) -> frozens
         if name.startswith(prefix):
             check(record.parent / name, sha256, remedy)
     return frozenset(files)
+
+
+def kept(path: Path, read: Callable[[Path], Kept], tell: Callable[[str], object]) -> Kept | None:
+    """What a file holds that is made anew when it is damaged.
+
+    Args:
+        path: Path of the file; `<name>.json` beside it holds its hash, unless it is older.
+        read: Function. Reads the file.
+        tell: Function. Told of the damage in a line.
+
+    Returns:
+        None where the file is missing or damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        check_files(path.with_suffix(".json"), path.name, ANEW)
+        return read(path)
+    except ArtifactError as error:
+        tell(str(error))
+    except UNREADABLE as error:
+        tell(damage(path, f"a file that cannot be read: {error}", ANEW))
+    return None
 
 
 def json_value(path: Path, remedy: str = "") -> Any:

@@ -277,7 +277,7 @@ def test_a_single_changed_bit_makes_a_file_another(gated, tmp_path):
     told = []
     assert not is_kept(copy, "float32", told.append)
     assert told == [
-        f"Expected {file} as tfkd wrote it. Received: another content. It is written anew."
+        f"Expected {file} as tfkd wrote it. Received: another content. It is made anew."
     ]
 
 

@@ -53,9 +53,7 @@ def test_rows_come_back_memory_mapped(store):
     assert all(isinstance(part, np.memmap) and part.dtype == np.uint16 for part in found)
     np.testing.assert_array_equal(np.concatenate(found), values)
     assert sorted(path.name for path in store.folder.iterdir()) == [
-        "numbers-00000.npy",
-        "numbers-00001.npy",
-        "numbers-00002.npy",
+        f"numbers-0000{shard}.{ending}" for shard in range(3) for ending in ("json", "npy")
     ]
 
 
@@ -90,3 +88,53 @@ def test_no_shard_is_unpickled(store):
 def test_the_same_rows_are_the_same_store(store):
     other = Shards(store.folder, store.name, NUM_ROWS)
     assert {store: "reader"}[other] == "reader"
+
+
+def swapped(store):
+    """Two shards, each whole, in the place of the other."""
+    first, second = store.path(0).read_bytes(), store.path(1).read_bytes()
+    store.path(0).write_bytes(second)
+    store.path(1).write_bytes(first)
+
+
+def permuted(store):
+    np.save(store.path(1), np.load(store.path(1))[::-1])
+
+
+def cut_off(store):
+    store.path(1).write_bytes(store.path(1).read_bytes()[:-4])
+
+
+def emptied(store):
+    store.path(1).write_bytes(b"")
+
+
+def without_record(store):
+    """As before there were seals."""
+    store.path(1).with_suffix(".json").unlink()
+    emptied(store)
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (swapped, [0, 1]),
+        (permuted, [1]),
+        (cut_off, [1]),
+        (emptied, [1]),
+        (without_record, [1]),
+    ],
+)
+def test_damaged_shards_are_told_and_missing(store, damage, expected):
+    write_all(store, np.arange(NUM_ROWS))
+    store.remove_damaged(pytest.fail)
+    damage(store)
+    told = []
+    store.remove_damaged(told.append)
+    assert store.missing() == expected
+    assert [line.split(" as tfkd wrote it. ")[0] for line in told] == [
+        f"Expected {store.path(shard)}" for shard in expected
+    ]
+    write_all(store, np.arange(NUM_ROWS))
+    store.remove_damaged(pytest.fail)
+    np.testing.assert_array_equal(np.concatenate(store.load()), np.arange(NUM_ROWS))

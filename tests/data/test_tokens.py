@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tfkd.artifacts import write_json
 from tfkd.data import tokens as tokens_module
 from tfkd.data.examples import Example
-from tfkd.data.tokens import Tokens, label_array, write
+from tfkd.data.tokens import Tokens, kept, label_array, write
 from tfkd.errors import ArtifactError
 from tfkd.progress import Progress
 
@@ -214,3 +214,50 @@ def test_writing_replaces_what_was_there(tmp_path):
     # What tfkd did not write stays.
     assert (folder / "stray.json").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["train"]
+
+
+def permuted(path):
+    path.write_bytes(path.read_bytes()[::-1])
+
+
+def cut_off(path):
+    path.write_bytes(path.read_bytes()[:-4])
+
+
+def emptied(path):
+    path.write_bytes(b"")
+
+
+FILES = ("token_ids.int32", "offsets.npy", "boundaries.npy", "labels.npy")
+
+
+@pytest.mark.parametrize("name", [*FILES, "manifest.json"])
+@pytest.mark.parametrize("damage", [permuted, cut_off, emptied, Path.unlink])
+def test_damaged_tokens_are_told_and_not_taken(name, damage, tmp_path):
+    written(tmp_path / "train", singles("ab", "c", "def"))
+    assert kept(tmp_path / "train", "mark", pytest.fail) is not None
+    assert kept(tmp_path / "none", "mark", pytest.fail) is None
+    damage(tmp_path / "train" / name)
+    told = []
+    assert kept(tmp_path / "train", "mark", told.append) is None
+    (line,) = told
+    assert str(tmp_path / "train" / name) in line
+    # In their place, others are written.
+    written(tmp_path / "train", singles("ab", "c", "def"))
+    assert len(kept(tmp_path / "train", "mark", pytest.fail)) == 3
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", [cut_off, emptied])
+def test_tokens_of_before_that_were_cut_short(name, damage, tmp_path):
+    written(tmp_path / "train", singles("ab", "c", "def"))
+    write_json(
+        tmp_path / "train" / "manifest.json", {"fingerprint": "mark", "padding_id": PADDING_ID}
+    )
+    assert len(Tokens.load(tmp_path / "train", "mark")) == 3
+    damage(tmp_path / "train" / name)
+    message = (
+        f"^Expected tokens in {tmp_path / 'train'}. They cannot be read: .+ Delete that folder.$"
+    )
+    with pytest.raises(ArtifactError, match=message):
+        Tokens.load(tmp_path / "train", "mark")

@@ -1,5 +1,6 @@
 import json
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
@@ -90,6 +91,7 @@ def test_position_round_trip(tmp_path):
     )
     model = model_of()
     Backup(tmp_path, variables(model), 60.0).save(position)
+    save_variables(tmp_path / "best.npz", variables(model))
     assert Backup(tmp_path, variables(model), 60.0).restore() == position
 
 
@@ -192,7 +194,7 @@ def test_a_backup_cut_short_leaves_the_last_whole_one(tmp_path, monkeypatch):
         patch.setattr(backup.np, "savez", cut_short)
         with pytest.raises(OSError, match="^No space left on device$"):
             store.save(Position(step=40))
-    assert [path.name for path in tmp_path.iterdir()] == ["state.npz"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["state.json", "state.npz"]
     assert (tmp_path / "state.npz").read_bytes() == whole
     assert Backup(tmp_path, variables(model), 0.0).restore().step == 20
     assert all(same(values(model), stored))
@@ -209,3 +211,52 @@ def test_state_is_plain_arrays_and_json(tmp_path):
     Backup(tmp_path, variables(model_of()), 0.0).save(Position(step=3))
     with np.load(tmp_path / "state.npz", allow_pickle=False) as arrays:
         assert json.loads(arrays["note"].tobytes())["step"] == 3
+
+
+def permuted(path):
+    """Two arrays in the place of each other, all whole."""
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    arrays["variable_0"] = arrays["variable_0"][::-1]
+    np.savez(path, **arrays)
+
+
+def cut_off(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def emptied(path):
+    path.write_bytes(b"")
+
+
+def cut_off_before_there_were_seals(path):
+    path.with_suffix(".json").unlink()
+    cut_off(path)
+
+
+@pytest.mark.parametrize("name", ["state.npz", "best.npz"])
+@pytest.mark.parametrize(
+    "damage", [permuted, cut_off, emptied, cut_off_before_there_were_seals, Path.unlink]
+)
+def test_damaged_backup_is_told_and_the_training_starts_anew(name, damage, tmp_path):
+    model = model_of()
+    save_variables(tmp_path / "best.npz", variables(model))
+    Backup(tmp_path, variables(model), 60.0).save(Position(epoch=2, best_epoch=1))
+    train(model, 2)
+    before, told = values(model), []
+    damage(tmp_path / name)
+    assert Backup(tmp_path, variables(model), 60.0).restore(told.append) == Position()
+    # A first start has no state either, and need not be told.
+    assert len(told) == (damage is not Path.unlink or name == "best.npz")
+    for line in told:
+        assert line.startswith(f"Expected {tmp_path / name} as tfkd wrote it. Received: ")
+        assert line.endswith(" It is made anew.")
+    assert all(same(values(model), before))
+
+
+def test_best_weights_that_are_damaged_at_the_end_are_named(tmp_path):
+    save_variables(tmp_path / "best.npz", variables(model_of()))
+    emptied(tmp_path / "best.npz")
+    message = f"^Expected {tmp_path / 'best.npz'} as tfkd wrote it. Received: an empty file. "
+    with pytest.raises(ArtifactError, match=message):
+        load_variables(tmp_path / "best.npz", variables(model_of()))

@@ -12,6 +12,7 @@ from tfkd.data.tokens import Tokens
 from tfkd.distillation.teacher_logits import load_or_score, score_shard
 from tfkd.errors import ArtifactError
 from tfkd.models.classifier import TextClassifier
+from tfkd.progress import Progress
 
 NUM_ROWS, SHARD_ROWS = 27, 8
 
@@ -86,8 +87,8 @@ def test_row_i_is_the_teachers_answer_to_row_i(teacher, tokens, tmp_path):
 def test_shards_cover_the_rows(teacher, tokens, tmp_path):
     found = scored(teacher, tokens, tmp_path)
     assert teacher.asked == [(0, 8), (8, 16), (16, 24), (24, 27)]
-    names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == [*(f"logits-{shard:05d}.npy" for shard in range(4)), "manifest.json"]
+    names = sorted(path.name for path in tmp_path.glob("*.npy"))
+    assert names == [f"logits-{shard:05d}.npy" for shard in range(4)]
     shards = [np.load(tmp_path / name) for name in names[:4]]
     assert [len(shard) for shard in shards] == [8, 8, 8, 3]
     np.testing.assert_array_equal(np.concatenate(shards), found)
@@ -121,7 +122,9 @@ def test_a_stopped_scoring_goes_on_where_it_was(teacher, tokens, tmp_path):
     with pytest.raises(KeyboardInterrupt, match="^$"):
         scored(teacher, tokens, tmp_path / "stopped")
     assert sorted(path.name for path in (tmp_path / "stopped").iterdir()) == [
+        "logits-00000.json",
         "logits-00000.npy",
+        "logits-00001.json",
         "logits-00001.npy",
         "manifest.json",
     ]
@@ -146,7 +149,7 @@ def test_a_shard_cut_short_while_writing_is_not_taken(teacher, tokens, tmp_path,
 def test_a_shard_alone(teacher, tokens, tmp_path):
     store = Shards(tmp_path, "logits", NUM_ROWS)
     score_shard(teacher, tokens, store, 3)
-    assert [path.name for path in tmp_path.iterdir()] == ["logits-00003.npy"]
+    assert [path.name for path in tmp_path.glob("*.npy")] == ["logits-00003.npy"]
     shard = np.load(tmp_path / "logits-00003.npy")
     assert shard.shape == (3, 3)
     score_shard(teacher, tokens, store, 3)
@@ -211,6 +214,8 @@ def test_logits_that_are_not_finite_are_refused(teacher, tokens, tmp_path, bad):
     shard = np.load(tmp_path / "logits-00001.npy")
     shard[2, 1], shard[5] = bad, bad
     np.save(tmp_path / "logits-00001.npy", shard)
+    # As before there were seals.
+    (tmp_path / "logits-00001.json").unlink()
     message = (
         f"^Expected 27 rows of finite teacher logits in {re.escape(str(tmp_path))}. Received: "
         r"shape \(27, 3\), 2 rows with NaN or infinity. Delete that folder to score again.$"
@@ -222,9 +227,28 @@ def test_logits_that_are_not_finite_are_refused(teacher, tokens, tmp_path, bad):
 def test_a_shard_of_too_few_rows_is_refused(teacher, tokens, tmp_path):
     scored(teacher, tokens, tmp_path)
     np.save(tmp_path / "logits-00003.npy", np.zeros((2, 3), np.float32))
+    (tmp_path / "logits-00003.json").unlink()
     message = (
         f"^Expected 27 rows of finite teacher logits in {re.escape(str(tmp_path))}. Received: "
         r"shape \(26, 3\), 0 rows with NaN or infinity. Delete that folder to score again.$"
     )
     with pytest.raises(ArtifactError, match=message):
         scored(teacher, tokens, tmp_path)
+
+
+def test_damaged_shards_and_manifest_are_told_and_made_anew(teacher, tokens, tmp_path):
+    expected = scored(teacher, tokens, tmp_path)
+    path, manifest = tmp_path / "logits-00001.npy", tmp_path / "manifest.json"
+    np.save(path, np.load(path)[::-1])
+    manifest.write_text(manifest.read_text().replace("27", "28"))
+    teacher.asked, said = [], []
+    progress = Progress(quiet=True)
+    progress.say = said.append
+    found = load_or_score(lambda: teacher, 3, tokens, tmp_path, "mark", progress)
+    np.testing.assert_array_equal(found, expected)
+    assert teacher.asked == [(8, 16)]
+    assert said == [
+        f"Expected {damaged} as tfkd wrote it. Received: another content. It is made anew."
+        for damaged in (manifest, path)
+    ]
+    np.testing.assert_array_equal(scored(teacher, tokens, tmp_path), expected)

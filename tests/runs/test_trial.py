@@ -123,4 +123,4 @@ def test_what_is_saved_is_loaded(tmp_path):
     assert loaded.rows_per_second == {EXACT: 10.0, "near": 20.0, "far": 99.0}
     for name, logits in trial.logits.items():
         np.testing.assert_array_equal(loaded.logits[name], logits)
-    assert [path.name for path in tmp_path.iterdir()] == ["trial.npz"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["trial.json", "trial.npz"]

@@ -29,7 +29,6 @@ from tfkd.models.description import Description
 NUM_ROWS_PER_LENGTH = 32
 NUM_FULL_ROWS = 8
 SCORING_BATCH_SIZE = 64
-ANEW = "It is written anew."
 
 
 class Reference(Protocol):
@@ -203,8 +202,8 @@ def is_kept(folder: Path, recipe: str, tell: Callable[[str], object] = lambda da
     if not (path.is_file() and path.with_suffix(".json").is_file() and model.is_file()):
         return False
     try:
-        record = artifacts.read_record(path.with_suffix(".json"), ANEW)
-        seals.check_files(path.with_suffix(".json"), remedy=ANEW)
+        record = seals.read_record(path.with_suffix(".json"), seals.ANEW)
+        seals.check_files(path.with_suffix(".json"), remedy=seals.ANEW)
     except ArtifactError as damage:
         tell(str(damage))
         return False

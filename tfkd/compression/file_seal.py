@@ -39,12 +39,15 @@ def sealed(content: bytes) -> bytes:
     return content[:start] + digest + content[start + HASH_BYTES :]
 
 
-def check_seal(path: Path) -> None:
+def check_seal(path: Path) -> Path:
     """Compares a LiteRT file with what its record, or else the file itself, says of it.
 
     Args:
         path: Path of a `.tflite` file. One without record and hash, of another program or from
             before there were any, is taken as it is.
+
+    Returns:
+        The path.
 
     Raises:
         ArtifactError: The file or its record was changed, or it is of another model than the one
@@ -57,6 +60,7 @@ def check_seal(path: Path) -> None:
         _check_model(path, seals.read_record(record, remedy), remedy)
     elif path.stat().st_size:
         _check_own(path, remedy)
+    return path
 
 
 def _check_model(path: Path, record: seals.JsonObject, remedy: str) -> None:

@@ -1,11 +1,13 @@
 """An array of a split on disk, in shards of rows, so that a killed pass goes on where it was."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from tfkd.artifacts import atomic_file
+from tfkd import seals
+from tfkd.artifacts import sealed_file
 
 SHARD_ROWS = 2048
 
@@ -20,7 +22,8 @@ class Shards:
     """Files `<name>-00000.npy` and so on, each of the next `SHARD_ROWS` rows of a split.
 
     A shard is written whole or not at all and is left alone when it is there, so several processes
-    may share a folder; `artifacts.locked` keeps two from making the same.
+    may share a folder; `artifacts.locked` keeps two from making the same. Its hash is in the
+    `.json` beside it.
 
     Attributes:
         folder: Path. Belongs to one array of one split.
@@ -58,10 +61,24 @@ class Shards:
         """
         path = self.path(shard)
         if not path.is_file():
-            with atomic_file(path) as part:
+            with sealed_file(path) as part:
                 np.save(part, values)
+
+    def remove_damaged(self, tell: Callable[[str], object]) -> None:
+        """Removes the shards that are not as they were written, so that they are missing.
+
+        Args:
+            tell: Function. Told of each in a line.
+        """
+        for shard in range(self.count):
+            path = self.path(shard)
+            if path.is_file() and seals.kept(path, _opened, tell) is None:
+                path.unlink()
 
     def load(self) -> list[np.ndarray]:
         """All shards, memory-mapped."""
-        paths = [self.path(shard) for shard in range(self.count)]
-        return [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
+        return [_opened(self.path(shard)) for shard in range(self.count)]
+
+
+def _opened(path: Path) -> np.ndarray:
+    return np.load(path, mmap_mode="r", allow_pickle=False)

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from tfkd.artifacts import atomic_folder, read_json, write_json
+from tfkd import seals
+from tfkd.artifacts import atomic_folder, write_record
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, Example
 from tfkd.errors import ArtifactError
 from tfkd.progress import Progress
 
 CHUNK_ROWS = 512
+MANIFEST, TOKEN_IDS = "manifest.json", "token_ids.int32"
 Encode = Callable[[Sequence[Any]], Mapping[str, np.ndarray]]
 
 
@@ -76,24 +78,48 @@ class Tokens:
         }
 
     @classmethod
-    def load(cls, folder: Path, fingerprint: str) -> "Tokens":
+    def load(cls, folder: Path, fingerprint: str, remedy: str = "Delete that folder.") -> "Tokens":
         """Opens what `write` wrote.
 
+        Args:
+            folder: Path.
+            fingerprint: String. The mark they were written with.
+            remedy: String. Advice to the user, a sentence.
+
         Raises:
-            ArtifactError: The folder holds other tokens than those asked for.
+            ArtifactError: The folder holds other tokens than those asked for, or a file of it was
+                changed.
         """
-        manifest = read_json(folder / "manifest.json")
-        if manifest["fingerprint"] != fingerprint:
+        manifest = seals.read_record(folder / MANIFEST, remedy)
+        if manifest.get("fingerprint") != fingerprint:
             raise ArtifactError(
-                f"Expected tokens {fingerprint} in {folder}. Received: {manifest['fingerprint']}. "
-                "Delete that folder."
+                f"Expected tokens {fingerprint} in {folder}. Received: "
+                f"{manifest.get('fingerprint')}. {remedy}"
             )
-        opened = {
-            name: np.load(folder / f"{name}.npy", mmap_mode="r")
-            for name in ("offsets", "boundaries", "labels")
-        }
-        token_ids = np.memmap(folder / "token_ids.int32", np.int32, mode="r")
-        return cls(token_ids, **opened, padding_id=manifest["padding_id"], fingerprint=fingerprint)
+        seals.check_files(folder / MANIFEST, remedy=remedy)
+        try:
+            opened = {
+                name: np.load(folder / f"{name}.npy", mmap_mode="r")
+                for name in ("offsets", "boundaries", "labels")
+            }
+            token_ids = np.memmap(folder / TOKEN_IDS, np.int32, mode="r")
+            padding_id = int(manifest["padding_id"])
+            if len(token_ids) != opened["offsets"][-1]:
+                raise ValueError(f"{len(token_ids)} tokens for {opened['offsets'][-1]}")
+        except (FileNotFoundError, *seals.UNREADABLE) as error:
+            raise ArtifactError(
+                f"Expected tokens in {folder}. They cannot be read: {error}. {remedy}"
+            ) from error
+        return cls(token_ids, **opened, padding_id=padding_id, fingerprint=fingerprint)
+
+
+def kept(folder: Path, fingerprint: str, tell: Callable[[str], object]) -> Tokens | None:
+    """The tokens of a folder; None where there are none, or damaged ones, of which it is told."""
+    try:
+        return Tokens.load(folder, fingerprint, seals.ANEW) if folder.is_dir() else None
+    except ArtifactError as damage:
+        tell(str(damage))
+        return None
 
 
 def write(
@@ -119,9 +145,9 @@ def write(
     """
     offsets, boundaries, labels = [np.zeros(1, np.int64)], [], []
     padding_id = 0
-    with atomic_folder(folder, "manifest.json") as part:
+    with atomic_folder(folder, MANIFEST) as part:
         with (
-            (part / "token_ids.int32").open("wb") as stream,
+            (part / TOKEN_IDS).open("wb") as stream,
             progress[0].task("tokenize", progress[1]) as task_bar,
         ):
             for chunk in _chunks(split):
@@ -138,7 +164,9 @@ def write(
         np.save(part / "offsets.npy", np.concatenate(offsets))
         np.save(part / "boundaries.npy", np.concatenate(boundaries))
         np.save(part / "labels.npy", np.concatenate(labels))
-        write_json(part / "manifest.json", {"fingerprint": fingerprint, "padding_id": padding_id})
+        names = sorted(file.name for file in part.iterdir())
+        manifest = {"fingerprint": fingerprint, "padding_id": padding_id}
+        write_record(part / MANIFEST, manifest, names)
     return Tokens.load(folder, fingerprint)
 
 

@@ -7,18 +7,20 @@ holds the model with the state of its dropout, the optimizer, and where in which
 import dataclasses
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
 
-from tfkd.artifacts import atomic_file
+from tfkd import seals
+from tfkd.artifacts import sealed_file
 from tfkd.errors import ArtifactError
 
 # A backup may take this share of the time at most, however large the model.
 LARGEST_TIME_SHARE = 0.05
+STATE, BEST = "state.npz", "best.npz"
 
 
 @dataclasses.dataclass
@@ -54,7 +56,7 @@ class Backup:
     def __init__(
         self, folder: Path, variables: Sequence[keras.Variable], interval_seconds: float
     ) -> None:
-        self._path = folder / "state.npz"
+        self._path = folder / STATE
         self._variables, self._interval_seconds = list(variables), interval_seconds
         self._last_at, self._pause_seconds = time.monotonic(), interval_seconds
 
@@ -71,17 +73,71 @@ class Backup:
         cost_seconds = self._last_at - started_at
         self._pause_seconds = max(self._interval_seconds, cost_seconds / LARGEST_TIME_SHARE)
 
-    def restore(self) -> Position:
-        """Brings the variables back; the position is the start when there is no backup."""
-        if not self._path.is_file():
+    def restore(self, tell: Callable[[str], object] = lambda damage: None) -> Position:
+        """Brings the variables back; the position is the start when there is no whole backup.
+
+        Args:
+            tell: Function. Told in a line of a backup, or of best weights, that are damaged.
+
+        Raises:
+            ArtifactError: The backup is of another model.
+        """
+        stored = seals.kept(self._path, Stored.read, tell)
+        if stored is None:
             return Position()
-        return Position(**load_variables(self._path, self._variables))
+        position = Position(**stored.note)
+        # Without them the training could not end.
+        best = self._path.with_name(BEST)
+        if position.best_epoch and seals.kept(best, Stored.read, tell) is None:
+            if not best.is_file():
+                tell(seals.damage(best, "no such file", seals.ANEW))
+            return Position()
+        stored.assign(self._variables, self._path)
+        return position
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """What `save_variables` wrote.
+
+    Attributes:
+        arrays: Values in the order of the variables.
+        note: JSON value.
+    """
+
+    arrays: list[np.ndarray]
+    note: Any
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Reads all of a file."""
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            values = [arrays[f"variable_{i}"] for i in range(len(arrays.files) - 1)]
+            return cls(values, json.loads(arrays["note"].tobytes()))
+
+    def assign(self, variables: Sequence[keras.Variable], path: Path) -> None:
+        """Gives variables their values.
+
+        Args:
+            variables: Variables in the order they were saved in.
+            path: Path of the file, for the error message.
+
+        Raises:
+            ArtifactError: They are of another model.
+        """
+        if [a.shape for a in self.arrays] != [tuple(v.shape) for v in variables]:
+            raise ArtifactError(
+                f"Expected the backup of this model in {path}. Received: one of another model. "
+                "Add --overwrite to start anew."
+            )
+        for variable, value in zip(variables, self.arrays, strict=True):
+            variable.assign(value)
 
 
 def save_variables(path: Path, variables: Sequence[keras.Variable], note: object = None) -> None:
     """Writes the values of variables, in order, with a JSON note."""
     arrays: dict[str, Any] = {f"variable_{i}": np.asarray(v) for i, v in enumerate(variables)}
-    with atomic_file(path) as part, part.open("wb") as stream:
+    with sealed_file(path) as part, part.open("wb") as stream:
         np.savez(stream, note=np.frombuffer(json.dumps(note).encode(), np.uint8), **arrays)
 
 
@@ -89,15 +145,11 @@ def load_variables(path: Path, variables: Sequence[keras.Variable]) -> Any:
     """Assigns what `save_variables` wrote and returns the note.
 
     Raises:
-        ArtifactError: The file is of another model.
+        ArtifactError: The file was changed, or is of another model.
     """
-    with np.load(path, allow_pickle=False) as arrays:
-        stored = [arrays[f"variable_{i}"] for i in range(len(arrays.files) - 1)]
-        if [a.shape for a in stored] != [tuple(v.shape) for v in variables]:
-            raise ArtifactError(
-                f"Expected the backup of this model in {path}. Received: one of another model. "
-                "Add --overwrite to start anew."
-            )
-        for variable, value in zip(variables, stored, strict=True):
-            variable.assign(value)
-        return json.loads(arrays["note"].tobytes())
+    damages: list[str] = []
+    stored = seals.kept(path, Stored.read, damages.append)
+    if stored is None:
+        raise ArtifactError(" ".join(damages) or f"Expected the file {path}. It does not exist.")
+    stored.assign(variables, path)
+    return stored.note

@@ -11,7 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
-from tfkd.artifacts import locked, read_json, write_json
+from tfkd import seals
+from tfkd.artifacts import locked, write_record
 from tfkd.data import shards
 from tfkd.data.batching import Rows
 from tfkd.data.shards import Shards
@@ -81,9 +82,10 @@ def load_or_score(
         "shard_rows": shards.SHARD_ROWS,
         "bytes_per_row": BYTES_PER_LOGIT * num_outputs,
     }
-    _check_manifest(folder, manifest)
     store = Shards(folder, "logits", len(tokens))
     with locked(folder):
+        _check_manifest(folder, manifest, progress)
+        store.remove_damaged(progress.say)
         missing = store.missing()
         num_done = store.count - len(missing)
         with progress.task("score with the teacher", store.count, num_done) as task:
@@ -103,11 +105,12 @@ def load_or_score(
     return logits
 
 
-def _check_manifest(folder: Path, manifest: dict[str, object]) -> None:
+def _check_manifest(folder: Path, manifest: dict[str, object], progress: Progress) -> None:
     path = folder / "manifest.json"
-    if not path.is_file():
-        write_json(path, manifest)
-    found = read_json(path)
+    found = seals.kept(path, seals.read_record, progress.say)
+    if found is None:
+        write_record(path, manifest)
+        return
     for key, value in manifest.items():
         if found.get(key) != value:
             raise ArtifactError(

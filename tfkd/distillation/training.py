@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from tfkd.data.batching import Batches
-from tfkd.distillation.backup import Backup, Position, load_variables, save_variables
+from tfkd.distillation.backup import BEST, Backup, Position, load_variables, save_variables
 from tfkd.distillation.distiller import Distiller
 from tfkd.distillation.optimizer import FusedAdamW
 from tfkd.distillation.schedule import WarmupSchedule
@@ -120,7 +120,7 @@ def train(
     backup = Backup(
         folder, [*distiller.student.variables, *distiller.optimizer.variables], plan.backup_seconds
     )
-    position = backup.restore()
+    position = backup.restore(progress[0].say)
     steps = batches.steps_per_epoch
     first_step = position.epoch * steps + position.step
     with (
@@ -142,7 +142,7 @@ def train(
                 )
             _finish_epoch(distiller, validation, position, folder, monitor)
             backup.save(position)
-    load_variables(folder / "best.npz", distiller.student.variables)
+    load_variables(folder / BEST, distiller.student.variables)
     return position
 
 
@@ -185,7 +185,7 @@ def _finish_epoch(
     position.epoch, position.step, position.means = position.epoch + 1, 0, {}
     best = position.history[position.best_epoch - 1] if position.best_epoch else None
     if best is None or validation.prefers(measured, best):
-        save_variables(folder / "best.npz", distiller.student.variables)
+        save_variables(folder / BEST, distiller.student.variables)
         position.best_epoch = position.epoch
     figures = {f"{HELD_OUT}{key}": float(value) for key, value in measured.items()}
     position.history.append({"epoch": position.epoch, **means, **figures})

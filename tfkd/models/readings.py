@@ -106,6 +106,8 @@ def load_or_read(
         # In one order for all processes, so that none waits for another in a circle.
         for place in sorted(store.folder for store in readers):
             locks.enter_context(locked(place))
+        for store in readers:
+            store.remove_damaged(progress.say)
         _read_missing(readers, tokens, progress)
     return [Readings(tokens, store.load()) for store in stores]
 

@@ -132,7 +132,7 @@ def build(source: Source, setup: Setup, folder: Path) -> Built:
     """
     if not (folder / RECORD).is_file():
         shutil.rmtree(folder, ignore_errors=True)
-        artifacts.write_json(folder / RECORD, _write(source, setup, folder))
+        artifacts.write_record(folder / RECORD, _write(source, setup, folder))
     return Built(source, folder, **artifacts.read_json(folder / RECORD))
 
 

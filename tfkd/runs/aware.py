@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfkd import artifacts
+from tfkd import artifacts, seals
 from tfkd.artifacts import RunFolder
 from tfkd.compression.export import is_kept
 from tfkd.config.training import AwareConfig
@@ -17,6 +17,7 @@ from tfkd.data.batching import Batches
 from tfkd.data.examples import Texts
 from tfkd.distillation.tensorboard import RunLog
 from tfkd.distillation.training import Plan, train
+from tfkd.errors import ArtifactError
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.description import Description
 from tfkd.runs.material import Material
@@ -73,7 +74,7 @@ class AwareTraining:
         path = aware.export(self.run.model, texts).path
         record = artifacts.read_json(self._record_path(recipe))
         record["file_sha256"] = artifacts.file_sha256(path)
-        artifacts.write_json(self._record_path(recipe), record)
+        self._write_record(recipe, record)
         return artifacts.read_json(path.with_suffix(".json"))
 
     def is_kept(self, recipe: str) -> bool:
@@ -145,8 +146,8 @@ class AwareTraining:
         path = self._variables_path(recipe)
         self._record_path(recipe).unlink(missing_ok=True)
         save_variables(path, aware.student)
-        artifacts.write_json(
-            self._record_path(recipe),
+        self._write_record(
+            recipe,
             {
                 "settings": settings,
                 **dataclasses.asdict(position),
@@ -163,11 +164,13 @@ class AwareTraining:
         record_path, path = self._record_path(recipe), self._variables_path(recipe)
         if not (record_path.is_file() and path.is_file()):
             return False
-        record = artifacts.read_json(record_path)
-        return bool(
-            {**_LOSS, **record["settings"]} == self._settings(recipe)
-            and record["variables_sha256"] == artifacts.file_sha256(path)
-        )
+        try:
+            record = seals.read_record(record_path, seals.ANEW)
+            seals.check(path, record.get("variables_sha256"), seals.ANEW)
+        except ArtifactError as damage:
+            self.material.progress.say(str(damage))
+            return False
+        return bool({**_LOSS, **record["settings"]} == self._settings(recipe))
 
     def _settings(self, recipe: str) -> dict[str, Any]:
         """All that decides what comes out, as JSON values."""
@@ -196,6 +199,10 @@ class AwareTraining:
         return dataclasses.replace(
             plan, epochs=self.config.qat_epochs, learning_rate=rate, precision="float32"
         )
+
+    def _write_record(self, recipe: str, record: Mapping[str, Any]) -> None:
+        variables = self._variables_path(recipe).name
+        artifacts.write_record(self._record_path(recipe), record, [variables])
 
     def _record_path(self, recipe: str) -> Path:
         return self.run.path / "qat" / f"{recipe}.json"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tfkd import __version__, artifacts
+from tfkd import __version__, artifacts, seals
 from tfkd.artifacts import RunFolder
 from tfkd.config.training import RECIPE_NAMES
 from tfkd.data.examples import Texts
@@ -132,13 +132,13 @@ def measure_memory(
         ThreadPoolExecutor(num_cores()) as pool,
     ):
         found = []
-        for memory in pool.map(lambda file: _memory(file, texts, kept), files):
+        for memory in pool.map(lambda file: _memory(file, texts, kept, progress), files):
             found.append(memory)
             task.advance()
     return found
 
 
-def _memory(file: ModelFile, texts: Texts, kept: Path | None) -> int:
+def _memory(file: ModelFile, texts: Texts, kept: Path | None, progress: Progress) -> int:
     """Peak memory of one file, asked now or as it is kept."""
     if kept is None:
         return peak_memory_bytes(file.folder, file.kind, texts)
@@ -151,10 +151,15 @@ def _memory(file: ModelFile, texts: Texts, kept: Path | None) -> int:
         }
     )
     path = kept / f"{mark}.json"
-    if not path.is_file():
+    memory = seals.kept(path, _kept_memory, progress.say)
+    if memory is None:
         memory = peak_memory_bytes(file.folder, file.kind, texts)
-        artifacts.write_json(path, {"peak_memory_bytes": memory})
-    return int(artifacts.read_json(path)["peak_memory_bytes"])
+        artifacts.write_record(path, {"peak_memory_bytes": memory})
+    return memory
+
+
+def _kept_memory(path: Path) -> int:
+    return int(seals.read_record(path)["peak_memory_bytes"])
 
 
 def time_files(

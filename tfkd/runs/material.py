@@ -169,11 +169,13 @@ class Material:
             {"data": self.summaries[split].fingerprint, "tokenizer": tokenizer.fingerprint}
         )
         folder = self.cache / "tokens" / mark
-        if folder.is_dir():
-            return Tokens.load(folder, mark)
+        found = tokens.kept(folder, mark, lambda damage: None)
+        if found is not None:
+            return found
         with self.progress.stage("tokenize"), locked(folder):
-            if folder.is_dir():
-                return Tokens.load(folder, mark)
+            found = tokens.kept(folder, mark, self.progress.say)
+            if found is not None:
+                return found
             return tokens.write(
                 folder,
                 self.dataset.splits[split],

@@ -12,10 +12,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from tfkd import artifacts
+from tfkd import artifacts, seals
 from tfkd.artifacts import JsonObject, locked
 from tfkd.compression.conversion import convert, fitting_lengths
 from tfkd.compression.file_scorer import FileScorer
+from tfkd.compression.file_seal import check_seal
 from tfkd.data.batching import Rows
 from tfkd.data.shards import Shards
 from tfkd.data.tokens import Tokens
@@ -139,12 +140,13 @@ class Routes:
         """
         path = self.cache / "teacher_trials" / f"{mark}.npz"
         with locked(path):
-            if not path.is_file():
+            trial = seals.kept(path, Trial.load, self.progress.say)
+            if trial is None:
                 exact = Shards(self.cache / LOGITS / mark, "logits", len(self.tokens))
                 if len(self.tokens) < FEW_ROWS or not exact.missing():
                     return EXACT_ROUTE
-                self._tried(temperature).save(path)
-            trial = Trial.load(path)
+                trial = self._tried(temperature)
+                trial.save(path)
         tried = {
             name: (
                 distance(self.classifier, trial.logits[EXACT], logits, temperature),
@@ -208,7 +210,7 @@ class Routes:
         )
         path = self.cache / "teacher_files" / mark / f"{FILE}.tflite"
         with locked(path.parent):
-            if not path.is_file():
+            if seals.kept(path, check_seal, self.progress.say) is None:
                 most = FEW_LENGTHS if len(self.tokens) < MANY_ROWS else MANY_LENGTHS
                 lengths = fitting_lengths(self.tokens.lengths, most)
                 convert(self.model_folder, [FILE], lengths, path.parent)

@@ -7,8 +7,8 @@ teacher, temperature or weights have the same.
 import keras
 import numpy as np
 
-from tfkd import artifacts
-from tfkd.artifacts import RunFolder, atomic_file, fingerprint, locked
+from tfkd import artifacts, seals
+from tfkd.artifacts import RunFolder, fingerprint, locked, sealed_file
 from tfkd.config.training import DistillConfig
 from tfkd.data.tokens import Tokens
 from tfkd.distillation.training import Plan
@@ -170,14 +170,15 @@ def _set_keys(student: TextClassifier, material: Material, seed: int) -> None:
     )
     path = material.cache / "keys" / f"{mark}.npy"
     with locked(path):
-        if path.is_file():
-            bottleneck.set_keys(student.model, np.load(path, allow_pickle=False))
+        kept = seals.kept(path, np.load, material.progress.say)
+        if kept is not None:
+            bottleneck.set_keys(student.model, kept)
             return
         found = keys.initialize_keys(
             student.model, _batches(tokens, seed), material.progress, seed=seed
         )
         material.progress.say(found.sentence())
-        with atomic_file(path) as part:
+        with sealed_file(path) as part:
             np.save(part, found.keys)
 
 

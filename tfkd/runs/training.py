@@ -132,7 +132,7 @@ def train_arm(
         (material.progress, name),
     )
     material.progress.took(position.seconds)
-    artifacts.write_json(
+    artifacts.write_record(
         run.path / "training" / f"{name}.json",
         {"plan": dataclasses.asdict(plan), **dataclasses.asdict(position)},
     )

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from tfkd.artifacts import atomic_file
+from tfkd.artifacts import sealed_file
 from tfkd.data.batching import Chosen, Rows
 from tfkd.data.examples import REGRESSION
 from tfkd.distillation.teacher_logits import Scorer
@@ -88,7 +88,7 @@ class Trial:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Reads what `save` wrote."""
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
             names = [name for name in kept.files if name not in ("rows", "rows_per_second")]
             rates = dict(zip(names, kept["rows_per_second"].tolist(), strict=True))
             return cls(kept["rows"], {name: kept[name] for name in names}, rates)
@@ -97,7 +97,7 @@ class Trial:
         """Writes the file, whole or not at all."""
         rates = np.array(list(self.rows_per_second.values()))
         arrays: dict[str, Any] = {"rows": self.rows, "rows_per_second": rates, **self.logits}
-        with atomic_file(path) as part, part.open("wb") as stream:
+        with sealed_file(path) as part, part.open("wb") as stream:
             np.savez(stream, **arrays)
 
     def run(self, name: str, scorer: Scorer, tokens: Rows) -> None:

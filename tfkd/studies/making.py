@@ -129,7 +129,7 @@ def make_arm(
         answers[recipe] = file_logits(path, tokens, material.progress)
     scores = _scores(student, run.model, answers, material)
     dataclasses.replace(scores, refused=refused).write(run.path)
-    artifacts.write_json(
+    artifacts.write_record(
         run.metrics,
         {
             "arm": arm.name,

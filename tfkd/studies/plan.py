@@ -151,7 +151,7 @@ class StudyPlan:
 
     def write(self) -> None:
         """Keeps the form in the study's folder, for `tfkd report`."""
-        artifacts.write_json(self.path / PLAN, {"name": self.name, "content": self.content})
+        artifacts.write_record(self.path / PLAN, {"name": self.name, "content": self.content})
 
 
 @dataclasses.dataclass(frozen=True)

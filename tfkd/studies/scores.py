@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tfkd import artifacts
+from tfkd import artifacts, seals
 from tfkd.data.examples import DEFAULT_THRESHOLD
 from tfkd.errors import ArtifactError
 
@@ -51,8 +51,7 @@ class Scores:
             np.savez_compressed(part, **arrays)
         names = ("parameters", "size_bytes", "model_folder", "dataset", "thresholds", "refused")
         record = {name: getattr(self, name) for name in names}
-        digest = artifacts.file_sha256(folder / ARRAYS)
-        artifacts.write_json(folder / RECORD, {**record, "arrays_sha256": digest})
+        artifacts.write_record(folder / RECORD, record, [ARRAYS])
 
     @classmethod
     def read(cls, folder: Path) -> "Scores":
@@ -61,16 +60,21 @@ class Scores:
         Raises:
             ArtifactError: They are missing or were changed.
         """
-        record = artifacts.read_json(folder / RECORD)
+        remedy = f"Delete {folder} and start the study again."
+        record = seals.read_record(folder / RECORD, remedy)
         path = folder / ARRAYS
-        if not path.is_file() or artifacts.file_sha256(path) != record.pop("arrays_sha256"):
+        # Before there were seals, the hash stood among the values.
+        sha256 = record.pop("arrays_sha256", None)
+        if ARRAYS not in seals.check_files(folder / RECORD, remedy=remedy):
+            seals.check(path, sha256, remedy)
+        try:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+                logits = {name: arrays[name] for name in arrays.files if name != LABELS}
+                return cls(arrays[LABELS], logits, **record)
+        except seals.UNREADABLE as error:
             raise ArtifactError(
-                f"Expected the arrays of {folder / RECORD} in {path}. They are missing or were "
-                f"changed. Delete {folder} and start the study again."
-            )
-        with np.load(path, allow_pickle=False) as arrays:
-            logits = {name: arrays[name] for name in arrays.files if name != LABELS}
-            return cls(arrays[LABELS], logits, **record)
+                f"Expected scores in {folder / RECORD}. They cannot be read: {error}. {remedy}"
+            ) from error
 
 
 def is_scored(folder: Path) -> bool:

@@ -155,7 +155,7 @@ def _distill(config: DistillConfig, progress: Progress) -> DistillResult:
     smaller = smaller_vocabulary(config, sources["student"], teacher.classifier, material, run)
     demand = Demand.of(dataclasses.asdict(config))
     answers, route = teacher.answers(material.transfer, material, demand)
-    artifacts.write_json(run.path / SCORING, route.to_dict())
+    artifacts.write_record(run.path / SCORING, route.to_dict())
     untrained = functools.partial(
         new_student, config, sources["student"], teacher.classifier, material, smaller
     )
@@ -257,7 +257,7 @@ def finish(
     comparison = " ".join(filter(None, [warned, *result.sentences]))
     page = run_page(title, rows, material, FILES, result.seconds, comparison)
     artifacts.write_text(run.path / "README.md", page)
-    artifacts.write_json(
+    artifacts.write_record(
         run.metrics,
         {
             **result.to_dict(),

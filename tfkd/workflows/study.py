@@ -147,7 +147,7 @@ def _time(plan: StudyPlan, material: Material) -> None:
     material.progress.say(f"time {len(files)} models on {len(texts)} texts")
     timed = {name: file.timed() for name, file in files.items()}
     found = time_files(timed, texts, ROUNDS, material.progress)
-    artifacts.write_json(
+    artifacts.write_record(
         times_path(plan),
         {
             "files": sorted(files),
