@@ -187,7 +187,7 @@ def test_versions_name_the_packages_that_decide():
 def test_start_writes_the_settings_with_the_verb(tmp_path):
     run = RunFolder(tmp_path / "run")
     run.start("distill", SETTINGS, overwrite=False)
-    assert run.read_config() == {"verb": "distill", **SETTINGS}
+    assert run.read_config() == {"verb": "distill", **SETTINGS, "seed": 0, "split_seed": 0}
     assert not run.is_finished
 
 
@@ -364,3 +364,44 @@ def test_main_model_is_the_student_else_the_model(tmp_path):
     assert RunFolder(tmp_path).model == tmp_path / "model"
     (tmp_path / "student").mkdir()
     assert RunFolder(tmp_path).model == tmp_path / "student"
+
+
+def test_settings_changed_by_hand_are_named(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.start("distill", {**SETTINGS, "split_seed": 0}, overwrite=False)
+    assert run.read_config()["split_seed"] == 0
+    run.config.write_text(run.config.read_text().replace('"split_seed": 0', '"split_seed": 7'))
+    message = (
+        f"Expected {run.config} as tfkd wrote it. Received: another content. Put it back as it "
+        "was, or make the run again with --overwrite."
+    )
+    for read in (run.read_config, lambda: run.start("distill", SETTINGS, overwrite=False)):
+        with pytest.raises(ArtifactError, match=exactly(message)):
+            read()
+    # The way out is open.
+    run.start("distill", SETTINGS, overwrite=True)
+    assert run.read_config()["dataset"] == "demo"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("dataset", ["demo"], "Expected `dataset` to be a string. Received: dataset=['demo']."),
+        ("seed", {}, "Expected `seed` to be a whole number. Received: seed={}."),
+        ("split_seed", 10**30, "Expected `split_seed` to be a number of at most 19 digits. Rec"),
+        ("epochs", 10**400, "Expected `epochs` to be a number of at most 19 digits. Received: o"),
+        ("temperature", 10**400, "Expected `temperature` to be a number of at most 19 digits."),
+    ],
+)
+def test_settings_of_another_type_are_named(name, value, told, tmp_path):
+    """Of a run from before there were seals."""
+    run = RunFolder(tmp_path)
+    write_json(run.config, {"verb": "distill", **SETTINGS, name: value})
+    with pytest.raises(ArtifactError, match=f"^{re.escape(f'{run.config}: {told}')}"):
+        run.read_config()
+
+
+def test_run_from_before_there_were_seeds_has_their_defaults(tmp_path):
+    run = RunFolder(tmp_path)
+    write_json(run.config, {"verb": "finetune", "dataset": "demo"})
+    assert run.read_config() == {"verb": "finetune", "dataset": "demo", "seed": 0, "split_seed": 0}

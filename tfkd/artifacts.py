@@ -27,8 +27,8 @@ from filelock import FileLock
 
 from tfkd.config.training import RECIPE_NAMES
 from tfkd.config.verbs import FORMAT_NAMES, VERBS
-from tfkd.errors import ArtifactError
-from tfkd.seals import JsonObject, json_value, read_record, sealed
+from tfkd.errors import ArtifactError, ConfigError
+from tfkd.seals import REMEDY, JsonObject, json_value, read_record, sealed
 from tfkd.seals import file_sha256 as file_sha256
 from tfkd.seals import read_json as read_json
 
@@ -345,7 +345,14 @@ class RunFolder:
                 f"Expected a folder written by `tfkd finetune` or `tfkd distill`. Received: "
                 f"{self.path}, {reason}."
             )
-        return read_record(self.config)
+        settings = read_record(self.config)
+        verb = VERBS[settings["verb"]]
+        try:
+            verb.check_values(settings)
+        except ConfigError as error:
+            raise ArtifactError(f"{self.config}: {error} {REMEDY}") from error
+        # A run that is older than a setting was made as its default does.
+        return {name: verb.defaults()[name] for name in ("seed", "split_seed")} | settings
 
     def _check_same(self, verb: str, settings: Mapping[str, object]) -> None:
         found = self.difference(verb, settings)

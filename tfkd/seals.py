@@ -192,7 +192,10 @@ def _files_of(value: Any) -> dict[str, str]:
 
 def shown(value: object) -> str:
     """A value in a message, cut where it is long."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:
+        text = "a number of thousands of digits"
     return text if len(text) <= 80 else f"{text[:80]}..."
 
 

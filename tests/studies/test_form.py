@@ -8,7 +8,7 @@ import pytest
 
 from tfkd import artifacts
 from tfkd.cli import verbs
-from tfkd.config.verbs import StudyConfig
+from tfkd.config.verbs import StudyConfig, read_toml
 from tfkd.distillation.mixing import Mixing
 from tfkd.errors import ArtifactError, ConfigError
 from tfkd.studies.form import kept_plan, make_plan, read_plan
@@ -244,32 +244,6 @@ def test_what_is_no_table_is_refused(text, message):
         make_plan("study", Path("out"), form, {})
 
 
-def places(value, place=()):
-    """Where a TOML value may be replaced by another."""
-    if place:
-        yield place
-    items = value.items() if isinstance(value, dict) else ()
-    for key, part in items:
-        yield from places(part, (*place, key))
-
-
-@pytest.mark.parametrize(
-    "wrong", [True, -1, 10**30, "x", "a\0b", "", [], [1], [[]], {}, {"a": {"b": 1}}, [{"a": 1}]]
-)
-def test_no_value_of_another_shape_gets_past_the_form(wrong):
-    """It is taken, or refused in one line; nothing else happens."""
-    for place in places(tomllib.loads(FORM)):
-        form = table = tomllib.loads(FORM)
-        for key in place[:-1]:
-            table = table[key]
-        table[place[-1]] = wrong
-        try:
-            make_plan("study", Path("out"), form, {})
-        except ConfigError as error:
-            assert str(error).startswith("Expected ")
-            assert "\n" not in str(error)
-
-
 def test_missing_table_is_refused():
     with pytest.raises(ConfigError, match=r"Expected at least one table \[students.NAME\] in x."):
         make_plan("x", Path("out"), {"teachers": {"A": {"model": "cnn"}}}, {})
@@ -352,3 +326,71 @@ def test_every_study_of_the_project_can_be_planned(path, tmp_path):
     assert len(found.terms.seeds) >= 2
     # A control, which has no teacher, for each seed of each data set at least.
     assert sum(not arm.teachers for arm in found.arms) >= len(found.terms.seeds)
+
+
+# A value of every kind that TOML and JSON have, in every place of a form.
+SHAPES = [
+    3,
+    10**400,
+    1e999,
+    True,
+    "x",
+    "a\0b",
+    "",
+    [],
+    [3],
+    [[3]],
+    {},
+    {"a": 1},
+    {"a": {"b": 1}},
+    [{"a": 1}],
+]
+
+
+def places(value, above=()):
+    yield above
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from places(value[key], (*above, key))
+
+
+def test_whatever_stands_where_is_a_form_or_one_line():
+    text = FORM + ARMS + '[[published]]\ndataset = "demo"\narm = "A"\nvalue = 0.5\nsource = "x"\n'
+    assert plan(text).arms
+    refused = 0
+    for place in list(places(tomllib.loads(text)))[1:]:
+        for shape in SHAPES:
+            content = tomllib.loads(text)
+            inner = content
+            for key in place[:-1]:
+                inner = inner[key]
+            inner[place[-1]] = shape
+            try:
+                make_plan("study", Path("out"), content, {})
+            except ConfigError as error:
+                refused += 1
+                assert "\n" not in str(error)
+                assert len(str(error)) < 1000
+    assert refused > 400
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 5000, "a = " + "7" * 5000, "a =", "a = '\udc80'"])
+def test_what_is_no_toml_is_one_line(text, tmp_path):
+    path = tmp_path / "study.toml"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    for read in (lambda: read_plan(StudyConfig(study=path)), lambda: read_toml(path, "distill")):
+        with pytest.raises(
+            ConfigError, match=f"^Expected a TOML file. Received: {path}: "
+        ) as caught:
+            read()
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [{}, {"name": 3, "content": {}}, {"name": "x", "content": []}])
+def test_kept_plan_of_another_shape_is_refused(content, tmp_path):
+    artifacts.write_json(tmp_path / "plan.json", content)
+    message = (
+        f"^Expected {tmp_path / 'plan.json'} as tfkd wrote it. Received: no plan of a study. Start "
+    )
+    with pytest.raises(ArtifactError, match=message):
+        kept_plan(tmp_path)

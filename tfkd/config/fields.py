@@ -72,6 +72,10 @@ class Config:
         Raises:
             ConfigError: For an unknown key, a wrong type or a value out of range.
         """
+        if not isinstance(values, Mapping):
+            raise ConfigError(
+                f"Expected a table of settings in {source}. Received: {values!r:.100}."
+            )
         known = [field.name for field in dataclasses.fields(cls)]
         for key in values:
             if key not in known:
@@ -95,6 +99,19 @@ class Config:
     def to_dict(self) -> dict[str, object]:
         """The settings as plain JSON values; `from_mapping(to_dict())` gives them back."""
         return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+    @classmethod
+    def check_values(cls, values: Mapping[str, object]) -> None:
+        """Checks types and ranges of those settings that are there, and of no other key.
+
+        Raises:
+            ConfigError: A type is wrong or a value out of range.
+        """
+        hints = typing.get_type_hints(cls)
+        for field in dataclasses.fields(cls):
+            if field.name in values:
+                value = _converted(field.name, values[field.name], hints[field.name])
+                _check_limits(field, value)
 
     @classmethod
     def defaults(cls) -> dict[str, object]:

@@ -10,10 +10,11 @@ import enum
 import os
 from pathlib import Path
 
-from tfkd.artifacts import RunFolder, read_json
+from tfkd.artifacts import RunFolder
 from tfkd.errors import ModelError
 from tfkd.models import hub, huggingface, presets, sizes
 from tfkd.models.hub import OFFLINE_CHOICES
+from tfkd.seals import read_record
 
 
 class Kind(enum.StrEnum):
@@ -125,4 +126,7 @@ def _resolve_folder(name: str, folder: Path) -> Source:
 
 def _pretrained(name: str, run: RunFolder) -> Source:
     """A student of `tfkd pretrain`; how it is to be trained on goes by its size word."""
-    return Source(name, Kind.PRETRAINED, run.model, read_json(run.config)["student"])
+    built_as = read_record(run.config).get("student")
+    if not isinstance(built_as, str):
+        raise ModelError(f"Expected the student's size word in {run.config}. Received: {built_as}.")
+    return Source(name, Kind.PRETRAINED, run.model, built_as)

@@ -170,7 +170,7 @@ class AwareTraining:
         except ArtifactError as damage:
             self.material.progress.say(str(damage))
             return False
-        return bool({**_LOSS, **record["settings"]} == self._settings(recipe))
+        return bool({**_LOSS, **record.get("settings", {})} == self._settings(recipe))
 
     def _settings(self, recipe: str) -> dict[str, Any]:
         """All that decides what comes out, as JSON values."""

@@ -15,6 +15,7 @@ from tfkd.evaluation.timing import time_models
 from tfkd.process import KERAS_LOADER, LITERT_LOADER, TimedModel, num_cores
 from tfkd.progress import Progress
 from tfkd.runs.material import finished
+from tfkd.runs.record import noted_teacher
 
 MEMORY_TEXTS = 5
 
@@ -71,8 +72,7 @@ def model_files(run: RunFolder, teacher: Path | None = None) -> list[ModelFile]:
         ArtifactError: The run is not finished.
     """
     if teacher is None:
-        noted = artifacts.read_json(finished(run).metrics).get("teacher_folder")
-        teacher = Path(noted) if noted else None
+        teacher = noted_teacher(finished(run))
     name = run.path.name
     files = [ModelFile(f"{name}/{run.model.name}", run.model, "keras")]
     for recipe in RECIPE_NAMES:

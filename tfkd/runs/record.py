@@ -2,13 +2,16 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.data.examples import MULTI_LABEL
 from tfkd.distillation.mixing import Mixing
+from tfkd.errors import ArtifactError
 from tfkd.evaluation.rows import Row, RunSummary, run_readme
+from tfkd.seals import REMEDY, damage, shown
 
 if TYPE_CHECKING:
     from tfkd.runs.material import Material
@@ -60,6 +63,18 @@ def run_page(
     )
 
 
+def noted_teacher(run: RunFolder) -> Path | None:
+    """Model folder of a finished run's teacher, or None where there is none.
+
+    Raises:
+        ArtifactError: metrics.json was changed.
+    """
+    folder = artifacts.read_record(run.metrics).get("teacher_folder")
+    if not isinstance(folder, str | None):
+        raise ArtifactError(damage(run.metrics, f"teacher_folder={shown(folder)}", REMEDY))
+    return Path(folder) if folder else None
+
+
 def shared_record(material: "Material", seed: int) -> dict[str, Any]:
     """End of every run's metrics.json: the data, the seed, the versions."""
     return {"data": material.describe(), "seed": seed, "versions": artifacts.versions()}
@@ -84,7 +99,10 @@ class KeptMixture:
     @classmethod
     def read(cls, run: RunFolder) -> "KeptMixture | None":
         """That of a finished run, or None where one teacher or none was asked."""
-        kept = artifacts.read_json(run.metrics).get("mixture")
+        kept = artifacts.read_record(run.metrics).get("mixture")
         if kept is None:
             return None
-        return cls(kept["folders"], Mixing.from_mapping(kept["mixing"], str(run.metrics)))
+        try:
+            return cls(dict(kept["folders"]), Mixing.from_mapping(kept["mixing"], str(run.metrics)))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(damage(run.metrics, "no mixture of teachers", REMEDY)) from error

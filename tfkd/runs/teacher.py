@@ -26,7 +26,7 @@ from tfkd.runs.choices import choose, put_back_if_refused, slug
 from tfkd.runs.lengths import LEAST, with_length
 from tfkd.runs.linear_head import start_head
 from tfkd.runs.material import Material
-from tfkd.runs.record import KeptMixture, run_page, shared_record
+from tfkd.runs.record import KeptMixture, noted_teacher, run_page, shared_record
 from tfkd.runs.routes import EXACT_ROUTE, LOGITS, Demand, Route, Routes
 from tfkd.runs.scoring import split_figures
 from tfkd.runs.training import (
@@ -151,10 +151,10 @@ def train_logits(run: RunFolder, material: Material) -> np.ndarray | None:
         heard = [_kept_logits(run, Path(folder), material, demand) for folder in folders]
         temperature = settings["temperature"]
         return mixture(material.dataset.task, heard, temperature, kept.mixing)
-    noted = artifacts.read_json(run.metrics).get("teacher_folder")
-    if noted is None:
+    folder = noted_teacher(run)
+    if folder is None:
         return None
-    return _kept_logits(run, Path(noted), material, Demand.of(settings))
+    return _kept_logits(run, folder, material, Demand.of(settings))
 
 
 def _kept_logits(run: RunFolder, folder: Path, material: Material, demand: Demand) -> np.ndarray:

@@ -15,6 +15,7 @@ from tfkd.data.examples import MULTI_LABEL
 from tfkd.distillation.distiller import Distiller
 from tfkd.distillation.tensorboard import RunLog
 from tfkd.distillation.training import Plan, Validation, train
+from tfkd.errors import ArtifactError
 from tfkd.evaluation import metrics
 from tfkd.evaluation.similarity import COSINE, similarity_figures
 from tfkd.evaluation.thresholds import average_precision, tuned_thresholds
@@ -24,6 +25,7 @@ from tfkd.runs.budget import Budget, patience
 from tfkd.runs.material import TRANSFER, Material
 from tfkd.runs.scoring import split_figures
 from tfkd.runs.trained_part import trained_part, trained_part_rows
+from tfkd.seals import REMEDY, damage
 
 AVERAGE_PRECISION = "average_precision"
 
@@ -180,7 +182,12 @@ def with_thresholds(classifier: TextClassifier, material: Material) -> TextClass
 
 def training_record(run: artifacts.RunFolder, name: str) -> dict[str, Any]:
     """Plan, history and seconds of an arm."""
-    return artifacts.read_json(run.path / "training" / f"{name}.json")
+    path = run.path / "training" / f"{name}.json"
+    record = artifacts.read_record(path)
+    for key in ("plan", "history", "seconds"):
+        if key not in record:
+            raise ArtifactError(damage(path, f"no `{key}`", REMEDY))
+    return record
 
 
 def validation(classifier: TextClassifier, rows: Rows, metric: str) -> Validation:

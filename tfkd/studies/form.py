@@ -20,11 +20,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tfkd import artifacts
+from tfkd import seals
 from tfkd.config.fields import nearest
 from tfkd.config.training import DataConfig, DistillConfig, FinetuneConfig
 from tfkd.config.verbs import StudyConfig, toml_content
-from tfkd.errors import ConfigError
+from tfkd.errors import ArtifactError, ConfigError
 from tfkd.studies.arm_table import NAME, ArmForm, arm_forms
 from tfkd.studies.plan import (
     PLAN,
@@ -36,6 +36,7 @@ from tfkd.studies.plan import (
 )
 
 RUNS = Path("saved_models")
+PLAN_REMEDY = "Start `tfkd study` again."
 TABLES = ("settings", "teachers", "students", "datasets", "arms", "published")
 # Decided by the study itself.
 TAKEN = (
@@ -65,8 +66,11 @@ def kept_plan(path: Path) -> StudyPlan:
     Raises:
         ArtifactError: The folder was not written by `tfkd study`.
     """
-    kept = artifacts.read_json(path / PLAN)
-    return make_plan(kept["name"], path, kept["content"], {})
+    kept = seals.read_record(path / PLAN)
+    name, content = kept.get("name"), kept.get("content")
+    if not (isinstance(name, str) and isinstance(content, dict)):
+        raise ArtifactError(seals.damage(path / PLAN, "no plan of a study", PLAN_REMEDY))
+    return make_plan(name, path, content, {})
 
 
 def make_plan(

@@ -91,7 +91,7 @@ def collect(plan: StudyPlan) -> StudyResult:
             f"{len(missing) - 1} more. Start `tfkd study` again; it goes on where it stopped."
         )
     datasets = {name: _dataset_results(plan.of(name)) for name in plan.datasets}
-    versions = artifacts.read_json(RunFolder(plan.arms[0].path).metrics)["versions"]
+    versions = artifacts.read_record(RunFolder(plan.arms[0].path).metrics).get("versions", {})
     return StudyResult(plan.name, datasets, versions)
 
 
@@ -195,7 +195,7 @@ def _rows(
     for name, arms in plan.seeds_of().items():
         items[name] = (arms[0], [arm.config.seed for arm in arms])
     path = times_path(plan)
-    times = artifacts.read_json(path)["times"] if path.is_file() else {}
+    times = artifacts.read_record(path).get("times", {}) if path.is_file() else {}
     metric = next(iter(scored.values()))[0].dataset["metric"]
     rows = []
     for name, (item, seeds) in items.items():

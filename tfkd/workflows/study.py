@@ -133,9 +133,9 @@ def _is_timed(plan: StudyPlan) -> bool:
     path = times_path(plan)
     if not path.is_file():
         return False
-    kept = artifacts.read_json(path)
+    kept = artifacts.read_record(path)
     files, texts = sorted(_timed_files(plan)), plan.terms.timed_texts
-    return bool((kept["files"], kept["texts"]) == (files, texts))
+    return bool((kept.get("files"), kept.get("texts")) == (files, texts))
 
 
 def _time(plan: StudyPlan, material: Material) -> None:
