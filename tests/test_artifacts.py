@@ -405,3 +405,15 @@ def test_run_from_before_there_were_seeds_has_their_defaults(tmp_path):
     run = RunFolder(tmp_path)
     write_json(run.config, {"verb": "finetune", "dataset": "demo"})
     assert run.read_config() == {"verb": "finetune", "dataset": "demo", "seed": 0, "split_seed": 0}
+
+
+def test_whole_settings_of_another_run_are_named(tmp_path):
+    runs = [RunFolder(tmp_path / name) for name in ("run", "other")]
+    for run, split_seed in zip(runs, (0, 7), strict=True):
+        run.start("distill", {**SETTINGS, "split_seed": split_seed}, overwrite=False)
+        run.finish({"rows": []})
+        assert run.read_config()["split_seed"] == split_seed
+    runs[0].config.write_bytes(runs[1].config.read_bytes())
+    message = f"^Expected {runs[0].config} as tfkd wrote it. Received: another content. Put it back"
+    with pytest.raises(ArtifactError, match=message):
+        runs[0].read_config()

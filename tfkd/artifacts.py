@@ -28,7 +28,7 @@ from filelock import FileLock
 from tfkd.config.training import RECIPE_NAMES
 from tfkd.config.verbs import FORMAT_NAMES, VERBS
 from tfkd.errors import ArtifactError, ConfigError
-from tfkd.seals import REMEDY, JsonObject, json_value, read_record, sealed
+from tfkd.seals import REMEDY, JsonObject, check_files, json_value, read_record, sealed
 from tfkd.seals import file_sha256 as file_sha256
 from tfkd.seals import read_json as read_json
 
@@ -323,6 +323,10 @@ class RunFolder:
                 return key, before.get(key), value
         return None
 
+    def finish(self, record: Mapping[str, Any]) -> None:
+        """Writes the figures, which marks the run done. They are those of these settings."""
+        write_record(self.metrics, record, [self.config.name])
+
     def read_config(self) -> JsonObject:
         """The settings of a classifier's run, with its `verb`.
 
@@ -346,6 +350,8 @@ class RunFolder:
                 f"{self.path}, {reason}."
             )
         settings = read_record(self.config)
+        # It may be a whole one of another run.
+        check_files(self.metrics, self.config.name)
         verb = VERBS[settings["verb"]]
         try:
             verb.check_values(settings)

@@ -179,7 +179,8 @@ def test_other_tokens_than_those_asked_for(tmp_path):
     folder = tmp_path / "train"
     written(folder, singles("ab"))
     message = (
-        f"^Expected tokens other in {re.escape(str(folder))}. Received: mark. Delete that folder.$"
+        f"^Expected tokens other in {re.escape(str(folder))}/manifest.json. Received: mark. Delete "
+        "that folder.$"
     )
     with pytest.raises(ArtifactError, match=message):
         Tokens.load(folder, "other")

@@ -174,7 +174,8 @@ def test_manifest_states_the_bytes_of_a_row(teacher, tokens, tmp_path):
 
 def refused(teacher, tokens, folder, expected, received, fingerprint="mark"):
     message = (
-        f"^Expected teacher logits with {re.escape(expected)} in {re.escape(str(folder))}. "
+        f"^Expected teacher logits with {re.escape(expected)} in {re.escape(str(folder))}/manifest."
+        "json. "
         f"Received: {re.escape(received)}. Delete that folder to score again.$"
     )
     before = shard_times(folder)

@@ -206,6 +206,9 @@ def test_arm_made_before_there_were_rules_is_taken(made, form, tmp_path):
     for key in ("weights", "weighting", "average", "temperatures"):
         assert settings.pop(key) is None
     artifacts.write_json(path, settings)
+    # Nor are there seals.
+    metrics = path.with_name("metrics.json")
+    artifacts.write_json(metrics, artifacts.read_json(metrics))
     assert study(config(tmp_path, form)) == made[2]
 
 

@@ -93,7 +93,7 @@ class Tokens:
         manifest = seals.read_record(folder / MANIFEST, remedy)
         if manifest.get("fingerprint") != fingerprint:
             raise ArtifactError(
-                f"Expected tokens {fingerprint} in {folder}. Received: "
+                f"Expected tokens {fingerprint} in {folder / MANIFEST}. Received: "
                 f"{manifest.get('fingerprint')}. {remedy}"
             )
         seals.check_files(folder / MANIFEST, remedy=remedy)

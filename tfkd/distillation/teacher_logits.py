@@ -114,6 +114,6 @@ def _check_manifest(folder: Path, manifest: dict[str, object], progress: Progres
     for key, value in manifest.items():
         if found.get(key) != value:
             raise ArtifactError(
-                f"Expected teacher logits with {key}={value!r} in {folder}. Received: "
+                f"Expected teacher logits with {key}={value!r} in {path}. Received: "
                 f"{key}={found.get(key)!r}. Delete that folder to score again."
             )

@@ -206,7 +206,7 @@ def pre_train(
     )
     artifacts.write_text(run.path / "README.md", _page(config, result))
     record = {**result.to_dict(), "training": training}
-    artifacts.write_record(run.metrics, record | shared_record(material, config.seed))
+    run.finish(record | shared_record(material, config.seed))
     return result
 
 

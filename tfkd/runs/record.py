@@ -11,7 +11,7 @@ from tfkd.data.examples import MULTI_LABEL
 from tfkd.distillation.mixing import Mixing
 from tfkd.errors import ArtifactError
 from tfkd.evaluation.rows import Row, RunSummary, run_readme
-from tfkd.seals import REMEDY, damage, shown
+from tfkd.seals import REMEDY, check_files, damage, shown
 
 if TYPE_CHECKING:
     from tfkd.runs.material import Material
@@ -63,13 +63,26 @@ def run_page(
     )
 
 
+def read_metrics(run: RunFolder) -> artifacts.JsonObject:
+    """The figures of a finished run.
+
+    Raises:
+        ArtifactError: metrics.json or config.json was changed, or the one is not of the other.
+    """
+    record = artifacts.read_record(run.metrics)
+    check_files(run.metrics)
+    if "versions" not in record:
+        raise ArtifactError(damage(run.metrics, "no figures of a run", REMEDY))
+    return record
+
+
 def noted_teacher(run: RunFolder) -> Path | None:
     """Model folder of a finished run's teacher, or None where there is none.
 
     Raises:
         ArtifactError: metrics.json was changed.
     """
-    folder = artifacts.read_record(run.metrics).get("teacher_folder")
+    folder = read_metrics(run).get("teacher_folder")
     if not isinstance(folder, str | None):
         raise ArtifactError(damage(run.metrics, f"teacher_folder={shown(folder)}", REMEDY))
     return Path(folder) if folder else None
@@ -99,7 +112,7 @@ class KeptMixture:
     @classmethod
     def read(cls, run: RunFolder) -> "KeptMixture | None":
         """That of a finished run, or None where one teacher or none was asked."""
-        kept = artifacts.read_record(run.metrics).get("mixture")
+        kept = read_metrics(run).get("mixture")
         if kept is None:
             return None
         try:

@@ -253,7 +253,7 @@ def fine_tune(
     artifacts.write_text(run.path / "README.md", run_page(title, [row], material, FILES, seconds))
     training = training_record(run, "model")
     record = {**result.to_dict(), "rows": [row.to_dict()], "training": training}
-    artifacts.write_record(run.metrics, record | shared_record(material, config.seed))
+    run.finish(record | shared_record(material, config.seed))
     return result
 
 

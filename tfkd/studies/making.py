@@ -8,7 +8,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config.training import DistillConfig
 from tfkd.distillation.mixing import LEARNED, Mixing
@@ -129,8 +128,7 @@ def make_arm(
         answers[recipe] = file_logits(path, tokens, material.progress)
     scores = _scores(student, run.model, answers, material)
     dataclasses.replace(scores, refused=refused).write(run.path)
-    artifacts.write_record(
-        run.metrics,
+    run.finish(
         {
             "arm": arm.name,
             # Recipes that train and are added later ask the teachers again.

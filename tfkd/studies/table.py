@@ -18,7 +18,7 @@ from tfkd.errors import ArtifactError
 from tfkd.evaluation import metrics
 from tfkd.evaluation.rows import SECOND_METRICS
 from tfkd.evaluation.table import MISSING, Table, figures, words
-from tfkd.runs.record import KeptMixture
+from tfkd.runs.record import KeptMixture, read_metrics
 from tfkd.studies.plan import ArmPlan, StudyPlan, TeacherPlan
 from tfkd.studies.questions import answered
 from tfkd.studies.scores import KERAS, Scores, is_scored
@@ -91,7 +91,7 @@ def collect(plan: StudyPlan) -> StudyResult:
             f"{len(missing) - 1} more. Start `tfkd study` again; it goes on where it stopped."
         )
     datasets = {name: _dataset_results(plan.of(name)) for name in plan.datasets}
-    versions = artifacts.read_record(RunFolder(plan.arms[0].path).metrics).get("versions", {})
+    versions = read_metrics(RunFolder(plan.arms[0].path))["versions"]
     return StudyResult(plan.name, datasets, versions)
 
 

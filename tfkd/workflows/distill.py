@@ -257,8 +257,7 @@ def finish(
     comparison = " ".join(filter(None, [warned, *result.sentences]))
     page = run_page(title, rows, material, FILES, result.seconds, comparison)
     artifacts.write_text(run.path / "README.md", page)
-    artifacts.write_record(
-        run.metrics,
+    run.finish(
         {
             **result.to_dict(),
             "teacher_folder": str(teacher.folder),
