@@ -18,7 +18,6 @@ from tfkd.data.batching import Rows, scoring_batches
 from tfkd.data.examples import DEFAULT_THRESHOLD, MULTI_LABEL, Texts
 from tfkd.data.label_values import check_names
 from tfkd.data.texts import GivenTexts, given_texts
-from tfkd.errors import ArtifactError
 from tfkd.models import bottleneck, pooling, published  # noqa: F401  (a saved model names them)
 from tfkd.models.description import (
     DESCRIPTION_FILE,
@@ -27,8 +26,8 @@ from tfkd.models.description import (
     Description,
     check_folder,
 )
+from tfkd.models.keras_file import read_model, write_model
 from tfkd.models.tokenizers import Tokenizer
-from tfkd.seals import REMEDY
 
 SCORING_BATCH_SIZE = 64
 
@@ -165,7 +164,7 @@ class TextClassifier:
         """Writes the model folder, whole or not at all; other files that are in it stay."""
         tuned = {"thresholds": self.label_thresholds} if self.label_thresholds else {}
         with artifacts.atomic_folder(folder, DESCRIPTION_FILE) as part:
-            self.model.save(part / WEIGHTS_FILE)
+            write_model(self.model, part / WEIGHTS_FILE)
             self.tokenizer.save(part / "tokenizer")
             artifacts.write_text(part / "labels.txt", "\n".join(self.label_names) + "\n")
             written = [file for file in sorted(part.rglob("*")) if file.is_file()]
@@ -195,7 +194,7 @@ class TextClassifier:
         folder = Path(folder)
         description = Description.read(folder)
         check_folder(folder, description)
-        model = _read(folder / WEIGHTS_FILE)
+        model = read_model(folder / WEIGHTS_FILE)
         description.check_outputs(folder, model.output_shape[-1])
         return cls(
             model=model,
@@ -211,18 +210,6 @@ class TextClassifier:
 def batch_texts(rows: Sequence[tuple[str, ...]]) -> Texts:
     """Texts of examples in the form `predict` takes: strings, or pairs."""
     return [row[0] for row in rows] if len(rows[0]) == 1 else [tuple(row) for row in rows]
-
-
-def _read(weights: Path) -> keras.Model:
-    """The Keras model of a file; nothing in it is unpickled or executed."""
-    try:
-        return keras.saving.load_model(weights, compile=False, safe_mode=True)
-    except Exception as error:
-        # Keras raises whatever its layers raise; of a Lambda it writes a paragraph.
-        reason = " ".join(str(error).split())[:200]
-        raise ArtifactError(
-            f"Expected a model of tfkd in {weights}. Keras refuses it: {reason}. {REMEDY}"
-        ) from error
 
 
 def _compiled(model: keras.Model) -> Answer:
