@@ -286,7 +286,8 @@ class RunFolder:
     def _verb(self) -> str | None:
         """The command that wrote the folder, if one of tfkd did."""
         # Damaged or not: --overwrite is the way out.
-        settings = json_value(self.config) if self.config.is_file() else None
+        remedy = "Put it back as it was, or delete its folder."
+        settings = json_value(self.config, remedy) if self.config.is_file() else None
         return settings.get("verb") if isinstance(settings, dict) else None
 
     def _clear(self) -> None:

@@ -31,7 +31,7 @@ INDEX_BYTES = array.array("i").itemsize
 _ZERO, _ONE = (array.array("i", [value]).tobytes() for value in (0, 1))
 SETTINGS_FILE, VOCABULARY_FILE = "preprocessor.json", "vocabulary.txt"
 # What settings of another shape, or files that are no vocabulary, make of their readers.
-UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, OSError)
+UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, OSError, RecursionError)
 # Preprocessors of KerasHub, and whether their models take segment ids.
 FAMILIES = {
     "BertTextClassifierPreprocessor": True,

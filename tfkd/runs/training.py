@@ -25,7 +25,7 @@ from tfkd.runs.budget import Budget, patience
 from tfkd.runs.material import TRANSFER, Material
 from tfkd.runs.scoring import split_figures
 from tfkd.runs.trained_part import trained_part, trained_part_rows
-from tfkd.seals import REMEDY, damage
+from tfkd.seals import REMEDY, damage, shown
 
 AVERAGE_PRECISION = "average_precision"
 
@@ -184,9 +184,9 @@ def training_record(run: artifacts.RunFolder, name: str) -> dict[str, Any]:
     """Plan, history and seconds of an arm."""
     path = run.path / "training" / f"{name}.json"
     record = artifacts.read_record(path)
-    for key in ("plan", "history", "seconds"):
-        if key not in record:
-            raise ArtifactError(damage(path, f"no `{key}`", REMEDY))
+    for key, kind in (("plan", dict), ("history", list), ("seconds", int | float)):
+        if not isinstance(record.get(key), kind):
+            raise ArtifactError(damage(path, f"{key}={shown(record.get(key))}", REMEDY))
     return record
 
 
