@@ -388,9 +388,9 @@ def test_settings_changed_by_hand_are_named(tmp_path):
     [
         ("dataset", ["demo"], "Expected `dataset` to be a string. Received: dataset=['demo']."),
         ("seed", {}, "Expected `seed` to be a whole number. Received: seed={}."),
-        ("split_seed", 10**30, "Expected `split_seed` to be a number of at most 19 digits. Rec"),
-        ("epochs", 10**400, "Expected `epochs` to be a number of at most 19 digits. Received: o"),
-        ("temperature", 10**400, "Expected `temperature` to be a number of at most 19 digits."),
+        ("split_seed", 10**30, "Expected `split_seed` to be a number of at most 63 bits. Rec"),
+        ("epochs", 10**400, "Expected `epochs` to be a number of at most 63 bits. Received: 1"),
+        ("temperature", 10**400, "Expected `temperature` to be a number of at most 63 bits."),
     ],
 )
 def test_settings_of_another_type_are_named(name, value, told, tmp_path):

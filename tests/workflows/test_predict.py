@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from tests.messages import exactly
 from tests.toys import vocabulary_of, wordpiece_tokenizer
-from tfkd.artifacts import RunFolder
+from tfkd.artifacts import RunFolder, read_json, write_json
 from tfkd.cli import verbs
 from tfkd.config.verbs import PredictConfig
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
@@ -265,7 +265,8 @@ def test_label_names_that_would_change_a_terminal_are_refused(tmp_path):
         make_run(tmp_path / "made", labels=("weather", "sport\x1b[2J", "politics"))
     run = make_run(tmp_path / "changed")
     path = run / "model" / "classifier.json"
-    path.write_text(path.read_text().replace("sport", "sport\\u001b[2J"))
+    names = ["weather", "sport\x1b[2J", "politics"]
+    write_json(path, read_json(path) | {"label_names": names})
     result = answer(run, "rain")
     assert result.exit_code == 1
     assert result.stdout == ""

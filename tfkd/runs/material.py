@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tfkd.artifacts import RunFolder, atomic_file, fingerprint, locked
+from tfkd import seals
+from tfkd.artifacts import RunFolder, fingerprint, locked, sealed_file
 from tfkd.config.training import DataConfig, DistillConfig
 from tfkd.data import sources, tokens
 from tfkd.data.augmentation import Augmented, fitting_copies, words_of
@@ -136,10 +137,12 @@ class Material:
         mark = fingerprint({"words": known, "model": weights_sha256(teacher.model)})
         path = self.cache / "words" / f"{mark}.npy"
         with locked(path):
-            if not path.is_file():
-                with atomic_file(path) as part:
-                    np.save(part, self._vectors(teacher.reader(), known))
-            return near_words(known, np.load(path, allow_pickle=False), words)
+            vectors = seals.kept(path, np.load, self.progress.say)
+            if vectors is None:
+                vectors = self._vectors(teacher.reader(), known)
+                with sealed_file(path) as part:
+                    np.save(part, vectors)
+        return near_words(known, vectors, words)
 
     def _vectors(self, reader: TextClassifier, words: Sequence[str]) -> np.ndarray:
         """A teacher's vectors of words, each read as a text: float32 `[num_words, width]`."""
