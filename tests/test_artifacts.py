@@ -3,10 +3,6 @@
 import hashlib
 import os
 import re
-import subprocess
-import sys
-import threading
-import time
 
 import pytest
 
@@ -17,7 +13,6 @@ from tfkd.artifacts import (
     atomic_folder,
     file_sha256,
     fingerprint,
-    locked,
     read_json,
     versions,
     write_json,
@@ -25,7 +20,9 @@ from tfkd.artifacts import (
 )
 from tfkd.errors import ArtifactError
 
-SETTINGS = {"dataset": "demo", "temperature": 2.0, "quiet": False}
+# What every verb that writes a run has, and one more.
+SESSION = {"quiet": False, "overwrite": False, "output_dir": None, "backup_seconds": 60.0}
+SETTINGS = {"dataset": "demo", "temperature": 2.0, **SESSION}
 
 
 def test_atomic_file_appears_when_the_block_ends(tmp_path):
@@ -108,40 +105,6 @@ def test_atomic_folder_keeps_the_old_folder_after_an_error(tmp_path):
     assert os.listdir(tmp_path) == ["student"]
 
 
-def test_second_maker_waits_for_the_first_and_finds_what_it_made(tmp_path):
-    path, seen = tmp_path / "cache" / "tokens" / "0a", []
-    path.parent.mkdir(parents=True)
-
-    def second():
-        with locked(path):
-            seen.append(path.read_text())
-
-    with locked(path):
-        waiting = threading.Thread(target=second)
-        waiting.start()
-        waiting.join(0.3)
-        assert (waiting.is_alive(), seen) == (True, [])
-        path.write_text("made")
-    waiting.join()
-    assert seen == ["made"]
-    assert [file.name for file in (tmp_path / "cache" / "locks").iterdir()] == ["tokens-0a.lock"]
-
-
-def test_killed_maker_holds_no_lock(tmp_path):
-    path = tmp_path / "cache" / "tokens"
-    code = (
-        "import sys, time; from pathlib import Path; from tfkd.artifacts import locked\n"
-        "with locked(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)"
-    )
-    command = [sys.executable, "-c", code, str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "locked\n"
-        process.kill()
-    start = time.monotonic()
-    with locked(path):
-        assert time.monotonic() - start < 10
-
-
 def test_json_round_trip_keeps_letters_readable(tmp_path):
     path = tmp_path / "a" / "b.json"
     write_json(path, {"label": "Müll", "rows": 3})
@@ -210,7 +173,7 @@ def test_unfinished_run_goes_on_with_the_same_settings_only(tmp_path):
 
 def test_a_run_older_than_a_setting_was_made_as_its_default_does(tmp_path):
     run = RunFolder(tmp_path / "run")
-    write_json(run.config, {"verb": "distill", "dataset": "demo", "seed": 1})
+    write_json(run.config, {"verb": "distill", "dataset": "demo", "seed": 1, **SESSION})
     settings = {"dataset": "demo", "seed": 1, "temperature": 2.0, "control": True}
     assert run.difference("distill", settings) is None
     found = run.difference("distill", {**settings, "temperature": 3.0})
@@ -249,7 +212,6 @@ OWN = [
     "quantization.json",
     "scores.json",
     "scores.npz",
-    "student/.part-1f.tflite",
     "student/classifier.json",
     "student/dynamic_int8.json",
     "student/dynamic_int8.tflite",
@@ -259,10 +221,14 @@ OWN = [
     "student/saved-model/saved_model.pb",
     "student/saved-model/variables/variables.index",
     "student/text-tflite-float32.json",
+    "student/tokenizer/preprocessor.json",
     "student/tokenizer/vocabulary.txt",
     "teacher/model.keras",
+    "training/scoring.json",
     "training/student.json",
+    "unfinished/control/best.npz",
     "unfinished/control/state.npz",
+    "unfinished/qat_int8/0123456789abcdef/state.npz",
     "vocabulary.json",
 ]
 OF_OTHERS = [
@@ -272,6 +238,14 @@ OF_OTHERS = [
     "student/mine.json",
     "student/my.tflite",
     "logs/student/why.txt",
+    "logs/mine/events.out.tfevents.1",
+    "student/.part-1f.tflite",
+    "student/saved-model/assets/mine.txt",
+    "student/tokenizer/notes.txt",
+    "training/mine.json",
+    "qat/mine.npz",
+    "unfinished/draft.tex",
+    "unfinished/control/notes.txt",
 ]
 
 
@@ -292,7 +266,10 @@ def test_overwriting_a_run_removes_what_tfkd_wrote_and_leaves_all_else(tmp_path)
         "model",
         "notes.md",
         "papers",
+        "qat",
         "student",
+        "training",
+        "unfinished",
     ]
 
 
@@ -316,6 +293,7 @@ def test_overwriting_a_run_follows_no_link(tmp_path):
         '{"verb": "serve"}',
         "[1]",
         '{"verb": ["distill"]}',
+        '{"verb": "distill", "dataset": "demo", "quiet": true}',
     ],
 )
 def test_folder_of_another_program_with_a_config_is_never_touched(tmp_path, overwrite, config):

@@ -17,17 +17,14 @@ import importlib.metadata
 import json
 import os
 import platform
-import shutil
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from tfkd.config.training import RECIPE_NAMES
-from tfkd.config.verbs import FORMAT_NAMES, VERBS
+from tfkd.config.verbs import VERBS
 from tfkd.errors import ArtifactError
+from tfkd.parts import part_file, part_folder, sync
+from tfkd.written_files import CONFIG, remove_run
 
 PACKAGES = (
     "tensorflow",
@@ -47,26 +44,8 @@ JsonObject = dict[str, Any]
 # Verbs that write a run.
 PRETRAIN = "pretrain"
 RUN_VERBS = ("finetune", "distill", PRETRAIN)
-# What they, and verbs that add to a run, write into it.
-MODELS = ("student", "control", "model", "teacher")
-FOLDERS = (*MODELS, "training", "qat", "unfinished", "logs")
-FILES = (*RECIPE_NAMES, *(f"{form}-{name}" for form in FORMAT_NAMES for name in RECIPE_NAMES))
-WRITTEN = (
-    *("**/.part-*", "**/.part-*/**/*", "unfinished/**/*", "logs/**/events.out.tfevents.*"),
-    *("metrics.json", "README.md", "vocabulary.json", "quantization.json"),
-    *("scores.json", "scores.npz", "training/*.json", "qat/*.json", "qat/*.npz"),
-    *(
-        f"{folder}/{name}"
-        for folder in MODELS
-        for name in (
-            *("model.keras", "classifier.json", "labels.txt", "tokenizer/*"),
-            *(f"{file}.{ending}" for file in FILES for ending in ("tflite", "json")),
-            *("saved-model.json", "saved-model/*.pb"),
-            *("saved-model/variables/variables.*", "saved-model/assets/*"),
-        )
-    ),
-)
-
+# Settings of every run's config.json, by which it is told from another program's.
+MARKS = frozenset(("quiet", "overwrite", "output_dir", "backup_seconds"))
 # Settings that change no model: where things lie, what is shown or timed, how often is backed up.
 WITHOUT_EFFECT = {"quiet", "overwrite", "output_dir", "data_dir", "backup_seconds", "timing"}
 
@@ -75,12 +54,10 @@ WITHOUT_EFFECT = {"quiet", "overwrite", "output_dir", "data_dir", "backup_second
 def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = _part(path)
-    try:
+    with part_file(path) as part:
         yield part
+        sync(part)
         os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -96,18 +73,15 @@ def atomic_folder(path: Path, mark: str) -> Iterator[Path]:
             is the first to go and the last to come.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = _part(path)
-    part.mkdir()
-    try:
+    with part_folder(path) as part:
         yield part
+        sync(part)
         if path.is_dir():
             (path / mark).unlink(missing_ok=True)
             for made in sorted(part.iterdir(), key=lambda made: (made.name == mark, made.name)):
                 _replace(made, path / made.name)
         else:
             os.replace(part, path)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _replace(made: Path, target: Path) -> None:
@@ -117,26 +91,6 @@ def _replace(made: Path, target: Path) -> None:
             _replace(inner, target / inner.name)
     else:
         os.replace(made, target)
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Lets one process at a time make what belongs at `path`; a killed one holds no lock.
-
-    Who comes second waits, and should look again whether it is there. The lock is a file in
-    `locks`, beside the folder that `path` is in.
-    """
-    kind = path.parent
-    locks = kind.with_name("locks")
-    locks.mkdir(parents=True, exist_ok=True)
-    with FileLock(locks / f"{kind.name}-{path.name}.lock"):
-        yield
-
-
-def _part(path: Path) -> Path:
-    """An unused name beside `path`; Keras decides on a format by the ending, so it is kept."""
-    # Not tempfile: its files are closed to everyone else, and would stay so under the new name.
-    return path.with_name(f".part-{uuid.uuid4().hex}{path.suffix}")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -200,15 +154,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _remove_empty(folder: Path) -> None:
-    """Removes a folder and those in it, but for what holds a file."""
-    for inner in folder.iterdir():
-        if inner.is_dir() and not inner.is_symlink():
-            _remove_empty(inner)
-    with contextlib.suppress(OSError):
-        folder.rmdir()
-
-
 @dataclasses.dataclass(frozen=True)
 class RunFolder:
     """The paths of a run, and the rules for starting one again."""
@@ -218,7 +163,7 @@ class RunFolder:
     @property
     def config(self) -> Path:
         """The resolved settings."""
-        return self.path / "config.json"
+        return self.path / CONFIG
 
     @property
     def metrics(self) -> Path:
@@ -253,7 +198,7 @@ class RunFolder:
             ArtifactError: The folder holds a finished run, another run, or other files.
         """
         if overwrite and self.is_run:
-            self._clear()
+            remove_run(self.path)
         elif self.is_finished and self.is_run:
             raise ArtifactError(
                 f"Expected an output folder without a finished run. Received: {self.path}. "
@@ -290,25 +235,9 @@ class RunFolder:
     def _verb(self) -> str | None:
         """The command that wrote the folder, if one of tfkd did."""
         settings = read_json(self.config) if self.config.is_file() else None
-        return settings.get("verb") if isinstance(settings, dict) else None
-
-    def _clear(self) -> None:
-        """Removes what tfkd writes into a run, and folders left empty; what else is there stays."""
-        # config.json last: a removal that was killed can be gone on with.
-        for pattern in (*WRITTEN, self.config.name):
-            for path in self._found(pattern):
-                path.unlink()
-        for name in FOLDERS:
-            folder = self.path / name
-            if folder.is_dir() and not folder.is_symlink():
-                _remove_empty(folder)
-
-    def _found(self, pattern: str) -> Iterator[Path]:
-        """Files of the run by a pattern; none behind a link, which tfkd does not make."""
-        for path in self.path.glob(pattern):
-            inside = path.relative_to(self.path).parents
-            if path.is_file() and not any((self.path / part).is_symlink() for part in inside):
-                yield path
+        if isinstance(settings, dict) and settings.keys() >= MARKS:
+            return settings.get("verb")
+        return None
 
     def difference(
         self, verb: str, settings: Mapping[str, object]

@@ -11,12 +11,13 @@ from typing import Protocol
 
 import numpy as np
 
-from tfkd.artifacts import locked, read_json, write_json
+from tfkd.artifacts import read_json, write_json
 from tfkd.data import shards
 from tfkd.data.batching import Rows
 from tfkd.data.shards import Shards
 from tfkd.data.tokens import Tokens
 from tfkd.errors import ArtifactError
+from tfkd.locks import locked
 from tfkd.progress import Progress
 
 BYTES_PER_LOGIT = 4

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tfkd.artifacts import RunFolder, fingerprint, locked
+from tfkd.artifacts import RunFolder, fingerprint
 from tfkd.config.training import DataConfig, DistillConfig
 from tfkd.data import sources, tokens
 from tfkd.data.augmentation import Augmented, fitting_copies, words_of
@@ -16,13 +16,13 @@ from tfkd.data.kept_rows import KeptExamples
 from tfkd.data.tokens import Tokens
 from tfkd.data.transfer import Joined, unlabelled
 from tfkd.errors import ArtifactError
+from tfkd.locks import CACHE, locked
 from tfkd.models.classifier import TextClassifier, batch_texts
 from tfkd.models.near_words import near_words
 from tfkd.models.tokenizers import Tokenizer
 from tfkd.progress import Progress
 
 RUNS = Path("saved_models")
-CACHE = "cache"
 # Train and, behind its rows, what has no label.
 TRANSFER = "transfer"
 

@@ -1,9 +1,7 @@
 """One arm of a run: a classifier trained (or found trained), saved, scored on the test split."""
 
-import contextlib
 import dataclasses
 import operator
-import shutil
 from typing import Any
 
 import numpy as np
@@ -24,6 +22,7 @@ from tfkd.runs.budget import Budget, patience
 from tfkd.runs.material import TRANSFER, Material
 from tfkd.runs.scoring import split_figures
 from tfkd.runs.trained_part import trained_part, trained_part_rows
+from tfkd.written_files import remove_backup
 
 AVERAGE_PRECISION = "average_precision"
 
@@ -137,10 +136,7 @@ def train_arm(
         {"plan": dataclasses.asdict(plan), **dataclasses.asdict(position)},
     )
     with_thresholds(classifier, material).save(folder)
-    shutil.rmtree(work)
-    with contextlib.suppress(OSError):
-        # The last arm leaves an empty folder.
-        work.parent.rmdir()
+    remove_backup(work)
     # As saved: what was traced while training still computes in the training's precision.
     return TextClassifier.load(folder)
 

@@ -47,7 +47,12 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
                 f"Expected no file {path}. It exists. Add --overwrite to replace it, or give "
                 "another --output-dir."
             )
-        check_replaceable(path)
+        # In a run these names are tfkd's own, record or not.
+        if folder != run.model or path.is_dir():
+            check_replaceable(path)
+    beside = BESIDE if config.format == TOKENS and folder != run.model else ()
+    if beside:
+        _check_beside(run.model, folder, config.overwrite)
     material = prepare(own_config(settings, config.data_dir), run.path.parent, progress)
     classifier = TextClassifier.load(run.model)
     texts = first_texts(material.dataset.splits["validation"], PARITY_TEXTS)
@@ -57,7 +62,7 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
         files = export_recipes(
             run.model, HeldOut(classifier, texts), list(targets), config.lengths, folder, found
         )
-        for name in BESIDE if folder != run.model else ():
+        for name in beside:
             _copy(run.model / name, folder / name)
         return ExportResult(
             {name: file.path for name, file in files.items()},
@@ -95,6 +100,33 @@ def _targets(config: ExportConfig, folder: Path) -> dict[str, Path]:
     if form.name == formats.SAVED_MODEL:
         return {name: folder / form.name for name in names}
     return {name: folder / f"{form.name}-{name}.tflite" for name in names}
+
+
+def _check_beside(model: Path, folder: Path, overwrite: bool) -> None:
+    """Refuses to put what goes with a model's file in the place of another's.
+
+    Raises:
+        ArtifactError: Another is there, which is not of tfkd or not to be replaced.
+    """
+    other = [name for name in BESIDE if not _is_copy(model / name, folder / name)]
+    if not other:
+        return
+    path = folder / "classifier.json"
+    described = artifacts.read_json(path) if path.is_file() else None
+    is_ours = isinstance(described, dict) and "model_sha256" in described
+    if not (is_ours and overwrite):
+        advice = "Add --overwrite to replace it, or give" if is_ours else "Give"
+        raise ArtifactError(
+            f"Expected no {other[0]} of another model in {folder}, where that of {model} is to "
+            f"go. It exists. {advice} another --output-dir."
+        )
+
+
+def _is_copy(source: Path, target: Path) -> bool:
+    """Whether a file or folder has nothing in its place but its own copy."""
+    if source.is_dir():
+        return all(_is_copy(item, target / item.name) for item in source.iterdir())
+    return not target.exists() or target.read_bytes() == source.read_bytes()
 
 
 def _copy(source: Path, target: Path) -> None:
