@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -171,6 +172,92 @@ def test_unfinished_run_goes_on_with_the_same_settings_only(tmp_path):
         run.start("finetune", SETTINGS, overwrite=False)
 
 
+def rows_of(**splits):
+    """The data of a run: number of rows and first digits of the fingerprint by split."""
+    return {
+        "splits": {
+            name: {"num_rows": count, "fingerprint": mark * 32}
+            for name, (count, mark) in splits.items()
+        }
+    }
+
+
+DATA = rows_of(train=(1200, "0a"), validation=(60, "1b"), test=(300, "2c"))
+
+
+def test_unfinished_run_goes_on_with_the_same_rows_only(tmp_path):
+    run = RunFolder(tmp_path)
+    run.start("distill", SETTINGS, overwrite=False, data={**DATA, "place": {"dataset": "a.csv"}})
+    # Where they lie does not matter.
+    run.start("distill", SETTINGS, overwrite=False, data={**DATA, "place": {"dataset": "b.csv"}})
+    assert run.data == {**DATA, "place": {"dataset": "b.csv"}}
+    message = (
+        f"Expected the rows the unfinished run in {tmp_path} was started with. Received others: "
+        "{}. Give the same data to go on, --overwrite to start anew, or another --output-dir."
+    )
+    changed = rows_of(train=(1201, "0a"), validation=(60, "1b"), test=(299, "3d"))
+    told = "train was 1,200 rows, fingerprint 0a0a0a0a and is 1,201 rows, fingerprint 0a0a0a0a"
+    with pytest.raises(ArtifactError, match=exactly(message.format(told))):
+        run.start("distill", SETTINGS, overwrite=False, data=changed)
+    changed["splits"]["train"] = DATA["splits"]["train"]
+    told = "test was 300 rows, fingerprint 2c2c2c2c and is 299 rows, fingerprint 3d3d3d3d"
+    with pytest.raises(ArtifactError, match=exactly(message.format(told))):
+        run.start("distill", SETTINGS, overwrite=False, data=changed)
+    run.start("distill", SETTINGS, overwrite=True, data=changed)
+    assert run.data == changed
+
+
+def test_names_of_the_classes_count_as_rows_do(tmp_path):
+    run = RunFolder(tmp_path)
+    run.start("distill", SETTINGS, False, {**DATA, "label_names": ["good", "bad"]})
+    assert run.changed_rows({**DATA, "label_names": ["good", "bad"]}) is None
+    found = run.changed_rows({**DATA, "label_names": ["bad", "good"]}, ["train"])
+    assert found == "its classes were good, bad and are bad, good"
+    many = [str(number) for number in range(9)]
+    assert run.changed_rows({**DATA, "label_names": many}).endswith(
+        "are 0, 1, 2, 3, 4, 5, 6, 7, ..."
+    )
+
+
+def test_an_unfinished_run_that_noted_no_rows_is_not_gone_on_with(tmp_path):
+    run = RunFolder(tmp_path)
+    run.start("distill", SETTINGS, overwrite=False)
+    assert run.data == {}
+    message = "Received others: train was not noted and is 1,200 rows, fingerprint 0a0a0a0a. Give"
+    with pytest.raises(ArtifactError, match=message):
+        run.start("distill", SETTINGS, overwrite=False, data=DATA)
+
+
+def test_rows_of_an_older_run_are_those_of_its_figures(tmp_path):
+    run = RunFolder(tmp_path)
+    run.start("distill", SETTINGS, overwrite=False)
+    write_json(run.metrics, {"data": DATA})
+    assert run.changed_rows(DATA) is None
+    assert run.changed_rows(rows_of(train=(1200, "0a"))) is None
+    other = rows_of(train=(1200, "0a"), test=(7, "3d"))
+    assert run.changed_rows(other, ["train"]) is None
+    assert run.changed_rows(other).startswith("test was 300 rows")
+
+
+def test_paths_of_a_run_are_found_when_it_is_moved(tmp_path, monkeypatch):
+    for name in ("run/control", "teacher/model"):
+        write_text(tmp_path / "runs" / name / "model.keras", name)
+    run = RunFolder(tmp_path / "runs" / "run")
+    inside, beside = run.noted(run.path / "control"), run.noted(tmp_path / "runs/teacher/model")
+    assert (inside, beside) == ("control", str(tmp_path / "runs/teacher/model"))
+    assert (run.find(inside), run.find(beside)) == (run.path / "control", Path(beside))
+    monkeypatch.chdir(tmp_path)
+    assert RunFolder(Path("runs/run")).noted(Path("runs/run/control")) == "control"
+    # As older runs have it.
+    assert run.find("runs/teacher/model").samefile(beside)
+    moved = RunFolder(tmp_path / "moved" / "run")
+    os.rename(tmp_path / "runs", tmp_path / "moved")
+    assert moved.find(inside) == moved.path / "control"
+    assert moved.find(beside) == tmp_path / "moved/teacher/model"
+    assert moved.find("runs/teacher/model") == tmp_path / "moved/teacher/model"
+    assert moved.find("/gone/model") == Path("/gone/model")
+
+
 def test_a_run_older_than_a_setting_was_made_as_its_default_does(tmp_path):
     run = RunFolder(tmp_path / "run")
     write_json(run.config, {"verb": "distill", "dataset": "demo", "seed": 1, **SESSION})
@@ -226,6 +313,7 @@ OWN = [
     "teacher/model.keras",
     "training/scoring.json",
     "training/student.json",
+    "training/texts.npy",
     "unfinished/control/best.npz",
     "unfinished/control/state.npz",
     "unfinished/qat_int8/0123456789abcdef/state.npz",

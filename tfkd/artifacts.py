@@ -17,7 +17,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ JsonObject = dict[str, Any]
 # Verbs that write a run.
 PRETRAIN = "pretrain"
 RUN_VERBS = ("finetune", "distill", PRETRAIN)
+SPLITS = ("train", "validation", "test")
 # Settings of every run's config.json, by which it is told from another program's.
 MARKS = frozenset(("quiet", "overwrite", "output_dir", "backup_seconds"))
 # Settings that change no model: where things lie, what is shown or timed, how often is backed up.
@@ -186,13 +187,21 @@ class RunFolder:
         student = self.path / "student"
         return student if student.is_dir() else self.path / "model"
 
-    def start(self, verb: str, settings: Mapping[str, object], overwrite: bool) -> None:
+    def start(
+        self,
+        verb: str,
+        settings: Mapping[str, object],
+        overwrite: bool,
+        data: JsonObject | None = None,
+    ) -> None:
         """Makes the folder, or finds it fit to go on with.
 
         Args:
             verb: String. Command that writes the folder.
             settings: Mapping. The resolved settings; those of `WITHOUT_EFFECT` are not compared.
             overwrite: Boolean. Start anew whatever is there.
+            data: JSON object. The rows it is made of: `splits` with `num_rows` and `fingerprint` of
+                each, and where they lie. None for nothing to be gone on with.
 
         Raises:
             ArtifactError: The folder holds a finished run, another run, or other files.
@@ -205,13 +214,14 @@ class RunFolder:
                 "Add --overwrite to replace it, or give another --output-dir."
             )
         elif self.is_run:
-            self._check_same(verb, settings)
+            self._check_same(verb, settings, data)
         elif self.path.exists() and any(self.path.iterdir()):
             raise ArtifactError(
                 f"Expected a new or empty output folder. Received: {self.path}, which holds other "
                 "files. Give another --output-dir."
             )
-        write_json(self.config, {"verb": verb, **settings})
+        record = {"data": data} if data else {}
+        write_json(self.config, {"verb": verb, **settings, **record})
 
     @property
     def is_run(self) -> bool:
@@ -255,6 +265,48 @@ class RunFolder:
                 return key, before.get(key), value
         return None
 
+    @property
+    def data(self) -> JsonObject:
+        """The rows it was made of, as `start` was told; empty where it is not known."""
+        for path in (self.config, self.metrics):
+            found = read_json(path).get("data") if path.is_file() else None
+            if found:
+                return found
+        return {}
+
+    def changed_rows(self, data: JsonObject, splits: Sequence[str] = SPLITS) -> str | None:
+        """The first split whose rows are not those the run was made of, in words; None if all are.
+
+        The names of the classes count as well: rows hold their numbers.
+
+        Args:
+            data: JSON object, as `start` takes it.
+            splits: Names of the splits to compare; those that `data` lacks are passed over.
+        """
+        names, now = self.data.get("label_names"), data.get("label_names")
+        if names is not None and now is not None and names != now:
+            return f"its classes were {_listed(names)} and are {_listed(now)}"
+        before = self.data.get("splits", {})
+        for name in splits:
+            if name in data["splits"] and before.get(name) != data["splits"][name]:
+                return f"{name} was {_rows(before.get(name))} and is {_rows(data['splits'][name])}"
+        return None
+
+    def noted(self, path: Path) -> str:
+        """A path as the run's records hold it: what lies in the run is moved with it."""
+        run, path = self.path.resolve(), path.resolve()
+        return str(path.relative_to(run) if path.is_relative_to(run) else path)
+
+    def find(self, noted: str) -> Path:
+        """The path that `noted` gave, also of a run that was moved with what lies beside it.
+
+        Older records hold it from where the command was started.
+        """
+        path = Path(noted)
+        beside = self.path.parent / path.parent.name / path.name
+        places = (self.path / path, path, beside)
+        return next((place for place in places if place.exists()), places[0])
+
     def read_config(self) -> JsonObject:
         """The settings of a classifier's run, with its `verb`.
 
@@ -279,7 +331,9 @@ class RunFolder:
             )
         return read_json(self.config)
 
-    def _check_same(self, verb: str, settings: Mapping[str, object]) -> None:
+    def _check_same(
+        self, verb: str, settings: Mapping[str, object], data: JsonObject | None
+    ) -> None:
         found = self.difference(verb, settings)
         if found is not None:
             key, before, value = found
@@ -288,3 +342,22 @@ class RunFolder:
                 f"{key}={before!r}. Received: {key}={value!r}. Give the same settings to go on, "
                 "--overwrite to start anew, or another --output-dir."
             )
+        changed = self.changed_rows(data) if data else None
+        if changed is not None:
+            raise ArtifactError(
+                f"Expected the rows the unfinished run in {self.path} was started with. Received "
+                f"others: {changed}. Give the same data to go on, --overwrite to start anew, or "
+                "another --output-dir."
+            )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names of classes, the first of them."""
+    return ", ".join(names[:8]) + ", ..." * (len(names) > 8)
+
+
+def _rows(summary: Mapping[str, object] | None) -> str:
+    """The rows of a split in words."""
+    if summary is None:
+        return "not noted"
+    return f"{summary['num_rows']:,} rows, fingerprint {str(summary['fingerprint'])[:8]}"

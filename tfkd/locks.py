@@ -1,6 +1,7 @@
 """Locks: one process at a time makes what others share, and one command at a time writes a run."""
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -43,6 +44,9 @@ def held(
         ArtifactError: Another command holds it.
     """
     folder = folder.resolve()
+    if folder.exists() and not folder.is_dir():
+        # Before there is a lock for nothing.
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     cache = folder.parent / CACHE
     place = _place(cache / "runs" / folder.name)
     lock, holder = FileLock(place), place.with_suffix(".json")

@@ -249,8 +249,8 @@ def test_a_teacher_that_is_gone_is_missed(run, material, tmp_path):
     other = copied(run, tmp_path / "run")
     artifacts.write_json(other.metrics, {"teacher_folder": "gone/model"})
     message = (
-        f"Expected the teacher of {other.path} in gone/model. It is not there. Start the command "
-        "where the run was made, or make the run again."
+        f"Expected the teacher of {other.path} in {other.path}/gone/model. It is not there. Put it "
+        "there again, or make the run again."
     )
     with pytest.raises(ArtifactError, match=exactly(message)):
         train_logits(other, material)

@@ -156,6 +156,28 @@ def load(
     return dataclasses.replace(dataset, name=name, splits=Splits(name, splits))
 
 
+def place(name: str, data_dir: Path | None = None) -> dict[str, str | None]:
+    """Where `load` finds a data set, in absolute paths, for those who ask from another folder.
+
+    Args:
+        name: See `load`.
+        data_dir: See `load`.
+
+    Returns:
+        `dataset` and `data_dir` to give to `load`, as JSON values.
+    """
+    found = _data_dir(data_dir)
+    return {
+        "dataset": os.path.abspath(Path(name).expanduser()) if _is_path(name) else name,
+        "data_dir": None if found is None else os.path.abspath(found),
+    }
+
+
+def _is_path(name: str) -> bool:
+    """Whether a name is taken for a path; a known name needs a `/` at its end."""
+    return Path(name).expanduser().exists() and (_spec(name) is None or name.endswith(os.sep))
+
+
 def _data_dir(data_dir: Path | None) -> Path | None:
     from_environment = os.environ.get("TFKD_DATA_DIR")
     source = "--data-dir" if data_dir else "TFKD_DATA_DIR"
@@ -186,7 +208,7 @@ def _find(name: str, data_dir: Path | None, seed: int) -> Dataset:
     """The data set as its source has it."""
     spec = _spec(name)
     path = Path(name).expanduser()
-    if path.exists() and (spec is None or name.endswith(os.sep)):
+    if _is_path(name):
         return files.read_folder(path, name) if path.is_dir() else files.read_file(path, name)
     if spec is not None and spec.name == "demo":
         return _demo(seed)

@@ -5,11 +5,11 @@ teach. What the two say together is right more often than either, and the contro
 """
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tfkd.artifacts import RunFolder
 from tfkd.config.training import DistillConfig
 from tfkd.data.examples import REGRESSION
 from tfkd.distillation.mixing import LEARNED, LOGITS, Mixing
@@ -21,7 +21,7 @@ from tfkd.runs.material import Material
 from tfkd.runs.record import KeptMixture
 from tfkd.runs.routes import Demand
 from tfkd.runs.scoring import split_logits
-from tfkd.runs.teacher import Teacher
+from tfkd.runs.teacher import Teacher, model_sha256
 
 # Fewer do not tell who knows more; the teacher has the word then.
 FEWEST_ROWS = 30
@@ -52,7 +52,8 @@ def lesson(
     material: Material,
     teacher: Teacher,
     answers: np.ndarray,
-    control: tuple[TextClassifier, Path] | None,
+    control: TextClassifier | None,
+    run: RunFolder,
 ) -> Lesson:
     """The teacher's answers, or those mixed with the control's.
 
@@ -65,12 +66,13 @@ def lesson(
         material: `Material`.
         teacher: `Teacher`.
         answers: float32 `[num_rows, num_outputs]`. Its answers to the rows of the transfer split.
-        control: The trained control and its folder, or None.
+        control: The trained control, or None.
+        run: `RunFolder` of both.
 
     Example:
 
     ```python
-    lesson(config, material, teacher, answers, control).sentences[0]
+    lesson(config, material, teacher, answers, control, run).sentences[0]
     # 'On the validation rows teacher is worse than control by 6.00 points (...): the student is
     #  told 0.24 of the teacher's answers and 0.76 of the control's.'
     ```
@@ -79,12 +81,11 @@ def lesson(
     is_told = config.student_loss_weight < 1
     if control is None or not is_told or material.summaries["validation"].num_rows < FEWEST_ROWS:
         return Lesson(answers)
-    model, folder = control
     heard = [
         teacher.answers("validation", material, Demand()).logits,
-        split_logits(model, "validation", material),
+        split_logits(control, "validation", material),
     ]
-    pairs = (teacher.classifier, heard[0]), (model, heard[1])
+    pairs = (teacher.classifier, heard[0]), (control, heard[1])
     found = compare_arms(material, "validation", *pairs, config.seed)
     if found.verdict == BETTER:
         return Lesson(answers)
@@ -99,10 +100,14 @@ def lesson(
         "the control's."
     )
     material.progress.say(told)
-    folders = {"teacher": str(teacher.folder), "control": str(folder)}
-    both = [answers, split_logits(model, material.transfer, material)]
+    folders = {"teacher": teacher.folder, "control": run.path / "control"}
+    both = [answers, split_logits(control, material.transfer, material)]
     return Lesson(
         mixture(task, both, config.temperature, mixing),
-        KeptMixture(folders, mixing),
+        KeptMixture(
+            {name: run.noted(folder) for name, folder in folders.items()},
+            mixing,
+            {name: model_sha256(folder) for name, folder in folders.items()},
+        ),
         (told,),
     )

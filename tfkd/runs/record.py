@@ -70,16 +70,20 @@ class KeptMixture:
     """The teachers of a student and how they were weighed.
 
     Attributes:
-        folders: Model folder by the teacher's name, in the order of the weights.
+        folders: Model folder by the teacher's name, in the order of the weights, as
+            `RunFolder.noted` gives it.
         mixing: `Mixing` with the weights that were used, given or learned.
+        sha256: Of each model, by the teacher's name; older runs have none.
     """
 
     folders: Mapping[str, str]
     mixing: Mixing
+    sha256: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {"folders": dict(self.folders), "mixing": self.mixing.to_dict()}
+        mixing = self.mixing.to_dict()
+        return {"folders": dict(self.folders), "mixing": mixing, "sha256": dict(self.sha256)}
 
     @classmethod
     def read(cls, run: RunFolder) -> "KeptMixture | None":
@@ -87,4 +91,5 @@ class KeptMixture:
         kept = artifacts.read_json(run.metrics).get("mixture")
         if kept is None:
             return None
-        return cls(kept["folders"], Mixing.from_mapping(kept["mixing"], str(run.metrics)))
+        mixing = Mixing.from_mapping(kept["mixing"], str(run.metrics))
+        return cls(kept["folders"], mixing, kept.get("sha256", {}))

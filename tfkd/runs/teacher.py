@@ -9,19 +9,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfkd import artifacts
-from tfkd.artifacts import RunFolder
+from tfkd.artifacts import JsonObject, RunFolder
 from tfkd.config.training import DistillConfig, FinetuneConfig
 from tfkd.distillation.mixture import mixture
 from tfkd.distillation.teacher_logits import load_or_score
 from tfkd.errors import ArtifactError
 from tfkd.evaluation.rows import STAGE_NOTE, Row, stage_table
 from tfkd.evaluation.table import Table
+from tfkd.locks import held
 from tfkd.models import sizes
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, check_classes, load_classifier
 from tfkd.runs.budget import budget_of
 from tfkd.runs.choices import choose, slug
+from tfkd.runs.known_texts import check_held_out, keep_texts
 from tfkd.runs.lengths import LEAST, with_length
 from tfkd.runs.linear_head import start_head
 from tfkd.runs.material import Material
@@ -37,6 +39,8 @@ from tfkd.runs.training import (
     with_thresholds,
 )
 
+# The splits that decide a teacher: the rows it learns from and those that choose its epoch.
+TAUGHT = ("train", "validation")
 FILES = {
     "model/": "the classifier: model.keras, tokenizer/, labels.txt",
     "training/model.json": "budget and history",
@@ -107,9 +111,19 @@ class Teacher:
     folder: Path
     test_logits: np.ndarray
 
+    @property
+    def sha256(self) -> str:
+        """The model's, by which a training knows whose answers it learned from."""
+        return model_sha256(self.folder)
+
     def answers(self, split: str, material: Material, demand: Demand) -> Answers:
         """Its answers to the rows of a split, from the cache or asked now."""
         return _answers(self.classifier, self.folder, split, material, demand)
+
+
+def teacher_record(run: RunFolder, teacher: Teacher) -> JsonObject:
+    """Entry of a run's one teacher in metrics.json, to ask it again."""
+    return {"teacher_folder": run.noted(teacher.folder), "teacher_sha256": teacher.sha256}
 
 
 def prepare_teacher(
@@ -140,28 +154,39 @@ def train_logits(run: RunFolder, material: Material) -> np.ndarray | None:
         float32 `[num_train_rows, num_outputs]`, or None for a run without a teacher.
 
     Raises:
-        ArtifactError: The teacher's folder is gone.
+        ArtifactError: The teacher's folder is gone, or holds another model.
     """
     settings = run.read_config()
     kept = KeptMixture.read(run)
     if kept is not None:
         demand = Demand.of(settings, kept.mixing.temperatures)
-        folders = kept.folders.values()
-        heard = [_kept_logits(run, Path(folder), material, demand) for folder in folders]
+        heard = [
+            _kept_logits(run, folder, kept.sha256.get(name), material, demand)
+            for name, folder in kept.folders.items()
+        ]
         temperature = settings["temperature"]
         return mixture(material.dataset.task, heard, temperature, kept.mixing)
-    noted = artifacts.read_json(run.metrics).get("teacher_folder")
+    record = artifacts.read_json(run.metrics)
+    noted = record.get("teacher_folder")
     if noted is None:
         return None
-    return _kept_logits(run, Path(noted), material, Demand.of(settings))
+    return _kept_logits(run, noted, record.get("teacher_sha256"), material, Demand.of(settings))
 
 
-def _kept_logits(run: RunFolder, folder: Path, material: Material, demand: Demand) -> np.ndarray:
+def _kept_logits(
+    run: RunFolder, noted: str, sha256: str | None, material: Material, demand: Demand
+) -> np.ndarray:
     """A former teacher's logits of the training rows."""
+    folder = run.find(noted)
     if not (folder / "classifier.json").is_file():
         raise ArtifactError(
-            f"Expected the teacher of {run.path} in {folder}. It is not there. Start the command "
-            "where the run was made, or make the run again."
+            f"Expected the teacher of {run.path} in {folder}. It is not there. Put it there again, "
+            "or make the run again."
+        )
+    if sha256 not in (None, model_sha256(folder)):
+        raise ArtifactError(
+            f"Expected the teacher of {run.path} in {folder}. Received: another model, which was "
+            "made since. Make the run again."
         )
     return _answers(TextClassifier.load(folder), folder, "train", material, demand).logits
 
@@ -178,7 +203,24 @@ def _folder(config: DistillConfig, source: Source, material: Material, run: RunF
             ready = load_classifier(source, material.dataset, shape)
             with_thresholds(with_length(ready, length, material), material).save(folder)
         return folder
-    return finetuned(finetune_config(config, source, run), material)
+    settings = finetune_config(config, source, run)
+    material = material.of(settings)
+    return finetuned(_beside_others(settings, material), material)
+
+
+def _beside_others(settings: FinetuneConfig, material: Material) -> FinetuneConfig:
+    """The settings with a folder of its own for a teacher of these rows, if another has its place.
+
+    The other is left, since older students may have to ask it again.
+    """
+    made = RunFolder(settings.output_dir or Path())
+    changed = made.changed_rows(material.describe(), TAUGHT) if made.is_run else None
+    if changed is None:
+        return settings
+    rows = {name: material.summaries[name].fingerprint for name in TAUGHT}
+    path = made.path.with_name(f"{made.path.name}-{artifacts.fingerprint(rows)[:8]}")
+    material.progress.say(f"{made.path} is of other rows: {changed}; a teacher of these is {path}")
+    return settings.replace(output_dir=path)
 
 
 def finetuned(settings: FinetuneConfig, material: Material) -> Path:
@@ -186,15 +228,24 @@ def finetuned(settings: FinetuneConfig, material: Material) -> Path:
 
     Args:
         settings: `FinetuneConfig`, with `model` and `output_dir`.
-        material: `Material`. Read anew only if the teacher is to see other rows of it.
+        material: `Material` of the rows it is to see, `Material.of(settings)`.
 
     Raises:
-        ArtifactError: The folder holds a teacher made with other settings.
+        ArtifactError: The folder holds a teacher made with other settings, or of other rows.
     """
-    made = RunFolder(settings.output_dir or Path())
+    made, progress = RunFolder(settings.output_dir or Path()), material.progress
     if not made.is_finished:
-        with material.progress.stage("fine-tune the teacher"):
-            fine_tune(settings, choose(settings)["model"], material.of(settings), made)
+        with held(made.path, "finetune", lambda who: progress.say(f"wait for the teacher: {who}")):
+            # Another command may have made it meanwhile.
+            if not made.is_finished:
+                with progress.stage("fine-tune the teacher"):
+                    fine_tune(settings, choose(settings)["model"], material, made)
+    changed = made.changed_rows(material.describe(), TAUGHT)
+    if changed is not None:
+        raise ArtifactError(
+            f"Expected the teacher in {made.path} to be made of these rows. Received: one of "
+            f"others: {changed}. Delete it to have it made anew, or give another --output-dir."
+        )
     found = made.difference("finetune", settings.to_dict())
     if found is not None:
         key, before, value = found
@@ -223,7 +274,9 @@ def fine_tune(
         ModelError: The model does not load.
     """
     config = config.replace(model=source.name)
-    run.start("finetune", config.to_dict(), config.overwrite)
+    check_held_out(source, material)
+    run.start("finetune", config.to_dict(), config.overwrite, material.record())
+    keep_texts(run, material, source)
     untrained = _untrained(config, source, material)
     rate = config.learning_rate or sizes.default_learning_rate(source.size)
     num_rows = material.summaries["train"].num_rows
@@ -316,7 +369,7 @@ def _answers(
     """
     mark = artifacts.fingerprint(
         {
-            "teacher": artifacts.read_json(folder / "classifier.json")["model_sha256"],
+            "teacher": model_sha256(folder),
             "tokenizer": classifier.tokenizer.fingerprint,
             "sequence_length": classifier.tokenizer.sequence_length,
             "data": material.summaries[split].fingerprint,
@@ -337,3 +390,8 @@ def _answers(
             material.progress,
         )
     return Answers(logits, route)
+
+
+def model_sha256(folder: Path) -> str:
+    """That of the model in a folder."""
+    return str(artifacts.read_json(folder / "classifier.json")["model_sha256"])

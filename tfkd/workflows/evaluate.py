@@ -8,13 +8,13 @@ from tfkd.artifacts import RunFolder
 from tfkd.config.verbs import EvaluateConfig
 from tfkd.data import sources
 from tfkd.data.checks import check
-from tfkd.data.examples import Dataset
 from tfkd.evaluation.rows import Row, result_table
 from tfkd.evaluation.table import Table
+from tfkd.locks import CACHE
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import check_classes
 from tfkd.progress import Progress
-from tfkd.runs.material import CACHE, Material, finished, own_dataset
+from tfkd.runs.material import Material, finished, own_material
 from tfkd.runs.scoring import split_figures, split_logits
 
 ARMS = ("student", "control", "model")
@@ -60,9 +60,8 @@ def evaluate(config: EvaluateConfig, progress: Progress | None = None) -> Evalua
     run = finished(RunFolder(config.run))
     settings = run.read_config()
     file = artifacts.report_file(config.output_dir, "evaluation.json")
-    dataset = _dataset(config, settings)
-    summaries = check(dataset, [config.split])
-    material = Material(dataset, summaries, run.path.parent / CACHE, progress)
+    material = _material(config, run, progress)
+    dataset = material.dataset
     rows = []
     for arm in ARMS:
         if (run.path / arm / "classifier.json").is_file():
@@ -75,11 +74,14 @@ def evaluate(config: EvaluateConfig, progress: Progress | None = None) -> Evalua
     return result
 
 
-def _dataset(config: EvaluateConfig, settings: dict[str, Any]) -> Dataset:
-    """The run's own splits unless another data set is asked for."""
-    if config.dataset is not None:
-        return sources.load(config.dataset, config.data_dir, seed=settings["split_seed"])
-    return own_dataset(settings, config.data_dir)
+def _material(config: EvaluateConfig, run: RunFolder, progress: Progress) -> Material:
+    """The run's own split unless another data set is asked for."""
+    if config.dataset is None:
+        return own_material(run, config, progress, [config.split])
+    seed = run.read_config()["split_seed"]
+    dataset = sources.load(config.dataset, config.data_dir, seed=seed)
+    summaries = check(dataset, [config.split])
+    return Material(dataset, summaries, run.path.parent / CACHE, progress)
 
 
 def _row(

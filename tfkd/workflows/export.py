@@ -11,10 +11,12 @@ from tfkd.compression.parity import check_replaceable
 from tfkd.config.training import DEFAULT_RECIPES
 from tfkd.config.verbs import TOKENS, ExportConfig
 from tfkd.errors import ArtifactError, ConfigError
+from tfkd.locks import held
 from tfkd.models.classifier import TextClassifier
+from tfkd.parts import remove_parts
 from tfkd.progress import Progress
 from tfkd.runs.files import PARITY_TEXTS, ExportResult, calibration, say_conversion
-from tfkd.runs.material import first_texts, own_config, prepare
+from tfkd.runs.material import Material, first_texts, own_material
 
 # What a LiteRT file that takes tokens needs in its folder.
 BESIDE = ("tokenizer", "labels.txt", "classifier.json")
@@ -38,7 +40,7 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
     """
     progress = progress or Progress()
     run = RunFolder(config.run)
-    settings = run.read_config()
+    run.read_config()
     folder = config.output_dir or run.model
     targets = _targets(config, folder)
     for path in targets.values():
@@ -50,19 +52,32 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
         # In a run these names are tfkd's own, record or not.
         if folder != run.model or path.is_dir():
             check_replaceable(path)
-    beside = BESIDE if config.format == TOKENS and folder != run.model else ()
-    if beside:
+    if config.format == TOKENS and folder != run.model:
         _check_beside(run.model, folder, config.overwrite)
-    material = prepare(own_config(settings, config.data_dir), run.path.parent, progress)
+    material = own_material(run, config, progress)
+    with held(run.path, "export"):
+        return _export(config, run, folder, targets, material)
+
+
+def _export(
+    config: ExportConfig,
+    run: RunFolder,
+    folder: Path,
+    targets: dict[str, Path],
+    material: Material,
+) -> ExportResult:
+    """Writes the files that nothing speaks against."""
+    progress, seed = material.progress, run.read_config()["seed"]
+    remove_parts(folder)
     classifier = TextClassifier.load(run.model)
     texts = first_texts(material.dataset.splits["validation"], PARITY_TEXTS)
     if config.format == TOKENS:
-        found = calibration(tuple(targets), classifier, material, settings["seed"])
+        found = calibration(tuple(targets), classifier, material, seed)
         say_conversion(progress, list(targets), texts)
         files = export_recipes(
             run.model, HeldOut(classifier, texts), list(targets), config.lengths, folder, found
         )
-        for name in beside:
+        for name in BESIDE if folder != run.model else ():
             _copy(run.model / name, folder / name)
         return ExportResult(
             {name: file.path for name, file in files.items()},
@@ -71,7 +86,7 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
     packages = {}
     for recipe, path in targets.items():
         progress.say(f"write {path} and compare on {len(texts)} held-out texts")
-        found = calibration((recipe,), classifier, material, settings["seed"])
+        found = calibration((recipe,), classifier, material, seed)
         order = package.Order(config.format, path, recipe, max(config.lengths, default=0), found)
         packages[path.stem] = package.export_package(order, run.model, classifier, texts)
     return ExportResult(
