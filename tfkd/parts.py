@@ -9,6 +9,7 @@ import fcntl
 import os
 import re
 import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -34,10 +35,10 @@ def part_file(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def part_folder(path: Path) -> Iterator[Path]:
+def part_folder(path: Path, mode: int = 0o777) -> Iterator[Path]:
     """An empty folder beside `path`; what is in it at the end goes."""
     part = _unused(path)
-    part.mkdir()
+    part.mkdir(mode)
     held = os.open(part, os.O_RDONLY)
     try:
         _hold(held)
@@ -45,6 +46,14 @@ def part_folder(path: Path) -> Iterator[Path]:
     finally:
         os.close(held)
         shutil.rmtree(part, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder among the system's temporary ones, known for a part if this process is killed."""
+    # Closed to others, as tempfile's are.
+    with part_folder(Path(tempfile.gettempdir()) / "tfkd", 0o700) as part:
+        yield part
 
 
 def remove_parts(folder: Path, *below: str) -> None:

@@ -18,6 +18,7 @@ from tfkd import artifacts
 from tfkd.compression.recipes import Recipe
 from tfkd.data.examples import DEFAULT_THRESHOLD, MULTI_LABEL, REGRESSION, SINGLE_LABEL, TASKS
 from tfkd.errors import ArtifactError
+from tfkd.parts import sync
 
 # A constant score has no spread to measure a difference by; this is float32's own noise.
 _SMALLEST_ALLOWED_DIFFERENCE = 1e-5
@@ -192,6 +193,7 @@ def keep(made: Path, path: Path, figures: Mapping[str, object], model_folder: Pa
         check_replaceable(path)
         shutil.rmtree(path)
     record.unlink(missing_ok=True)
+    sync(made)
     os.replace(made, path)
     artifacts.write_json(
         record,
