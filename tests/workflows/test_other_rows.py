@@ -16,6 +16,7 @@ from tfkd.artifacts import RunFolder
 from tfkd.config.training import DistillConfig, FinetuneConfig
 from tfkd.config.verbs import BenchmarkConfig, EvaluateConfig, ExportConfig, QuantizeConfig
 from tfkd.errors import ArtifactError
+from tfkd.locks import held
 from tfkd.progress import Progress
 from tfkd.runs.material import own_config, own_material
 from tfkd.workflows.benchmark import benchmark
@@ -267,3 +268,30 @@ def test_the_folder_of_data_sets_is_kept(tmp_path, monkeypatch):
     os.rename(tmp_path / "data", tmp_path / "moved")
     assert own_config(run, None, None).data_dir is None
     evaluate(EvaluateConfig(run=run.path, data_dir=tmp_path / "moved"), QUIET)
+
+
+WRITERS = {
+    "distill": lambda run: distill(settings(run.parents[1], run.name, overwrite=True), QUIET),
+    "finetune": lambda run: finetune(
+        FinetuneConfig(
+            dataset=str(run.parents[1] / "reviews.csv"),
+            model="cnn_small",
+            output_dir=run,
+            overwrite=True,
+        ),
+        QUIET,
+    ),
+    "quantize": VERBS["quantize"],
+    "export": VERBS["export"],
+}
+
+
+@pytest.mark.parametrize("verb", WRITERS)
+def test_a_verb_writes_no_run_that_another_writes(made, tmp_path, verb):
+    shutil.copytree(made, tmp_path / "made")
+    run = tmp_path / "made" / "runs" / "run"
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    message = f"Expected a run that no other command writes. Received: {run} is being written by"
+    with held(run, "distill"), pytest.raises(ArtifactError, match=f"^{re.escape(message)}"):
+        WRITERS[verb](run)
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before

@@ -1,5 +1,6 @@
 """`tfkd export`: a finished run's model as files for other programs, each through the gate."""
 
+import contextlib
 from pathlib import Path
 
 from tfkd import artifacts
@@ -55,7 +56,9 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
     if config.format == TOKENS and folder != run.model:
         _check_beside(run.model, folder, config.overwrite)
     material = own_material(run, config, progress)
-    with held(run.path, "export"):
+    # A run that is only read may lie where nothing can be written.
+    hold = held(run.path, "export") if folder == run.model else contextlib.nullcontext()
+    with hold:
         return _export(config, run, folder, targets, material)
 
 
