@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.messages import exactly
-from tfkd.parts import part_file, part_folder, remove_parts
+from tfkd.parts import part_file, part_folder, remove_parts, temporary_files_of_a_command
 
 MAKE = """
 import sys, time
@@ -99,6 +101,23 @@ def test_folders_below_are_looked_through_when_asked_for(tmp_path):
     remove_parts(tmp_path, "**")
     assert os.listdir(below) == []
     remove_parts(tmp_path / "missing", "**")
+
+
+def test_temporary_files_of_a_command_go_and_those_of_a_killed_one_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    (tmp_path / NAME).mkdir()
+    (tmp_path / NAME / "generated.py").write_text("pass")
+    (tmp_path / "mine").mkdir()
+    for folder in (NAME, "mine"):
+        older(tmp_path / folder)
+    with temporary_files_of_a_command():
+        left = Path(tempfile.mkdtemp())
+        assert left.parent.parent == tmp_path
+        assert os.environ["TMPDIR"] == tempfile.gettempdir() == str(left.parent)
+        assert sorted(os.listdir(tmp_path)) == sorted([left.parent.name, "mine"])
+    assert os.listdir(tmp_path) == ["mine"]
+    assert os.environ["TMPDIR"] == tempfile.gettempdir() == str(tmp_path)
 
 
 def test_an_error_removes_the_part(tmp_path):

@@ -33,6 +33,7 @@ from tfkd.config.verbs import (
 )
 from tfkd.errors import DatasetError, TfkdError, system_error
 from tfkd.options import json_option, parameters, resolve
+from tfkd.parts import temporary_files_of_a_command
 from tfkd.quiet import import_tensorflow, quiet_libraries
 from tfkd.workflows import Result
 
@@ -101,7 +102,8 @@ def main() -> None:
     """Entry point of `tfkd` and `python -m tfkd`."""
     quiet_libraries()
     signal.signal(signal.SIGTERM, _terminate)
-    verbs()
+    with temporary_files_of_a_command():
+        verbs()
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

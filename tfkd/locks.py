@@ -5,7 +5,6 @@ import errno
 import json
 import os
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -65,7 +64,6 @@ def held(
         _introduce(holder, command)
         remove_parts(folder, "**")
         remove_parts(cache, "*", "*/*")
-        remove_parts(Path(tempfile.gettempdir()))
         yield
     finally:
         holder.unlink(missing_ok=True)
