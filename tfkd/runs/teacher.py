@@ -276,8 +276,8 @@ def fine_tune(
     config = config.replace(model=source.name)
     check_held_out(source, material)
     run.start("finetune", config.to_dict(), config.overwrite, material.record())
-    keep_texts(run, material, source)
     untrained = _untrained(config, source, material)
+    keep_texts(run, material, source)
     rate = config.learning_rate or sizes.default_learning_rate(source.size)
     num_rows = material.summaries["train"].num_rows
     chosen = plan(config, rate, budget_of(source), num_rows)

@@ -118,7 +118,6 @@ def make_arm(
     check_held_out(source, material)
     with held(run.path, "study"):
         run.start("distill", arm_settings(arm, plans), False, material.record())
-        keep_texts(run, material, source)
         _make(dataclasses.replace(arm, config=config), source, teachers, material, run)
 
 
@@ -132,6 +131,7 @@ def _make(
     """All of an arm that has begun; metrics.json comes last and marks it done."""
     config = arm.config
     untrained = _untrained(config, source, teachers[arm.start].classifier, material, run)
+    keep_texts(run, material, source)
     asked = [teachers[name] for name in arm.teachers or (arm.start,)]
     mixing = used_mixing(arm.mixing, asked, material)
     logits, routes = _logits(config, asked, mixing, material)

@@ -148,7 +148,6 @@ def _distill(config: DistillConfig, progress: Progress) -> DistillResult:
         check_held_out(source, labelled)
     with held(run.path, "distill"):
         run.start("distill", config.to_dict(), config.overwrite, labelled.record())
-        keep_texts(run, labelled, sources["student"])
         return _make(config, sources, labelled, run)
 
 
@@ -157,6 +156,7 @@ def _make(
 ) -> DistillResult:
     """All of a run that has begun."""
     teacher = prepare_teacher(config, sources["teacher"], labelled, run)
+    keep_texts(run, labelled, sources["student"])
     material = labelled.with_transfer(config, teacher.classifier)
     smaller = smaller_vocabulary(config, sources["student"], teacher.classifier, material, run)
     demand = Demand.of(dataclasses.asdict(config))
