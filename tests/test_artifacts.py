@@ -151,7 +151,7 @@ def test_versions_name_the_packages_that_decide():
 def test_start_writes_the_settings_with_the_verb(tmp_path):
     run = RunFolder(tmp_path / "run")
     run.start("distill", SETTINGS, overwrite=False)
-    assert run.read_config() == {"verb": "distill", **SETTINGS}
+    assert run.read_config() == {"written_by": "tfkd", "verb": "distill", **SETTINGS}
     assert not run.is_finished
 
 
@@ -382,6 +382,7 @@ def test_overwriting_a_run_follows_no_link(tmp_path):
         "[1]",
         '{"verb": ["distill"]}',
         '{"verb": "distill", "dataset": "demo", "quiet": true}',
+        '{"verb": "distill", "written_by": ["me"]}',
     ],
 )
 def test_folder_of_another_program_with_a_config_is_never_touched(tmp_path, overwrite, config):

@@ -45,7 +45,8 @@ JsonObject = dict[str, Any]
 PRETRAIN = "pretrain"
 RUN_VERBS = ("finetune", "distill", PRETRAIN)
 SPLITS = ("train", "validation", "test")
-# Settings of every run's config.json, by which it is told from another program's.
+# By what a run's config.json is told from another program's; older ones by settings all verbs have.
+MARK = {"written_by": "tfkd"}
 MARKS = frozenset(("quiet", "overwrite", "output_dir", "backup_seconds"))
 # Settings that change no model: where things lie, what is shown or timed, how often is backed up.
 WITHOUT_EFFECT = {"quiet", "overwrite", "output_dir", "data_dir", "backup_seconds", "timing"}
@@ -221,7 +222,7 @@ class RunFolder:
                 "files. Give another --output-dir."
             )
         record = {"data": data} if data else {}
-        write_json(self.config, {"verb": verb, **settings, **record})
+        write_json(self.config, {**MARK, "verb": verb, **settings, **record})
 
     @property
     def is_run(self) -> bool:
@@ -245,7 +246,9 @@ class RunFolder:
     def _verb(self) -> str | None:
         """The command that wrote the folder, if one of tfkd did."""
         settings = read_json(self.config) if self.config.is_file() else None
-        if isinstance(settings, dict) and settings.keys() >= MARKS:
+        if isinstance(settings, dict) and (
+            MARK.items() <= settings.items() or MARKS <= settings.keys()
+        ):
             return settings.get("verb")
         return None
 
