@@ -95,6 +95,15 @@ def test_a_teacher_of_what_is_held_out_now_is_refused(teacher, tmp_path):
         check_held_out(source, material(tmp_path, ["x", "y"], validation=["w"]))
 
 
+def test_of_a_row_in_more_than_a_hundred_it_is_said(teacher, tmp_path):
+    source, told = teacher(["x", "t7"]), Said()
+    test = [f"t{number}" for number in range(101)]
+    check_held_out(source, material(tmp_path, ["x"], test=test, progress=told))
+    assert told.lines == [f"{source.name} was trained on 1 of 101 rows of test (the first: row 8)"]
+    with pytest.raises(ArtifactError, match="trained on 1 of 100 rows of test .the first: row 8."):
+        check_held_out(source, material(tmp_path, ["x"], test=test[:100]))
+
+
 def test_a_text_that_train_has_as_well_does_not_count(teacher, tmp_path):
     check_held_out(teacher(["x", "t2", "v1"]), material(tmp_path, ["t2", "v1"]))
 

@@ -20,6 +20,9 @@ from tfkd.runs.material import Material
 
 PATH = Path("training") / "texts.npy"
 HELD_OUT = ("validation", "test")
+# Published sets have some texts in two of their splits: 0.7 % of the test rows of MASSIVE, 0.55 %
+# of emotion's. With fewer rows of train than a teacher had, these count.
+TOLERATED_SHARE = 0.01
 
 
 def text_hashes(rows: Iterable[Example]) -> np.ndarray:
@@ -60,7 +63,8 @@ def keep_texts(run: RunFolder, material: Material, start: Source) -> None:
 def check_held_out(source: Source, material: Material) -> None:
     """Refuses a trained model that has learned from rows which are held out now.
 
-    A text that is in train as well is no news to anyone, and does not count.
+    A text that is in train as well is no news to anyone, and does not count. Of less than a
+    hundredth of a split it is only said.
 
     Args:
         source: `Source` of the model. Of a published classifier it is only said that nobody knows.
@@ -85,15 +89,18 @@ def check_held_out(source: Source, material: Material) -> None:
     splits = material.dataset.splits
     # What train has, this run may learn itself.
     known = np.setdiff1d(known, text_hashes(splits["train"]))
-    found = []
+    found, shares = [], [0.0]
     for name in HELD_OUT if len(known) else ():
         rows = np.flatnonzero(np.isin(text_hashes(splits[name]), known))
         if len(rows):
             count = material.summaries[name].num_rows
+            shares.append(len(rows) / count)
             found.append(
                 f"{len(rows):,} of {count:,} rows of {name} (the first: row {rows[0] + 1})"
             )
-    if found:
+    if found and max(shares) < TOLERATED_SHARE:
+        material.progress.say(f"{source.name} was trained on {' and '.join(found)}")
+    elif found:
         raise ArtifactError(
             f"Expected {source.name} to know no row that is held out. It was trained on "
             f"{' and '.join(found)}. Leave it out to have one made of the rows of train, or hold "
