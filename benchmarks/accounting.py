@@ -186,9 +186,9 @@ def products_of(classifier: TextClassifier, lengths: np.ndarray) -> float:
 
 def account(run: RunFolder, data_dir: Path | None) -> dict[str, Any]:
     """All figures of a run's models."""
-    dataset = own_dataset(run.read_config(), data_dir)
+    dataset = own_dataset(run, data_dir)
     material = Material(dataset, check(dataset), run.path.parent / CACHE, Progress())
-    folder = Path(artifacts.read_json(finished(run).metrics)["teacher_folder"])
+    folder = run.find(artifacts.read_json(finished(run).metrics)["teacher_folder"])
     plan = Plan(**training_record(run, run.model.name)["plan"])
     names = ("float32", "bfloat16") if has_bfloat16() else ("float32",)
     student = TextClassifier.load(run.model)

@@ -271,7 +271,7 @@ def file_rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         run = RunFolder(path)
         settings = run.read_config()
         student = TextClassifier.load(run.model)
-        dataset = own_dataset(settings, options.data_dir)
+        dataset = own_dataset(run, options.data_dir)
         material = Material(dataset, check(dataset), path.parent / "cache", QUIET)
         texts = first_texts(dataset.splits["test"], NUM_TEXTS)
         expected = student.predict(texts)

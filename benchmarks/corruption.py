@@ -207,7 +207,7 @@ def targets(run: RunFolder, recipes: tuple[str, ...]) -> list[Target]:
         ),
         Target("teacher", _files(teacher, "*", "tokenizer/*"), lambda tell: _asked(teacher)),
     ]
-    for path in _files(run.path / "training", "*[!g].json"):
+    for path in _files(run.path / "training", "*[!gs].json"):
         found.append(Target("training", [path], lambda tell, p=path: training_record(run, p.stem)))
     for recipe in recipes:
         beside = _files(folder, f"{recipe}.*", "classifier.json", "tokenizer/*")
@@ -246,7 +246,7 @@ def _alone(path: Path) -> Any:
 
 def _cache_target(run: RunFolder, folder: Path) -> Target:
     """Tokens of all splits and the teacher's answers to two of them."""
-    material = prepare(own_config(run.read_config(), None), run.path.parent, Progress(quiet=True))
+    material = prepare(own_config(run, None, None), run.path.parent, Progress(quiet=True))
     teacher = Teacher(TextClassifier.load(folder), folder, np.zeros(0))
 
     def read(tell: Tell) -> Any:

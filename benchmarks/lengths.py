@@ -56,7 +56,7 @@ def main() -> None:
 
 def measure(runs: Sequence[RunFolder], data_dir: Path | None) -> dict[str, Any]:
     """Median milliseconds of each file at each length."""
-    dataset = own_dataset(runs[0].read_config(), data_dir)
+    dataset = own_dataset(runs[0], data_dir)
     texts = first_texts(dataset.splits["test"], 10 * NUM_TEXTS)
     held_out = first_texts(dataset.splits["validation"], NUM_COMPARED)
     train = first_texts(dataset.splits["train"], NUM_BATCHES * BATCH_SIZE)

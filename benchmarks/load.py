@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Starts both servers, lets them answer in turns, and ends them: one row a turn."""
     run = RunFolder(options.run)
-    dataset = own_dataset(run.read_config(), options.data_dir)
+    dataset = own_dataset(run, options.data_dir)
     texts = first_texts(dataset.splits["test"], 2000)
     with contextlib.ExitStack() as stack:
         contenders = [

@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     run = RunFolder(options.run)
-    dataset = own_dataset(run.read_config(), options.data_dir)
+    dataset = own_dataset(run, options.data_dir)
     texts = first_texts(dataset.splits["test"], NUM_TEXTS + 1)
     with tempfile.TemporaryDirectory() as folder:
         rows = [row for share in SHARES for row in pruned_files(run.model, share, Path(folder))]

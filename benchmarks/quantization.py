@@ -92,7 +92,7 @@ def score(path: Path, data_dir: Path | None) -> Scored:
             f"Expected {path} to hold {REPORT}. It does not. Run `tfkd quantize {path}` first."
         )
     report = read_json(path / REPORT)
-    dataset = own_dataset(run.read_config(), data_dir)
+    dataset = own_dataset(run, data_dir)
     material = Material(dataset, check(dataset), path.parent / CACHE, Progress())
     student = TextClassifier.load(run.model)
     tokens = material.tokens("test", student.tokenizer)

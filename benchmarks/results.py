@@ -29,7 +29,7 @@ import studies
 import training_table
 import wording
 
-from tfkd.artifacts import read_json, versions, write_json, write_text
+from tfkd.artifacts import RunFolder, read_json, versions, write_json, write_text
 from tfkd.config.verbs import BenchmarkConfig
 from tfkd.evaluation.architectures import AnalyzeResult
 from tfkd.evaluation.rows import Row, result_table, table_note
@@ -225,7 +225,9 @@ def collect(arguments: argparse.Namespace) -> dict[str, Any]:
         metrics = read_json(run / "metrics.json")
         for values in metrics["rows"]:
             if values["arm"] != "teacher" or not any(r["arm"] == "teacher" for r in rows):
-                rows.append(timed(values, run, Path(metrics["teacher_folder"]), costs))
+                rows.append(
+                    timed(values, run, RunFolder(run).find(metrics["teacher_folder"]), costs)
+                )
         student = read_json(run / "config.json")["student"]
         sentences += [f"{student}: {sentence}" for sentence in wording.run_sentences(metrics)]
         runs[run.name] = {key: metrics[key] for key in ("data", "training", "versions", "seed")}

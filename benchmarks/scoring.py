@@ -66,15 +66,14 @@ def student_logits(
 
 def compared(run: RunFolder, student: str, epochs: int, data_dir: Path | None) -> dict[str, Any]:
     """Figures of every arm, and each against the first one."""
-    settings = finished(run).read_config()
-    dataset = own_dataset(settings, data_dir)
+    dataset = own_dataset(finished(run), data_dir)
     material = Material(dataset, check(dataset), run.path.parent / CACHE, Progress())
     teacher = TextClassifier.load(run.model)
     tokens = material.tokens("train", teacher.tokenizer)
     routes = Routes(teacher, run.model, tokens, material.cache, material.progress)
     work = run.path.parent / f"scoring-{run.path.name}-{student}"
     config = DistillConfig(
-        **dataclasses.asdict(own_config(settings, data_dir)) | {"seed": 0},
+        **dataclasses.asdict(own_config(run, None, data_dir)) | {"seed": 0},
         student=student,
         epochs=epochs,
         patience=epochs,

@@ -40,7 +40,7 @@ def main() -> None:
     options = parser.parse_args()
     quiet_libraries()
     run = RunFolder(options.run)
-    dataset = own_dataset(run.read_config(), options.data_dir)
+    dataset = own_dataset(run, options.data_dir)
     tokenizer = Tokenizer.load(run.model / "tokenizer").with_length(options.sequence_length)
     held_out = first_texts(dataset.splits["validation"], COMPARED_TEXTS)
     rows = []

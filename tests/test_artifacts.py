@@ -3,10 +3,7 @@
 import hashlib
 import os
 import re
-import subprocess
-import sys
-import threading
-import time
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +14,6 @@ from tfkd.artifacts import (
     atomic_folder,
     file_sha256,
     fingerprint,
-    locked,
     read_json,
     versions,
     write_json,
@@ -25,7 +21,9 @@ from tfkd.artifacts import (
 )
 from tfkd.errors import ArtifactError
 
-SETTINGS = {"dataset": "demo", "temperature": 2.0, "quiet": False}
+# What every verb that writes a run has, and one more.
+SESSION = {"quiet": False, "overwrite": False, "output_dir": None, "backup_seconds": 60.0}
+SETTINGS = {"dataset": "demo", "temperature": 2.0, **SESSION}
 
 
 def test_atomic_file_appears_when_the_block_ends(tmp_path):
@@ -108,40 +106,6 @@ def test_atomic_folder_keeps_the_old_folder_after_an_error(tmp_path):
     assert os.listdir(tmp_path) == ["student"]
 
 
-def test_second_maker_waits_for_the_first_and_finds_what_it_made(tmp_path):
-    path, seen = tmp_path / "cache" / "tokens" / "0a", []
-    path.parent.mkdir(parents=True)
-
-    def second():
-        with locked(path):
-            seen.append(path.read_text())
-
-    with locked(path):
-        waiting = threading.Thread(target=second)
-        waiting.start()
-        waiting.join(0.3)
-        assert (waiting.is_alive(), seen) == (True, [])
-        path.write_text("made")
-    waiting.join()
-    assert seen == ["made"]
-    assert [file.name for file in (tmp_path / "cache" / "locks").iterdir()] == ["tokens-0a.lock"]
-
-
-def test_killed_maker_holds_no_lock(tmp_path):
-    path = tmp_path / "cache" / "tokens"
-    code = (
-        "import sys, time; from pathlib import Path; from tfkd.artifacts import locked\n"
-        "with locked(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)"
-    )
-    command = [sys.executable, "-c", code, str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "locked\n"
-        process.kill()
-    start = time.monotonic()
-    with locked(path):
-        assert time.monotonic() - start < 10
-
-
 def test_json_round_trip_keeps_letters_readable(tmp_path):
     path = tmp_path / "a" / "b.json"
     write_json(path, {"label": "Müll", "rows": 3})
@@ -187,7 +151,13 @@ def test_versions_name_the_packages_that_decide():
 def test_start_writes_the_settings_with_the_verb(tmp_path):
     run = RunFolder(tmp_path / "run")
     run.start("distill", SETTINGS, overwrite=False)
-    assert run.read_config() == {"verb": "distill", **SETTINGS, "seed": 0, "split_seed": 0}
+    assert run.read_config() == {
+        "written_by": "tfkd",
+        "verb": "distill",
+        **SETTINGS,
+        "seed": 0,
+        "split_seed": 0,
+    }
     assert not run.is_finished
 
 
@@ -208,9 +178,95 @@ def test_unfinished_run_goes_on_with_the_same_settings_only(tmp_path):
         run.start("finetune", SETTINGS, overwrite=False)
 
 
+def rows_of(**splits):
+    """The data of a run: number of rows and first digits of the fingerprint by split."""
+    return {
+        "splits": {
+            name: {"num_rows": count, "fingerprint": mark * 32}
+            for name, (count, mark) in splits.items()
+        }
+    }
+
+
+DATA = rows_of(train=(1200, "0a"), validation=(60, "1b"), test=(300, "2c"))
+
+
+def test_unfinished_run_goes_on_with_the_same_rows_only(tmp_path):
+    run = RunFolder(tmp_path)
+    run.start("distill", SETTINGS, overwrite=False, data={**DATA, "place": {"dataset": "a.csv"}})
+    # Where they lie does not matter.
+    run.start("distill", SETTINGS, overwrite=False, data={**DATA, "place": {"dataset": "b.csv"}})
+    assert run.data == {**DATA, "place": {"dataset": "b.csv"}}
+    message = (
+        f"Expected the rows the unfinished run in {tmp_path} was started with. Received others: "
+        "{}. Give the same data to go on, --overwrite to start anew, or another --output-dir."
+    )
+    changed = rows_of(train=(1201, "0a"), validation=(60, "1b"), test=(299, "3d"))
+    told = "train was 1,200 rows, fingerprint 0a0a0a0a and is 1,201 rows, fingerprint 0a0a0a0a"
+    with pytest.raises(ArtifactError, match=exactly(message.format(told))):
+        run.start("distill", SETTINGS, overwrite=False, data=changed)
+    changed["splits"]["train"] = DATA["splits"]["train"]
+    told = "test was 300 rows, fingerprint 2c2c2c2c and is 299 rows, fingerprint 3d3d3d3d"
+    with pytest.raises(ArtifactError, match=exactly(message.format(told))):
+        run.start("distill", SETTINGS, overwrite=False, data=changed)
+    run.start("distill", SETTINGS, overwrite=True, data=changed)
+    assert run.data == changed
+
+
+def test_names_of_the_classes_count_as_rows_do(tmp_path):
+    run = RunFolder(tmp_path)
+    run.start("distill", SETTINGS, False, {**DATA, "label_names": ["good", "bad"]})
+    assert run.changed_rows({**DATA, "label_names": ["good", "bad"]}) is None
+    found = run.changed_rows({**DATA, "label_names": ["bad", "good"]}, ["train"])
+    assert found == "its classes were good, bad and are bad, good"
+    many = [str(number) for number in range(9)]
+    assert run.changed_rows({**DATA, "label_names": many}).endswith(
+        "are 0, 1, 2, 3, 4, 5, 6, 7, ..."
+    )
+
+
+def test_an_unfinished_run_that_noted_no_rows_is_not_gone_on_with(tmp_path):
+    run = RunFolder(tmp_path)
+    run.start("distill", SETTINGS, overwrite=False)
+    assert run.data == {}
+    message = "Received others: train was not noted and is 1,200 rows, fingerprint 0a0a0a0a. Give"
+    with pytest.raises(ArtifactError, match=message):
+        run.start("distill", SETTINGS, overwrite=False, data=DATA)
+
+
+def test_rows_of_an_older_run_are_those_of_its_figures(tmp_path):
+    run = RunFolder(tmp_path)
+    run.start("distill", SETTINGS, overwrite=False)
+    write_json(run.metrics, {"data": DATA})
+    assert run.changed_rows(DATA) is None
+    assert run.changed_rows(rows_of(train=(1200, "0a"))) is None
+    other = rows_of(train=(1200, "0a"), test=(7, "3d"))
+    assert run.changed_rows(other, ["train"]) is None
+    assert run.changed_rows(other).startswith("test was 300 rows")
+
+
+def test_paths_of_a_run_are_found_when_it_is_moved(tmp_path, monkeypatch):
+    for name in ("run/control", "teacher/model"):
+        write_text(tmp_path / "runs" / name / "model.keras", name)
+    run = RunFolder(tmp_path / "runs" / "run")
+    inside, beside = run.noted(run.path / "control"), run.noted(tmp_path / "runs/teacher/model")
+    assert (inside, beside) == ("control", str(tmp_path / "runs/teacher/model"))
+    assert (run.find(inside), run.find(beside)) == (run.path / "control", Path(beside))
+    monkeypatch.chdir(tmp_path)
+    assert RunFolder(Path("runs/run")).noted(Path("runs/run/control")) == "control"
+    # As older runs have it.
+    assert run.find("runs/teacher/model").samefile(beside)
+    moved = RunFolder(tmp_path / "moved" / "run")
+    os.rename(tmp_path / "runs", tmp_path / "moved")
+    assert moved.find(inside) == moved.path / "control"
+    assert moved.find(beside) == tmp_path / "moved/teacher/model"
+    assert moved.find("runs/teacher/model") == tmp_path / "moved/teacher/model"
+    assert moved.find("/gone/model") == Path("/gone/model")
+
+
 def test_a_run_older_than_a_setting_was_made_as_its_default_does(tmp_path):
     run = RunFolder(tmp_path / "run")
-    write_json(run.config, {"verb": "distill", "dataset": "demo", "seed": 1})
+    write_json(run.config, {"verb": "distill", "dataset": "demo", "seed": 1, **SESSION})
     settings = {"dataset": "demo", "seed": 1, "temperature": 2.0, "control": True}
     assert run.difference("distill", settings) is None
     found = run.difference("distill", {**settings, "temperature": 3.0})
@@ -249,7 +305,6 @@ OWN = [
     "quantization.json",
     "scores.json",
     "scores.npz",
-    "student/.part-1f.tflite",
     "student/classifier.json",
     "student/dynamic_int8.json",
     "student/dynamic_int8.tflite",
@@ -259,10 +314,15 @@ OWN = [
     "student/saved-model/saved_model.pb",
     "student/saved-model/variables/variables.index",
     "student/text-tflite-float32.json",
+    "student/tokenizer/preprocessor.json",
     "student/tokenizer/vocabulary.txt",
     "teacher/model.keras",
+    "training/scoring.json",
     "training/student.json",
+    "training/texts.npy",
+    "unfinished/control/best.npz",
     "unfinished/control/state.npz",
+    "unfinished/qat_int8/0123456789abcdef/state.npz",
     "vocabulary.json",
 ]
 OF_OTHERS = [
@@ -272,6 +332,14 @@ OF_OTHERS = [
     "student/mine.json",
     "student/my.tflite",
     "logs/student/why.txt",
+    "logs/mine/events.out.tfevents.1",
+    "student/.part-1f.tflite",
+    "student/saved-model/assets/mine.txt",
+    "student/tokenizer/notes.txt",
+    "training/mine.json",
+    "qat/mine.npz",
+    "unfinished/draft.tex",
+    "unfinished/control/notes.txt",
 ]
 
 
@@ -292,7 +360,10 @@ def test_overwriting_a_run_removes_what_tfkd_wrote_and_leaves_all_else(tmp_path)
         "model",
         "notes.md",
         "papers",
+        "qat",
         "student",
+        "training",
+        "unfinished",
     ]
 
 
@@ -316,6 +387,8 @@ def test_overwriting_a_run_follows_no_link(tmp_path):
         '{"verb": "serve"}',
         "[1]",
         '{"verb": ["distill"]}',
+        '{"verb": "distill", "dataset": "demo", "quiet": true}',
+        '{"verb": "distill", "written_by": ["me"]}',
     ],
 )
 def test_folder_of_another_program_with_a_config_is_never_touched(tmp_path, overwrite, config):
@@ -403,8 +476,10 @@ def test_settings_of_another_type_are_named(name, value, told, tmp_path):
 
 def test_run_from_before_there_were_seeds_has_their_defaults(tmp_path):
     run = RunFolder(tmp_path)
-    write_json(run.config, {"verb": "finetune", "dataset": "demo"})
-    assert run.read_config() == {"verb": "finetune", "dataset": "demo", "seed": 0, "split_seed": 0}
+    old = {"quiet": True, "overwrite": False, "output_dir": None, "backup_seconds": 60.0}
+    old |= {"verb": "finetune", "dataset": "demo"}
+    write_json(run.config, old)
+    assert run.read_config() == {**old, "seed": 0, "split_seed": 0}
 
 
 def test_whole_settings_of_another_run_are_named(tmp_path):

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 import tfkd
-from tfkd.cli import one_line, verbs
+from tfkd.cli import Terminated, one_line, verbs
 from tfkd.config.fields import POSITIONAL
 from tfkd.config.training import RECIPE_NAMES, DistillConfig
 from tfkd.config.verbs import FORMAT_NAMES, VERBS, ExportConfig
@@ -291,9 +291,28 @@ def test_unknown_setting_in_a_file_names_file_and_nearest(tmp_path):
         (
             PermissionError(13, "Permission denied", "out"),
             1,
-            "Error: Expected a file or folder open to this user. "
-            "Received: [Errno 13] Permission denied: 'out'.\n",
+            "Error: Expected a file or folder open to this user. Received: Permission denied: "
+            "out. Change its permissions, or give another.\n",
         ),
+        (
+            OSError(28, "No space left on device"),
+            1,
+            "Error: Expected room on the disk. Received: No space left on device. Free some, or "
+            "give a folder on another disk.\n",
+        ),
+        (
+            OSError("1000 requested and 24 written"),
+            1,
+            "Error: Expected room on the disk. Received: 1000 requested and 24 written. Free some, "
+            "or give a folder on another disk.\n",
+        ),
+        (
+            OSError(36, "File name too long", "/data/" + "a" * 5000 + "/run"),
+            1,
+            "Error: Expected a path as short as the system takes. Received: File name too long: "
+            f"...{'a' * 116}/run. Give a shorter one.\n",
+        ),
+        (Terminated(), 143, "\nTerminated.\n"),
         (KeyboardInterrupt(), 130, "\nInterrupted.\n"),
     ],
 )
@@ -307,13 +326,45 @@ def test_workflow_that_stops_gives_its_exit_code(monkeypatch, error, code, stder
     assert (result.exit_code, result.stderr) == (code, stderr)
 
 
-def test_bug_keeps_its_traceback(monkeypatch):
+@pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), OSError(18, "Invalid link", "a")])
+def test_bug_keeps_its_traceback(monkeypatch, error):
     def distill(config, progress):
-        raise ZeroDivisionError("a bug")
+        raise error
 
     module = types.SimpleNamespace(distill=distill)
     monkeypatch.setitem(sys.modules, "tfkd.workflows.distill", module)
-    assert isinstance(run("distill", "--dataset", "demo").exception, ZeroDivisionError)
+    assert isinstance(run("distill", "--dataset", "demo").exception, type(error))
+
+
+FILE = "Expected a path whose folders are folders. Received: Not a directory: {}. Correct the path."
+LONG = "a" * 5000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["finetune", "--dataset", "demo", "--config", "{file}/x"],
+            "Expected a TOML file. Received: {file}/x: Not a directory.",
+        ),
+        (["predict", "run", "--input", "{file}/x"], FILE.format("{file}/x")),
+        (["finetune", "--dataset", "demo", "--model", "cnn", "--output-dir", "{file}"], FILE),
+        (
+            ["finetune", "--dataset", LONG],
+            "Expected a path as short as the system takes. Received: File name too long: "
+            f"...{'a' * 120}. Give a shorter one.",
+        ),
+    ],
+)
+def test_what_the_system_says_of_a_path_is_one_line(tmp_path, arguments, message):
+    path = tmp_path / "file"
+    path.write_text("mine")
+    message = message.replace("{}", "{file}").replace("{file}", str(path))
+    result = run(*(argument.replace("{file}", str(path)) for argument in arguments))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.splitlines()[-1] == f"Error: {message}"
+    assert os.listdir(tmp_path) == ["file"]
+    assert path.read_text() == "mine"
 
 
 def test_list_shows_names_as_tables_and_as_json():

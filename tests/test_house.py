@@ -28,7 +28,6 @@ SHORTEST_MODULE = 40
 # Modules that are shorter, and why.
 SHORT_MODULES = {
     "compression/qat/legacy.py": "settles what Keras means before TF-MOT is imported",
-    "errors.py": "what everything else may raise, so it imports nothing",
     "models/head.py": "filled without TensorFlow, taken by what needs it",
     "workflows/finetune.py": "one file a verb",
     "workflows/report.py": "one file a verb",

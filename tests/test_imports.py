@@ -16,7 +16,8 @@ ROOT = Path(tfkd.__file__).parent
 LAYERS = [
     ["errors"],
     ["config"],
-    ["seals"],
+    ["seals", "parts"],
+    ["locks", "written_files"],
     ["artifacts", "keras_environment", "process", "progress", "network", "quiet"],
     ["data"],
     ["models"],
@@ -54,7 +55,7 @@ OWNERS = {
     "starlette": ["serving/"],
     "uvicorn": ["serving/server.py"],
     "loky": ["process.py", "studies/pool.py"],
-    "filelock": ["artifacts.py"],
+    "filelock": ["locks.py"],
     "subprocess": ["process.py"],
     "rich": ["evaluation/table.py", "progress.py", "cli.py"],
     "rich.table": ["evaluation/table.py"],

@@ -1,13 +1,20 @@
 import os
+import re
+import signal
+import subprocess
+import sys
 import tempfile
 import textwrap
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from tfkd import process as process_module
 from tfkd.errors import ModelError
-from tfkd.process import Ending, load, run_child, run_fresh
+from tfkd.parts import remove_parts
+from tfkd.process import Ending, end_children, load, run_child, run_fresh
 
 MODULE = """
     import json
@@ -54,6 +61,10 @@ MODULE = """
         time.sleep(job["seconds"])
     elif kind == "temporary":
         answer(tempfile.mkdtemp())
+    elif kind == "sleep":
+        with open(job["note"], "w") as note:
+            note.write(str(os.getpid()))
+        time.sleep(60)
     elif kind == "slow":
         time.sleep(60)
 """
@@ -209,3 +220,58 @@ def test_unknown_module():
 def test_loader_is_named_by_module_and_callable():
     assert load("pathlib:PurePosixPath", Path("a/b")).name == "b"
     assert load("pathlib:Path.exists", Path("no such file")) is False
+
+
+PARENT = """
+import sys
+from tfkd.process import run_child
+run_child("job_of_test", {"kind": "sleep", "note": sys.argv[1]}, 60.0)
+"""
+
+
+def is_alive(number):
+    """Whether a process runs; one that only waits for its parent to ask does not."""
+    try:
+        stat = Path(f"/proc/{number}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
+def test_a_process_ends_with_the_one_that_started_it(module, tmp_path, sent):
+    note, environment = tmp_path / "note", {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
+    (tmp_path / "temporary").mkdir()
+    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), *sys.path])
+    command = [sys.executable, "-c", PARENT, str(note)]
+    with subprocess.Popen(command, env=environment) as process:
+        while not (note.exists() and note.read_text()):
+            time.sleep(0.02)
+        child = int(note.read_text())
+        assert is_alive(child)
+        process.send_signal(sent)
+        process.wait()
+    ended_at = time.monotonic()
+    while is_alive(child):
+        assert time.monotonic() - ended_at < 2
+        time.sleep(0.02)
+    # The next command knows what is left for a part.
+    (left,) = (tmp_path / "temporary").iterdir()
+    assert re.fullmatch(r"\.part-[0-9a-f]{32}", left.name)
+    assert left.stat().st_mode & 0o777 == 0o700
+    os.utime(left, (0, 0))
+    remove_parts(tmp_path / "temporary")
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_processes_of_other_threads_can_be_ended(module):
+    endings = []
+    job = {"kind": "slow"}
+    thread = threading.Thread(target=lambda: endings.append(run_child(module, job, 60.0)))
+    thread.start()
+    while not process_module._RUNNING:
+        time.sleep(0.02)
+    end_children()
+    thread.join(10)
+    assert [ending.signal_name for ending in endings] == ["SIGKILL"]

@@ -17,20 +17,17 @@ import importlib.metadata
 import json
 import os
 import platform
-import shutil
-import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from tfkd.config.training import RECIPE_NAMES
-from tfkd.config.verbs import FORMAT_NAMES, VERBS
+from tfkd.config.verbs import VERBS
 from tfkd.errors import ArtifactError, ConfigError
+from tfkd.parts import part_file, part_folder, sync
 from tfkd.seals import REMEDY, JsonObject, check_files, json_value, read_record, sealed
 from tfkd.seals import file_sha256 as file_sha256
 from tfkd.seals import read_json as read_json
+from tfkd.written_files import CONFIG, remove_run
 
 PACKAGES = (
     "tensorflow",
@@ -47,26 +44,10 @@ PACKAGES = (
 # Verbs that write a run.
 PRETRAIN = "pretrain"
 RUN_VERBS = ("finetune", "distill", PRETRAIN)
-# What they, and verbs that add to a run, write into it.
-MODELS = ("student", "control", "model", "teacher")
-FOLDERS = (*MODELS, "training", "qat", "unfinished", "logs")
-FILES = (*RECIPE_NAMES, *(f"{form}-{name}" for form in FORMAT_NAMES for name in RECIPE_NAMES))
-WRITTEN = (
-    *("**/.part-*", "**/.part-*/**/*", "unfinished/**/*", "logs/**/events.out.tfevents.*"),
-    *("metrics.json", "README.md", "vocabulary.json", "quantization.json"),
-    *("scores.json", "scores.npz", "training/*.json", "qat/*.json", "qat/*.npz"),
-    *(
-        f"{folder}/{name}"
-        for folder in MODELS
-        for name in (
-            *("model.keras", "classifier.json", "labels.txt", "tokenizer/*"),
-            *(f"{file}.{ending}" for file in FILES for ending in ("tflite", "json")),
-            *("saved-model.json", "saved-model/*.pb"),
-            *("saved-model/variables/variables.*", "saved-model/assets/*"),
-        )
-    ),
-)
-
+SPLITS = ("train", "validation", "test")
+# By what a run's config.json is told from another program's; older ones by settings all verbs have.
+MARK = {"written_by": "tfkd"}
+MARKS = frozenset(("quiet", "overwrite", "output_dir", "backup_seconds"))
 # Settings that change no model: where things lie, what is shown or timed, how often is backed up.
 WITHOUT_EFFECT = {"quiet", "overwrite", "output_dir", "data_dir", "backup_seconds", "timing"}
 
@@ -75,12 +56,10 @@ WITHOUT_EFFECT = {"quiet", "overwrite", "output_dir", "data_dir", "backup_second
 def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = _part(path)
-    try:
+    with part_file(path) as part:
         yield part
+        sync(part)
         os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -96,18 +75,15 @@ def atomic_folder(path: Path, mark: str) -> Iterator[Path]:
             is the first to go and the last to come.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = _part(path)
-    part.mkdir()
-    try:
+    with part_folder(path) as part:
         yield part
+        sync(part)
         if path.is_dir():
             (path / mark).unlink(missing_ok=True)
             for made in sorted(part.iterdir(), key=lambda made: (made.name == mark, made.name)):
                 _replace(made, path / made.name)
         else:
             os.replace(part, path)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _replace(made: Path, target: Path) -> None:
@@ -117,26 +93,6 @@ def _replace(made: Path, target: Path) -> None:
             _replace(inner, target / inner.name)
     else:
         os.replace(made, target)
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Lets one process at a time make what belongs at `path`; a killed one holds no lock.
-
-    Who comes second waits, and should look again whether it is there. The lock is a file in
-    `locks`, beside the folder that `path` is in.
-    """
-    kind = path.parent
-    locks = kind.with_name("locks")
-    locks.mkdir(parents=True, exist_ok=True)
-    with FileLock(locks / f"{kind.name}-{path.name}.lock"):
-        yield
-
-
-def _part(path: Path) -> Path:
-    """An unused name beside `path`; Keras decides on a format by the ending, so it is kept."""
-    # Not tempfile: its files are closed to everyone else, and would stay so under the new name.
-    return path.with_name(f".part-{uuid.uuid4().hex}{path.suffix}")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -196,15 +152,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _remove_empty(folder: Path) -> None:
-    """Removes a folder and those in it, but for what holds a file."""
-    for inner in folder.iterdir():
-        if inner.is_dir() and not inner.is_symlink():
-            _remove_empty(inner)
-    with contextlib.suppress(OSError):
-        folder.rmdir()
-
-
 @dataclasses.dataclass(frozen=True)
 class RunFolder:
     """The paths of a run, and the rules for starting one again."""
@@ -214,7 +161,7 @@ class RunFolder:
     @property
     def config(self) -> Path:
         """The resolved settings."""
-        return self.path / "config.json"
+        return self.path / CONFIG
 
     @property
     def metrics(self) -> Path:
@@ -237,32 +184,41 @@ class RunFolder:
         student = self.path / "student"
         return student if student.is_dir() else self.path / "model"
 
-    def start(self, verb: str, settings: Mapping[str, object], overwrite: bool) -> None:
+    def start(
+        self,
+        verb: str,
+        settings: Mapping[str, object],
+        overwrite: bool,
+        data: JsonObject | None = None,
+    ) -> None:
         """Makes the folder, or finds it fit to go on with.
 
         Args:
             verb: String. Command that writes the folder.
             settings: Mapping. The resolved settings; those of `WITHOUT_EFFECT` are not compared.
             overwrite: Boolean. Start anew whatever is there.
+            data: JSON object. The rows it is made of: `splits` with `num_rows` and `fingerprint` of
+                each, and where they lie. None for nothing to be gone on with.
 
         Raises:
             ArtifactError: The folder holds a finished run, another run, or other files.
         """
         if overwrite and self.is_run:
-            self._clear()
+            remove_run(self.path)
         elif self.is_finished and self.is_run:
             raise ArtifactError(
                 f"Expected an output folder without a finished run. Received: {self.path}. "
                 "Add --overwrite to replace it, or give another --output-dir."
             )
         elif self.is_run:
-            self._check_same(verb, settings)
+            self._check_same(verb, settings, data)
         elif self.path.exists() and any(self.path.iterdir()):
             raise ArtifactError(
                 f"Expected a new or empty output folder. Received: {self.path}, which holds other "
                 "files. Give another --output-dir."
             )
-        write_record(self.config, {"verb": verb, **settings})
+        record = {"data": data} if data else {}
+        write_record(self.config, {**MARK, "verb": verb, **settings, **record})
 
     @property
     def is_run(self) -> bool:
@@ -288,25 +244,11 @@ class RunFolder:
         # Damaged or not: --overwrite is the way out.
         remedy = "Put it back as it was, or delete its folder."
         settings = json_value(self.config, remedy) if self.config.is_file() else None
-        return settings.get("verb") if isinstance(settings, dict) else None
-
-    def _clear(self) -> None:
-        """Removes what tfkd writes into a run, and folders left empty; what else is there stays."""
-        # config.json last: a removal that was killed can be gone on with.
-        for pattern in (*WRITTEN, self.config.name):
-            for path in self._found(pattern):
-                path.unlink()
-        for name in FOLDERS:
-            folder = self.path / name
-            if folder.is_dir() and not folder.is_symlink():
-                _remove_empty(folder)
-
-    def _found(self, pattern: str) -> Iterator[Path]:
-        """Files of the run by a pattern; none behind a link, which tfkd does not make."""
-        for path in self.path.glob(pattern):
-            inside = path.relative_to(self.path).parents
-            if path.is_file() and not any((self.path / part).is_symlink() for part in inside):
-                yield path
+        if isinstance(settings, dict) and (
+            MARK.items() <= settings.items() or MARKS <= settings.keys()
+        ):
+            return settings.get("verb")
+        return None
 
     def difference(
         self, verb: str, settings: Mapping[str, object]
@@ -327,6 +269,48 @@ class RunFolder:
     def finish(self, record: Mapping[str, Any]) -> None:
         """Writes the figures, which marks the run done. They are those of these settings."""
         write_record(self.metrics, record, [self.config.name])
+
+    @property
+    def data(self) -> JsonObject:
+        """The rows it was made of, as `start` was told; empty where it is not known."""
+        for path in (self.config, self.metrics):
+            found = read_json(path).get("data") if path.is_file() else None
+            if found:
+                return found
+        return {}
+
+    def changed_rows(self, data: JsonObject, splits: Sequence[str] = SPLITS) -> str | None:
+        """The first split whose rows are not those the run was made of, in words; None if all are.
+
+        The names of the classes count as well: rows hold their numbers.
+
+        Args:
+            data: JSON object, as `start` takes it.
+            splits: Names of the splits to compare; those that `data` lacks are passed over.
+        """
+        names, now = self.data.get("label_names"), data.get("label_names")
+        if names is not None and now is not None and names != now:
+            return f"its classes were {_listed(names)} and are {_listed(now)}"
+        before = self.data.get("splits", {})
+        for name in splits:
+            if name in data["splits"] and before.get(name) != data["splits"][name]:
+                return f"{name} was {_rows(before.get(name))} and is {_rows(data['splits'][name])}"
+        return None
+
+    def noted(self, path: Path) -> str:
+        """A path as the run's records hold it: what lies in the run is moved with it."""
+        run, path = self.path.resolve(), path.resolve()
+        return str(path.relative_to(run) if path.is_relative_to(run) else path)
+
+    def find(self, noted: str) -> Path:
+        """The path that `noted` gave, also of a run that was moved with what lies beside it.
+
+        Older records hold it from where the command was started.
+        """
+        path = Path(noted)
+        beside = self.path.parent / path.parent.name / path.name
+        places = (self.path / path, path, beside)
+        return next((place for place in places if place.exists()), places[0])
 
     def read_config(self) -> JsonObject:
         """The settings of a classifier's run, with its `verb`.
@@ -361,7 +345,9 @@ class RunFolder:
         # A run that is older than a setting was made as its default does.
         return {name: verb.defaults()[name] for name in ("seed", "split_seed")} | settings
 
-    def _check_same(self, verb: str, settings: Mapping[str, object]) -> None:
+    def _check_same(
+        self, verb: str, settings: Mapping[str, object], data: JsonObject | None
+    ) -> None:
         found = self.difference(verb, settings)
         if found is not None:
             key, before, value = found
@@ -370,3 +356,22 @@ class RunFolder:
                 f"{key}={before!r}. Received: {key}={value!r}. Give the same settings to go on, "
                 "--overwrite to start anew, or another --output-dir."
             )
+        changed = self.changed_rows(data) if data else None
+        if changed is not None:
+            raise ArtifactError(
+                f"Expected the rows the unfinished run in {self.path} was started with. Received "
+                f"others: {changed}. Give the same data to go on, --overwrite to start anew, or "
+                "another --output-dir."
+            )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names of classes, the first of them."""
+    return ", ".join(names[:8]) + ", ..." * (len(names) > 8)
+
+
+def _rows(summary: Mapping[str, object] | None) -> str:
+    """The rows of a split in words."""
+    if summary is None:
+        return "not noted"
+    return f"{summary['num_rows']:,} rows, fingerprint {str(summary['fingerprint'])[:8]}"

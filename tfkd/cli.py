@@ -2,16 +2,18 @@
 
 A command resolves the verb's settings, calls its workflow and shows the result, as tables or as
 JSON. Workflows are imported when their command runs, so `--help` loads no TensorFlow. Exit codes:
-0 done, 1 an error the user can fix (one line on standard error), 2 wrong usage, 130 interrupted; a
-traceback is always a bug.
+0 done, 1 an error the user can fix (one line on standard error), 2 wrong usage, 130 interrupted,
+143 terminated; a traceback is always a bug.
 """
 
 import contextlib
 import json
+import signal
 import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import click
@@ -30,18 +32,23 @@ from tfkd.config.verbs import (
     ServeConfig,
     StudyConfig,
 )
-from tfkd.errors import DatasetError, TfkdError
+from tfkd.errors import DatasetError, TfkdError, system_error
 from tfkd.keras_environment import settle_keras
 from tfkd.options import json_option, parameters, resolve
+from tfkd.parts import temporary_files_of_a_command
 from tfkd.quiet import import_tensorflow, quiet_libraries
 from tfkd.workflows import Result
 
 if TYPE_CHECKING:
     from tfkd.progress import Progress
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 # Wide enough for every table when no terminal says how wide it is.
 PIPED_WIDTH = 200
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came. Whatever tidies up after Ctrl-C does so after this."""
 
 
 class Verbs(click.Group):
@@ -53,14 +60,18 @@ class Verbs(click.Group):
             return super().invoke(ctx)
         except TfkdError as error:
             raise click.ClickException(one_line(str(error))) from error
-        except PermissionError as error:
-            raise click.ClickException(
-                f"Expected a file or folder open to this user. Received: {error}."
-            ) from error
+        except OSError as error:
+            told = system_error(error)
+            if told is None:
+                raise
+            raise click.ClickException(one_line(told)) from error
         except click.UsageError as error:
             # Without its context click shows the message alone, not the usage lines above it.
             error.ctx = None
             raise
+        except Terminated:
+            click.echo("\nTerminated.", err=True)
+            ctx.exit(TERMINATED)
         except KeyboardInterrupt:
             click.echo("\nInterrupted.", err=True)
             ctx.exit(INTERRUPTED)
@@ -92,8 +103,16 @@ def verbs() -> None:
 def main() -> None:
     """Entry point of `tfkd` and `python -m tfkd`."""
     quiet_libraries()
+    signal.signal(signal.SIGTERM, _terminate)
     settle_keras()
-    verbs()
+    with temporary_files_of_a_command():
+        verbs()
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    # A second one finds the tidying up under way.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Terminated
 
 
 def one_line(message: str) -> str:

@@ -5,22 +5,28 @@ one it runs in. The job goes in as JSON on standard input; marked lines of stand
 steps, stages and the answer. What to load is named by "module:callable", so that nothing here knows
 a model class.
 
+A process ends with the one that started it, however that ends: run as `python -m tfkd.process`, it
+asks the system for it before it imports anything slow.
+
 A process for each job costs about 5 s of imports. loky's pools would keep one warm, but a crash is
 told there by its signal alone: stage and standard error would need channels of their own, and the
 warm process would hold nearly 1 GB beside this one.
 """
 
 import contextlib
+import ctypes
 import dataclasses
 import importlib
 import json
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,11 +34,16 @@ from typing import Any
 from loky import cpu_count
 
 from tfkd.errors import ModelError
+from tfkd.parts import temporary_folder
 
 KERAS_LOADER = "tfkd.models.classifier:TextClassifier.load"
 LITERT_LOADER = "tfkd.compression.litert:LiteRTModel"
 _ANSWER, _STAGE, _STEP = "tfkd-answer: ", "tfkd-stage: ", "tfkd-step"
 _EXCEPTION = re.compile(r"^[\w.]*(Error|Exception|Interrupt|Exit)\b")
+# Linux' prctl: the signal that a process gets when the thread that started it ends.
+_PARENT_DEATH_SIGNAL = 1
+_FOLLOW_SECONDS = 0.5
+_RUNNING: set[subprocess.Popen[str]] = set()
 _CHATTER = re.compile(r"^([IWEF]\d{4} |WARNING:|INFO:|To enable the following|\s|.*Warning:)")
 
 
@@ -102,29 +113,52 @@ def run_child(
     is_late = threading.Event()
     with (
         # What a child that is killed leaves behind goes with the folder.
-        tempfile.TemporaryDirectory() as folder,
+        temporary_folder() as folder,
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors,
         subprocess.Popen(
-            [sys.executable, "-m", module],
+            [sys.executable, "-m", "tfkd.process", str(os.getpid()), module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
             encoding="utf-8",
             errors="replace",
-            env={**variables, "TMPDIR": folder},
+            env={**variables, "TMPDIR": str(folder)},
         ) as process,
     ):
         watchdog = threading.Timer(timeout_seconds, _stop, (process, is_late))
         watchdog.start()
+        _RUNNING.add(process)
         try:
             answer, stage = _heard(process, json.dumps(job), stepped)
             code = process.wait()
         finally:
             watchdog.cancel()
             process.kill()
+            _RUNNING.discard(process)
         errors.seek(0)
         reason = _telling_line(errors.read())
     return Ending(code, answer, stage, reason, is_late.is_set())
+
+
+def end_children() -> None:
+    """Ends the processes of all threads, which would be waited for otherwise."""
+    for process in tuple(_RUNNING):
+        process.kill()
+
+
+def follow(parent: int) -> None:
+    """Ends this process when its parent is gone.
+
+    Args:
+        parent: Integer. The process it works for.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_FOLLOW_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _stop(process: subprocess.Popen[str], is_late: threading.Event) -> None:
@@ -232,3 +266,16 @@ def load(loader: str, path: Path, **options: Any) -> Any:
     for part in name.split("."):
         function = getattr(function, part)
     return function(path, **options)
+
+
+def _main(parent: int, module: str) -> None:
+    """Runs a module as a process that follows another."""
+    with contextlib.suppress(AttributeError, OSError):
+        # At once, also from within a library; where there is no prctl, by `follow`.
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    follow(parent)
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    _main(int(sys.argv[1]), sys.argv[2])

@@ -1,5 +1,6 @@
 """The table of recipes over seeds: means, spreads, paired tests and what is said of them."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -10,6 +11,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import quantization  # noqa: E402
 from quantization import FLOAT, Scored, collect, markdown, row_scores  # noqa: E402
+
+from tfkd.config.training import DistillConfig  # noqa: E402
 
 NUM_ROWS = 400
 # Right answers of 400: by seed.
@@ -94,7 +97,9 @@ def test_the_table_shows_one_line_a_recipe_under_its_titles(found):
 
 
 def test_a_run_that_was_not_quantized_is_refused_in_one_line(tmp_path, capsys):
-    (tmp_path / "config.json").write_text('{"verb": "distill", "dataset": "demo"}')
+    (tmp_path / "config.json").write_text(
+        json.dumps({"verb": "distill", **DistillConfig(dataset="demo").to_dict()})
+    )
     (tmp_path / "metrics.json").write_text("{}")
     assert quantization.main([str(tmp_path), "--output", str(tmp_path / "x.json")]) == 1
     assert capsys.readouterr().err == (

@@ -370,5 +370,27 @@ def test_export_replaces_no_folder_of_another_program(tmp_path):
         artifacts.write_text(path / f"{number}.bin", "theirs")
     with pytest.raises(ArtifactError, match=r"Received: 0.bin, 1.bin, 2.bin, ...\. Give another"):
         check_replaceable(path)
-    # A file is what --overwrite asks for.
-    check_replaceable(path / "saved_model.pb")
+
+
+def test_export_replaces_no_file_of_another_program(tmp_path):
+    path, record = tmp_path / "float32.tflite", tmp_path / "float32.json"
+    check_replaceable(path)
+    path.write_text("theirs")
+    message = (
+        f"Expected only what `tfkd export` wrote in {path}, to replace it. Received: "
+        "{}. Give another --output-dir."
+    )
+    with pytest.raises(ArtifactError, match=exactly(message.format("float32.tflite"))):
+        check_replaceable(path)
+    record.write_text('{"lines": 3}')
+    with pytest.raises(
+        ArtifactError, match=exactly(message.format("float32.tflite, float32.json"))
+    ):
+        check_replaceable(path)
+    path.unlink()
+    with pytest.raises(ArtifactError, match=exactly(message.format("float32.json"))):
+        check_replaceable(path)
+    # As `keep` writes it.
+    record.write_text('{"model_sha256": "0a", "sha256": "1b"}')
+    path.write_text("ours")
+    check_replaceable(path)

@@ -60,7 +60,7 @@ def run(config, material):
     shape = Shape(16, "auto", 1)
     teacher = load_classifier(resolve("cnn"), material.dataset, shape, student.tokenizer)
     teacher.save(run.path.parent / "teacher")
-    artifacts.write_json(run.metrics, {"teacher_folder": str(run.path.parent / "teacher")})
+    run.finish({"teacher_folder": str(run.path.parent / "teacher"), "versions": {}})
     objective = Objective(train_logits(run, material), config.temperature, 0.3)
     train_arm("student", student, objective, plan(config, 1e-2, STUDENT, 320), material, run)
     return run
@@ -208,7 +208,7 @@ def test_a_run_without_a_teacher_learns_from_labels(run, material, tmp_path):
     other = copied(run, tmp_path / "run")
     settings = FinetuneConfig(dataset="demo", max_train_rows=320).to_dict()
     artifacts.write_json(other.config, {"verb": "finetune", **settings})
-    artifacts.write_json(other.metrics, {})
+    artifacts.write_json(other.metrics, {"versions": {}})
     training(other, material).train("qat_int8")
     record = artifacts.read_json(other.path / "qat" / "qat_int8.json")
     assert record["settings"]["student_loss_weight"] == 1.0
@@ -219,6 +219,7 @@ def test_a_run_without_a_teacher_learns_from_labels(run, material, tmp_path):
 def test_a_run_older_than_a_setting_is_kept(run, result, material, tmp_path):
     other = RunFolder(tmp_path / "run")
     shutil.copytree(run.path, other.path)
+    artifacts.write_json(other.metrics, artifacts.read_json(other.metrics))
     for path in (other.config, other.path / "qat" / "qat_int8.json"):
         content = artifacts.read_json(path)
         del content.get("settings", content)["distillation_loss"]
@@ -237,7 +238,8 @@ def test_squared_error_of_a_run_is_kept_up_and_knows_no_temperature(
     for name, temperature in (("kl", 5.0), ("mse", 1.0), ("mse", 5.0)):
         other = copied(run, tmp_path / f"{name}{temperature}")
         settings = config.replace(distillation_loss=name, temperature=temperature).to_dict()
-        artifacts.write_json(other.config, {"verb": "distill", **settings})
+        artifacts.write_record(other.config, {"verb": "distill", **settings})
+        other.finish(artifacts.read_json(other.metrics))
         training(other, material).train("qat_int8")
         record = artifacts.read_json(other.path / "qat" / "qat_int8.json")
         assert record["settings"]["distillation_loss"] == name
@@ -247,10 +249,10 @@ def test_squared_error_of_a_run_is_kept_up_and_knows_no_temperature(
 
 def test_a_teacher_that_is_gone_is_missed(run, material, tmp_path):
     other = copied(run, tmp_path / "run")
-    artifacts.write_json(other.metrics, {"teacher_folder": "gone/model"})
+    artifacts.write_json(other.metrics, {"teacher_folder": "gone/model", "versions": {}})
     message = (
-        f"Expected the teacher of {other.path} in gone/model. It is not there. Start the command "
-        "where the run was made, or make the run again."
+        f"Expected the teacher of {other.path} in {other.path}/gone/model. It is not there. Put it "
+        "there again, or make the run again."
     )
     with pytest.raises(ArtifactError, match=exactly(message)):
         train_logits(other, material)

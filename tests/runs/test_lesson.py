@@ -1,9 +1,11 @@
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
 
 from tests.toys import QUIET
+from tfkd.artifacts import RunFolder, file_sha256
 from tfkd.evaluation.verdict import compare
 from tfkd.models.checkpoints import resolve
 from tfkd.runs.lesson import Lesson, lesson
@@ -45,27 +47,41 @@ def heard(material, trained, fresh):
     return answers
 
 
+@pytest.fixture(scope="module")
+def run(trained, tmp_path_factory):
+    """A run whose control is the trained model."""
+    run = RunFolder(tmp_path_factory.mktemp("run"))
+    shutil.copytree(trained[1], run.path / "control")
+    return run
+
+
 def as_teacher(model, folder):
     return Teacher(model, folder, np.zeros((0, 4), np.float32))
 
 
-def test_a_teacher_ahead_of_the_control_teaches_alone(demo_config, material, trained, fresh, heard):
+def test_a_teacher_ahead_of_the_control_teaches_alone(
+    demo_config, material, trained, fresh, heard, run
+):
     answers, _ = heard("train")
-    found = lesson(demo_config, material, as_teacher(*trained), answers, fresh)
+    found = lesson(demo_config, material, as_teacher(*trained), answers, fresh[0], run)
     assert found.logits is answers
     assert (found.kept, found.sentences, found.record) == (None, (), {})
 
 
 def test_beside_a_teacher_behind_it_the_control_is_heard(
-    demo_config, material, trained, fresh, heard
+    demo_config, material, trained, fresh, heard, run
 ):
     good, bad = heard("train")
-    found = lesson(demo_config, material, as_teacher(*fresh), bad, trained)
+    found = lesson(demo_config, material, as_teacher(*fresh), bad, trained[0], run)
     weights = found.kept.mixing.weights
     # A student before its training knows nothing that the trained one does not.
     assert weights[0] < 0.1
     assert sum(weights) == pytest.approx(1)
-    assert list(found.kept.folders.values()) == [str(fresh[1]), str(trained[1])]
+    assert list(found.kept.folders.values()) == [str(fresh[1]), "control"]
+    assert found.kept.sha256 == {
+        "teacher": file_sha256(fresh[1] / "model.keras"),
+        "control": file_sha256(trained[1] / "model.keras"),
+    }
     expected = weights[0] * bad + weights[1] * good
     np.testing.assert_allclose(found.logits, expected, atol=1e-4)
     labels = material.tokens("validation", trained[0].tokenizer).labels
@@ -79,20 +95,22 @@ def test_beside_a_teacher_behind_it_the_control_is_heard(
     assert found.record == {"mixture": found.kept.to_dict()}
 
 
-def test_a_control_as_good_as_the_teacher_has_half_the_say(demo_config, material, trained, heard):
+def test_a_control_as_good_as_the_teacher_has_half_the_say(
+    demo_config, material, trained, heard, run
+):
     answers, _ = heard("train")
-    found = lesson(demo_config, material, as_teacher(*trained), answers, trained)
+    found = lesson(demo_config, material, as_teacher(*trained), answers, trained[0], run)
     assert found.kept.mixing.weights == (0.5, 0.5)
     np.testing.assert_allclose(found.logits, answers, atol=1e-4)
 
 
 def test_without_a_control_or_rows_to_judge_by_nothing_is_mixed(
-    demo_config, material, trained, fresh, heard
+    demo_config, material, trained, fresh, heard, run
 ):
     _, bad = heard("train")
-    assert lesson(demo_config, material, as_teacher(*fresh), bad, None) == Lesson(bad)
+    assert lesson(demo_config, material, as_teacher(*fresh), bad, None, run) == Lesson(bad)
     alone = demo_config.replace(student_loss_weight=1.0)
-    assert lesson(alone, material, as_teacher(*fresh), bad, trained) == Lesson(bad)
+    assert lesson(alone, material, as_teacher(*fresh), bad, trained[0], run) == Lesson(bad)
     few = {"validation": dataclasses.replace(material.summaries["validation"], num_rows=29)}
     material = dataclasses.replace(material, summaries={**material.summaries, **few})
-    assert lesson(demo_config, material, as_teacher(*fresh), bad, trained) == Lesson(bad)
+    assert lesson(demo_config, material, as_teacher(*fresh), bad, trained[0], run) == Lesson(bad)

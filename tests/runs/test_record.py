@@ -3,7 +3,7 @@
 import pytest
 
 from tests.messages import exactly
-from tfkd.artifacts import RunFolder, write_json, write_record
+from tfkd.artifacts import MARK, RunFolder, write_json, write_record
 from tfkd.errors import ArtifactError
 from tfkd.runs.record import KeptMixture, noted_teacher, read_metrics
 from tfkd.runs.training import training_record
@@ -24,7 +24,7 @@ def refusal(path, received):
 
 def test_teacher_and_mixture_come_back(run):
     run.finish({"versions": {}, "teacher_folder": "teacher"})
-    assert str(noted_teacher(run)) == "teacher"
+    assert noted_teacher(run) == run.path / "teacher"
     assert KeptMixture.read(run) is None
     run.finish({"versions": {}, "teacher_folder": None})
     assert noted_teacher(run) is None
@@ -50,7 +50,7 @@ def test_metrics_of_another_shape_are_refused(run, record, read, received):
 def test_metrics_of_other_settings_are_refused(run):
     """Both are whole; which one is the stranger cannot be known."""
     run.finish({"versions": {}})
-    write_record(run.config, {"verb": "distill", "dataset": "emotion"})
+    write_record(run.config, {**MARK, "verb": "distill", "dataset": "emotion"})
     for read in (read_metrics, RunFolder.read_config):
         with pytest.raises(ArtifactError, match=refusal(run.config, "another content")):
             read(run)

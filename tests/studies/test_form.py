@@ -1,11 +1,13 @@
 """The TOML form of a study: what its tables become, and what is refused with which words."""
 
+import os
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from tests.messages import exactly
 from tfkd import artifacts
 from tfkd.cli import verbs
 from tfkd.config.verbs import StudyConfig, read_toml
@@ -266,6 +268,20 @@ def test_kept_plan_is_the_plan(tmp_path):
         kept_plan(tmp_path / "empty")
 
 
+@pytest.mark.parametrize("name", ["README.md", "plan.json"])
+def test_plan_is_not_kept_in_a_folder_of_another_program(tmp_path, name):
+    found = make_plan("study", tmp_path, tomllib.loads(FORM), {})
+    (tmp_path / name).write_text('{"steps": ["theirs"]}')
+    message = (
+        "Expected a new or empty folder for the study, or its own. Received: "
+        f"{tmp_path}, which holds other files. Give another --output-dir."
+    )
+    with pytest.raises(ArtifactError, match=exactly(message)):
+        found.write()
+    assert os.listdir(tmp_path) == [name]
+    assert (tmp_path / name).read_text() == '{"steps": ["theirs"]}'
+
+
 def test_plan_names_the_file_of_the_study(tmp_path):
     path = tmp_path / "news.toml"
     path.write_text(FORM, encoding="utf-8")
@@ -281,7 +297,8 @@ def test_plan_names_the_file_of_the_study(tmp_path):
 def test_steps_tell_what_is_there(tmp_path):
     found = make_plan("study", tmp_path, tomllib.loads(FORM), {}).of("demo")
     (found.teachers[0].path).mkdir()
-    (found.teachers[0].path / "config.json").write_text('{"verb": "finetune"}', encoding="utf-8")
+    settings = found.teachers[0].settings.to_dict()
+    artifacts.write_json(found.teachers[0].path / "config.json", {"verb": "finetune", **settings})
     (found.teachers[1].path).mkdir()
     (found.teachers[1].path / "metrics.json").write_text("{}", encoding="utf-8")
     assert [state(item.path) for item in found.items[:3]] == ["begun", "done", "to do"]

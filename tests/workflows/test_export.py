@@ -6,10 +6,12 @@ import zipfile
 import numpy as np
 import pytest
 
+from tests.messages import exactly
 from tests.toys import QUIET
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.compression import formats
+from tfkd.config.training import DistillConfig
 from tfkd.config.verbs import FORMAT_NAMES, ExportConfig
 from tfkd.errors import ArtifactError, ConfigError
 from tfkd.models.checkpoints import resolve
@@ -46,6 +48,55 @@ def test_edge_file_holds_the_vocabulary_and_the_labels(demo_result, tmp_path):
     assert record["size_bytes"] == path.stat().st_size
     with pytest.raises(ArtifactError, match=re.escape(f"Expected no file {path}. It exists.")):
         export(config, QUIET)
+
+
+@pytest.fixture
+def small_run(tmp_path):
+    """A run whose model nobody loads, with its files."""
+    run = RunFolder(tmp_path / "run")
+    run.start("distill", DistillConfig(dataset="demo").to_dict(), overwrite=False)
+    artifacts.write_json(run.metrics, {})
+    for name in ("labels.txt", "tokenizer/vocabulary.txt", "model.keras"):
+        artifacts.write_text(run.path / "student" / name, f"its {name}")
+    artifacts.write_json(run.path / "student" / "classifier.json", {"model_sha256": "0a"})
+    return run
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [
+        ("labels.txt", "labels.txt"),
+        ("classifier.json", "classifier.json"),
+        ("tokenizer/vocabulary.txt", "tokenizer"),
+    ],
+)
+def test_files_of_another_program_are_not_replaced(small_run, tmp_path, overwrite, name, named):
+    folder = tmp_path / "app"
+    artifacts.write_text(folder / name, '{"theirs": 1}')
+    message = (
+        f"Expected no {named} of another model in {folder}, where that of {small_run.model} is to "
+        "go. It exists. Give another --output-dir."
+    )
+    with pytest.raises(ArtifactError, match=exactly(message)):
+        export(ExportConfig(run=small_run.path, output_dir=folder, overwrite=overwrite), QUIET)
+    assert (folder / name).read_text() == '{"theirs": 1}'
+
+
+def test_files_of_another_model_are_replaced_only_when_asked_for(small_run, tmp_path):
+    folder = tmp_path / "app"
+    artifacts.write_json(folder / "classifier.json", {"model_sha256": "1b"})
+    message = (
+        f"Expected no classifier.json of another model in {folder}, where that of "
+        f"{small_run.model} is to go. It exists. Add --overwrite to replace it, or give another "
+        "--output-dir."
+    )
+    config = ExportConfig(run=small_run.path, output_dir=folder, recipes=("float32",))
+    with pytest.raises(ArtifactError, match=exactly(message)):
+        export(config, QUIET)
+    artifacts.write_text(folder / "float32.json", '{"theirs": 1}')
+    with pytest.raises(ArtifactError, match="Received: float32.json. Give another --output-dir.$"):
+        export(config.replace(overwrite=True), QUIET)
 
 
 def test_a_package_has_one_length(demo_result, tmp_path):

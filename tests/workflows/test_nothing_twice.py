@@ -124,11 +124,12 @@ def test_distill_has_each_model_score_each_split_once(distilled):
 def test_what_teacher_and_control_said_together_is_found_again(distilled):
     """For recipes that train, which a later command may ask for."""
     run = RunFolder(distilled[0])
-    material = prepare(own_config(run.read_config(), None), run.path.parent, QUIET)
+    material = prepare(own_config(run, None, None), run.path.parent, QUIET)
     kept = KeptMixture.read(run)
     assert list(kept.folders) == ["teacher", "control"]
-    assert kept.folders["control"] == str(run.path / "control")
-    models = [TextClassifier.load(folder) for folder in kept.folders.values()]
+    # Moved with the run.
+    assert kept.folders["control"] == "control"
+    models = [TextClassifier.load(run.find(folder)) for folder in kept.folders.values()]
     said = [model.logits(material.tokens("train", model.tokenizer)) for model in models]
     expected = sum(
         weight * logits for weight, logits in zip(kept.mixing.weights, said, strict=True)

@@ -46,9 +46,9 @@ def command(folder):
 
 # The command is killed as soon as each of these is there.
 MOMENTS = (
-    "demo-cnn-finetuned/unfinished/model/state.npz",
-    "run/unfinished/student/state.npz",
-    "run/unfinished/control/state.npz",
+    "demo-cnn-finetuned/unfinished/model/*/state.npz",
+    "run/unfinished/student/*/state.npz",
+    "run/unfinished/control/*/state.npz",
     "run/student/float32.tflite",
 )
 
@@ -56,7 +56,7 @@ MOMENTS = (
 def kill_when(folder, moment):
     """Starts the command and kills it when the file is there; whether it was still running."""
     process = subprocess.Popen(command(folder))
-    while process.poll() is None and not (folder / moment).exists():
+    while process.poll() is None and not any(folder.glob(moment)):
         time.sleep(0.05)
     is_running = process.poll() is None
     process.kill()

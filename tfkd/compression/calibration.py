@@ -58,7 +58,7 @@ class Calibration:
 
     def to_dict(self) -> dict[str, object]:
         """Record for the files made with it."""
-        return {"split": "train", "num_texts": self.num_texts, "seed": self.seed}
+        return calibration_record(self.num_texts, self.seed)
 
     def save(self, path: Path) -> None:
         """Writes an `.npz` file for another process."""
@@ -73,3 +73,8 @@ class Calibration:
                 name.removeprefix("input_"): stored[name] for name in stored.files if name != "seed"
             }
             return cls(arrays, int(stored["seed"]))
+
+
+def calibration_record(num_texts: int, seed: int) -> dict[str, object]:
+    """Record for files made with so many training rows, chosen by a seed."""
+    return {"split": "train", "num_texts": num_texts, "seed": seed}

@@ -23,6 +23,7 @@ from tfkd.compression.recipes import find as find_recipe
 from tfkd.compression.saved_model import Route, write_saved_model
 from tfkd.errors import ArtifactError, ConfigError, ConversionError
 from tfkd.models.description import Description
+from tfkd.parts import temporary_folder
 from tfkd.process import announce_stage, run_child
 
 DEFAULT_LENGTHS = (32, 64, 128)
@@ -144,9 +145,9 @@ def convert(
         "output_folder": str(output_folder.resolve()),
         "calibration": None,
     }
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         if calibration is not None:
-            job["calibration"] = str(Path(folder) / "calibration.npz")
+            job["calibration"] = str(folder / "calibration.npz")
             calibration.save(Path(job["calibration"]))
         purpose = f"LiteRT files of {model_folder}"
         run_converter("tfkd.compression.conversion", job, purpose, timeout_seconds)

@@ -6,7 +6,6 @@ fails is deleted: what lies in a model folder has been compared.
 """
 
 import dataclasses
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -25,6 +24,7 @@ from tfkd.compression.recipes import find as find_recipe
 from tfkd.data.examples import DEFAULT_THRESHOLD, SINGLE_LABEL, Texts
 from tfkd.errors import ArtifactError, ConversionError
 from tfkd.models.description import Description
+from tfkd.parts import part_folder
 
 NUM_ROWS_PER_LENGTH = 32
 NUM_FULL_ROWS = 8
@@ -136,8 +136,8 @@ def export(
     decided = description.task, description.thresholds
     exported, failures = {}, []
     # Inside the output folder, so that a file moves there in one step.
-    with tempfile.TemporaryDirectory(prefix=".part-", dir=output_folder) as part:
-        files = convert(model_folder, recipes, lengths, Path(part), calibration=calibration)
+    with part_folder(output_folder / "files") as part:
+        files = convert(model_folder, recipes, lengths, part, calibration=calibration)
         for name, file in files.items():
             model, found = LiteRTModel(file), operators.describe(file)
             recipe = _limits(name, found)

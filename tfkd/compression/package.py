@@ -6,7 +6,6 @@ its clients ask it, compared with the Keras student on held-out texts, and kept 
 """
 
 import dataclasses
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL, Texts
 from tfkd.errors import ConfigError, ConversionError, ModelError
 from tfkd.models.bottleneck import find_bottleneck
 from tfkd.models.classifier import TextClassifier
+from tfkd.parts import part_folder, temporary_folder
 
 # Static recipes give scores in steps of 1/256: of smaller ones the logarithm says nothing.
 _SMALLEST_SCORE = 1e-3
@@ -100,8 +100,8 @@ def export_package(
     _check_student(order.format, classifier)
     order.path.parent.mkdir(parents=True, exist_ok=True)
     # Beside its place, so that the package moves there in one step.
-    with tempfile.TemporaryDirectory(prefix=".part-", dir=order.path.parent) as part:
-        made = Path(part) / order.path.name
+    with part_folder(order.path) as part:
+        made = part / order.path.name
         _run_child(order, model_folder, made, timeout_seconds)
         singles = [text for text in texts if isinstance(text, str)]
         package = check_package(dataclasses.replace(order, path=made), classifier, singles)
@@ -200,10 +200,10 @@ def _run_child(order: Order, model_folder: Path, target: Path, timeout_seconds: 
         "target": str(target.resolve()),
         "calibration": None,
     }
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         if order.calibration is not None:
-            job["calibration"] = str(Path(folder) / "calibration.npz")
-            order.calibration.save(Path(folder) / "calibration.npz")
+            job["calibration"] = str(folder / "calibration.npz")
+            order.calibration.save(folder / "calibration.npz")
         purpose = f"{order.path.name}, format {order.format}, of {model_folder}"
         conversion.run_converter("tfkd.compression.package_writer", job, purpose, timeout_seconds)
 

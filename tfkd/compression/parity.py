@@ -18,6 +18,7 @@ from tfkd import artifacts
 from tfkd.compression.recipes import Recipe
 from tfkd.data.examples import DEFAULT_THRESHOLD, MULTI_LABEL, REGRESSION, SINGLE_LABEL, TASKS
 from tfkd.errors import ArtifactError
+from tfkd.parts import sync
 
 # A constant score has no spread to measure a difference by; this is float32's own noise.
 _SMALLEST_ALLOWED_DIFFERENCE = 1e-5
@@ -192,6 +193,7 @@ def keep(made: Path, path: Path, figures: Mapping[str, object], model_folder: Pa
         check_replaceable(path)
         shutil.rmtree(path)
     record.unlink(missing_ok=True)
+    sync(made)
     os.replace(made, path)
     files = sorted(file for file in [path, *path.rglob("*")] if file.is_file())
     artifacts.write_record(
@@ -207,27 +209,33 @@ def keep(made: Path, path: Path, figures: Mapping[str, object], model_folder: Pa
 
 
 def check_replaceable(path: Path) -> None:
-    """Refuses to replace a folder that holds anything but what an earlier export wrote.
+    """Refuses to replace a file that no export wrote, or a folder that holds anything else.
 
     Args:
         path: Path. Place of a file or a folder, its record beside it as `<name>.json`.
 
     Raises:
-        ArtifactError: It is a folder with other files.
+        ArtifactError: It, or what lies in the place of its record, is not of tfkd.
     """
-    if path.is_dir() and (other := _others(path, path.with_suffix(".json"))):
+    record = path.with_suffix(".json")
+    written = artifacts.read_json(record) if record.is_file() else {}
+    is_ours = isinstance(written, dict) and "model_sha256" in written
+    if path.is_dir():
+        known = written.get("sha256") if is_ours else None
+        other = [name for name in _files(path) if not isinstance(known, dict) or name not in known]
+    else:
+        other = [item.name for item in (path, record) if os.path.lexists(item) and not is_ours]
+    if other:
         raise ArtifactError(
             f"Expected only what `tfkd export` wrote in {path}, to replace it. Received: "
             f"{', '.join(other[:3])}{', ...' * (len(other) > 3)}. Give another --output-dir."
         )
 
 
-def _others(path: Path, record: Path) -> list[str]:
-    """The files of a folder that its record does not name."""
-    known = artifacts.read_record(record).get("sha256") if record.is_file() else None
-    known = known if isinstance(known, dict) else {}
-    found = (file for file in sorted(path.rglob("*")) if not file.is_dir() or file.is_symlink())
-    return [name for file in found if (name := file.relative_to(path).as_posix()) not in known]
+def _files(folder: Path) -> list[str]:
+    """What is in a folder and below, folders aside."""
+    found = (file for file in sorted(folder.rglob("*")) if not file.is_dir() or file.is_symlink())
+    return [file.relative_to(folder).as_posix() for file in found]
 
 
 def _sha256(path: Path) -> str | dict[str, str]:

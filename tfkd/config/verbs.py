@@ -54,6 +54,7 @@ class ExportConfig(Config):
     """Settings of `tfkd export`: LiteRT files of a finished run, each through the parity gate."""
 
     run: Path = setting(dataclasses.MISSING, "Folder written by distill or finetune.")
+    dataset: str | None = setting(None, "Path of the run's data set, if it is not where it was.")
     data_dir: Path | None = setting(None, "Folder that holds the run's data set.")
     output_dir: Path | None = setting(None, "Where the files go. Default: the run's folder.")
     format: str = setting(
@@ -80,6 +81,7 @@ class QuantizeConfig(AwareConfig):
     """Settings of `tfkd quantize`: recipes side by side, and the one that fits a budget."""
 
     run: Path = setting(dataclasses.MISSING, "Folder written by distill or finetune.")
+    dataset: str | None = setting(None, "Path of the run's data set, if it is not where it was.")
     data_dir: Path | None = setting(None, "Folder that holds the run's data set.")
     recipes: tuple[str, ...] = setting(
         (),
@@ -105,6 +107,7 @@ class BenchmarkConfig(Config):
     """Settings of `tfkd benchmark`: speed, memory and bytes of the models of finished runs."""
 
     runs: tuple[Path, ...] = setting(dataclasses.MISSING, "Folders written by distill.")
+    dataset: str | None = setting(None, "Path of the run's data set, if it is not where it was.")
     data_dir: Path | None = setting(None, "Folder that holds the run's data set.")
     texts: int = setting(200, "Texts of the test split to time.", 1)
     rounds: int = setting(5, "Interleaved passes over the texts.", 1)

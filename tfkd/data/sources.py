@@ -177,6 +177,28 @@ def load_split(
     return dataclasses.replace(dataset, name=name, splits=Splits(name, {split: rows}))
 
 
+def place(name: str, data_dir: Path | None = None) -> dict[str, str | None]:
+    """Where `load` finds a data set, in absolute paths, for those who ask from another folder.
+
+    Args:
+        name: See `load`.
+        data_dir: See `load`.
+
+    Returns:
+        `dataset` and `data_dir` to give to `load`, as JSON values.
+    """
+    found = _data_dir(data_dir)
+    return {
+        "dataset": os.path.abspath(Path(name).expanduser()) if _is_path(name) else name,
+        "data_dir": None if found is None else os.path.abspath(found),
+    }
+
+
+def _is_path(name: str) -> bool:
+    """Whether a name is taken for a path; a known name needs a `/` at its end."""
+    return Path(name).expanduser().exists() and (_spec(name) is None or name.endswith(os.sep))
+
+
 def _data_dir(data_dir: Path | None) -> Path | None:
     from_environment = os.environ.get("TFKD_DATA_DIR")
     source = "--data-dir" if data_dir else "TFKD_DATA_DIR"
@@ -207,7 +229,7 @@ def _find(name: str, data_dir: Path | None, seed: int, form: LabelForm | None = 
     """The data set as its source has it."""
     spec = _spec(name)
     path = Path(name).expanduser()
-    if path.exists() and (spec is None or name.endswith(os.sep)):
+    if _is_path(name):
         if path.is_dir():
             return files.read_folder(path, name, form=form)
         return files.read_file(path, name, form)

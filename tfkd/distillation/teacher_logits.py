@@ -12,12 +12,13 @@ from typing import Protocol
 import numpy as np
 
 from tfkd import seals
-from tfkd.artifacts import locked, write_record
+from tfkd.artifacts import write_record
 from tfkd.data import shards
 from tfkd.data.batching import Rows
 from tfkd.data.shards import Shards
 from tfkd.data.tokens import Tokens
 from tfkd.errors import ArtifactError
+from tfkd.locks import locked
 from tfkd.progress import Progress
 
 BYTES_PER_LOGIT = 4

@@ -14,9 +14,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfkd.artifacts import fingerprint, locked
+from tfkd.artifacts import fingerprint
 from tfkd.data.shards import Shards, shard_of
 from tfkd.data.tokens import Tokens
+from tfkd.locks import locked
 from tfkd.models.bottleneck import KEY_NUMBERS, frozen_half, frozen_halves
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.keys import encoder_of

@@ -1,8 +1,6 @@
 """Recipes that train: a run's student learns to live with the rounding of its file."""
 
-import contextlib
 import dataclasses
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +20,7 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.models.description import Description
 from tfkd.runs.material import Material
 from tfkd.runs.training import training_record, validation
+from tfkd.written_files import remove_backup
 
 if TYPE_CHECKING:
     from tfkd.compression.qat.model import QuantizationAware
@@ -155,10 +154,7 @@ class AwareTraining:
                 "versions": artifacts.versions(),
             },
         )
-        shutil.rmtree(work)
-        with contextlib.suppress(OSError):
-            # Another recipe may be unfinished.
-            work.parent.rmdir()
+        remove_backup(work)
 
     def _is_trained(self, recipe: str) -> bool:
         record_path, path = self._record_path(recipe), self._variables_path(recipe)

@@ -12,7 +12,7 @@ from tfkd.data.examples import Texts
 from tfkd.evaluation.latency import Latency, num_steps
 from tfkd.evaluation.memory import peak_memory_bytes
 from tfkd.evaluation.timing import time_models
-from tfkd.process import KERAS_LOADER, LITERT_LOADER, TimedModel, num_cores
+from tfkd.process import KERAS_LOADER, LITERT_LOADER, TimedModel, end_children, num_cores
 from tfkd.progress import Progress
 from tfkd.runs.material import finished
 from tfkd.runs.record import noted_teacher
@@ -127,15 +127,21 @@ def measure_memory(
         kept: Path of a folder of answers by file, texts and versions; what is there is not asked
             again. Default: ask all.
     """
-    with (
-        progress.task("measure memory", len(files)) as task,
-        ThreadPoolExecutor(num_cores()) as pool,
-    ):
-        found = []
-        for memory in pool.map(lambda file: _memory(file, texts, kept, progress), files):
-            found.append(memory)
-            task.advance()
-    return found
+    pool = ThreadPoolExecutor(num_cores())
+    try:
+        with progress.task("measure memory", len(files)) as task:
+            found = []
+            for memory in pool.map(lambda file: _memory(file, texts, kept, progress), files):
+                found.append(memory)
+                task.advance()
+        return found
+    except BaseException:
+        # The first error, or Ctrl-C, waits for no other process.
+        pool.shutdown(wait=False, cancel_futures=True)
+        end_children()
+        raise
+    finally:
+        pool.shutdown()
 
 
 def _memory(file: ModelFile, texts: Texts, kept: Path | None, progress: Progress) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.compression import recipes
-from tfkd.compression.calibration import Calibration
+from tfkd.compression.calibration import Calibration, calibration_record
 from tfkd.compression.export import HeldOut, export, is_kept
 from tfkd.config.training import AwareConfig
 from tfkd.data.examples import Texts
@@ -89,6 +89,16 @@ class StudentFiles:
             self.run, self.student, self.material, self.config, self.teacher_logits
         )
 
+    def _is_kept(self, name: str) -> bool:
+        """Whether a file is there, of this model and calibrated as is asked for."""
+        if not is_kept(self.run.model, name, self.material.progress.say):
+            return False
+        if not recipes.find(name).needs_calibration:
+            return True
+        count = min(self.calibration_rows, self.material.summaries["train"].num_rows)
+        record = artifacts.read_json(self.run.model / f"{name}.json")
+        return bool(record["calibration"] == calibration_record(count, self.seed))
+
     def make(self, names: Sequence[str], anew: bool = False) -> ExportResult:
         """Files by the recipes of these names; those without training are converted together.
 
@@ -102,10 +112,7 @@ class StudentFiles:
         """
         trained = [name for name in names if recipes.find(name).trained]
         plain = [
-            name
-            for name in names
-            if name not in trained
-            and (anew or not is_kept(self.run.model, name, self.material.progress.say))
+            name for name in names if name not in trained and (anew or not self._is_kept(name))
         ]
         if plain:
             rows = calibration(plain, self.student, self.material, self.seed, self.calibration_rows)

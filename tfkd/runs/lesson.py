@@ -5,17 +5,18 @@ teach. What the two say together is right more often than either, and the contro
 """
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tfkd.artifacts import RunFolder
 from tfkd.config.training import DistillConfig
 from tfkd.data.examples import REGRESSION
 from tfkd.distillation.mixing import LEARNED, LOGITS, Mixing
 from tfkd.distillation.mixture import learned, mixture
 from tfkd.evaluation.verdict import BETTER
 from tfkd.models.classifier import TextClassifier
+from tfkd.models.description import Description
 from tfkd.runs.comparisons import compare_arms
 from tfkd.runs.material import Material
 from tfkd.runs.record import KeptMixture
@@ -52,7 +53,8 @@ def lesson(
     material: Material,
     teacher: Teacher,
     answers: np.ndarray,
-    control: tuple[TextClassifier, Path] | None,
+    control: TextClassifier | None,
+    run: RunFolder,
 ) -> Lesson:
     """The teacher's answers, or those mixed with the control's.
 
@@ -65,12 +67,13 @@ def lesson(
         material: `Material`.
         teacher: `Teacher`.
         answers: float32 `[num_rows, num_outputs]`. Its answers to the rows of the transfer split.
-        control: The trained control and its folder, or None.
+        control: The trained control, or None.
+        run: `RunFolder` of both.
 
     Example:
 
     ```python
-    lesson(config, material, teacher, answers, control).sentences[0]
+    lesson(config, material, teacher, answers, control, run).sentences[0]
     # 'On the validation rows teacher is worse than control by 6.00 points (...): the student is
     #  told 0.24 of the teacher's answers and 0.76 of the control's.'
     ```
@@ -79,12 +82,11 @@ def lesson(
     is_told = config.student_loss_weight < 1
     if control is None or not is_told or material.summaries["validation"].num_rows < FEWEST_ROWS:
         return Lesson(answers)
-    model, folder = control
     heard = [
         teacher.answers("validation", material, Demand()).logits,
-        split_logits(model, "validation", material),
+        split_logits(control, "validation", material),
     ]
-    pairs = (teacher.classifier, heard[0]), (model, heard[1])
+    pairs = (teacher.classifier, heard[0]), (control, heard[1])
     found = compare_arms(material, "validation", *pairs, config.seed)
     if found.verdict == BETTER:
         return Lesson(answers)
@@ -99,10 +101,14 @@ def lesson(
         "the control's."
     )
     material.progress.say(told)
-    folders = {"teacher": str(teacher.folder), "control": str(folder)}
-    both = [answers, split_logits(model, material.transfer, material)]
+    folders = {"teacher": teacher.folder, "control": run.path / "control"}
+    both = [answers, split_logits(control, material.transfer, material)]
     return Lesson(
         mixture(task, both, config.temperature, mixing),
-        KeptMixture(folders, mixing),
+        KeptMixture(
+            {name: run.noted(folder) for name, folder in folders.items()},
+            mixing,
+            {name: Description.read(folder).model_sha256 for name, folder in folders.items()},
+        ),
         (told,),
     )

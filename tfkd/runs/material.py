@@ -2,24 +2,26 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 
-from tfkd import seals
-from tfkd.artifacts import RunFolder, fingerprint, locked, sealed_file
+from tfkd import artifacts, seals
+from tfkd.artifacts import JsonObject, RunFolder, fingerprint, sealed_file
 from tfkd.config.training import DataConfig, DistillConfig
 from tfkd.data import sources, tokens
 from tfkd.data.augmentation import Augmented, fitting_copies, words_of
 from tfkd.data.checks import SplitSummary, check
-from tfkd.data.examples import Dataset, Example, Texts, listing
+from tfkd.data.examples import MULTI_LABEL, Dataset, Example, Texts, listing
 from tfkd.data.kept_rows import KeptExamples
 from tfkd.data.labels import LabelForm
 from tfkd.data.tokens import Tokens
 from tfkd.data.transfer import Joined, unlabelled
 from tfkd.errors import ArtifactError
+from tfkd.locks import CACHE, locked
 from tfkd.models.classifier import TextClassifier, batch_texts
 from tfkd.models.near_words import known_words, near_words
 from tfkd.models.readings import weights_sha256
@@ -27,10 +29,21 @@ from tfkd.models.tokenizers import Tokenizer
 from tfkd.progress import Progress
 
 RUNS = Path("saved_models")
-CACHE = "cache"
 # Train and, behind its rows, what has no label.
 TRANSFER = "transfer"
 WORDS_AT_ONCE = 1024
+
+
+class OwnData(Protocol):
+    """Settings of a verb that reads a run's data: where they lie now."""
+
+    @property
+    def dataset(self) -> str | None:
+        """Path or name; None where they were."""
+
+    @property
+    def data_dir(self) -> Path | None:
+        """Folder that holds them; None where they were."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +182,14 @@ class Material:
     def tokens(self, split: str, tokenizer: Tokenizer) -> Tokens:
         """The split's tokens, from the cache when they were made before."""
         mark = fingerprint(
-            {"data": self.summaries[split].fingerprint, "tokenizer": tokenizer.fingerprint}
+            {
+                "data": self.summaries[split].fingerprint,
+                "tokenizer": tokenizer.fingerprint,
+                # Rows of labels are as wide as there are classes, of which rows need not name all.
+                **(
+                    {"labels": self.dataset.num_outputs} if self.dataset.task == MULTI_LABEL else {}
+                ),
+            }
         )
         folder = self.cache / "tokens" / mark
         found = tokens.kept(folder, mark, lambda damage: None)
@@ -189,11 +209,18 @@ class Material:
                 (self.progress, self.summaries[split].num_rows),
             )
 
-    def describe(self) -> dict[str, object]:
+    def record(self) -> JsonObject:
+        """`describe`, and where the data lie, for the config.json of a run."""
+        named = self.config
+        place = sources.place(named.dataset, named.data_dir) if named else None
+        return {**self.describe(), "place": place}
+
+    def describe(self) -> JsonObject:
         """Name, rows and fingerprint of each split, for metrics.json."""
         return {
             "dataset": self.dataset.name,
             "task": self.dataset.task,
+            "label_names": list(self.dataset.label_names),
             "splits": {
                 name: {"num_rows": summary.num_rows, "fingerprint": summary.fingerprint}
                 for name, summary in self.summaries.items()
@@ -201,15 +228,62 @@ class Material:
         }
 
 
-def own_config(settings: Mapping[str, Any], data_dir: Path | None) -> DataConfig:
-    """Settings of a run's data set, from `config.json`, so that it is split as it was for the run.
+def own_config(run: RunFolder, dataset: str | None, data_dir: Path | None) -> DataConfig:
+    """Settings of a run's data set where it lies now, so that it is split as it was for the run.
 
     Args:
-        settings: Mapping. Of `RunFolder.read_config`.
-        data_dir: Path of the folder that holds the data set now, or None.
+        run: `RunFolder`.
+        dataset: String. The data set's path or name now, or None where it still lies there.
+        data_dir: Path of the folder that holds it now, or None for the same.
+
+    Raises:
+        ArtifactError: It is not where it was.
     """
+    settings, place = run.read_config(), run.data.get("place") or {}
+    then, folder = place.get("dataset"), place.get("data_dir")
+    if dataset is None and then is not None and os.path.isabs(then) and not os.path.exists(then):
+        if not Path(settings["dataset"]).exists():
+            raise ArtifactError(
+                f"Expected the data set of {run.path} in {then}. It is not there. Say where it is "
+                "now: --dataset."
+            )
+        then = None
+    if data_dir is None and folder is not None and os.path.isdir(folder):
+        data_dir = Path(folder)
     names = [field.name for field in dataclasses.fields(DataConfig) if field.name in settings]
-    return DataConfig(**{name: settings[name] for name in names} | {"data_dir": data_dir})
+    values = {name: settings[name] for name in names} | {"data_dir": data_dir}
+    return DataConfig(**values | {"dataset": dataset or then or settings["dataset"]})
+
+
+def own_material(
+    run: RunFolder,
+    config: OwnData,
+    progress: Progress,
+    splits: Sequence[str] = artifacts.SPLITS,
+) -> Material:
+    """The rows a run was made of, read and checked once more.
+
+    Args:
+        run: `RunFolder`.
+        config: Settings of a verb that name another place of the data.
+        progress: `Progress`.
+        splits: Names of the splits to read.
+
+    Raises:
+        ArtifactError: They are not where they were, or are others.
+        DatasetError: They cannot be had, or a row is bad.
+    """
+    named = own_config(run, config.dataset, config.data_dir)
+    material = prepare(named, run.path.parent, progress, splits)
+    changed = run.changed_rows(material.describe()) if run.data else None
+    if changed is not None:
+        raise ArtifactError(
+            f"Expected the rows that {run.path} was made of. Received others from {named.dataset}: "
+            f"{changed}. Give the data set as it was to --dataset, or make the run again."
+        )
+    # As the run calls it, wherever it lies.
+    name = run.read_config()["dataset"]
+    return dataclasses.replace(material, dataset=dataclasses.replace(material.dataset, name=name))
 
 
 def load_dataset(config: DataConfig) -> Dataset:
@@ -225,9 +299,9 @@ def load_dataset(config: DataConfig) -> Dataset:
     )
 
 
-def own_dataset(settings: Mapping[str, Any], data_dir: Path | None) -> Dataset:
-    """The data set of a run's `config.json`, split as it was for the run; no row is read."""
-    return load_dataset(own_config(settings, data_dir))
+def own_dataset(run: RunFolder, data_dir: Path | None) -> Dataset:
+    """The data set of a run, split as it was for the run; no row is read."""
+    return load_dataset(own_config(run, None, data_dir))
 
 
 def finished(run: RunFolder) -> RunFolder:
@@ -245,8 +319,19 @@ def finished(run: RunFolder) -> RunFolder:
     return run
 
 
-def prepare(config: DataConfig, runs: Path, progress: Progress) -> Material:
+def prepare(
+    config: DataConfig,
+    runs: Path,
+    progress: Progress,
+    splits: Sequence[str] = artifacts.SPLITS,
+) -> Material:
     """Loads a data set and reads every row once, so that a bad one is found before training.
+
+    Args:
+        config: `DataConfig`.
+        runs: Path of the folder that holds the cache.
+        progress: `Progress`.
+        splits: Names of the splits to read.
 
     Raises:
         DatasetError: The data set cannot be had, or a row is bad.
@@ -255,15 +340,12 @@ def prepare(config: DataConfig, runs: Path, progress: Progress) -> Material:
         dataset = load_dataset(config)
         progress.say(f"read and check {dataset.name}")
         progress.say(f"labels: {dataset.labels}")
-        summaries = check(dataset)
+        summaries = check(dataset, splits)
     counts = ", ".join(f"{name} {item.num_rows:,}" for name, item in summaries.items())
     sampled = "; train is a sample with each class in its share" if dataset.is_sampled else ""
     progress.say(f"rows: {counts}{sampled}")
-    unseen = [
-        name
-        for name, rows in zip(dataset.label_names, summaries["train"].class_counts, strict=False)
-        if rows == 0
-    ]
+    counted = summaries["train"].class_counts if "train" in summaries else ()
+    unseen = [name for name, rows in zip(dataset.label_names, counted, strict=False) if rows == 0]
     if unseen:
         progress.say(f"without a row of train: {listing(unseen)}")
     return Material(dataset, summaries, runs / CACHE, progress, config)

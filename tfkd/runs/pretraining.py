@@ -182,7 +182,7 @@ def pre_train(
         ModelError: The encoder does not load.
     """
     with put_back_if_refused(run):
-        run.start(artifacts.PRETRAIN, config.to_dict(), config.overwrite)
+        run.start(artifacts.PRETRAIN, config.to_dict(), config.overwrite, material.record())
         reader = load_reader(config, source, material)
     vectors = {split: vectors_of(reader, split, material) for split in SPLITS}
     student = _untrained(config, reader, material, vectors["train"].shape[1])
@@ -191,7 +191,8 @@ def pre_train(
     chosen = plan(config, rate, GENERAL, num_rows)
     material.progress.say(training_sentence("model", chosen, num_rows))
     # Directions alone are learned, so no temperature and no label takes part.
-    objective = Objective(vectors["train"], 1.0, 0.0, held_out=vectors["validation"])
+    heard = (weights_sha256(reader.model),)
+    objective = Objective(vectors["train"], 1.0, 0.0, heard=heard, held_out=vectors["validation"])
     with material.progress.stage("train the student"):
         trained = train_arm("model", student, objective, chosen, material, run)
     training = training_record(run, "model")

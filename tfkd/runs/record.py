@@ -85,7 +85,7 @@ def noted_teacher(run: RunFolder) -> Path | None:
     folder = read_metrics(run).get("teacher_folder")
     if not isinstance(folder, str | None):
         raise ArtifactError(damage(run.metrics, f"teacher_folder={shown(folder)}", REMEDY))
-    return Path(folder) if folder else None
+    return run.find(folder) if folder else None
 
 
 def shared_record(material: "Material", seed: int) -> dict[str, Any]:
@@ -98,16 +98,20 @@ class KeptMixture:
     """The teachers of a student and how they were weighed.
 
     Attributes:
-        folders: Model folder by the teacher's name, in the order of the weights.
+        folders: Model folder by the teacher's name, in the order of the weights, as
+            `RunFolder.noted` gives it.
         mixing: `Mixing` with the weights that were used, given or learned.
+        sha256: Of each model, by the teacher's name; older runs have none.
     """
 
     folders: Mapping[str, str]
     mixing: Mixing
+    sha256: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {"folders": dict(self.folders), "mixing": self.mixing.to_dict()}
+        mixing = self.mixing.to_dict()
+        return {"folders": dict(self.folders), "mixing": mixing, "sha256": dict(self.sha256)}
 
     @classmethod
     def read(cls, run: RunFolder) -> "KeptMixture | None":
@@ -116,6 +120,7 @@ class KeptMixture:
         if kept is None:
             return None
         try:
-            return cls(dict(kept["folders"]), Mixing.from_mapping(kept["mixing"], str(run.metrics)))
+            mixing = Mixing.from_mapping(kept["mixing"], str(run.metrics))
+            return cls(dict(kept["folders"]), mixing, dict(kept.get("sha256", {})))
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(damage(run.metrics, "no mixture of teachers", REMEDY)) from error

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from tfkd import artifacts, seals
-from tfkd.artifacts import JsonObject, locked
+from tfkd.artifacts import JsonObject
 from tfkd.compression.conversion import convert, fitting_lengths
 from tfkd.compression.file_scorer import FileScorer
 from tfkd.compression.file_seal import check_seal
@@ -22,6 +22,7 @@ from tfkd.data.shards import Shards
 from tfkd.data.tokens import Tokens
 from tfkd.distillation.teacher_logits import Scorer
 from tfkd.errors import ConversionError
+from tfkd.locks import locked
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.description import Description
 from tfkd.models.precision import has_bfloat16, set_precision

@@ -8,10 +8,11 @@ import keras
 import numpy as np
 
 from tfkd import artifacts, seals
-from tfkd.artifacts import RunFolder, fingerprint, locked, sealed_file
+from tfkd.artifacts import RunFolder, fingerprint, sealed_file
 from tfkd.config.training import DistillConfig
 from tfkd.data.tokens import Tokens
 from tfkd.distillation.training import Plan
+from tfkd.locks import locked
 from tfkd.models import bottleneck, initialization, keys, readings, sizes
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier

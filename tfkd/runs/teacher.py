@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfkd import artifacts
-from tfkd.artifacts import RunFolder
+from tfkd.artifacts import JsonObject, RunFolder
 from tfkd.config.training import DistillConfig, FinetuneConfig
 from tfkd.distillation.mixture import mixture
 from tfkd.distillation.teacher_logits import load_or_score
 from tfkd.errors import ArtifactError
 from tfkd.evaluation.rows import STAGE_NOTE, Row, stage_table
 from tfkd.evaluation.table import Table
+from tfkd.locks import held
 from tfkd.models import sizes
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
@@ -23,10 +24,11 @@ from tfkd.models.description import Description
 from tfkd.models.loading import Shape, check_classes, load_classifier
 from tfkd.runs.budget import budget_of
 from tfkd.runs.choices import choose, put_back_if_refused, slug
+from tfkd.runs.known_texts import check_held_out, keep_texts
 from tfkd.runs.lengths import LEAST, with_length
 from tfkd.runs.linear_head import start_head
 from tfkd.runs.material import Material
-from tfkd.runs.record import KeptMixture, noted_teacher, run_page, shared_record
+from tfkd.runs.record import KeptMixture, noted_teacher, read_metrics, run_page, shared_record
 from tfkd.runs.routes import EXACT_ROUTE, LOGITS, Demand, Route, Routes
 from tfkd.runs.scoring import split_figures
 from tfkd.runs.training import (
@@ -38,6 +40,8 @@ from tfkd.runs.training import (
     with_thresholds,
 )
 
+# The splits that decide a teacher: the rows it learns from and those that choose its epoch.
+TAUGHT = ("train", "validation")
 FILES = {
     "model/": "the classifier: model.keras, tokenizer/, labels.txt",
     "training/model.json": "budget and history",
@@ -108,9 +112,19 @@ class Teacher:
     folder: Path
     test_logits: np.ndarray
 
+    @property
+    def sha256(self) -> str:
+        """The model's, by which a training knows whose answers it learned from."""
+        return Description.read(self.folder).model_sha256
+
     def answers(self, split: str, material: Material, demand: Demand) -> Answers:
         """Its answers to the rows of a split, from the cache or asked now."""
         return _answers(self.classifier, self.folder, split, material, demand)
+
+
+def teacher_record(run: RunFolder, teacher: Teacher) -> JsonObject:
+    """Entry of a run's one teacher in metrics.json, to ask it again."""
+    return {"teacher_folder": run.noted(teacher.folder), "teacher_sha256": teacher.sha256}
 
 
 def prepare_teacher(
@@ -141,28 +155,38 @@ def train_logits(run: RunFolder, material: Material) -> np.ndarray | None:
         float32 `[num_train_rows, num_outputs]`, or None for a run without a teacher.
 
     Raises:
-        ArtifactError: The teacher's folder is gone.
+        ArtifactError: The teacher's folder is gone, or holds another model.
     """
     settings = run.read_config()
     kept = KeptMixture.read(run)
     if kept is not None:
         demand = Demand.of(settings, kept.mixing.temperatures)
-        folders = kept.folders.values()
-        heard = [_kept_logits(run, Path(folder), material, demand) for folder in folders]
+        heard = [
+            _kept_logits(run, run.find(folder), kept.sha256.get(name), material, demand)
+            for name, folder in kept.folders.items()
+        ]
         temperature = settings["temperature"]
         return mixture(material.dataset.task, heard, temperature, kept.mixing)
     folder = noted_teacher(run)
     if folder is None:
         return None
-    return _kept_logits(run, folder, material, Demand.of(settings))
+    sha256 = read_metrics(run).get("teacher_sha256")
+    return _kept_logits(run, folder, sha256, material, Demand.of(settings))
 
 
-def _kept_logits(run: RunFolder, folder: Path, material: Material, demand: Demand) -> np.ndarray:
+def _kept_logits(
+    run: RunFolder, folder: Path, sha256: str | None, material: Material, demand: Demand
+) -> np.ndarray:
     """A former teacher's logits of the training rows."""
     if not (folder / "classifier.json").is_file():
         raise ArtifactError(
-            f"Expected the teacher of {run.path} in {folder}. It is not there. Start the command "
-            "where the run was made, or make the run again."
+            f"Expected the teacher of {run.path} in {folder}. It is not there. Put it there again, "
+            "or make the run again."
+        )
+    if sha256 not in (None, Description.read(folder).model_sha256):
+        raise ArtifactError(
+            f"Expected the teacher of {run.path} in {folder}. Received: another model, which was "
+            "made since. Make the run again."
         )
     return _answers(TextClassifier.load(folder), folder, "train", material, demand).logits
 
@@ -179,7 +203,24 @@ def _folder(config: DistillConfig, source: Source, material: Material, run: RunF
             ready = load_classifier(source, material.dataset, shape, say=material.progress.say)
             with_thresholds(with_length(ready, length, material), material).save(folder)
         return folder
-    return finetuned(finetune_config(config, source, run), material)
+    settings = finetune_config(config, source, run)
+    material = material.of(settings)
+    return finetuned(_beside_others(settings, material), material)
+
+
+def _beside_others(settings: FinetuneConfig, material: Material) -> FinetuneConfig:
+    """The settings with a folder of its own for a teacher of these rows, if another has its place.
+
+    The other is left, since older students may have to ask it again.
+    """
+    made = RunFolder(settings.output_dir or Path())
+    changed = made.changed_rows(material.describe(), TAUGHT) if made.is_run else None
+    if changed is None:
+        return settings
+    rows = {name: material.summaries[name].fingerprint for name in TAUGHT}
+    path = made.path.with_name(f"{made.path.name}-{artifacts.fingerprint(rows)[:8]}")
+    material.progress.say(f"{made.path} is of other rows: {changed}; a teacher of these is {path}")
+    return settings.replace(output_dir=path)
 
 
 def finetuned(settings: FinetuneConfig, material: Material) -> Path:
@@ -187,15 +228,24 @@ def finetuned(settings: FinetuneConfig, material: Material) -> Path:
 
     Args:
         settings: `FinetuneConfig`, with `model` and `output_dir`.
-        material: `Material`. Read anew only if the teacher is to see other rows of it.
+        material: `Material` of the rows it is to see, `Material.of(settings)`.
 
     Raises:
-        ArtifactError: The folder holds a teacher made with other settings.
+        ArtifactError: The folder holds a teacher made with other settings, or of other rows.
     """
-    made = RunFolder(settings.output_dir or Path())
+    made, progress = RunFolder(settings.output_dir or Path()), material.progress
     if not made.is_finished:
-        with material.progress.stage("fine-tune the teacher"):
-            fine_tune(settings, choose(settings)["model"], material.of(settings), made)
+        with held(made.path, "finetune", lambda who: progress.say(f"wait for the teacher: {who}")):
+            # Another command may have made it meanwhile.
+            if not made.is_finished:
+                with progress.stage("fine-tune the teacher"):
+                    fine_tune(settings, choose(settings)["model"], material, made)
+    changed = made.changed_rows(material.describe(), TAUGHT)
+    if changed is not None:
+        raise ArtifactError(
+            f"Expected the teacher in {made.path} to be made of these rows. Received: one of "
+            f"others: {changed}. Delete it to have it made anew, or give another --output-dir."
+        )
     found = made.difference("finetune", settings.to_dict())
     if found is not None:
         key, before, value = found
@@ -224,9 +274,11 @@ def fine_tune(
         ModelError: The model does not load.
     """
     config = config.replace(model=source.name)
+    check_held_out(source, material)
     with put_back_if_refused(run):
-        run.start("finetune", config.to_dict(), config.overwrite)
+        run.start("finetune", config.to_dict(), config.overwrite, material.record())
         untrained = _untrained(config, source, material)
+    keep_texts(run, material, source)
     rate = config.learning_rate or sizes.default_learning_rate(source.size)
     num_rows = material.summaries["train"].num_rows
     chosen = plan(config, rate, budget_of(source), num_rows)

@@ -1,9 +1,7 @@
 """One arm of a run: a classifier trained (or found trained), saved, scored on the test split."""
 
-import contextlib
 import dataclasses
 import operator
-import shutil
 from typing import Any
 
 import numpy as np
@@ -26,6 +24,7 @@ from tfkd.runs.material import TRANSFER, Material
 from tfkd.runs.scoring import split_figures
 from tfkd.runs.trained_part import trained_part, trained_part_rows
 from tfkd.seals import REMEDY, damage, shown
+from tfkd.written_files import remove_backup
 
 AVERAGE_PRECISION = "average_precision"
 
@@ -40,6 +39,7 @@ class Objective:
         temperature: Softens teacher and student.
         student_loss_weight: Weight of the label loss; 1 makes a control.
         distillation_loss: "kl" or "mse".
+        heard: SHA-256 of the models whose answers they are.
         held_out: The teacher's for the validation rows, float32 `[num_rows, num_outputs]`, where
             there are no labels to judge an epoch by.
     """
@@ -48,6 +48,7 @@ class Objective:
     temperature: float = 1.0
     student_loss_weight: float = 1.0
     distillation_loss: str = "kl"
+    heard: tuple[str, ...] = ()
     held_out: np.ndarray | None = None
 
 
@@ -106,8 +107,8 @@ def train_arm(
         The trained `TextClassifier`, with the weights of its best epoch and its own thresholds.
     """
     folder, work = run.path / name, run.path / "unfinished" / name
-    if (folder / "classifier.json").is_file():
-        material.progress.took(training_record(run, name)["seconds"])
+    mark = _mark(classifier, objective, material)
+    if _is_trained(name, mark, material, run):
         return TextClassifier.load(folder)
     part = trained_part(classifier)
     distiller = Distiller(
@@ -129,22 +130,48 @@ def train_arm(
         batches,
         plan,
         judge,
-        work,
+        work / mark,
         lambda step: RunLog(run.logs / name, step),
         (material.progress, name),
     )
     material.progress.took(position.seconds)
     artifacts.write_record(
         run.path / "training" / f"{name}.json",
-        {"plan": dataclasses.asdict(plan), **dataclasses.asdict(position)},
+        {"plan": dataclasses.asdict(plan), **dataclasses.asdict(position), "made_of": mark},
     )
     with_thresholds(classifier, material).save(folder)
-    shutil.rmtree(work)
-    with contextlib.suppress(OSError):
-        # The last arm leaves an empty folder.
-        work.parent.rmdir()
+    remove_backup(work)
     # As saved: what was traced while training still computes in the training's precision.
     return TextClassifier.load(folder)
+
+
+def _is_trained(name: str, mark: str, material: Material, run: artifacts.RunFolder) -> bool:
+    """Whether an earlier session finished an arm, from the same rows and teachers."""
+    if not (run.path / name / "classifier.json").is_file():
+        return False
+    record = training_record(run, name)
+    is_same = bool(record.get("made_of") == mark)
+    if is_same:
+        material.progress.took(record["seconds"])
+    else:
+        where = run.path / name
+        material.progress.say(f"{where} is of other rows or another teacher: it is trained anew")
+    return is_same
+
+
+def _mark(classifier: TextClassifier, objective: Objective, material: Material) -> str:
+    """Changes with the rows an arm learns from, and with whose answers to them it hears.
+
+    Settings are compared by `RunFolder.start`, which knows neither.
+    """
+    splits = dict.fromkeys(("train", "validation", material.transfer))
+    return artifacts.fingerprint(
+        {
+            "rows": {name: material.summaries[name].fingerprint for name in splits},
+            "tokenizer": classifier.tokenizer.fingerprint,
+            "heard": objective.heard,
+        }
+    )
 
 
 def _batches(

@@ -13,19 +13,21 @@ from tfkd.config.training import DistillConfig
 from tfkd.distillation.mixing import LEARNED, Mixing
 from tfkd.distillation.mixture import learned, mixture
 from tfkd.errors import ArtifactError, ConversionError
+from tfkd.locks import held
 from tfkd.models.checkpoints import Source, resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.runs.choices import check_student, default_model, put_back_if_refused
 from tfkd.runs.files import ExportResult, StudentFiles
+from tfkd.runs.known_texts import check_held_out, keep_texts
 from tfkd.runs.material import Material
 from tfkd.runs.record import KeptMixture, shared_record
 from tfkd.runs.routes import Demand, Route
 from tfkd.runs.scoring import file_logits, split_logits
 from tfkd.runs.student import new_student, smaller_vocabulary, student_plan
-from tfkd.runs.teacher import Teacher, finetuned, prepare_teacher
+from tfkd.runs.teacher import Teacher, finetuned, prepare_teacher, teacher_record
 from tfkd.runs.trained_part import read_together
 from tfkd.runs.training import Objective, train_arm, training_record
-from tfkd.studies.plan import ArmPlan, TeacherPlan
+from tfkd.studies.plan import ArmPlan, StudyPlan, TeacherPlan
 from tfkd.studies.scores import KERAS, Scores, is_scored
 
 ARM = "student"
@@ -44,12 +46,14 @@ def make_teacher(teacher: TeacherPlan, material: Material) -> Teacher:
     """
     _forget_names()
     if teacher.settings is not None:
-        source = resolve(str(finetuned(teacher.settings, material)))
+        rows = material.of(teacher.settings)
+        source = resolve(str(finetuned(teacher.settings, rows)))
     else:
         source = resolve(str(teacher.ready))
+    check_held_out(source, material)
     config = DistillConfig(dataset=teacher.dataset, **teacher.shape)
     found = prepare_teacher(config, source, material, RunFolder(teacher.path))
-    if not is_scored(teacher.path):
+    if not is_scored(teacher.path, material.summaries["test"].fingerprint):
         _scores(found.classifier, found.folder, {KERAS: found.test_logits}, material).write(
             teacher.path
         )
@@ -110,14 +114,33 @@ def make_arm(
     _forget_names()
     source = student_source(config)
     config = config.replace(student=source.name)
-    with put_back_if_refused(run):
-        run.start("distill", arm_settings(arm, plans), overwrite=False)
-        untrained = _untrained(config, source, teachers[arm.start].classifier, material, run)
+    check_held_out(source, material)
+    with held(run.path, "study"):
+        with put_back_if_refused(run):
+            run.start("distill", arm_settings(arm, plans), False, material.record())
+            untrained = _untrained(config, source, teachers[arm.start].classifier, material, run)
+        keep_texts(run, material, source)
+        _make(dataclasses.replace(arm, config=config), untrained, teachers, material, run)
+
+
+def _make(
+    arm: ArmPlan,
+    untrained: TextClassifier,
+    teachers: Mapping[str, Teacher],
+    material: Material,
+    run: RunFolder,
+) -> None:
+    """All of an arm that has begun; metrics.json comes last and marks it done."""
+    config, source = arm.config, student_source(arm.config)
     asked = [teachers[name] for name in arm.teachers or (arm.start,)]
     mixing = used_mixing(arm.mixing, asked, material)
     logits, routes = _logits(config, asked, mixing, material)
     objective = Objective(
-        logits, config.temperature, config.student_loss_weight, config.distillation_loss
+        logits,
+        config.temperature,
+        config.student_loss_weight,
+        config.distillation_loss,
+        tuple(item.sha256 for item in asked),
     )
     budget = student_plan(config, source, material)
     student = train_arm(ARM, untrained, objective, budget, material, run)
@@ -132,7 +155,7 @@ def make_arm(
         {
             "arm": arm.name,
             # Recipes that train and are added later ask the teachers again.
-            **teachers_record(arm, asked, mixing),
+            **teachers_record(arm, asked, mixing, run),
             "metric": material.dataset.metric,
             "training": training_record(run, ARM),
             "scoring": [route.to_dict() for route in routes],
@@ -202,12 +225,20 @@ def used_mixing(mixing: Mixing, teachers: Sequence[Teacher], material: Material)
     return learned(material.dataset.task, logits, np.asarray(labels), mixing)
 
 
-def teachers_record(arm: ArmPlan, teachers: Sequence[Teacher], mixing: Mixing) -> dict[str, object]:
+def teachers_record(
+    arm: ArmPlan, teachers: Sequence[Teacher], mixing: Mixing, run: RunFolder
+) -> dict[str, object]:
     """Entry of the teachers in metrics.json: nothing for a control, one folder, or a mixture."""
-    folders = [str(item.folder) for item in teachers]
-    if not arm.teachers or (len(folders) == 1 and mixing == Mixing()):
-        return {"teacher_folder": folders[0] if arm.teachers else None}
-    kept = KeptMixture(dict(zip(arm.teachers, folders, strict=True)), mixing)
+    if not arm.teachers:
+        return {"teacher_folder": None}
+    if len(teachers) == 1 and mixing == Mixing():
+        return teacher_record(run, teachers[0])
+    named = dict(zip(arm.teachers, teachers, strict=True))
+    kept = KeptMixture(
+        {name: run.noted(item.folder) for name, item in named.items()},
+        mixing,
+        {name: item.sha256 for name, item in named.items()},
+    )
     return {"mixture": kept.to_dict()}
 
 
@@ -229,6 +260,23 @@ def student_source(config: DistillConfig) -> Source:
     source = resolve(config.student or default_model(config.dataset, "student"))
     check_student(config, source)
     return source
+
+
+def check_rows(plan: StudyPlan, material: Material) -> None:
+    """Refuses what is there of a data set if it was made of other rows than it has now.
+
+    Raises:
+        ArtifactError: Something was.
+    """
+    # Teachers may see fewer rows than the arms; `make_teacher` compares those.
+    for arm in plan.arms:
+        run = RunFolder(arm.path)
+        changed = run.changed_rows(material.describe()) if run.is_run else None
+        if changed is not None:
+            raise ArtifactError(
+                f"Expected {run.path} to be made of the rows that {arm.dataset} has now. Received "
+                f"others: {changed}. Delete it to have it made anew, or give another --output-dir."
+            )
 
 
 def check_arm(arm: ArmPlan, plans: Mapping[str, TeacherPlan]) -> None:

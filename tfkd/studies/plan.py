@@ -10,7 +10,7 @@ from tfkd.artifacts import RunFolder
 from tfkd.config.fields import Config, setting
 from tfkd.config.training import MAX_SEED, RECIPE_NAMES, DistillConfig, FinetuneConfig
 from tfkd.distillation.mixing import Mixing
-from tfkd.errors import ConfigError
+from tfkd.errors import ArtifactError, ConfigError
 from tfkd.evaluation.table import Table, words
 
 PLAN = "plan.json"
@@ -150,7 +150,18 @@ class StudyPlan:
         return found
 
     def write(self) -> None:
-        """Keeps the form in the study's folder, for `tfkd report`."""
+        """Keeps the form in the study's folder, for `tfkd report`.
+
+        Raises:
+            ArtifactError: The folder holds other files than a study's.
+        """
+        kept = artifacts.read_json(self.path / PLAN) if (self.path / PLAN).is_file() else None
+        is_ours = isinstance(kept, dict) and kept.keys() == {"name", "content"}
+        if not is_ours and self.path.exists() and any(self.path.iterdir()):
+            raise ArtifactError(
+                f"Expected a new or empty folder for the study, or its own. Received: {self.path}, "
+                "which holds other files. Give another --output-dir."
+            )
         artifacts.write_record(self.path / PLAN, {"name": self.name, "content": self.content})
 
 

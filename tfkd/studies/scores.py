@@ -77,6 +77,9 @@ class Scores:
             ) from error
 
 
-def is_scored(folder: Path) -> bool:
-    """Whether a run folder holds scores."""
-    return (folder / RECORD).is_file()
+def is_scored(folder: Path, test_fingerprint: str | None = None) -> bool:
+    """Whether a run folder holds scores, of these test rows if they are named."""
+    if not (folder / RECORD).is_file():
+        return False
+    dataset = artifacts.read_json(folder / RECORD)["dataset"]
+    return test_fingerprint in (None, dataset["test_fingerprint"])

@@ -5,12 +5,10 @@ Imports TensorFlow only when it has begun: what the pool starts it with has to c
 
 import dataclasses
 import functools
-import os
 import signal
-import threading
-import time
 from typing import TYPE_CHECKING
 
+from tfkd.process import follow
 from tfkd.progress import Progress
 from tfkd.quiet import import_tensorflow, quiet_libraries
 from tfkd.studies.plan import ArmPlan, StudyPlan
@@ -31,7 +29,8 @@ def begin(parent: int) -> None:
     quiet_libraries()
     # Ctrl-C reaches the whole group; the parent ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    # The study may be started again.
+    follow(parent)
     import_tensorflow()
 
 
@@ -62,10 +61,3 @@ def _material(config: "DistillConfig", path: "Path") -> "Material":
     from tfkd.runs.material import prepare
 
     return prepare(config, path, Progress(quiet=True))
-
-
-def _follow(parent: int) -> None:
-    """Ends this process when its parent is gone: the study may have been started again."""
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os._exit(1)

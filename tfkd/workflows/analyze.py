@@ -17,6 +17,7 @@ from tfkd.errors import ConfigError, TfkdError
 from tfkd.evaluation.architectures import AnalyzeResult, Architecture, Conditions, FileFigures
 from tfkd.evaluation.latency import Latency
 from tfkd.evaluation.memory import fresh_start
+from tfkd.locks import locked
 from tfkd.models.checkpoints import Kind, Source, resolve
 from tfkd.models.tokenizers import Tokenizer
 from tfkd.progress import Progress
@@ -61,13 +62,16 @@ def analyze(config: AnalyzeConfig, progress: Progress | None = None) -> AnalyzeR
         )
     setup = Setup(config, dataset, texts, progress)
     folder = setup.folder(models)
-    try:
-        built = _built(models, setup, folder)
-    except TfkdError:
-        # Nothing to go on with: the same call would fail again.
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    architectures = _measure(built, setup)
+    # Another call that asks the same waits.
+    with locked(folder):
+        try:
+            built = _built(models, setup, folder)
+        except TfkdError:
+            # Nothing to go on with: the same call would fail again.
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        architectures = _measure(built, setup)
+        shutil.rmtree(folder)
     conditions = Conditions(
         dataset.name,
         artifacts.fingerprint({"texts": list(texts)}),
@@ -81,7 +85,6 @@ def analyze(config: AnalyzeConfig, progress: Progress | None = None) -> AnalyzeR
     if report is not None:
         artifacts.write_text(report.with_name(PAGE), result.markdown())
         artifacts.write_json(report, result.to_dict())
-    shutil.rmtree(folder)
     return result
 
 

@@ -9,7 +9,7 @@ from tfkd.errors import ArtifactError
 from tfkd.evaluation.table import Table, figures, words
 from tfkd.progress import Progress
 from tfkd.runs.costs import Cost, ModelFile, measure_costs, model_files
-from tfkd.runs.material import first_texts, own_dataset
+from tfkd.runs.material import first_texts, own_material
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,19 +65,17 @@ def benchmark(config: BenchmarkConfig, progress: Progress | None = None) -> Benc
     progress = progress or Progress()
     report = artifacts.report_file(config.output_dir, "benchmark.json")
     files: list[ModelFile] = []
-    dataset = ""
-    for path in config.runs:
-        run = RunFolder(path)
-        settings = run.read_config()
-        if dataset and settings["dataset"] != dataset:
+    runs = [RunFolder(path) for path in config.runs]
+    datasets = [run.read_config()["dataset"] for run in runs]
+    for run, dataset in zip(runs, datasets, strict=True):
+        if dataset != datasets[0]:
             raise ArtifactError(
-                f"Expected runs on one data set. Received: {dataset} and {settings['dataset']}."
+                f"Expected runs on one data set. Received: {datasets[0]} and {dataset}."
             )
-        dataset = settings["dataset"]
         # Runs that share a teacher have it timed once.
         known = {file.path for file in files}
         files += [file for file in model_files(run) if file.path not in known]
-    rows = own_dataset(settings, config.data_dir).splits["test"]
+    rows = own_material(runs[0], config, progress, ["test"]).dataset.splits["test"]
     texts = first_texts(rows, config.texts)
     costs = measure_costs(files, texts, config.rounds, progress, config.threads)
     result = BenchmarkResult(costs, config.texts, config.threads)

@@ -17,6 +17,7 @@ from tfkd.evaluation import metrics
 from tfkd.evaluation.rows import STAGE_NOTE, Row, result_table, stage_table, table_note
 from tfkd.evaluation.table import Table
 from tfkd.evaluation.verdict import Comparison
+from tfkd.locks import held
 from tfkd.models.checkpoints import Source
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
@@ -24,6 +25,7 @@ from tfkd.runs.choices import choose, put_back_if_refused, slug
 from tfkd.runs.comparisons import compare_arms, warning
 from tfkd.runs.costs import measure_costs, model_files
 from tfkd.runs.files import ExportResult, StudentFiles
+from tfkd.runs.known_texts import check_held_out, keep_texts
 from tfkd.runs.lesson import Lesson, lesson
 from tfkd.runs.material import RUNS, Material, first_texts, prepare
 from tfkd.runs.record import run_page, shared_record
@@ -35,7 +37,7 @@ from tfkd.runs.student import (
     smaller_vocabulary,
     student_plan,
 )
-from tfkd.runs.teacher import Teacher, prepare_teacher
+from tfkd.runs.teacher import Teacher, prepare_teacher, teacher_record
 from tfkd.runs.training import Objective, train_arm, training_record, training_sentence
 
 TIMED_TEXTS, TIMED_ROUNDS, TIMED_SECONDS = 100, 3, 4.0
@@ -148,27 +150,38 @@ def _distill(config: DistillConfig, progress: Progress) -> DistillResult:
     labelled = prepare(config, run.path.parent, progress)
     labelled.check_transfer(config)
     check_student_fits(config, sources["student"], labelled)
-    with put_back_if_refused(run):
-        run.start("distill", config.to_dict(), config.overwrite)
-        teacher = prepare_teacher(config, sources["teacher"], labelled, run)
+    for source in sources.values():
+        check_held_out(source, labelled)
+    with held(run.path, "distill"):
+        with put_back_if_refused(run):
+            run.start("distill", config.to_dict(), config.overwrite, labelled.record())
+            teacher = prepare_teacher(config, sources["teacher"], labelled, run)
+        return _make(config, sources["student"], teacher, labelled, run)
+
+
+def _make(
+    config: DistillConfig, source: Source, teacher: Teacher, labelled: Material, run: RunFolder
+) -> DistillResult:
+    """All of a run that has its teacher."""
+    keep_texts(run, labelled, source)
     material = labelled.with_transfer(config, teacher.classifier)
-    smaller = smaller_vocabulary(config, sources["student"], teacher.classifier, material, run)
+    smaller = smaller_vocabulary(config, source, teacher.classifier, material, run)
     demand = Demand.of(dataclasses.asdict(config))
     answers, route = teacher.answers(material.transfer, material, demand)
     artifacts.write_record(run.path / SCORING, route.to_dict())
     untrained = functools.partial(
-        new_student, config, sources["student"], teacher.classifier, material, smaller
+        new_student, config, source, teacher.classifier, material, smaller
     )
-    budget = student_plan(config, sources["student"], material)
+    budget = student_plan(config, source, material)
     num_rows = material.summaries[material.transfer].num_rows
-    material.progress.say(training_sentence("student", budget, num_rows))
+    labelled.progress.say(training_sentence("student", budget, num_rows))
     arms, told = _train_arms(config, budget, untrained, (teacher, answers), material, run)
     # Recipes that train see the texts with labels alone.
     labelled_answers = told.logits[: material.summaries["train"].num_rows]
     files = StudentFiles(
         run, arms["student"], material, config, config.seed, lambda: labelled_answers
     )
-    with progress.stage("convert and check files"):
+    with labelled.progress.stage("convert and check files"):
         exported = files.make(config.recipes)
     costs = _costs(material, run, teacher) if config.timing else {}
     return finish(config, material, run, (teacher, told), arms, exported, costs)
@@ -194,16 +207,16 @@ def _train_arms(
     """
 
     def trained(name: str, logits: np.ndarray, weight: float) -> TextClassifier:
-        objective = Objective(logits, config.temperature, weight, config.distillation_loss)
+        loss = config.distillation_loss
+        objective = Objective(logits, config.temperature, weight, loss, (teacher.sha256,))
         with material.progress.stage(f"train {name}"):
             return train_arm(name, untrained(), objective, budget, material, run)
 
     teacher, answers = taught
-    arms, control = {}, None
+    arms = {}
     if config.control:
         arms["control"] = trained("control", answers, 1.0)
-        control = arms["control"], run.path / "control"
-    told = lesson(config, material, teacher, answers, control)
+    told = lesson(config, material, teacher, answers, arms.get("control"), run)
     arms["student"] = trained("student", told.logits, config.student_loss_weight)
     return arms, told
 
@@ -260,7 +273,7 @@ def finish(
     run.finish(
         {
             **result.to_dict(),
-            "teacher_folder": str(teacher.folder),
+            **teacher_record(run, teacher),
             **told.record,
             "training": {name: training_record(run, name) for name in arms},
             "scoring": artifacts.read_json(run.path / SCORING),

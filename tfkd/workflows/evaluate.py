@@ -9,14 +9,15 @@ from tfkd.artifacts import RunFolder
 from tfkd.config.verbs import EvaluateConfig
 from tfkd.data import sources
 from tfkd.data.checks import check
-from tfkd.data.examples import Dataset
 from tfkd.data.labels import LabelForm
 from tfkd.evaluation.rows import Row, result_table
 from tfkd.evaluation.table import Table
+from tfkd.locks import CACHE
 from tfkd.models.classifier import TextClassifier
+from tfkd.models.description import Description
 from tfkd.models.loading import check_classes
 from tfkd.progress import Progress
-from tfkd.runs.material import CACHE, Material, finished, own_dataset
+from tfkd.runs.material import Material, finished, own_material
 from tfkd.runs.scoring import split_figures, split_logits
 
 ARMS = ("student", "control", "model")
@@ -76,32 +77,36 @@ def evaluate(config: EvaluateConfig, progress: Progress | None = None) -> Evalua
     run = finished(RunFolder(config.run))
     settings = run.read_config()
     file = artifacts.report_file(config.output_dir, "evaluation.json")
-    dataset = _dataset(config, settings, run)
-    progress.say(f"labels: {dataset.labels}")
-    summaries = check(dataset, [config.split])
-    material = Material(dataset, summaries, run.path.parent / CACHE, progress)
+    material = _material(config, run, progress)
+    dataset = material.dataset
     rows = []
     for arm in ARMS:
         if (run.path / arm / "classifier.json").is_file():
             classifier = TextClassifier.load(run.path / arm)
             check_classes(classifier, dataset, str(run.path))
             rows.append(_row(arm, classifier, config, settings, material))
-    num_rows = summaries[config.split].num_rows
+    num_rows = material.summaries[config.split].num_rows
     result = EvaluateResult(tuple(rows), dataset.metric, config.split, num_rows)
     if file is not None:
         artifacts.write_json(file, result.to_dict())
     return result
 
 
-def _dataset(config: EvaluateConfig, settings: dict[str, Any], run: RunFolder) -> Dataset:
-    """The run's own splits unless other data is asked for, which is read with the run's classes."""
-    name = config.dataset
+def _material(config: EvaluateConfig, run: RunFolder, progress: Progress) -> Material:
+    """The run's own split unless other data is asked for, which is read with its classes."""
+    name, settings = config.dataset, run.read_config()
     if name is None or (name == settings["dataset"] and not Path(name).expanduser().is_file()):
-        return own_dataset(settings, config.data_dir)
-    known = artifacts.read_json(run.model / "classifier.json")
-    form = LabelForm(known["task"], settings.get("label_separator"))
-    form = form.named(known["label_names"], f"the run {run.path}")
-    return sources.load_split(name, config.data_dir, config.split, settings["split_seed"], form)
+        return own_material(
+            run, dataclasses.replace(config, dataset=None), progress, [config.split]
+        )
+    known = Description.read(run.model)
+    form = LabelForm(known.task, settings.get("label_separator"))
+    form = form.named(known.label_names, f"the run {run.path}")
+    seed = settings["split_seed"]
+    dataset = sources.load_split(name, config.data_dir, config.split, seed, form)
+    progress.say(f"labels: {dataset.labels}")
+    summaries = check(dataset, [config.split])
+    return Material(dataset, summaries, run.path.parent / CACHE, progress)
 
 
 def _row(

@@ -2,6 +2,7 @@
 
 from tfkd.artifacts import RunFolder
 from tfkd.config.training import FinetuneConfig
+from tfkd.locks import held
 from tfkd.progress import Progress
 from tfkd.runs.choices import choose, slug
 from tfkd.runs.material import RUNS, prepare
@@ -33,4 +34,5 @@ def finetune(config: FinetuneConfig, progress: Progress | None = None) -> Finetu
     path = config.output_dir or RUNS / f"{slug(config.dataset)}-{source.slug}-finetuned"
     with progress.stage("fine-tune"):
         material = prepare(config, path.parent, progress)
-        return fine_tune(config, source, material, RunFolder(path))
+        with held(path, "finetune"):
+            return fine_tune(config, source, material, RunFolder(path))

@@ -2,6 +2,7 @@
 
 from tfkd.artifacts import RunFolder
 from tfkd.config.training import PretrainConfig
+from tfkd.locks import held
 from tfkd.progress import Progress
 from tfkd.runs.choices import choose_encoder
 from tfkd.runs.material import CACHE, RUNS
@@ -38,4 +39,5 @@ def pretrain(config: PretrainConfig, progress: Progress | None = None) -> Pretra
     path = config.output_dir or RUNS / f"{source.slug}-{config.student}-pretrained"
     with progress.stage("other"):
         material = read_texts(config, path.parent / CACHE, progress)
-        return pre_train(config, source, material, RunFolder(path))
+        with held(path, "pretrain"):
+            return pre_train(config, source, material, RunFolder(path))

@@ -16,12 +16,13 @@ from tfkd.errors import ConversionError, ModelError
 from tfkd.evaluation.budget import Budget, Candidate, choose, frontier, slower_than_float
 from tfkd.evaluation.latency import Latency
 from tfkd.evaluation.table import Table, figures, words
+from tfkd.locks import held
 from tfkd.models.classifier import TextClassifier
 from tfkd.process import LITERT_LOADER, TimedModel
 from tfkd.progress import Progress
 from tfkd.runs.costs import time_files
 from tfkd.runs.files import StudentFiles
-from tfkd.runs.material import Material, finished, first_texts, own_config, prepare
+from tfkd.runs.material import Material, finished, first_texts, own_material
 from tfkd.runs.scoring import file_logits, split_figures, split_logits
 from tfkd.runs.teacher import train_logits
 
@@ -145,8 +146,13 @@ def quantize(config: QuantizeConfig, progress: Progress | None = None) -> Quanti
     """
     progress = progress or Progress(config.quiet)
     run = finished(RunFolder(config.run))
-    data = own_config(run.read_config(), config.data_dir)
-    material = prepare(data, run.path.parent, progress)
+    material = own_material(run, config, progress)
+    with held(run.path, "quantize"):
+        return _quantize(config, run, material)
+
+
+def _quantize(config: QuantizeConfig, run: RunFolder, material: Material) -> QuantizeResult:
+    """Writes, measures and chooses."""
     student = TextClassifier.load(run.model)
     refused = _write(config, student, material, run)
     written = [name for name in names(config) if name not in refused]

@@ -21,7 +21,14 @@ from tfkd.progress import Progress
 from tfkd.runs.costs import ModelFile, time_files
 from tfkd.runs.material import Material, first_texts, prepare
 from tfkd.studies.form import read_plan
-from tfkd.studies.making import check_arm, make_arm, make_teacher, read_frozen, student_source
+from tfkd.studies.making import (
+    check_arm,
+    check_rows,
+    make_arm,
+    make_teacher,
+    read_frozen,
+    student_source,
+)
 from tfkd.studies.plan import PlanResult, StudyPlan, state
 from tfkd.studies.pool import make_arms
 from tfkd.studies.scores import Scores, is_scored
@@ -85,9 +92,9 @@ def _asked(config: StudyConfig, plan: StudyPlan) -> tuple[str, ...]:
     return config.datasets or plan.datasets
 
 
-def _is_made(plan: StudyPlan) -> bool:
-    """Whether all models of one data set are there."""
-    return all(is_scored(item.path) for item in plan.teachers) and all(
+def _is_made(plan: StudyPlan, test_fingerprint: str | None = None) -> bool:
+    """Whether all models of one data set are there, scored on these rows if they are named."""
+    return all(is_scored(item.path, test_fingerprint) for item in plan.teachers) and all(
         RunFolder(arm.path).is_finished for arm in plan.arms
     )
 
@@ -102,19 +109,17 @@ def _run(plan: StudyPlan, jobs: int, progress: Progress) -> None:
     plans = {teacher.name: teacher for teacher in plan.teachers}
     for arm in plan.arms:
         check_arm(arm, plans)
-    is_made = _is_made(plan)
-    if is_made and _is_timed(plan):
-        return
     # Before a teacher is trained for nothing.
     for arm in plan.arms:
         if not RunFolder(arm.path).is_finished:
             student_source(arm.config)
     material = prepare(plan.arms[0].config, plan.path, progress)
+    check_rows(plan, material)
     for arm in plan.arms:
         arm.mixing.check_task(material.dataset.task)
         if not RunFolder(arm.path).is_finished:
             material.unlabelled_rows(arm.config)
-    if not is_made:
+    if not _is_made(plan, material.summaries["test"].fingerprint):
         teachers = {name: make_teacher(item, material) for name, item in plans.items()}
         read_frozen(plan.arms, teachers, material)
         if jobs > 1:

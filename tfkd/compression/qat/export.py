@@ -27,6 +27,7 @@ from tfkd.compression.saved_model import SIGNATURE_PREFIX
 from tfkd.data.examples import Texts
 from tfkd.errors import ConversionError
 from tfkd.models.classifier import TextClassifier
+from tfkd.parts import part_folder, temporary_folder
 from tfkd.process import announce_stage
 
 
@@ -120,8 +121,8 @@ def export_aware(
     output_folder = output_folder or model_folder
     output_folder.mkdir(parents=True, exist_ok=True)
     # Inside the output folder, so that the file moves there in one step.
-    with tempfile.TemporaryDirectory(prefix=".part-", dir=output_folder) as part:
-        made = Path(part) / f"{recipe}.tflite"
+    with part_folder(output_folder / "files") as part:
+        made = part / f"{recipe}.tflite"
         _convert(model_folder, aware, recipe, lengths, made, timeout_seconds)
         file = _checked(made, aware, recipe, texts)
         figures = {
@@ -144,8 +145,8 @@ def _convert(
     target: Path,
     timeout_seconds: float,
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        variables = Path(folder) / "variables.npz"
+    with temporary_folder() as folder:
+        variables = folder / "variables.npz"
         save_variables(variables, aware.student)
         job: Job = {
             "model_folder": str(model_folder.resolve()),

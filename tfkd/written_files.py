@@ -1,0 +1,84 @@
+"""The files that tfkd writes into a run, by name: `--overwrite` removes these, and all else stays.
+
+A name has no open end: what a user puts beside a run's files, or into its folders, is not tfkd's.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from tfkd.config.training import RECIPE_NAMES
+from tfkd.config.verbs import FORMAT_NAMES
+
+CONFIG = "config.json"
+# Folders of models; each is trained by its own name.
+MODELS = ("student", "control", "model", "teacher")
+_TRAINED = (*MODELS, *RECIPE_NAMES)
+_LITERT = (*RECIPE_NAMES, *(f"{form}-{name}" for form in FORMAT_NAMES for name in RECIPE_NAMES))
+_MODEL_FILES = (
+    *("model.keras", "classifier.json", "labels.txt", "tokenizer/preprocessor.json"),
+    *("tokenizer/vocabulary.txt", "tokenizer/vocabulary.json", "tokenizer/vocabulary.spm"),
+    "tokenizer/merges.txt",
+    *(f"{file}.{ending}" for file in _LITERT for ending in ("tflite", "json")),
+    *("saved-model.json", "saved-model/saved_model.pb", "saved-model/fingerprint.pb"),
+    "saved-model/variables/variables.*",
+)
+_BACKUPS = ("state.npz", "state.json", "best.npz", "best.json")
+_HEX = "[0-9a-f]"
+# The settings come last: a removal that was killed can be gone on with.
+_PATTERNS = (
+    *(
+        f"unfinished/{name}/{inner}{file}"
+        for name in _TRAINED
+        for inner in ("", f"{_HEX * 16}/")
+        for file in _BACKUPS
+    ),
+    *(f"logs/{name}/events.out.tfevents.*" for name in _TRAINED),
+    *("metrics.json", "README.md", "vocabulary.json", "quantization.json"),
+    *("scores.json", "scores.npz", "training/scoring.json", "training/texts.npy"),
+    "training/texts.json",
+    *(f"training/{name}.json" for name in MODELS),
+    *(f"qat/{name}.{ending}" for name in RECIPE_NAMES for ending in ("json", "npz")),
+    *(f"{folder}/{name}" for folder in MODELS for name in _MODEL_FILES),
+    CONFIG,
+)
+_FOLDERS = (*MODELS, "training", "qat", "unfinished", "logs")
+
+
+def remove_run(run: Path) -> None:
+    """Removes what tfkd wrote into a run, and folders that are empty then; all else stays."""
+    for pattern in _PATTERNS:
+        for path in _found(run, pattern):
+            path.unlink()
+    for name in _FOLDERS:
+        remove_empty(run / name)
+
+
+def remove_backup(folder: Path) -> None:
+    """Removes the backup of a training that is done, and folders that are empty then."""
+    for inner in ("", f"{_HEX * 16}/"):
+        for name in _BACKUPS:
+            for path in _found(folder, f"{inner}{name}"):
+                path.unlink()
+    remove_empty(folder)
+    with contextlib.suppress(OSError):
+        # Another training may be unfinished.
+        folder.parent.rmdir()
+
+
+def remove_empty(folder: Path) -> None:
+    """Removes a folder and those in it, but for what holds a file."""
+    if not folder.is_dir() or folder.is_symlink():
+        return
+    for inner in folder.iterdir():
+        remove_empty(inner)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def _found(folder: Path, pattern: str) -> Iterator[Path]:
+    """Files by a pattern; none behind a link, which tfkd does not make."""
+    for path in list(folder.glob(pattern)):
+        inside = path.relative_to(folder).parents
+        if path.is_file() and not any((folder / part).is_symlink() for part in inside):
+            yield path
