@@ -40,9 +40,38 @@ def ended(code, environment):
     )
 
 
-def test_tensorflow_and_defaults_are_taken_whatever_is_set(elsewhere):
+def message(name, needed, value):
+    return (
+        f"Expected Keras with the {name} {needed}. Received: {value}. Import tfkd's names before "
+        "keras, and unset it there and in keras.json."
+    )
+
+
+def test_tensorflow_is_taken_whatever_is_set(elsewhere):
     environment = {**elsewhere, "KERAS_BACKEND": "torch"}
     found = ended(f"import tfkd; tfkd.Distiller; {SHOW}", environment)
+    assert found.stdout == "tensorflow float16 channels_first 0.5 None\n", found.stderr
+
+
+def test_types_of_the_users_keras_json_are_refused_where_tfkd_makes_the_models(elsewhere):
+    found = ended("import tfkd; tfkd.TextClassifier", elsewhere)
+    assert found.returncode == 1
+    assert found.stderr.endswith(message("dtype policy", "float32", "float16") + "\n")
+
+
+def test_keras_own_folder_stays_the_users(tmp_path):
+    """Keras keeps there what it downloads."""
+    code = (
+        "import tfkd; tfkd.TextClassifier; from keras.src.backend.config import keras_home;"
+        "print(keras_home())"
+    )
+    found = ended(code, {**os.environ, "KERAS_HOME": str(tmp_path)})
+    assert found.stdout == f"{tmp_path}\n", found.stderr
+
+
+def test_a_command_has_keras_defaults(elsewhere):
+    code = f"from tfkd.keras_environment import settle_command; settle_command(); {SHOW}"
+    found = ended(code, {**elsewhere, "KERAS_BACKEND": "torch"})
     assert found.stdout == "tensorflow float32 channels_last 1e-07 None\n", found.stderr
 
 
@@ -63,13 +92,6 @@ def test_what_has_no_keras_leaves_it_to_its_project(elsewhere):
     )
     found = ended(code, {**elsewhere, "KERAS_BACKEND": "torch"})
     assert found.stdout == "torch False\n", found.stderr
-
-
-def message(name, needed, value):
-    return (
-        f"Expected Keras with the {name} {needed}. Received: {value}, and Keras is imported "
-        "already. Import tfkd's names before keras, or unset it there."
-    )
 
 
 def test_another_backend_in_this_process_is_refused(monkeypatch):

@@ -33,7 +33,7 @@ from tfkd.config.verbs import (
     StudyConfig,
 )
 from tfkd.errors import DatasetError, TfkdError, system_error
-from tfkd.keras_environment import settle_keras
+from tfkd.keras_environment import settle_command
 from tfkd.options import json_option, parameters, resolve
 from tfkd.parts import temporary_files_of_a_command
 from tfkd.quiet import import_tensorflow, quiet_libraries
@@ -104,7 +104,7 @@ def main() -> None:
     """Entry point of `tfkd` and `python -m tfkd`."""
     quiet_libraries()
     signal.signal(signal.SIGTERM, _terminate)
-    settle_keras()
+    settle_command()
     with temporary_files_of_a_command():
         verbs()
 

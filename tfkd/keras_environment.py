@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tfkd.errors import ConfigError
 
-# A keras.json of Keras' own defaults lies there, in place of the user's.
+# A keras.json of Keras' own defaults lies there.
 _SETTINGS_FOLDER = Path(__file__).parent / "models"
 # They would end every training early, without a word.
 _LIMITS = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
@@ -18,22 +18,28 @@ _LIMITS = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
 _WITHOUT_KERAS = ("LiteRTModel", "predict", "report", "serve")
 
 
+def settle_command() -> None:
+    """Settles Keras for a command and its children, which make no other models than tfkd's."""
+    os.environ["KERAS_HOME"] = str(_SETTINGS_FOLDER)
+    _settle_variables()
+
+
 def settle_keras(builds_models: bool = True) -> None:
-    """Has Keras run on TensorFlow with its default settings, or says why it cannot any more.
+    """Has Keras run on TensorFlow in float32, or says why it does not.
+
+    Keras' own folder stays the user's, since Keras keeps what it downloads there.
 
     Args:
         builds_models: Boolean. Whether tfkd will make models, whose numbers Keras' default types
             and formats decide; else they are the caller's.
 
     Raises:
-        ConfigError: Keras is imported already, with another backend or other settings.
+        ConfigError: Keras is imported already with another backend, or has other settings.
     """
-    keras = sys.modules.get("keras")
-    if keras is None:
-        os.environ |= {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": str(_SETTINGS_FOLDER)}
-        for name in _LIMITS:
-            os.environ.pop(name, None)
-        return
+    if "keras" not in sys.modules:
+        _settle_variables()
+    import keras
+
     found = {"backend": (keras.config.backend(), "tensorflow")}
     if builds_models:
         found["dtype policy"] = (keras.config.dtype_policy().name, "float32")
@@ -41,9 +47,15 @@ def settle_keras(builds_models: bool = True) -> None:
     for name, (value, needed) in found.items():
         if value != needed:
             raise ConfigError(
-                f"Expected Keras with the {name} {needed}. Received: {value}, and Keras is "
-                "imported already. Import tfkd's names before keras, or unset it there."
+                f"Expected Keras with the {name} {needed}. Received: {value}. Import tfkd's names "
+                "before keras, and unset it there and in keras.json."
             )
+
+
+def _settle_variables() -> None:
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    for name in _LIMITS:
+        os.environ.pop(name, None)
 
 
 def settle_for(name: str) -> None:
