@@ -16,9 +16,9 @@ ROOT = Path(tfkd.__file__).parent
 LAYERS = [
     ["errors"],
     ["config"],
-    ["seals", "parts"],
+    ["seals", "parts", "quiet"],
     ["locks", "written_files"],
-    ["artifacts", "keras_environment", "process", "progress", "network", "quiet"],
+    ["artifacts", "keras_environment", "process", "progress", "network"],
     ["data"],
     ["models"],
     ["distillation"],

@@ -69,6 +69,11 @@ def test_keras_own_folder_stays_the_users(tmp_path):
     assert found.stdout == f"{tmp_path}\n", found.stderr
 
 
+def test_settling_it_prints_nothing():
+    found = ended("import tfkd; tfkd.TextClassifier", os.environ)
+    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+
+
 def test_a_command_has_keras_defaults(elsewhere):
     code = f"from tfkd.keras_environment import settle_command; settle_command(); {SHOW}"
     found = ended(code, {**elsewhere, "KERAS_BACKEND": "torch"})

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from tfkd.errors import ConfigError
+from tfkd.quiet import import_tensorflow
 
 # A keras.json of Keras' own defaults lies there.
 _SETTINGS_FOLDER = Path(__file__).parent / "models"
@@ -38,6 +39,7 @@ def settle_keras(builds_models: bool = True) -> None:
     """
     if "keras" not in sys.modules:
         _settle_variables()
+        import_tensorflow()
     import keras
 
     found = {"backend": (keras.config.backend(), "tensorflow")}
