@@ -6,6 +6,7 @@ import pytest
 
 from tests.messages import exactly
 from tfkd.data.examples import Dataset, Example
+from tfkd.data.sources import load
 from tfkd.data.transfer import Joined, Lines, TextsOf, Unlabelled, sentences, unlabelled
 from tfkd.errors import DatasetError
 
@@ -53,7 +54,7 @@ def test_number_of_rows_counts_sentences():
 def test_a_file_of_lines(tmp_path):
     path = tmp_path / "more.txt"
     path.write_bytes("\ufefffirst, with a comma\r\n\r\n   \n zweite Zeile für uns \n".encode())
-    rows = unlabelled(str(path), dataset(), None, "text", None)
+    rows = unlabelled(str(path), dataset(), load, "text", None)
     assert texts(rows) == ["first, with a comma", "zweite Zeile für uns"]
     path.write_bytes("für".encode("latin-1"))
     message = f"Expected UTF-8 text in {path}. Received: invalid start byte. Save the file"
@@ -71,7 +72,7 @@ def test_another_data_set_gives_its_train_split_without_its_labels(tmp_path):
     (folder / "train.csv").write_text("text,label\nfirst,7\nsecond,8\nthird,9\n")
     (folder / "validation.csv").write_text("text,label\nfourth,7\n")
     (folder / "test.csv").write_text("text,label\nfifth,8\n")
-    rows = unlabelled(f"{folder}/", dataset(), None, "text", 2)
+    rows = unlabelled(f"{folder}/", dataset(), load, "text", 2)
     assert list(rows) == [Example(("first",), 0), Example(("second",), 0)]
 
 
@@ -85,16 +86,16 @@ def test_what_cannot_be_had_is_said_in_one_line(tmp_path):
     path = tmp_path / "missing.txt"
     message = f"Expected a text file for --transfer-texts. Received: {path}, which is not there."
     with pytest.raises(DatasetError, match=f"^{re.escape(message)}"):
-        unlabelled(str(path), dataset(), None, "text", None)
+        unlabelled(str(path), dataset(), load, "text", None)
     with pytest.raises(DatasetError, match="^Expected a data set of single texts for --transfer"):
-        unlabelled(str(path), dataset(num_texts=2), None, "text", None)
+        unlabelled(str(path), dataset(num_texts=2), load, "text", None)
     pairs = tmp_path / "pairs"
     pairs.mkdir()
     rows = "".join(f"a {i},b,{i % 2}\n" for i in range(40))
     (pairs / "train.csv").write_text(f"sentence1,sentence2,label\n{rows}")
     message = f"Expected single texts for --transfer-texts. Received: {pairs}, of pairs."
     with pytest.raises(DatasetError, match=f"^{re.escape(message)}"):
-        unlabelled(str(pairs), dataset(), None, "text", None)
+        unlabelled(str(pairs), dataset(), load, "text", None)
 
 
 def test_a_pair_is_two_texts_unless_one_is_blank():

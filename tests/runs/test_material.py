@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pytest
 
 from tests.toys import spread_out, tiny_backbone, vocabulary_of, wordpiece_tokenizer
 from tfkd.config.training import DataConfig, DistillConfig
@@ -82,3 +83,13 @@ def test_a_sample_and_classes_without_a_row_are_said(tmp_path, capsys):
         "rows: train 34, validation 8, test 8; train is a sample with each class in its share",
         "without a row of train: bear",
     ]
+
+
+@pytest.mark.parametrize("changes", [{"split_seed": 3}, {"validation_fraction": 0.4}])
+def test_texts_of_the_runs_own_file_are_none_that_are_held_out(tmp_path, changes):
+    path = write(tmp_path / "a.csv", ["good", "bad"] * 50)
+    config = DistillConfig(dataset=path, transfer_texts=path, **changes)
+    material = prepare(config, tmp_path / "runs", QUIET)
+    train = [row.texts for row in material.dataset.splits["train"]]
+    assert [row.texts for row in material.unlabelled_rows(config)] == train
+    assert len(train) == (70 if "split_seed" in changes else 20)

@@ -7,10 +7,9 @@ is scarce, text of the same kind is not: the teacher's answer stands in for the 
 import dataclasses
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from tfkd.data import sources
 from tfkd.data.examples import (
     EMBEDDING,
     MULTI_LABEL,
@@ -23,6 +22,7 @@ from tfkd.data.examples import (
 from tfkd.errors import DatasetError
 
 TEXT, SENTENCE = "text", "sentence"
+Load = Callable[[str], Dataset]
 LINES_SUFFIX = ".txt"
 # What stands where a label would; no loss reads it.
 NO_LABEL: dict[str, Label] = {SINGLE_LABEL: 0, MULTI_LABEL: (), REGRESSION: 0.0, EMBEDDING: 0}
@@ -126,14 +126,15 @@ def sentences(text: str) -> list[str]:
 
 
 def unlabelled(
-    source: str, dataset: Dataset, data_dir: Path | None, unit: str, num_rows: int | None
+    source: str, dataset: Dataset, load: Load, unit: str, num_rows: int | None
 ) -> Unlabelled:
     """Rows without labels to put behind the training rows of a data set.
 
     Args:
-        source: String. A `.txt` file of one text a line, or what `sources.load` takes.
+        source: String. A `.txt` file of one text a line, or what `load` takes.
         dataset: `Dataset` they are for.
-        data_dir: Path of the folder with one folder a data set, or None.
+        load: Gives the data set of a name, split as the one they are for: of the same rows, those
+            that are held out there stay out here.
         unit: String. `TEXT` or `SENTENCE`.
         num_rows: Integer or None. Only the first ones.
 
@@ -145,12 +146,12 @@ def unlabelled(
             "Expected a data set of single texts for --transfer-texts. Received: "
             f"{dataset.name}, of pairs. Leave --transfer-texts out, or give --augmented-copies."
         )
-    if not is_lines(source) and sources.load(source, data_dir).num_texts != 1:
+    if not is_lines(source) and load(source).num_texts != 1:
         raise DatasetError(
             f"Expected single texts for --transfer-texts. Received: {source}, of pairs. Give a "
             "data set of single texts, or a .txt file of one text a line."
         )
-    return Unlabelled(texts_of(source, data_dir, "--transfer-texts"), dataset.task, unit, num_rows)
+    return Unlabelled(texts_of(source, load, "--transfer-texts"), dataset.task, unit, num_rows)
 
 
 def is_lines(source: str) -> bool:
@@ -158,12 +159,12 @@ def is_lines(source: str) -> bool:
     return Path(source).suffix == LINES_SUFFIX
 
 
-def texts_of(source: str, data_dir: Path | None, option: str) -> Iterable[str]:
+def texts_of(source: str, load: Load, option: str) -> Iterable[str]:
     """Texts without labels; nothing is read yet.
 
     Args:
-        source: String. A `.txt` file of one text a line, or what `sources.load` takes.
-        data_dir: Path of the folder with one folder a data set, or None.
+        source: String. A `.txt` file of one text a line, or what `load` takes.
+        load: Gives the data set of a name.
         option: String. Option that names the source, for the error message.
 
     Raises:
@@ -171,7 +172,7 @@ def texts_of(source: str, data_dir: Path | None, option: str) -> Iterable[str]:
         DatasetError: There is no such text.
     """
     if not is_lines(source):
-        return TextsOf(sources.load(source, data_dir).splits["train"])
+        return TextsOf(load(source).splits["train"])
     path = Path(source).expanduser()
     if not path.is_file():
         raise DatasetError(

@@ -4,6 +4,7 @@ A typo or a hub that cannot be reached is said in a second or two, not after eig
 """
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def check_names(config: OptimizerConfig) -> None:
     if isinstance(config, PretrainConfig):
         choose_encoder(config)
         for text in config.texts:
-            texts_of(text, config.data_dir, "--text")
+            texts_of(text, functools.partial(sources.load, data_dir=config.data_dir), "--text")
     elif isinstance(config, TrainingConfig):
         form = LabelForm(config.task, config.label_separator)
         sources.load(config.dataset, config.data_dir, form=form)

@@ -94,10 +94,16 @@ class Material:
         """
         if config.transfer_texts is None:
             return None
+
+        def load(name: str) -> Dataset:
+            return sources.load(
+                name, config.data_dir, config.validation_fraction, config.split_seed
+            )
+
         return unlabelled(
             config.transfer_texts,
             self.dataset,
-            config.data_dir,
+            load,
             config.transfer_unit,
             config.max_transfer_rows,
         )

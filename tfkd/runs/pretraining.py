@@ -5,6 +5,7 @@ without labels is there in any amount, and a sentence encoder's vector says more
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config.training import PretrainConfig
+from tfkd.data import sources
 from tfkd.data.checks import check
 from tfkd.data.examples import EMBEDDING, Dataset, Example
 from tfkd.data.holdout import Holdout
@@ -93,10 +95,9 @@ def read_texts(config: PretrainConfig, cache: Path, progress: Progress) -> Mater
         DatasetError: A text is not there or bad, or there are too few.
     """
     with progress.stage("read and check", "read and check the texts"):
+        load = functools.partial(sources.load, data_dir=config.data_dir)
         parts: list[Iterable[Example]] = [
-            Unlabelled(
-                texts_of(text, config.data_dir, "--text"), EMBEDDING, config.unit, config.max_rows
-            )
+            Unlabelled(texts_of(text, load, "--text"), EMBEDDING, config.unit, config.max_rows)
             for text in config.texts
         ]
         rows = KeptExamples.of(Joined(tuple(parts)))
