@@ -84,3 +84,14 @@ def system_error(error: OSError) -> str | None:
         name if len(name) <= _SHOWN_LETTERS else f"...{name[-_SHOWN_LETTERS:]}" for name in names
     ]
     return f"Expected {expected}. Received: {': '.join([said, *shown])}. {advice}"
+
+
+def shown(value: object, length: int = 80) -> str:
+    """A value as it stands in an error message: quoted, and cut where it is long."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = f"a {type(value).__name__} of many levels"
+    except ValueError:
+        text = "a number of thousands of digits"
+    return text if len(text) <= length else text[: length - 3] + "..."

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tfkd.errors import ArtifactError
+from tfkd.errors import ArtifactError, shown
 
 Kept = TypeVar("Kept")
 # A JSON object as it was read: whoever asks for a value knows its type.
@@ -188,15 +188,6 @@ def _files_of(value: Any) -> dict[str, str]:
     seal = value.get(SEAL) if isinstance(value, dict) else None
     files = seal.get("files") if isinstance(seal, dict) else None
     return files if isinstance(files, dict) else {}
-
-
-def shown(value: object) -> str:
-    """A value in a message, cut where it is long."""
-    try:
-        text = repr(value)
-    except ValueError:
-        text = "a number of thousands of digits"
-    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 @functools.lru_cache(maxsize=4096)

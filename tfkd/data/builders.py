@@ -19,8 +19,8 @@ import tensorflow_datasets as tfds
 
 from tfkd.artifacts import file_sha256
 from tfkd.data.catalog import CATALOG, MASSIVE_INTENTS, MASSIVE_LOCALES
-from tfkd.data.readers import fault, open_table, shown
-from tfkd.errors import DatasetError
+from tfkd.data.readers import fault, open_table
+from tfkd.errors import DatasetError, shown
 
 EMOTION_URL = (
     "https://huggingface.co/datasets/dair-ai/emotion/resolve/"

@@ -17,8 +17,8 @@ from tfkd.data.kept_rows import KeptRows
 from tfkd.data.label_columns import understood
 from tfkd.data.label_values import check_name, plain
 from tfkd.data.labels import BLANKS, LabelForm, LabelReader
-from tfkd.data.readers import FORMATS, SUFFIXES, Table, fault, open_table, shown, unreadable
-from tfkd.errors import DatasetError
+from tfkd.data.readers import FORMATS, SUFFIXES, Table, fault, open_table, unreadable
+from tfkd.errors import DatasetError, shown
 
 SPLIT_NAMES = {
     "train": ("train",),

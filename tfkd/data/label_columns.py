@@ -30,8 +30,8 @@ from tfkd.data.labels import (
     parts_of,
     refuse_missing,
 )
-from tfkd.data.readers import fault, shown
-from tfkd.errors import DatasetError
+from tfkd.data.readers import fault
+from tfkd.errors import DatasetError, shown
 
 SCORE_NAME = "score"
 SEVERAL = "labels"

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfkd.data.readers import fault, shown
-from tfkd.errors import DatasetError
+from tfkd.data.readers import fault
+from tfkd.errors import DatasetError, shown
 
 # What programs write for a missing number. In a column of words they are words.
 MISSING_WORDS = frozenset(

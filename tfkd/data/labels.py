@@ -12,7 +12,8 @@ from typing import Any
 
 from tfkd.data.examples import REGRESSION, SINGLE_LABEL, Label, listing
 from tfkd.data.label_values import is_missing, listed, number, spelled, whole
-from tfkd.data.readers import fault, shown
+from tfkd.data.readers import fault
+from tfkd.errors import shown
 
 MOST_CLASSES = 10_000
 BLANKS = " "

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from tfkd.data.streams import LARGEST_ROW_CHARACTERS, Rows, fault, open_bytes, open_text
-from tfkd.errors import DatasetError
+from tfkd.errors import DatasetError, shown
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
 SUFFIXES = tuple(f".{name}{ending}" for name in FORMATS for ending in ("", ".gz"))
@@ -39,15 +39,6 @@ class Table(NamedTuple):
 def unreadable(path: Path, error: OSError) -> DatasetError:
     """The error for a file that cannot be opened."""
     return DatasetError(f"Expected a readable file. Received: {path}: {error.strerror or error}.")
-
-
-def shown(value: Any, length: int = 60) -> str:
-    """A value as it stands in an error message: quoted and cut."""
-    try:
-        text = repr(value)
-    except RecursionError:
-        text = f"a {type(value).__name__} of many levels"
-    return text if len(text) <= length else text[: length - 3] + "..."
 
 
 def format_of(path: Path) -> str:

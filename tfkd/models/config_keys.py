@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tfkd.artifacts import JsonObject
-from tfkd.errors import ModelError
+from tfkd.errors import ModelError, shown
 
 # Where files come from, how they are run, what is trained or written with them.
 _HARMLESS = """
@@ -165,15 +165,6 @@ def read_object(path: Path) -> JsonObject:
     if not isinstance(value, dict):
         raise ModelError(f"Expected a JSON object in {path}. Received: {shown(value)}.")
     return value
-
-
-def shown(value: object) -> str:
-    """A value of a file as it may stand in one line."""
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):
-        text = f"a {type(value).__name__}"
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _is_nothing(value: object) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Self
 from tfkd import seals
 from tfkd.data.examples import DEFAULT_THRESHOLD, EMBEDDING, TASKS
 from tfkd.data.label_values import check_names
-from tfkd.errors import ArtifactError
+from tfkd.errors import ArtifactError, shown
 from tfkd.seals import REMEDY
 
 DESCRIPTION_FILE = "classifier.json"
@@ -80,7 +80,7 @@ class Description:
             if not is_right(found.get(name)):
                 raise ArtifactError(
                     f"Expected `{name}` in {path} to be {expected}. Received: "
-                    f"{seals.shown(found.get(name))}. {REMEDY}"
+                    f"{shown(found.get(name))}. {REMEDY}"
                 )
         check_names(found["label_names"], str(path))
         values = {name: found[name] for name in _EXPECTED}

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Self
 
 from tfkd.artifacts import JsonObject
-from tfkd.errors import ModelError
-from tfkd.models.config_keys import CONFIG_KEYS, shown
+from tfkd.errors import ModelError, shown
+from tfkd.models.config_keys import CONFIG_KEYS
 from tfkd.models.weights import Weights
 
 FAMILIES = ("bert", "distilbert", "roberta", "xlm-roberta")

@@ -11,8 +11,8 @@ import numpy as np
 
 from tfkd.artifacts import JsonObject
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
-from tfkd.errors import ModelError
-from tfkd.models.config_keys import read_object, read_settings, shown
+from tfkd.errors import ModelError, shown
+from tfkd.models.config_keys import read_object, read_settings
 from tfkd.models.encoder_config import (
     CLASSES,
     FAMILIES,

@@ -8,8 +8,8 @@ import dataclasses
 from pathlib import Path
 
 from tfkd.artifacts import JsonObject
-from tfkd.errors import ModelError
-from tfkd.models.config_keys import TOKENIZER_KEYS, read_object, shown
+from tfkd.errors import ModelError, shown
+from tfkd.models.config_keys import TOKENIZER_KEYS, read_object
 from tfkd.models.tokenizer_rules import (
     BYTE_PAIR_RULES,
     WORD_PIECE_RULES,

@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tfkd.artifacts import JsonObject
-from tfkd.errors import ModelError
-from tfkd.models.config_keys import shown
+from tfkd.errors import ModelError, shown
 
 # What the rules of tokenizer.json may be; a setting that is not there is KerasHub's own, too.
 WORD_PIECE_RULES: dict[tuple[str, str], tuple[object, ...]] = {

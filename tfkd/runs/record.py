@@ -9,9 +9,9 @@ from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.data.examples import MULTI_LABEL
 from tfkd.distillation.mixing import Mixing
-from tfkd.errors import ArtifactError
+from tfkd.errors import ArtifactError, shown
 from tfkd.evaluation.rows import Row, RunSummary, run_readme
-from tfkd.seals import REMEDY, check_files, damage, shown
+from tfkd.seals import REMEDY, check_files, damage
 
 if TYPE_CHECKING:
     from tfkd.runs.material import Material

@@ -13,7 +13,7 @@ from tfkd.data.examples import MULTI_LABEL
 from tfkd.distillation.distiller import Distiller
 from tfkd.distillation.tensorboard import RunLog
 from tfkd.distillation.training import Plan, Validation, train
-from tfkd.errors import ArtifactError
+from tfkd.errors import ArtifactError, shown
 from tfkd.evaluation import metrics
 from tfkd.evaluation.similarity import COSINE, similarity_figures
 from tfkd.evaluation.thresholds import average_precision, tuned_thresholds
@@ -23,7 +23,7 @@ from tfkd.runs.budget import Budget, patience
 from tfkd.runs.material import TRANSFER, Material
 from tfkd.runs.scoring import split_figures
 from tfkd.runs.trained_part import trained_part, trained_part_rows
-from tfkd.seals import REMEDY, damage, shown
+from tfkd.seals import REMEDY, damage
 from tfkd.written_files import remove_backup
 
 AVERAGE_PRECISION = "average_precision"
