@@ -111,7 +111,9 @@ def test_seal_of_another_shape_is_none(seal, tmp_path):
         ("{", "Expected JSON in {path}. Received: Expecting property name enclosed in double "),
         (
             json.dumps(["x" * 500]),
-            "Expected {path} as tfkd wrote it. Received: no JSON object but ['" + 78 * "x" + "....",
+            "Expected {path} as tfkd wrote it. Received: no JSON object but ['"
+            + 75 * "x"
+            + ".... Do this.",
         ),
     ],
     ids=["empty", "list", "huge", "deep", "deep objects", "cut", "long"],
