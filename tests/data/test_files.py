@@ -193,13 +193,13 @@ FAULTS = {
         "a.csv",
         "sentence,label\na,0\n",
         "Expected the columns `text` (or `sentence1`, `sentence2`) and `label` (or `labels`) in "
-        "{path}. Received: sentence, label. Rename the columns in the file.",
+        "{path}. Received: sentence, label. Perhaps --text-column sentence?",
     ),
     "missing label": (
         "a.jsonl",
         '{"text": "a", "class": 0}\n',
         "Expected the columns `text` (or `sentence1`, `sentence2`) and `label` (or `labels`) in "
-        "{path}. Received: text, class. Rename the columns in the file.",
+        "{path}. Received: text, class. Perhaps --label-column class?",
     ),
     "column twice": (
         "a.csv",

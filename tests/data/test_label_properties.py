@@ -18,6 +18,7 @@ from tfkd.artifacts import RunFolder
 from tfkd.config.verbs import PredictConfig
 from tfkd.data import sources
 from tfkd.data.checks import check
+from tfkd.data.columns import Reading
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from tfkd.data.files import read_file
 from tfkd.data.label_values import MISSING_WORDS
@@ -55,7 +56,7 @@ def write(folder, kind, column, labels):
 
 def read(path, form=None):
     """Names of the labels of each row, and of all classes; of a regression scores and no names."""
-    dataset = read_file(path, "a", form)
+    dataset = read_file(path, "a", Reading(labels=form or LabelForm()))
     rows = list(dataset.splits["train"])
     assert [row.texts for row in rows] == [(f"text, {row}",) for row in range(len(rows))]
     assert check(dataset, ["train"])["train"].num_rows == len(rows)
@@ -148,7 +149,8 @@ def answering(path, names):
 def test_predict_answers_the_strings_of_the_file(tmp_path, kind):
     labels = [*ODD, "9007199254740993", "Käse, 雨"]
     dataset = sources.load(
-        str(write(tmp_path, kind, "label", labels * 3)), form=LabelForm(SINGLE_LABEL)
+        str(write(tmp_path, kind, "label", labels * 3)),
+        reading=Reading(labels=LabelForm(SINGLE_LABEL)),
     )
     words = answering(tmp_path / "run", dataset.label_names)
     answers = predict(PredictConfig(run=tmp_path / "run"), words)

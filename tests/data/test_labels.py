@@ -11,6 +11,7 @@ import pytest
 from tfkd.config import training
 from tfkd.data import examples, sources
 from tfkd.data.catalog import CATALOG
+from tfkd.data.columns import Reading
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from tfkd.data.files import read_file, read_folder
 from tfkd.data.labels import LabelForm
@@ -41,7 +42,11 @@ def read(path: Path, form: LabelForm | None = None) -> tuple[list, str]:
     """The labels of the rows by their names, and the line that is said of them."""
     folder = path.parent
     is_folder = (folder / "labels.txt").exists()
-    dataset = read_folder(folder, "set", form=form) if is_folder else read_file(path, "set", form)
+    reading = Reading(labels=form or LabelForm())
+    if is_folder:
+        dataset = read_folder(folder, "set", reading=reading)
+    else:
+        dataset = read_file(path, "set", reading)
     found = [example.label for example in dataset.splits["train"]]
     names = dataset.label_names
     if dataset.task == REGRESSION:
@@ -362,9 +367,13 @@ def test_a_data_set_of_the_catalog_keeps_its_task(tmp_path):
     for name in ("sst2", "demo"):
         message = f"^Expected no other task than single_label for {name}. Received: task='regressi"
         with pytest.raises(ConfigError, match=message):
-            sources.load(name, tmp_path, form=LabelForm(REGRESSION))
-    assert sources.load("demo", form=LabelForm(SINGLE_LABEL)).task == SINGLE_LABEL
-    dataset = read_folder(tmp_path, "sst2", CATALOG["sst2"], LabelForm(SINGLE_LABEL))
+            sources.load(name, tmp_path, reading=Reading(labels=LabelForm(REGRESSION)))
+    assert (
+        sources.load("demo", reading=Reading(labels=LabelForm(SINGLE_LABEL))).task == SINGLE_LABEL
+    )
+    dataset = read_folder(
+        tmp_path, "sst2", CATALOG["sst2"], Reading(labels=LabelForm(SINGLE_LABEL))
+    )
     assert [example.label for example in dataset.splits["train"]] == [0, 1]
 
 

@@ -27,8 +27,8 @@ BOTTLENECK_DECODERS = ("mlp", "values")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DataConfig(Config):
-    """Settings of every verb that reads a data set."""
+class DatasetConfig(Config):
+    """Which data set."""
 
     dataset: str = setting(
         dataclasses.MISSING,
@@ -37,6 +37,30 @@ class DataConfig(Config):
     data_dir: Path | None = setting(
         None, "Folder that holds <dataset>/train.csv and so on. Also read from TFKD_DATA_DIR."
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ColumnConfig(Config):
+    """Columns of a folder's or a file's tables; without a word those of known names are taken."""
+
+    text_column: str | None = setting(
+        None, "Column of the text. Default: text, or the pair sentence1, sentence2."
+    )
+    second_text_column: str | None = setting(
+        None, "Column of the second text, where a row is a pair of them."
+    )
+    label_columns: tuple[str, ...] = setting(
+        (),
+        "Column of the label. Default: label or labels. Give it again for more columns of 0 and 1, "
+        "each a label of its own.",
+    )
+    id_column: str | None = setting(None, "Column that names the rows. Default: none.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReadingConfig(ColumnConfig):
+    """How the tables of a data set are read."""
+
     task: str | None = setting(
         None,
         "What the labels are. Default: what their column shows, which is said.",
@@ -47,6 +71,12 @@ class DataConfig(Config):
         "What stands between the labels of a row. Default: what the column shows, of | ; , # and "
         "blanks.",
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig(ReadingConfig, DatasetConfig):
+    """Settings of every verb that reads a data set."""
+
     validation_fraction: float | None = setting(
         None,
         "Share of train held out when there is no validation split. Default: 0.05, of fewer than "

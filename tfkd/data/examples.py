@@ -33,6 +33,38 @@ class Example(NamedTuple):
     texts: tuple[str, ...]
     label: Label
 
+    @property
+    def id(self) -> str | None:
+        """What its source calls the row, or None. It is no part of the row's values."""
+        return None
+
+
+class IdentifiedExample(Example):
+    """An example that its source has a name for, and equal to the same without one."""
+
+    _id: str
+
+    @property
+    def id(self) -> str:
+        """What its source calls the row."""
+        return self._id
+
+
+def example_of(texts: Sequence[str], label: Label, row_id: str | None) -> Example:
+    """An example with what its source calls it, if it calls it anything.
+
+    Example:
+
+    >>> row = example_of(["Oil prices fell again."], 2, "T-1047")
+    >>> row.id, row == (("Oil prices fell again.",), 2)
+    ('T-1047', True)
+    """
+    if row_id is None:
+        return Example(tuple(texts), label)
+    example = IdentifiedExample(tuple(texts), label)
+    example._id = row_id
+    return example
+
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
@@ -47,6 +79,7 @@ class Dataset:
         splits: Split name (train, validation, test) to re-iterable of `Example`.
         note: What was a guess in reading the labels, and how to say it otherwise.
         is_sampled: Whether train is a sample of its rows, from everywhere.
+        columns: What the columns of its files were taken for, where there is something to say.
     """
 
     name: str
@@ -57,6 +90,7 @@ class Dataset:
     splits: Mapping[str, Iterable[Example]]
     note: str = ""
     is_sampled: bool = False
+    columns: str = ""
 
     @property
     def num_outputs(self) -> int:

@@ -1,8 +1,8 @@
 """A folder or a file of CSV, TSV, JSONL or Parquet as splits of examples.
 
 A folder holds train, validation (also valid, val or dev) and test files and may hold labels.txt,
-one class name a line in index order. Columns are `text` or `sentence1,sentence2`, and `label` or
-`labels` (several labels a row). A file is parsed once a process, whatever passes over its rows.
+one class name a line in index order. A file is parsed once a process, whatever passes over its
+rows.
 """
 
 import dataclasses
@@ -12,12 +12,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tfkd.data.catalog import DatasetSpec
-from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL, Dataset, Example
+from tfkd.data.columns import KNOWN_NAMES, ColumnNames, Columns, Reading, find_columns
+from tfkd.data.examples import (
+    MULTI_LABEL,
+    REGRESSION,
+    SINGLE_LABEL,
+    Dataset,
+    Example,
+    example_of,
+    listing,
+)
 from tfkd.data.kept_rows import KeptRows
-from tfkd.data.label_columns import understood
-from tfkd.data.label_values import check_name, plain
-from tfkd.data.labels import BLANKS, LabelForm, LabelReader
-from tfkd.data.readers import FORMATS, SUFFIXES, Table, fault, open_table, unreadable
+from tfkd.data.label_columns import of_columns, understood
+from tfkd.data.label_values import check_name, is_missing, plain, spelled, truth
+from tfkd.data.labels import BLANKS, LabelReader
+from tfkd.data.readers import FORMATS, SUFFIXES, fault, open_table, unreadable
 from tfkd.errors import DatasetError, shown
 
 SPLIT_NAMES = {
@@ -28,14 +37,6 @@ SPLIT_NAMES = {
 # Files whose rows a process keeps at the same time.
 KEPT_FILES = 16
 METRICS = {SINGLE_LABEL: "accuracy", MULTI_LABEL: "macro_f1", REGRESSION: "pearson"}
-
-
-class Columns(NamedTuple):
-    """Positions of texts and label in a file's rows."""
-
-    texts: tuple[int, ...]
-    label: int
-    label_name: str
 
 
 class Version(NamedTuple):
@@ -67,7 +68,7 @@ class FileSplit:
 
     Attributes:
         path: The file.
-        rows: `KeptRows` of its texts and, behind them, what stands in its label column.
+        rows: `KeptRows` of number, texts, id and what stands in the label column.
         labels: Reads the label column.
     """
 
@@ -82,32 +83,56 @@ class FileSplit:
             DatasetError: For the first bad row, with file and row, or when there is none.
         """
         row = 0
-        for row, (*texts, label) in enumerate(self.rows, start=1):
-            yield Example(tuple(texts), self.labels.read(label, self.path, row))
+        for row, texts, row_id, label in self.rows:
+            yield example_of(texts, self.labels.read(label, self.path, row), row_id)
         if row == 0:
             raise DatasetError(f"Expected rows in {self.path}. Received: a header only.")
 
 
 @functools.lru_cache(KEPT_FILES)
-def _columns(version: Version, num_texts: int | None) -> Columns:
+def _columns(version: Version, names: ColumnNames, num_texts: int | None) -> Columns:
     """Columns of a file by its header."""
     with open_table(version.path) as table:
-        return find_columns(version.path, table, num_texts)
+        return find_columns(version.path, table.columns, names, num_texts)
 
 
 @functools.lru_cache(KEPT_FILES)
-def _rows(version: Version, num_texts: int) -> KeptRows:
-    """Texts and label of each row of a file."""
+def _rows(version: Version, names: ColumnNames, first: Path) -> KeptRows:
+    """Number, texts, id and label of each row of a file with the columns of the first."""
     path = version.path
 
     def parsed() -> Iterator[tuple[Any, ...]]:
         with open_table(path) as table:
-            columns = find_columns(path, table, num_texts)
+            columns = _same_columns(path, table.columns, names, first)
             for row, values in enumerate(table.rows, start=1):
                 texts = _texts([values[index] for index in columns.texts], path, row)
-                yield *texts, plain(values[columns.label], path, row)
+                row_id = None if columns.id is None else _id(values[columns.id], path, row)
+                labels = [plain(values[index], path, row) for index in columns.labels]
+                label = labels[0] if len(labels) == 1 else list(map(truth, labels))
+                yield row, texts, row_id, label
 
     return KeptRows(parsed)
+
+
+def _same_columns(path: Path, columns: Sequence[str], names: ColumnNames, first: Path) -> Columns:
+    """Columns of a file that has those of the first one of its folder."""
+    wanted = [name for name in (names.text, names.second_text, *names.labels, names.id) if name]
+    missing = [name for name in wanted if name not in columns]
+    if missing and path != first:
+        advice = "Give the files of a folder the same columns."
+        if set(missing) <= set(names.labels):
+            advice = "Move a file without labels out of the folder: nothing can be scored on it."
+        raise DatasetError(
+            f"Expected the column{'s' * (len(missing) > 1)} {listing(missing)} of {first.name} in "
+            f"{path}. Received: {listing(columns)}. {advice}"
+        )
+    return find_columns(path, columns, names)
+
+
+def _id(value: Any, path: Path, row: int) -> str:
+    if is_missing(value):
+        raise fault(path, row, "an id", "an empty one" if isinstance(value, str) else "none")
+    return spelled(plain(value, path, row))
 
 
 def _texts(values: Sequence[Any], path: Path, row: int) -> Sequence[str]:
@@ -130,35 +155,6 @@ def _texts(values: Sequence[Any], path: Path, row: int) -> Sequence[str]:
     if not any(text and not text.isspace() for text in texts):
         raise fault(path, row, "a text", "an empty one", "Drop the row or fill it in.")
     return texts
-
-
-def find_columns(path: Path, table: Table, num_texts: int | None = None) -> Columns:
-    """Finds the text and label columns of an open file.
-
-    Args:
-        path: Path of the file, for error messages.
-        table: The open file.
-        num_texts: 1 or 2 when known, None to take what is there.
-
-    Raises:
-        DatasetError: A column is missing; the message lists those found.
-    """
-    names = list(table.columns)
-    pair = ["sentence1", "sentence2"]
-    wanted = {1: ["text"], 2: pair, None: ["text"] if "text" in names else pair}[num_texts]
-    label = "label" if "label" in names else "labels"
-    for name in (*wanted, label):
-        if name not in names:
-            texts = {1: "`text`", 2: "`sentence1`, `sentence2`"}.get(
-                num_texts or 0, "`text` (or `sentence1`, `sentence2`)"
-            )
-            raise DatasetError(
-                f"Expected the columns {texts} and `label` (or `labels`) in {path}. "
-                f"Received: {', '.join(names)}. Rename the columns in the file."
-            )
-        if names.count(name) > 1:
-            raise DatasetError(f"Expected one column `{name}` in {path}. Received: several.")
-    return Columns(tuple(names.index(name) for name in wanted), names.index(label), label)
 
 
 def split_files(folder: Path) -> dict[str, Path]:
@@ -192,7 +188,7 @@ def split_files(folder: Path) -> dict[str, Path]:
 
 
 def read_folder(
-    folder: Path, name: str, spec: DatasetSpec | None = None, form: LabelForm | None = None
+    folder: Path, name: str, spec: DatasetSpec | None = None, reading: Reading | None = None
 ) -> Dataset:
     """The data set in a folder, with the splits that have a file.
 
@@ -201,9 +197,10 @@ def read_folder(
         name: String. The data set's name.
         spec: Catalog entry when the data set is known; gives task, metric and, without
             labels.txt, the label names.
-        form: `LabelForm`. What else is known of the labels.
+        reading: `Reading`. What else is known of columns and labels.
 
     Raises:
+        ConfigError: Several columns of labels are named for another task.
         DatasetError: No split file, a column is missing or the labels cannot be understood.
 
     Example:
@@ -211,38 +208,43 @@ def read_folder(
     >>> read_folder(Path("reviews"), "reviews").label_names
     ('negative', 'positive')
     """
-    form, label_path = form or LabelForm(), folder / "labels.txt"
+    reading, label_path = reading or Reading(), folder / "labels.txt"
+    form = reading.labels
     if spec is not None:
         form = form.named(spec.label_names, f"the data set `{spec.name}`")
         form = form.replace(task=spec.task, separator=form.separator or BLANKS)
     if label_path.is_file():
         form = form.named(_read_label_names(label_path), str(label_path))
-    return _dataset(split_files(folder), name, form, spec)
+    return _dataset(split_files(folder), name, dataclasses.replace(reading, labels=form), spec)
 
 
-def read_file(path: Path, name: str, form: LabelForm | None = None) -> Dataset:
+def read_file(path: Path, name: str, reading: Reading | None = None) -> Dataset:
     """The data set in a single file: one split, train."""
-    return _dataset({"train": path}, name, form or LabelForm(), None)
+    return _dataset({"train": path}, name, reading or Reading(), None)
 
 
 def _dataset(
-    paths: dict[str, Path], name: str, form: LabelForm, spec: DatasetSpec | None
+    paths: dict[str, Path], name: str, reading: Reading, spec: DatasetSpec | None
 ) -> Dataset:
     # Columns and class names are those of train; without one, of whatever there is.
     versions = {split: Version.of(path) for split, path in paths.items()}
-    first = versions.get("train") or next(iter(versions.values()))
-    columns = _columns(first, spec.num_texts if spec else None)
-    num_texts = len(columns.texts)
-    if spec is None:
-        form = understood(form, _rows(first, num_texts), columns.label_name, first.path)
+    head = next(iter(paths))  # Train, where there is one.
+    first = versions[head]
+    columns = _columns(first, reading.columns, spec.num_texts if spec else None)
+    form, names = reading.labels, columns.as_named
+    if len(names.labels) > 1:
+        form = of_columns(form, names.labels, first.path)
+        names = dataclasses.replace(names, labels=form.names or ())
+    rows = {split: _rows(version, names, first.path) for split, version in versions.items()}
+    if spec is None and not form.is_hot:
+        form = understood(form, rows[head], names.labels[0], first.path)
     labels = LabelReader(form)
-    splits = {
-        split: FileSplit(version.path, _rows(version, num_texts), labels)
-        for split, version in versions.items()
-    }
-    task, names = str(form.task), form.names or ()
+    splits = {split: FileSplit(paths[split], rows[split], labels) for split in paths}
+    task, label_names = str(form.task), form.names or ()
     metric = spec.metric if spec else METRICS[task]
-    return Dataset(name, task, names, num_texts, metric, splits, form.note)
+    said = columns.line if columns.ignored or reading.columns != KNOWN_NAMES else ""
+    num_texts = len(columns.texts)
+    return Dataset(name, task, label_names, num_texts, metric, splits, form.note, columns=said)
 
 
 def _read_label_names(path: Path) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from tfkd.data.examples import Example
+from tfkd.data.examples import Example, example_of
 from tfkd.errors import DatasetError
 
 # A chunk ends at either; so few long rows fill no memory.
@@ -96,7 +96,7 @@ class KeptExamples:
     """The examples of a split, each taken from its source once.
 
     Attributes:
-        rows: `KeptRows` of examples.
+        rows: `KeptRows` of texts, label and id.
     """
 
     rows: KeptRows
@@ -104,9 +104,9 @@ class KeptExamples:
     @classmethod
     def of(cls, split: Iterable[Example]) -> "KeptExamples":
         """Those of a re-iterable split."""
-        return cls(KeptRows(lambda: split))
+        return cls(KeptRows(lambda: ((*example, example.id) for example in split)))
 
     def __iter__(self) -> Iterator[Example]:
         """Streams the examples."""
-        for texts, label in self.rows:
-            yield Example(tuple(texts), tuple(label) if isinstance(label, list) else label)
+        for texts, label, row_id in self.rows:
+            yield example_of(texts, tuple(label) if isinstance(label, list) else label, row_id)

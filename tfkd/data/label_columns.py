@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL, listing
 from tfkd.data.label_values import (
     check_name,
+    check_names,
     is_decimal_comma,
     is_missing_word,
     listed,
@@ -31,7 +32,7 @@ from tfkd.data.labels import (
     refuse_missing,
 )
 from tfkd.data.readers import fault
-from tfkd.errors import DatasetError, shown
+from tfkd.errors import ConfigError, DatasetError, shown
 
 SCORE_NAME = "score"
 SEVERAL = "labels"
@@ -57,8 +58,9 @@ def understood(
 
     Args:
         form: `LabelForm`. What is known already.
-        rows: Re-iterable of rows, the label last. Read only where something is not known.
-        column: String. Name of the label column, `label` or `labels`.
+        rows: Re-iterable of rows, their number first, the label last. Read only where something is
+            not known.
+        column: String. Name of the label column; `labels` may hold several.
         path: Path. The file, for error messages.
 
     Raises:
@@ -75,6 +77,34 @@ def understood(
     if form.task == SINGLE_LABEL and len(form.names) == 1:
         raise _too_few(form.names, form.origin, "two classes")
     return form.replace(task=form.task or (SINGLE_LABEL if len(form.names) > 1 else REGRESSION))
+
+
+def of_columns(form: LabelForm, columns: Sequence[str], path: Path) -> LabelForm:
+    """The form of several columns of 0 and 1, each a label of the column's name.
+
+    Args:
+        form: `LabelForm`. What is known already; names have the order of the labels.
+        columns: Names of the columns.
+        path: Path. The file, for error messages.
+
+    Raises:
+        ConfigError: Another task is asked for.
+        DatasetError: The labels that are known are others.
+    """
+    if form.task not in (None, MULTI_LABEL):
+        raise ConfigError(
+            f"Expected one --label-column for {form.task}. Received: {len(columns)}, "
+            f"{', '.join(columns)}. Leave out all but one, or --task."
+        )
+    if form.names is None:
+        check_names(columns, str(path))
+        form = form.replace(names=tuple(columns), origin=str(path))
+    elif sorted(form.names) != sorted(columns):
+        raise DatasetError(
+            f"Expected a --label-column for each label of {form.origin} ({listing(form.names)}). "
+            f"Received: {', '.join(columns)}. Name those."
+        )
+    return form.replace(task=MULTI_LABEL, is_hot=True)
 
 
 def _one_each(form: LabelForm, rows: Iterable[Sequence[Any]], path: Path) -> LabelForm:
@@ -121,7 +151,7 @@ def _several(
 
 
 def _labels(rows: Iterable[Sequence[Any]]) -> Iterator[tuple[int, Any]]:
-    return ((row, values[-1]) for row, values in enumerate(rows, 1))
+    return ((values[0], values[-1]) for values in rows)
 
 
 def _too_few(names: Iterable[str], origin: str, wanted: str) -> DatasetError:

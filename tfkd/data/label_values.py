@@ -71,6 +71,12 @@ def spelled(value: Any) -> str:
     return str(value).strip()
 
 
+def truth(value: Any) -> Any:
+    """A truth value that a string spells, as pandas writes one; any other value as it is."""
+    word = value.strip().lower() if isinstance(value, str) else None
+    return {"true": True, "false": False}.get(word, value) if word else value
+
+
 def whole(value: Any) -> int | None:
     """The whole number that a value is or plainly spells, or None: "1.0" is 1, "01" is a word."""
     if isinstance(value, (bool, int)):

@@ -19,10 +19,10 @@ from typing import Any
 from tfkd import network
 from tfkd.data import files
 from tfkd.data.catalog import DatasetSpec, find
+from tfkd.data.columns import KNOWN_NAMES, Reading
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, Dataset, Example
 from tfkd.data.holdout import Holdout
 from tfkd.data.kept_rows import KeptExamples
-from tfkd.data.labels import LabelForm
 from tfkd.data.sample import sample
 from tfkd.errors import ConfigError, DatasetError
 
@@ -103,7 +103,7 @@ def load(
     seed: int = 0,
     max_train_rows: int | None = None,
     test_split: str = "test",
-    form: LabelForm | None = None,
+    reading: Reading | None = None,
 ) -> Dataset:
     """A data set by name or path, with train, validation and test where possible.
 
@@ -123,7 +123,7 @@ def load(
             first ones, or a stratified sample where these do not have each class in its share.
         test_split: String. "validation" takes the published validation rows for the test rows,
             whether there are others or not.
-        form: `LabelForm`. What is known of the labels beyond what the data set shows.
+        reading: `Reading`. What is known of columns and labels beyond what the data set shows.
 
     Returns:
         A `Dataset` whose splits stream; no row is kept.
@@ -137,7 +137,7 @@ def load(
     >>> load("ag_news", data_dir=Path("data")).label_names
     ('World', 'Sports', 'Business', 'Sci/Tech')
     """
-    dataset = _find(name, _data_dir(data_dir), seed, form)
+    dataset = _find(name, _data_dir(data_dir), seed, reading or Reading())
     splits = dict(dataset.splits)
     if max_train_rows is not None and "train" in splits:
         rows = sample(splits["train"], dataset.task, max_train_rows, seed)
@@ -151,7 +151,7 @@ def load(
 
 
 def load_split(
-    name: str, data_dir: Path | None, split: str, seed: int, form: LabelForm | None = None
+    name: str, data_dir: Path | None, split: str, seed: int, reading: Reading | None = None
 ) -> Dataset:
     """A data set with one split as its source has it: nothing is held out, a file is all of it.
 
@@ -161,14 +161,16 @@ def load_split(
         split: String. "train", "validation" or "test"; for the last, validation serves where a
             folder lacks it.
         seed: Integer. Decides the demo's rows.
-        form: `LabelForm`. What is known of the labels, where the catalog knows nothing.
+        reading: `Reading`. Of the labels it counts where the catalog knows nothing.
 
     Raises:
         ConfigError: The name is unknown.
         DatasetError: The data is nowhere to be had or cannot be understood, or lacks the split.
     """
-    form = form if _spec(name) is None or name.endswith(os.sep) else None
-    dataset = _find(name, _data_dir(data_dir), seed, form)
+    reading = reading or Reading()
+    if _spec(name) is not None and not name.endswith(os.sep):
+        reading = Reading(reading.columns)
+    dataset = _find(name, _data_dir(data_dir), seed, reading)
     splits = dict(dataset.splits)
     if split == "test" and "validation" in splits:
         splits.setdefault("test", splits["validation"])
@@ -225,31 +227,41 @@ def _complete(
     return {split: splits[split] for split in SPLITS if split in splits}
 
 
-def _find(name: str, data_dir: Path | None, seed: int, form: LabelForm | None = None) -> Dataset:
+def _find(name: str, data_dir: Path | None, seed: int, reading: Reading) -> Dataset:
     """The data set as its source has it."""
     spec = _spec(name)
     path = Path(name).expanduser()
     if _is_path(name):
         if path.is_dir():
-            return files.read_folder(path, name, form=form)
-        return files.read_file(path, name, form)
-    if spec is not None and form is not None and form.task not in (None, spec.task):
+            return files.read_folder(path, name, reading=reading)
+        return files.read_file(path, name, reading)
+    if spec is not None and reading.labels.task not in (None, spec.task):
         raise ConfigError(
             f"Expected no other task than {spec.task} for {spec.name}. Received: "
-            f"task={form.task!r}. Leave it out."
+            f"task={reading.labels.task!r}. Leave it out."
         )
     if spec is not None and spec.name == "demo":
+        _check_no_columns(name, reading)
         return _demo(seed)
     if data_dir is not None:
         folder = data_dir / (spec.folder if spec else name)
         if folder.is_dir():
-            return files.read_folder(folder, name, spec, form)
+            return files.read_folder(folder, name, spec, reading)
     if spec is None and not name.startswith("massive/"):
         if len(path.parts) > 1 or name.endswith(files.SUFFIXES):
             raise DatasetError(
                 f"Expected an existing folder or file. Received: {name}. Correct the path."
             )
+    _check_no_columns(name, reading)
     return _from_tfds(find(name) if spec is None else spec, data_dir)
+
+
+def _check_no_columns(name: str, reading: Reading) -> None:
+    if reading.columns != KNOWN_NAMES:
+        raise ConfigError(
+            f"Expected a folder or a file to take columns of. Received: {name}, whose columns are "
+            "known. Leave out --text-column, --label-column and the like."
+        )
 
 
 @functools.lru_cache(KEPT_DEMOS)

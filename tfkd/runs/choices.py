@@ -12,7 +12,7 @@ from tfkd.artifacts import RunFolder
 from tfkd.config.fields import nearest
 from tfkd.config.training import DistillConfig, OptimizerConfig, PretrainConfig, TrainingConfig
 from tfkd.data import catalog, sources
-from tfkd.data.labels import LabelForm
+from tfkd.data.columns import Reading
 from tfkd.data.transfer import texts_of
 from tfkd.errors import ConfigError, ModelError, TfkdError
 from tfkd.models import sizes
@@ -37,8 +37,7 @@ def check_names(config: OptimizerConfig) -> None:
         for text in config.texts:
             texts_of(text, functools.partial(sources.load, data_dir=config.data_dir), "--text")
     elif isinstance(config, TrainingConfig):
-        form = LabelForm(config.task, config.label_separator)
-        sources.load(config.dataset, config.data_dir, form=form)
+        sources.load(config.dataset, config.data_dir, reading=Reading.of(config))
         choose(config)
 
 

@@ -15,9 +15,9 @@ from tfkd.config.training import DataConfig, DistillConfig
 from tfkd.data import sources, tokens
 from tfkd.data.augmentation import Augmented, fitting_copies, words_of
 from tfkd.data.checks import SplitSummary, check
+from tfkd.data.columns import Reading
 from tfkd.data.examples import MULTI_LABEL, Dataset, Example, Texts, listing
 from tfkd.data.kept_rows import KeptExamples
-from tfkd.data.labels import LabelForm
 from tfkd.data.tokens import Tokens
 from tfkd.data.transfer import Joined, unlabelled
 from tfkd.errors import ArtifactError
@@ -301,7 +301,7 @@ def load_dataset(config: DataConfig) -> Dataset:
         config.split_seed,
         config.max_train_rows,
         config.test_split,
-        LabelForm(config.task, config.label_separator),
+        Reading.of(config),
     )
 
 
@@ -345,6 +345,8 @@ def prepare(
     with progress.stage("read and check"):
         dataset = load_dataset(config)
         progress.say(f"read and check {dataset.name}")
+        if dataset.columns:
+            progress.say(f"columns: {dataset.columns}")
         progress.say(f"labels: {dataset.labels}")
         summaries = check(dataset, splits)
     counts = ", ".join(f"{name} {item.num_rows:,}" for name, item in summaries.items())

@@ -10,7 +10,7 @@ import numpy as np
 
 from tfkd import artifacts
 from tfkd.artifacts import JsonObject, RunFolder
-from tfkd.config.training import DistillConfig, FinetuneConfig
+from tfkd.config.training import DataConfig, DistillConfig, FinetuneConfig
 from tfkd.distillation.mixture import mixture
 from tfkd.distillation.teacher_logits import load_or_score
 from tfkd.errors import ArtifactError
@@ -328,18 +328,8 @@ def finetune_config(config: DistillConfig, source: Source, run: RunFolder) -> Fi
 
     Only the `teacher_*` settings and the data decide: students trained otherwise share a teacher.
     """
-    shared = (
-        "dataset",
-        "data_dir",
-        "task",
-        "label_separator",
-        "validation_fraction",
-        "test_split",
-        "max_train_rows",
-        "split_seed",
-        "quiet",
-        "backup_seconds",
-    )
+    shared = {field.name for field in dataclasses.fields(DataConfig)} - {"seed"}
+    shared |= {"quiet", "backup_seconds"}
     own = (
         "epochs",
         "batch_size",

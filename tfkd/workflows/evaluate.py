@@ -9,6 +9,7 @@ from tfkd.artifacts import RunFolder
 from tfkd.config.verbs import EvaluateConfig
 from tfkd.data import sources
 from tfkd.data.checks import check
+from tfkd.data.columns import ColumnNames, Reading
 from tfkd.data.labels import LabelForm
 from tfkd.evaluation.rows import Row, result_table
 from tfkd.evaluation.table import Table
@@ -103,7 +104,11 @@ def _material(config: EvaluateConfig, run: RunFolder, progress: Progress) -> Mat
     form = LabelForm(known.task, settings.get("label_separator"))
     form = form.named(known.label_names, f"the run {run.path}")
     seed = settings["split_seed"]
-    dataset = sources.load_split(name, config.data_dir, config.split, seed, form)
+    columns = ColumnNames.of(config).over(ColumnNames.of(settings))
+    reading = Reading(columns, form)
+    dataset = sources.load_split(name, config.data_dir, config.split, seed, reading)
+    if dataset.columns:
+        progress.say(f"columns: {dataset.columns}")
     progress.say(f"labels: {dataset.labels}")
     summaries = check(dataset, [config.split])
     return Material(dataset, summaries, run.path.parent / CACHE, progress)
