@@ -247,3 +247,31 @@ def test_a_set_that_is_no_file_has_no_columns_to_name():
     )
     with pytest.raises(ConfigError, match=exactly(message)):
         sources.load("demo", reading=Reading(BODY))
+
+
+def test_texts_of_a_file_without_labels(tmp_path):
+    path = file(tmp_path, "n,body\n1,It burns\n2,It rains\n")
+    names = ColumnNames("body", labels=("category",), id="n")
+    dataset = sources.load_texts(str(path), None, names)
+    rows = list(dataset.splits["train"])
+    assert (dataset.task, dataset.num_texts) == ("embedding", 1)
+    assert [(row.texts, row.id) for row in rows] == [(("It burns",), "1"), (("It rains",), "2")]
+    # A name that is not there gives way to the known one.
+    path = file(tmp_path, "n,text\n1,It burns\n", "more.csv")
+    dataset = sources.load_texts(str(path), None, ColumnNames("body"))
+    assert list(dataset.splits["train"]) == [(("It burns",), 0)]
+    empty = file(tmp_path, "text\n", "empty.csv")
+    dataset = sources.load_texts(str(empty), None, names)
+    with pytest.raises(
+        DatasetError, match=exactly(f"Expected rows in {empty}. Received: a header only.")
+    ):
+        list(dataset.splits["train"])
+
+
+def test_texts_of_a_file_with_labels_are_those_of_train(tmp_path):
+    rows = "".join(f"text {row},{'xy'[row % 2]}\n" for row in range(40))
+    path = str(file(tmp_path, f"body,category\n{rows}"))
+    own = sources.load(path, reading=Reading(BODY))
+    dataset = sources.load_texts(path, None, BODY)
+    assert list(dataset.splits["train"]) == list(own.splits["train"])
+    assert len(list(dataset.splits["train"])) == 28

@@ -155,8 +155,11 @@ class PretrainConfig(OptimizerConfig):
     )
     texts: tuple[str, ...] = setting(
         dataclasses.MISSING,
-        "Text without labels: a .txt file of one text a line, or a data set as --dataset of "
-        "distill has it, of which train is taken. Give it again for more.",
+        "Text without labels: a .txt file of one text a line, a table (CSV and so on), or a data "
+        "set as --dataset of distill has it, of which train is taken. Give it again for more.",
+    )
+    text_column: str | None = setting(
+        None, "Column of the text in a table, which needs no label. Default: text."
     )
     unit: str = setting(
         "text", "What of them is a row: each text, or each sentence.", choices=("text", "sentence")
@@ -345,8 +348,8 @@ class DistillConfig(BottleneckConfig, AwareConfig, TrainingConfig):
     )
     transfer_texts: str | None = setting(
         None,
-        "More text for the teacher to answer, without labels: a .txt file of one text a line, or "
-        "a data set as --dataset has it, of which train is taken.",
+        "More text for the teacher to answer, without labels: a .txt file of one text a line, a "
+        "table (CSV and so on), or a data set as --dataset has it, of which train is taken.",
     )
     transfer_unit: str = setting(
         "text", "What of it is a row: each text, or each sentence.", choices=("text", "sentence")

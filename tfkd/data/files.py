@@ -12,8 +12,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tfkd.data.catalog import DatasetSpec
-from tfkd.data.columns import KNOWN_NAMES, ColumnNames, Columns, Reading, find_columns
+from tfkd.data.columns import (
+    KNOWN_NAMES,
+    LABEL,
+    LABELS,
+    ColumnNames,
+    Columns,
+    Reading,
+    find_columns,
+    find_id,
+    find_texts,
+)
 from tfkd.data.examples import (
+    EMBEDDING,
     MULTI_LABEL,
     REGRESSION,
     SINGLE_LABEL,
@@ -85,6 +96,36 @@ class FileSplit:
         row = 0
         for row, texts, row_id, label in self.rows:
             yield example_of(texts, self.labels.read(label, self.path, row), row_id)
+        if row == 0:
+            raise DatasetError(f"Expected rows in {self.path}. Received: a header only.")
+
+
+@dataclasses.dataclass(frozen=True)
+class FileTexts:
+    """The texts of a file without labels as rows; a label of 0 stands for none.
+
+    Attributes:
+        path: The file.
+        names: `ColumnNames` of its texts and id.
+    """
+
+    path: Path
+    names: ColumnNames
+
+    def __iter__(self) -> Iterator[Example]:
+        """Streams the rows.
+
+        Raises:
+            DatasetError: For the first bad row, with file and row, or when there is none.
+        """
+        row = 0
+        with open_table(self.path) as table:
+            texts = find_texts(self.path, table.columns, self.names)
+            row_id = find_id(self.path, table.columns, self.names)
+            for row, values in enumerate(table.rows, start=1):
+                found = _texts([values[index] for index in texts], self.path, row)
+                called = None if row_id is None else _id(values[row_id], self.path, row)
+                yield example_of(found, 0, called)
         if row == 0:
             raise DatasetError(f"Expected rows in {self.path}. Received: a header only.")
 
@@ -221,6 +262,36 @@ def read_folder(
 def read_file(path: Path, name: str, reading: Reading | None = None) -> Dataset:
     """The data set in a single file: one split, train."""
     return _dataset({"train": path}, name, reading or Reading(), None)
+
+
+def read_texts(path: Path, name: str, names: ColumnNames) -> Dataset | None:
+    """The texts of a file without labels as a split, train; None where it has labels.
+
+    Args:
+        path: Path of the file.
+        name: String. The data set's name.
+        names: `ColumnNames`.
+
+    Raises:
+        DatasetError: There is no such file, or no column of texts.
+    """
+    with open_table(path) as table:
+        if set(names.labels or (LABEL, LABELS)) & set(table.columns):
+            return None
+        num_texts = len(find_texts(path, table.columns, names))
+    return Dataset(name, EMBEDDING, (), num_texts, "", {"train": FileTexts(path, names)})
+
+
+def names_there(path: Path, names: ColumnNames) -> ColumnNames:
+    """Those of the names that a file, or a folder's first file, has."""
+    first = next(iter(split_files(path).values())) if path.is_dir() else path
+    with open_table(first) as table:
+        columns = set(table.columns)
+    if names.text not in columns:
+        names = dataclasses.replace(names, text=None, second_text=None)
+    if not set(names.labels) <= columns:
+        names = dataclasses.replace(names, labels=())
+    return names if names.id in columns else dataclasses.replace(names, id=None)
 
 
 def _dataset(

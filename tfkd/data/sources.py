@@ -19,7 +19,7 @@ from typing import Any
 from tfkd import network
 from tfkd.data import files
 from tfkd.data.catalog import DatasetSpec, find
-from tfkd.data.columns import KNOWN_NAMES, Reading
+from tfkd.data.columns import KNOWN_NAMES, ColumnNames, Reading
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, Dataset, Example
 from tfkd.data.holdout import Holdout
 from tfkd.data.kept_rows import KeptExamples
@@ -177,6 +177,34 @@ def load_split(
     is_file = list(splits) == ["train"] and Path(name).expanduser().is_file()
     rows = splits["train"] if is_file else Splits(name, splits)[split]
     return dataclasses.replace(dataset, name=name, splits=Splits(name, {split: rows}))
+
+
+def load_texts(
+    name: str,
+    data_dir: Path | None,
+    names: ColumnNames,
+    validation_fraction: float | None = None,
+    seed: int = 0,
+) -> Dataset:
+    """A data set for its texts alone: that of `load`, or all rows of a file without labels.
+
+    Args:
+        name: String. See `load`.
+        data_dir: See `load`.
+        names: `ColumnNames`, for a folder or a file. Those it lacks are the known ones.
+        validation_fraction: See `load`.
+        seed: See `load`.
+
+    Raises:
+        ConfigError: The name is unknown.
+        DatasetError: The data is nowhere to be had, or its columns are not.
+    """
+    if not _is_path(name):
+        return load(name, data_dir, validation_fraction, seed)
+    path = Path(name).expanduser()
+    names = files.names_there(path, names)
+    found = files.read_texts(path, name, names) if path.is_file() else None
+    return found or load(name, data_dir, validation_fraction, seed, reading=Reading(names))
 
 
 def place(name: str, data_dir: Path | None = None) -> dict[str, str | None]:

@@ -12,7 +12,7 @@ from tfkd.artifacts import RunFolder
 from tfkd.config.fields import nearest
 from tfkd.config.training import DistillConfig, OptimizerConfig, PretrainConfig, TrainingConfig
 from tfkd.data import catalog, sources
-from tfkd.data.columns import Reading
+from tfkd.data.columns import ColumnNames, Reading
 from tfkd.data.transfer import texts_of
 from tfkd.errors import ConfigError, ModelError, TfkdError
 from tfkd.models import sizes
@@ -34,8 +34,10 @@ def check_names(config: OptimizerConfig) -> None:
     """
     if isinstance(config, PretrainConfig):
         choose_encoder(config)
+        names = ColumnNames(config.text_column)
+        load = functools.partial(sources.load_texts, data_dir=config.data_dir, names=names)
         for text in config.texts:
-            texts_of(text, functools.partial(sources.load, data_dir=config.data_dir), "--text")
+            texts_of(text, load, "--text")
     elif isinstance(config, TrainingConfig):
         sources.load(config.dataset, config.data_dir, reading=Reading.of(config))
         choose(config)

@@ -15,7 +15,7 @@ from tfkd.config.training import DataConfig, DistillConfig
 from tfkd.data import sources, tokens
 from tfkd.data.augmentation import Augmented, fitting_copies, words_of
 from tfkd.data.checks import SplitSummary, check
-from tfkd.data.columns import Reading
+from tfkd.data.columns import ColumnNames, Reading
 from tfkd.data.examples import MULTI_LABEL, Dataset, Example, Texts, listing
 from tfkd.data.kept_rows import KeptExamples
 from tfkd.data.tokens import Tokens
@@ -96,8 +96,9 @@ class Material:
             return None
 
         def load(name: str) -> Dataset:
-            return sources.load(
-                name, config.data_dir, config.validation_fraction, config.split_seed
+            names = ColumnNames.of(config)
+            return sources.load_texts(
+                name, config.data_dir, names, config.validation_fraction, config.split_seed
             )
 
         return unlabelled(

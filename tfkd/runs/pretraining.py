@@ -16,6 +16,7 @@ from tfkd.artifacts import RunFolder
 from tfkd.config.training import PretrainConfig
 from tfkd.data import sources
 from tfkd.data.checks import check
+from tfkd.data.columns import ColumnNames
 from tfkd.data.examples import EMBEDDING, Dataset, Example
 from tfkd.data.holdout import Holdout
 from tfkd.data.kept_rows import KeptExamples
@@ -95,7 +96,9 @@ def read_texts(config: PretrainConfig, cache: Path, progress: Progress) -> Mater
         DatasetError: A text is not there or bad, or there are too few.
     """
     with progress.stage("read and check", "read and check the texts"):
-        load = functools.partial(sources.load, data_dir=config.data_dir)
+        load = functools.partial(
+            sources.load_texts, data_dir=config.data_dir, names=ColumnNames(config.text_column)
+        )
         parts: list[Iterable[Example]] = [
             Unlabelled(texts_of(text, load, "--text"), EMBEDDING, config.unit, config.max_rows)
             for text in config.texts
