@@ -210,7 +210,7 @@ FAULTS = {
         "a.csv",
         "text,label\na,0\n  ,1\n",
         "Expected a text in {path}, row 2 {place}. Received: an empty one. "
-        "Drop the row or fill it in.",
+        "Fill it in, or leave such rows out: --drop-empty.",
     ),
     "no string": (
         "a.jsonl",
@@ -220,12 +220,14 @@ FAULTS = {
     "null text": (
         "a.jsonl",
         '{"text": "a", "label": 0}\n{"text": null, "label": 1}\n',
-        "Expected a string as text in {path}, row 2 {place}. Received: None.",
+        "Expected a text in {path}, row 2 {place}. Received: an empty one. "
+        "Fill it in, or leave such rows out: --drop-empty.",
     ),
     "empty label": (
         "a.csv",
         "text,label\na,0\nb,1\nc,\n",
-        "Expected a label in {path}, row 3 {place}. Received: an empty one.",
+        "Expected a label in {path}, row 3 {place}. Received: an empty one. "
+        "Fill it in, or leave such rows out: --drop-empty.",
     ),
     "one class": (
         "a.csv",
@@ -271,7 +273,8 @@ FAULTS = {
     "JSON field missing": (
         "a.jsonl",
         '{"text": "a", "label": 0}\n{"text": "b"}\n',
-        "Expected a label in {path}, row 2 {place}. Received: none.",
+        "Expected a label in {path}, row 2 {place}. Received: none. "
+        "Fill it in, or leave such rows out: --drop-empty.",
     ),
     "bad label list": (
         "a.csv",

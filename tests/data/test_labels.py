@@ -18,6 +18,7 @@ from tfkd.data.labels import LabelForm
 from tfkd.errors import ConfigError, DatasetError
 
 PLACE = "(row 1 is the first row of data)"
+FILL = "Fill it in, or leave such rows out: --drop-empty."
 
 
 def csv(path: Path, labels: list[str], column: str = "label") -> Path:
@@ -144,7 +145,9 @@ def test_what_is_missing_is_missing(tmp_path, label, received, column):
     if (label, column) == ("", "labels"):
         assert read(path)[0] == [["a"], ["b"], []]
         return
-    expected = f"Expected a label in {path}, row 3 {PLACE}. Received: {received or 'an empty one'}."
+    expected = (
+        f"Expected a label in {path}, row 3 {PLACE}. Received: {received or 'an empty one'}. {FILL}"
+    )
     assert refusal(path) == expected
     (tmp_path / "labels.txt").write_text("a\nb\n")
     assert refusal(path) == expected
@@ -154,7 +157,7 @@ def test_nulls_of_parquet(tmp_path):
     for labels in (["a", None], [0, None], [[0, 1], None], [["a"], ["b", None]]):
         column = "labels" if isinstance(labels[0], list) else "label"
         path = parquet(tmp_path / "a.parquet", labels, column)
-        assert refusal(path) == f"Expected a label in {path}, row 2 {PLACE}. Received: none."
+        assert refusal(path) == f"Expected a label in {path}, row 2 {PLACE}. Received: none. {FILL}"
 
 
 @pytest.mark.parametrize("word", ["NaN", "None", "null", "N/A", "<NA>", "inf", "?"])

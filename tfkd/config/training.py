@@ -58,8 +58,24 @@ class ColumnConfig(Config):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ReadingConfig(ColumnConfig):
+class RowConfig(ColumnConfig):
+    """Which rows of the tables are taken."""
+
+    drop_empty: bool = setting(False, "Leave out rows of a table without a text or a label.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReadingConfig(RowConfig):
     """How the tables of a data set are read."""
+
+    drop_duplicates: bool = setting(
+        False,
+        "Leave out rows whose text, but for case and blanks, comes before; of train also what test "
+        "or validation has.",
+    )
+    fold_case: bool = setting(
+        False, "Take names of classes for one that differ in case and blanks only."
+    )
 
     task: str | None = setting(
         None,

@@ -13,10 +13,10 @@ from tfkd.config.fields import Config, nearest, setting
 from tfkd.config.training import (
     RECIPE_NAMES,
     AwareConfig,
-    ColumnConfig,
     DistillConfig,
     FinetuneConfig,
     PretrainConfig,
+    RowConfig,
 )
 from tfkd.errors import ConfigError
 
@@ -38,7 +38,7 @@ ARCHITECTURES = (
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EvaluateConfig(ColumnConfig):
+class EvaluateConfig(RowConfig):
     """Settings of `tfkd evaluate`: quality of a run's models on any data set with its labels."""
 
     run: Path = setting(dataclasses.MISSING, "Folder written by distill or finetune.")

@@ -150,10 +150,14 @@ class Reading:
     Attributes:
         columns: `ColumnNames`.
         labels: `LabelForm`. What is known of the labels beyond what their column shows.
+        drop_empty: Whether rows of files without a text or a label are left out.
+        drop_duplicates: Whether rows whose text comes before are left out.
     """
 
     columns: ColumnNames = KNOWN_NAMES
     labels: LabelForm = LabelForm()
+    drop_empty: bool = False
+    drop_duplicates: bool = False
 
     @classmethod
     def of(cls, config: ReadingConfig) -> "Reading":
@@ -162,7 +166,8 @@ class Reading:
         Raises:
             ConfigError: The columns do not go together.
         """
-        return cls(ColumnNames.of(config), LabelForm(config.task, config.label_separator))
+        form = LabelForm(config.task, config.label_separator, folds_case=config.fold_case)
+        return cls(ColumnNames.of(config), form, config.drop_empty, config.drop_duplicates)
 
 
 def find_columns(

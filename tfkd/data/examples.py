@@ -4,7 +4,8 @@ Row i of a split is row i for ever: teacher logits, token arrays and predictions
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 SINGLE_LABEL = "single_label"
@@ -80,6 +81,8 @@ class Dataset:
         note: What was a guess in reading the labels, and how to say it otherwise.
         is_sampled: Whether train is a sample of its rows, from everywhere.
         columns: What the columns of its files were taken for, where there is something to say.
+        repairs: Gives the rows of each split that were left out or read otherwise on request, by
+            the reason, once they were read.
     """
 
     name: str
@@ -91,6 +94,7 @@ class Dataset:
     note: str = ""
     is_sampled: bool = False
     columns: str = ""
+    repairs: Callable[[], dict[str, Counter[str]]] = dict
 
     @property
     def num_outputs(self) -> int:

@@ -7,6 +7,7 @@ rows.
 
 import dataclasses
 import functools
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,6 +39,7 @@ from tfkd.data.label_columns import of_columns, understood
 from tfkd.data.label_values import check_name, is_missing, plain, spelled, truth
 from tfkd.data.labels import BLANKS, LabelReader
 from tfkd.data.readers import FORMATS, SUFFIXES, fault, open_table, unreadable
+from tfkd.data.texts import has_lone_surrogate
 from tfkd.errors import DatasetError, shown
 
 SPLIT_NAMES = {
@@ -45,6 +47,7 @@ SPLIT_NAMES = {
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test",),
 }
+NO_TEXT = "Fill it in, or leave such rows out: --drop-empty."
 # Files whose rows a process keeps at the same time.
 KEPT_FILES = 16
 METRICS = {SINGLE_LABEL: "accuracy", MULTI_LABEL: "macro_f1", REGRESSION: "pearson"}
@@ -102,7 +105,7 @@ class FileSplit:
 
 @dataclasses.dataclass(frozen=True)
 class FileTexts:
-    """The texts of a file without labels as rows; a label of 0 stands for none.
+    """The texts of a file without labels as rows, blank ones passed over; each label is 0.
 
     Attributes:
         path: The file.
@@ -124,6 +127,8 @@ class FileTexts:
             row_id = find_id(self.path, table.columns, self.names)
             for row, values in enumerate(table.rows, start=1):
                 found = _texts([values[index] for index in texts], self.path, row)
+                if is_blank(found):
+                    continue
                 called = None if row_id is None else _id(values[row_id], self.path, row)
                 yield example_of(found, 0, called)
         if row == 0:
@@ -137,22 +142,52 @@ def _columns(version: Version, names: ColumnNames, num_texts: int | None) -> Col
         return find_columns(version.path, table.columns, names, num_texts)
 
 
+class Drops(NamedTuple):
+    """Which rows are left out.
+
+    Attributes:
+        empty: Whether those without a text or a label.
+        several: Whether a blank label says that a row has none of several.
+    """
+
+    empty: bool
+    several: bool
+
+    def is_unlabelled(self, label: Any) -> bool:
+        """Whether a row has no label where it must have one."""
+        if isinstance(label, list):
+            return any(map(is_missing, label))
+        return is_missing(label) and not (self.several and isinstance(label, str))
+
+
+class FileRows(NamedTuple):
+    """Number, texts, id and label of each row of a file, and how many were left out so far."""
+
+    kept: KeptRows
+    counts: Counter[str]
+
+
 @functools.lru_cache(KEPT_FILES)
-def _rows(version: Version, names: ColumnNames, first: Path) -> KeptRows:
-    """Number, texts, id and label of each row of a file with the columns of the first."""
-    path = version.path
+def _rows(version: Version, names: ColumnNames, first: Path, drops: Drops) -> FileRows:
+    """The rows of a file with the columns of the first one of its folder."""
+    path, counts = version.path, Counter[str]()
 
     def parsed() -> Iterator[tuple[Any, ...]]:
         with open_table(path) as table:
             columns = _same_columns(path, table.columns, names, first)
             for row, values in enumerate(table.rows, start=1):
                 texts = _texts([values[index] for index in columns.texts], path, row)
-                row_id = None if columns.id is None else _id(values[columns.id], path, row)
                 labels = [plain(values[index], path, row) for index in columns.labels]
                 label = labels[0] if len(labels) == 1 else list(map(truth, labels))
+                if is_blank(texts) and not drops.empty:
+                    raise fault(path, row, "a text", "an empty one", NO_TEXT)
+                if drops.empty and (is_blank(texts) or drops.is_unlabelled(label)):
+                    counts["empty"] += 1
+                    continue
+                row_id = None if columns.id is None else _id(values[columns.id], path, row)
                 yield row, texts, row_id, label
 
-    return KeptRows(parsed)
+    return FileRows(KeptRows(parsed), counts)
 
 
 def _same_columns(path: Path, columns: Sequence[str], names: ColumnNames, first: Path) -> Columns:
@@ -176,26 +211,26 @@ def _id(value: Any, path: Path, row: int) -> str:
     return spelled(plain(value, path, row))
 
 
-def _texts(values: Sequence[Any], path: Path, row: int) -> Sequence[str]:
-    """The texts of a row; of a pair one may be empty, as in GLUE's qqp."""
-    texts = ["" if value is None and len(values) > 1 else value for value in values]
+def _texts(values: Sequence[Any], path: Path, row: int) -> list[str]:
+    """The texts of a row, null as an empty one."""
+    texts = ["" if value is None else value for value in values]
     for text in texts:
         if not isinstance(text, str):
             raise fault(path, row, "a string as text", shown(text))
-        if not text.isascii():
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:
-                raise fault(
-                    path,
-                    row,
-                    "UTF-8 text",
-                    f"a broken character in {shown(text)}",
-                    "Save the file as UTF-8.",
-                ) from error
-    if not any(text and not text.isspace() for text in texts):
-        raise fault(path, row, "a text", "an empty one", "Drop the row or fill it in.")
+        if has_lone_surrogate(text):
+            raise fault(
+                path,
+                row,
+                "UTF-8 text",
+                f"a broken character in {shown(text)}",
+                "Save the file as UTF-8.",
+            )
     return texts
+
+
+def is_blank(texts: Sequence[str]) -> bool:
+    """Whether there is no text; one of a pair may be empty, as in GLUE's qqp."""
+    return not any(text and not text.isspace() for text in texts)
 
 
 def split_files(folder: Path) -> dict[str, Path]:
@@ -306,16 +341,24 @@ def _dataset(
     if len(names.labels) > 1:
         form = of_columns(form, names.labels, first.path)
         names = dataclasses.replace(names, labels=form.names or ())
-    rows = {split: _rows(version, names, first.path) for split, version in versions.items()}
+    # Without a word in it, a column of several labels says that there are none.
+    several = form.task == MULTI_LABEL or (form.task is None and names.labels[0] == LABELS)
+    drops = Drops(reading.drop_empty, several)
+    rows = {split: _rows(versions[split], names, first.path, drops) for split in paths}
     if spec is None and not form.is_hot:
-        form = understood(form, rows[head], names.labels[0], first.path)
+        form = understood(form, rows[head].kept, names.labels[0], first.path)
     labels = LabelReader(form)
-    splits = {split: FileSplit(paths[split], rows[split], labels) for split in paths}
+    splits = {split: FileSplit(paths[split], rows[split].kept, labels) for split in paths}
+
+    def repairs() -> dict[str, Counter[str]]:
+        folded = {head: Counter(folded=form.num_folded)}
+        return {split: rows[split].counts + folded.get(split, Counter()) for split in paths}
+
     task, label_names = str(form.task), form.names or ()
     metric = spec.metric if spec else METRICS[task]
     said = columns.line if columns.ignored or reading.columns != KNOWN_NAMES else ""
-    num_texts = len(columns.texts)
-    return Dataset(name, task, label_names, num_texts, metric, splits, form.note, columns=said)
+    dataset = Dataset(name, task, label_names, len(columns.texts), metric, splits, form.note)
+    return dataclasses.replace(dataset, columns=said, repairs=repairs)
 
 
 def _read_label_names(path: Path) -> tuple[str, ...]:

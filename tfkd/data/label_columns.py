@@ -14,6 +14,7 @@ from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL, listing
 from tfkd.data.label_values import (
     check_name,
     check_names,
+    folded,
     is_decimal_comma,
     is_missing_word,
     listed,
@@ -110,7 +111,7 @@ def of_columns(form: LabelForm, columns: Sequence[str], path: Path) -> LabelForm
 def _one_each(form: LabelForm, rows: Iterable[Sequence[Any]], path: Path) -> LabelForm:
     if form.task == REGRESSION:
         return form.replace(names=(SCORE_NAME,))
-    found = _Names(path)
+    found = _Names(path, form.folds_case)
     for row, value in _labels(rows):
         if listed(value) is not None:
             advice = "Name the column `labels`, or give --task multi_label, for several labels."
@@ -126,7 +127,8 @@ def _one_each(form: LabelForm, rows: Iterable[Sequence[Any]], path: Path) -> Lab
     names = found.sorted()
     may_be_scores = form.task is None and None not in map(whole, names)
     note = form.note or (WHOLE if may_be_scores else "")
-    return form.replace(task=SINGLE_LABEL, names=names, origin=str(path), note=note)
+    form = form.replace(task=SINGLE_LABEL, names=names, origin=str(path), note=note)
+    return form.replace(num_folded=found.num_folded)
 
 
 def _several(
@@ -138,7 +140,7 @@ def _several(
     if shape.width:
         names = tuple(str(index) for index in range(shape.width))
         return form.replace(is_hot=True, names=names, origin=str(path))
-    found = _Names(path)
+    found = _Names(path, form.folds_case)
     for row, value in _labels(rows):
         for item in items_of(value, shape.separator, path, row):
             if isinstance(item, float) and not item.is_integer():
@@ -147,7 +149,7 @@ def _several(
     found.refuse_missing_words()
     if not found.rows:
         raise _too_few(found.rows, str(path), "one class")
-    return form.replace(names=found.sorted(), origin=str(path))
+    return form.replace(names=found.sorted(), origin=str(path), num_folded=found.num_folded)
 
 
 def _labels(rows: Iterable[Sequence[Any]]) -> Iterator[tuple[int, Any]]:
@@ -162,10 +164,17 @@ def _too_few(names: Iterable[str], origin: str, wanted: str) -> DatasetError:
 
 
 class _Names:
-    """The distinct labels of a column and the row where each comes first."""
+    """The distinct labels of a column and the row where each comes first.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    Args:
+        path: Path. The file, for error messages.
+        folds_case: Whether labels that differ in case and blanks only are one, spelled as in most
+            of its rows.
+    """
+
+    def __init__(self, path: Path, folds_case: bool = False) -> None:
+        self._path, self._folds_case = path, folds_case
+        self._spellings: dict[str, collections.Counter[str]] = {}
         self.rows: dict[str, int] = {}
         self.is_numeric = self.is_whole = True
         self._missing: dict[str, int] = {}
@@ -178,6 +187,10 @@ class _Names:
         """
         refuse_missing(value, self._path, row)
         name = spelled(value)
+        if self._folds_case:
+            spellings = self._spellings.setdefault(folded(name), collections.Counter())
+            spellings[name] += 1
+            name = next(iter(spellings))
         if name in self.rows:
             return
         check_name(name, f"{self._path}, row {row}")
@@ -193,6 +206,11 @@ class _Names:
             advice = "Is the label column right?"
             advice += " With --task regression they are scores." if self.is_whole else ""
             raise fault(self._path, row, f"at most {MOST_CLASSES} classes", "more", advice)
+
+    @property
+    def num_folded(self) -> int:
+        """Labels that were spelled otherwise than most of their class."""
+        return sum(found.total() - max(found.values()) for found in self._spellings.values())
 
     def refuse_missing_words(self) -> None:
         """Settles words such as "NaN": missing among numbers, names among names.
@@ -228,11 +246,16 @@ class _Names:
         """The names, whole numbers in numeric order, "1.0" as "1" where there are both."""
         numbers = {name: whole(name) for name in self.rows}
         if None in numbers.values():
-            return tuple(sorted(self.rows))
+            return tuple(sorted(map(self._spelling, self.rows)))
         values = sorted(set(numbers.values()))  # type: ignore[type-var]
         if len(values) < len(numbers) or any("." not in name for name in numbers):
             return tuple(map(str, values))
         return tuple(sorted(numbers, key=lambda name: numbers[name] or 0))
+
+    def _spelling(self, name: str) -> str:
+        """The spelling that most rows of a class have, the first of equally many."""
+        found = self._spellings.get(folded(name))
+        return found.most_common(1)[0][0] if found else name
 
 
 class Shape(NamedTuple):

@@ -71,6 +71,11 @@ def spelled(value: Any) -> str:
     return str(value).strip()
 
 
+def folded(name: str) -> str:
+    """A name without capitals, and with single blanks."""
+    return " ".join(name.split()).casefold()
+
+
 def truth(value: Any) -> Any:
     """A truth value that a string spells, as pandas writes one; any other value as it is."""
     word = value.strip().lower() if isinstance(value, str) else None

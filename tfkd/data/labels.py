@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tfkd.data.examples import REGRESSION, SINGLE_LABEL, Label, listing
-from tfkd.data.label_values import is_missing, listed, number, spelled, whole
+from tfkd.data.label_values import folded, is_missing, listed, number, spelled, whole
 from tfkd.data.readers import fault
 from tfkd.errors import shown
 
@@ -30,6 +30,8 @@ class LabelForm:
         origin: Where the names come from, for error messages.
         takes_indices: Whether a whole number that is no name counts as an index.
         is_hot: Whether a row has a 0 or a 1 for each label.
+        folds_case: Whether names that differ in case and blanks only are one.
+        num_folded: Rows of the column whose name was taken for another one so.
         note: What was a guess, and the option that says it otherwise.
     """
 
@@ -39,6 +41,8 @@ class LabelForm:
     origin: str = ""
     takes_indices: bool = False
     is_hot: bool = False
+    folds_case: bool = False
+    num_folded: int = 0
     note: str = ""
 
     def replace(self, **changes: Any) -> "LabelForm":
@@ -69,7 +73,7 @@ class LabelReader:
 
     def __init__(self, form: LabelForm) -> None:
         self._form, self._names = form, form.names or ()
-        self._indices = {name: index for index, name in enumerate(self._names)}
+        self._indices = {self._key(name): index for index, name in enumerate(self._names)}
         self._wholes = {whole(name): index for index, name in enumerate(self._names)}
         self._known: dict[Any, Label] = {}
 
@@ -93,10 +97,13 @@ class LabelReader:
             self._known[value] = label
         return label
 
+    def _key(self, name: str) -> str:
+        return folded(name) if self._form.folds_case else name
+
     def _understood(self, value: Any, path: Path, row: int) -> Label:
         if self._form.task == SINGLE_LABEL:
             return self._index(value, path, row)
-        name = spelled(value) if isinstance(value, str) else None
+        name = self._key(spelled(value)) if isinstance(value, str) else None
         if name in self._indices:
             return (self._indices[name],)
         items = items_of(value, self._form.separator, path, row)
@@ -109,7 +116,7 @@ class LabelReader:
 
     def _index(self, value: Any, path: Path, row: int) -> int:
         refuse_missing(value, path, row)
-        name = spelled(value)
+        name = self._key(spelled(value))
         if name in self._indices:
             return self._indices[name]
         index = whole(value)
@@ -135,7 +142,8 @@ def refuse_missing(value: Any, path: Path, row: int) -> None:
         received = "an empty one" if isinstance(value, str) else "none"
         if isinstance(value, float):
             received = str(value)
-        raise fault(path, row, "a label", received)
+        advice = "Fill it in, or leave such rows out: --drop-empty."
+        raise fault(path, row, "a label", received, advice)
 
 
 def items_of(value: Any, separator: str | None, path: Path, row: int) -> Sequence[Any]:

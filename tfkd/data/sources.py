@@ -12,6 +12,7 @@ import functools
 import importlib
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,11 @@ from tfkd import network
 from tfkd.data import files
 from tfkd.data.catalog import DatasetSpec, find
 from tfkd.data.columns import KNOWN_NAMES, ColumnNames, Reading
+from tfkd.data.duplicates import Distinct
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, Dataset, Example
 from tfkd.data.holdout import Holdout
 from tfkd.data.kept_rows import KeptExamples
+from tfkd.data.labels import LabelForm
 from tfkd.data.sample import sample
 from tfkd.errors import ConfigError, DatasetError
 
@@ -137,7 +140,10 @@ def load(
     >>> load("ag_news", data_dir=Path("data")).label_names
     ('World', 'Sports', 'Business', 'Sci/Tech')
     """
-    dataset = _find(name, _data_dir(data_dir), seed, reading or Reading())
+    reading = reading or Reading()
+    dataset = _find(name, _data_dir(data_dir), seed, reading)
+    if reading.drop_duplicates:
+        dataset = _distinct(dataset)
     splits = dict(dataset.splits)
     if max_train_rows is not None and "train" in splits:
         rows = sample(splits["train"], dataset.task, max_train_rows, seed)
@@ -148,6 +154,20 @@ def load(
         del splits["validation"]
     splits = _complete(splits, dataset.task, validation_fraction, seed)
     return dataclasses.replace(dataset, name=name, splits=Splits(name, splits))
+
+
+def _distinct(dataset: Dataset) -> Dataset:
+    """The data set without rows that repeat a text."""
+    distinct = Distinct(dataset.splits)
+
+    def repairs() -> dict[str, Counter[str]]:
+        own, found = dataset.repairs(), distinct.counts()
+        return {
+            split: own.get(split, Counter()) + found.get(split, Counter())
+            for split in {**found, **own}
+        }
+
+    return dataclasses.replace(dataset, splits=distinct.splits(), repairs=repairs)
 
 
 def load_split(
@@ -169,7 +189,7 @@ def load_split(
     """
     reading = reading or Reading()
     if _spec(name) is not None and not name.endswith(os.sep):
-        reading = Reading(reading.columns)
+        reading = dataclasses.replace(reading, labels=LabelForm())
     dataset = _find(name, _data_dir(data_dir), seed, reading)
     splits = dict(dataset.splits)
     if split == "test" and "validation" in splits:

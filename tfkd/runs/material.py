@@ -16,6 +16,7 @@ from tfkd.data import sources, tokens
 from tfkd.data.augmentation import Augmented, fitting_copies, words_of
 from tfkd.data.checks import SplitSummary, check
 from tfkd.data.columns import ColumnNames, Reading
+from tfkd.data.duplicates import said_of
 from tfkd.data.examples import MULTI_LABEL, Dataset, Example, Texts, listing
 from tfkd.data.kept_rows import KeptExamples
 from tfkd.data.tokens import Tokens
@@ -223,7 +224,10 @@ class Material:
         return {**self.describe(), "place": place}
 
     def describe(self) -> JsonObject:
-        """Name, rows and fingerprint of each split, for metrics.json."""
+        """Name, rows and fingerprint of each split, and repairs, for metrics.json."""
+        repairs = {
+            split: dict(counts) for split, counts in self.dataset.repairs().items() if counts
+        }
         return {
             "dataset": self.dataset.name,
             "task": self.dataset.task,
@@ -232,6 +236,7 @@ class Material:
                 name: {"num_rows": summary.num_rows, "fingerprint": summary.fingerprint}
                 for name, summary in self.summaries.items()
             },
+            **({"repairs": repairs} if repairs else {}),
         }
 
 
@@ -353,6 +358,8 @@ def prepare(
     counts = ", ".join(f"{name} {item.num_rows:,}" for name, item in summaries.items())
     sampled = "; train is a sample with each class in its share" if dataset.is_sampled else ""
     progress.say(f"rows: {counts}{sampled}")
+    for line in said_of(dataset.repairs()):
+        progress.say(line)
     counted = summaries["train"].class_counts if "train" in summaries else ()
     unseen = [name for name, rows in zip(dataset.label_names, counted, strict=False) if rows == 0]
     if unseen:

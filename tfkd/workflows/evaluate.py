@@ -9,8 +9,9 @@ from tfkd.artifacts import RunFolder
 from tfkd.config.verbs import EvaluateConfig
 from tfkd.data import sources
 from tfkd.data.checks import check
-from tfkd.data.columns import ColumnNames, Reading
+from tfkd.data.columns import KNOWN_NAMES, ColumnNames, Reading
 from tfkd.data.labels import LabelForm
+from tfkd.errors import ConfigError
 from tfkd.evaluation.rows import Row, result_table
 from tfkd.evaluation.table import Table
 from tfkd.locks import CACHE
@@ -97,21 +98,32 @@ def _material(config: EvaluateConfig, run: RunFolder, progress: Progress) -> Mat
     """The run's own split unless other data is asked for, which is read with its classes."""
     name, settings = config.dataset, run.read_config()
     if name is None or (name == settings["dataset"] and not Path(name).expanduser().is_file()):
+        _check_own(config)
         return own_material(
             run, dataclasses.replace(config, dataset=None), progress, [config.split]
         )
     known = Description.read(run.model)
-    form = LabelForm(known.task, settings.get("label_separator"))
+    folds = settings.get("fold_case", False)
+    form = LabelForm(known.task, settings.get("label_separator"), folds_case=folds)
     form = form.named(known.label_names, f"the run {run.path}")
     seed = settings["split_seed"]
     columns = ColumnNames.of(config).over(ColumnNames.of(settings))
-    reading = Reading(columns, form)
+    reading = Reading(columns, form, config.drop_empty or settings.get("drop_empty", False))
     dataset = sources.load_split(name, config.data_dir, config.split, seed, reading)
     if dataset.columns:
         progress.say(f"columns: {dataset.columns}")
     progress.say(f"labels: {dataset.labels}")
     summaries = check(dataset, [config.split])
     return Material(dataset, summaries, run.path.parent / CACHE, progress)
+
+
+def _check_own(config: EvaluateConfig) -> None:
+    """Refuses settings of how to read data that are read as the run did."""
+    if config.drop_empty or ColumnNames.of(config) != KNOWN_NAMES:
+        raise ConfigError(
+            "Expected --dataset beside --drop-empty and options of columns. Received: none, and "
+            "the run's own rows are read as it read them. Leave these options out."
+        )
 
 
 def _row(
