@@ -24,6 +24,7 @@ from tfkd.evaluation.table import Table, figures, words
 from tfkd.options import parameters, resolve
 
 ALL_VERBS = [
+    "check",
     "pretrain",
     "finetune",
     "distill",
@@ -206,8 +207,8 @@ def test_runs_are_positional_and_many():
             ["fly"],
             2,
             "Expected a verb. Received: `fly`. "
-            "Known: pretrain, finetune, distill, evaluate, quantize, export, benchmark, analyze, "
-            "study, report, predict, serve, list.",
+            "Known: check, pretrain, finetune, distill, evaluate, quantize, export, benchmark, "
+            "analyze, study, report, predict, serve, list.",
         ),
         (
             ["distill", "--temprature", "3"],

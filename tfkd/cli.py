@@ -24,6 +24,7 @@ from tfkd.config.training import DistillConfig, FinetuneConfig, OptimizerConfig,
 from tfkd.config.verbs import (
     AnalyzeConfig,
     BenchmarkConfig,
+    CheckConfig,
     EvaluateConfig,
     ExportConfig,
     PredictConfig,
@@ -43,8 +44,7 @@ if TYPE_CHECKING:
     from tfkd.progress import Progress
 
 INTERRUPTED, TERMINATED = 130, 143
-# Wide enough for every table when no terminal says how wide it is.
-PIPED_WIDTH = 200
+PIPED_WIDTH = 200  # Enough for every table when no terminal says how wide it is.
 
 
 class Terminated(KeyboardInterrupt):
@@ -173,6 +173,17 @@ def _wrapped(text: str, width: int) -> str:
     """Lines broken at blanks, which a terminal would break inside a figure; paths stay whole."""
     wrapper = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
     return "\n".join(wrapper.fill(line) for line in text.splitlines())
+
+
+@verb("check", "tfkd check ag_news --sequence-length 64", needs_tensorflow=False)
+def check(config: CheckConfig, progress: "Progress") -> Result:
+    """Find all that is wrong with a data set.
+
+    DATA is what --dataset of `tfkd distill` takes: a name, a folder or a file. Every row is read.
+    """
+    from tfkd.workflows.check import check
+
+    return check(config, progress)
 
 
 @verb(

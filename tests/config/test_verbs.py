@@ -15,6 +15,7 @@ from tfkd.config.verbs import (
     VERBS,
     AnalyzeConfig,
     BenchmarkConfig,
+    CheckConfig,
     EvaluateConfig,
     ExportConfig,
     PredictConfig,
@@ -27,6 +28,7 @@ from tfkd.config.verbs import (
 from tfkd.errors import ConfigError
 
 SAMPLES = {
+    "check": CheckConfig(data="tickets.csv", label_columns=("rude", "loud"), drop_empty=True),
     "pretrain": PretrainConfig(encoder="hf://some/encoder", texts=("a.txt", "demo"), epochs=2),
     "finetune": FinetuneConfig(dataset="demo", model="bert_mini", learning_rate=1e-3),
     "distill": DistillConfig(dataset="demo", temperature=4.0, output_dir=Path("out")),

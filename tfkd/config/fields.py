@@ -15,7 +15,7 @@ from typing import Any, Self
 from tfkd.errors import ConfigError
 
 # Arguments of the command line, not options.
-POSITIONAL = ("run", "runs", "study")
+POSITIONAL = ("run", "runs", "study", "data")
 
 
 def setting(

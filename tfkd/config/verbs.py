@@ -16,6 +16,7 @@ from tfkd.config.training import (
     DistillConfig,
     FinetuneConfig,
     PretrainConfig,
+    ReadingConfig,
     RowConfig,
 )
 from tfkd.errors import ConfigError
@@ -35,6 +36,20 @@ ARCHITECTURES = (
     "bert_tiny",
     "bilstm",
 )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CheckConfig(ReadingConfig):
+    """Settings of `tfkd check`: what is wrong with a data set, all of it at once."""
+
+    data: str = setting(dataclasses.MISSING, "Data set, folder or file, as --dataset of distill.")
+    data_dir: Path | None = setting(None, "Folder that holds the data set.")
+    model: str | None = setting(
+        None, "Model whose tokenizer counts the lengths. Default: none, words are counted."
+    )
+    sequence_length: int | None = setting(
+        None, "Longest text that is read whole, in tokens, to see how many are longer.", 4, 4096
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -202,6 +217,7 @@ class ServeConfig(Config):
 
 
 VERBS: dict[str, type[Config]] = {
+    "check": CheckConfig,
     "pretrain": PretrainConfig,
     "finetune": FinetuneConfig,
     "distill": DistillConfig,

@@ -80,6 +80,7 @@ class Dataset:
         splits: Split name (train, validation, test) to re-iterable of `Example`.
         note: What was a guess in reading the labels, and how to say it otherwise.
         is_sampled: Whether train is a sample of its rows, from everywhere.
+        form: Format, encoding and separator of its files, or nothing.
         columns: What the columns of its files were taken for, where there is something to say.
         repairs: Gives the rows of each split that were left out or read otherwise on request, by
             the reason, once they were read.
@@ -93,6 +94,7 @@ class Dataset:
     splits: Mapping[str, Iterable[Example]]
     note: str = ""
     is_sampled: bool = False
+    form: str = ""
     columns: str = ""
     repairs: Callable[[], dict[str, Counter[str]]] = dict
 

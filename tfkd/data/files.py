@@ -110,10 +110,12 @@ class FileTexts:
     Attributes:
         path: The file.
         names: `ColumnNames` of its texts and id.
+        counts: Rows that the last pass found blank.
     """
 
     path: Path
     names: ColumnNames
+    counts: Counter[str] = dataclasses.field(default_factory=Counter)
 
     def __iter__(self) -> Iterator[Example]:
         """Streams the rows.
@@ -122,12 +124,14 @@ class FileTexts:
             DatasetError: For the first bad row, with file and row, or when there is none.
         """
         row = 0
+        self.counts.clear()
         with open_table(self.path) as table:
             texts = find_texts(self.path, table.columns, self.names)
             row_id = find_id(self.path, table.columns, self.names)
             for row, values in enumerate(table.rows, start=1):
                 found = _texts([values[index] for index in texts], self.path, row)
                 if is_blank(found):
+                    self.counts["empty"] += 1
                     continue
                 called = None if row_id is None else _id(values[row_id], self.path, row)
                 yield example_of(found, 0, called)
@@ -136,10 +140,10 @@ class FileTexts:
 
 
 @functools.lru_cache(KEPT_FILES)
-def _columns(version: Version, names: ColumnNames, num_texts: int | None) -> Columns:
-    """Columns of a file by its header."""
+def _head(version: Version, names: ColumnNames, num_texts: int | None) -> tuple[Columns, str]:
+    """Columns of a file by its header, and its form."""
     with open_table(version.path) as table:
-        return find_columns(version.path, table.columns, names, num_texts)
+        return find_columns(version.path, table.columns, names, num_texts), table.form
 
 
 class Drops(NamedTuple):
@@ -299,22 +303,32 @@ def read_file(path: Path, name: str, reading: Reading | None = None) -> Dataset:
     return _dataset({"train": path}, name, reading or Reading(), None)
 
 
-def read_texts(path: Path, name: str, names: ColumnNames) -> Dataset | None:
-    """The texts of a file without labels as a split, train; None where it has labels.
+def read_texts(path: Path, name: str, names: ColumnNames) -> Dataset:
+    """The texts of a folder's or a file's rows, which need no labels.
 
     Args:
-        path: Path of the file.
+        path: Path of the folder or file.
         name: String. The data set's name.
         names: `ColumnNames`.
 
     Raises:
         DatasetError: There is no such file, or no column of texts.
     """
+    paths = split_files(path) if path.is_dir() else {"train": path}
+    splits = {split: FileTexts(part, names) for split, part in paths.items()}
+    head = next(iter(paths.values()))
+    with open_table(head) as table:
+        num_texts = len(find_texts(head, table.columns, names))
+        dataset = Dataset(name, EMBEDDING, (), num_texts, "", splits, form=table.form)
+    return dataclasses.replace(
+        dataset, repairs=lambda: {split: rows.counts for split, rows in splits.items()}
+    )
+
+
+def has_labels(path: Path, names: ColumnNames) -> bool:
+    """Whether a file has a column of labels, by the names or by known ones."""
     with open_table(path) as table:
-        if set(names.labels or (LABEL, LABELS)) & set(table.columns):
-            return None
-        num_texts = len(find_texts(path, table.columns, names))
-    return Dataset(name, EMBEDDING, (), num_texts, "", {"train": FileTexts(path, names)})
+        return bool(set(names.labels or (LABEL, LABELS)) & set(table.columns))
 
 
 def names_there(path: Path, names: ColumnNames) -> ColumnNames:
@@ -336,7 +350,7 @@ def _dataset(
     versions = {split: Version.of(path) for split, path in paths.items()}
     head = next(iter(paths))  # Train, where there is one.
     first = versions[head]
-    columns = _columns(first, reading.columns, spec.num_texts if spec else None)
+    columns, written = _head(first, reading.columns, spec.num_texts if spec else None)
     form, names = reading.labels, columns.as_named
     if len(names.labels) > 1:
         form = of_columns(form, names.labels, first.path)
@@ -358,7 +372,7 @@ def _dataset(
     metric = spec.metric if spec else METRICS[task]
     said = columns.line if columns.ignored or reading.columns != KNOWN_NAMES else ""
     dataset = Dataset(name, task, label_names, len(columns.texts), metric, splits, form.note)
-    return dataclasses.replace(dataset, columns=said, repairs=repairs)
+    return dataclasses.replace(dataset, form=written, columns=said, repairs=repairs)
 
 
 def _read_label_names(path: Path) -> tuple[str, ...]:

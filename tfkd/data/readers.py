@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from tfkd.data.streams import LARGEST_ROW_CHARACTERS, Rows, fault, open_bytes, open_text
+from tfkd.data.streams import LARGEST_ROW_CHARACTERS, UTF_8, Rows, fault, open_bytes, open_text
 from tfkd.errors import DatasetError, shown
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
@@ -30,10 +30,11 @@ QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
 
 class Table(NamedTuple):
-    """An open file: its column names, and its rows as values in the order of those."""
+    """An open file: its column names, its rows as values in the order of those, and its form."""
 
     columns: tuple[str, ...]
     rows: Iterator[Sequence[Any]]
+    form: str = "Parquet"
 
 
 def unreadable(path: Path, error: OSError) -> DatasetError:
@@ -102,13 +103,19 @@ def _csv_table(path: Path, stream: IO[str], rows: Rows) -> Table:
     skips = delimiter + " " in first or bool(BLANK_QUOTE.search(second))
     reader = _reader(itertools.chain([first, second], lines), delimiter, skips)
     columns = _header(path, reader, rows)
-    return Table(columns, _csv_rows(path, reader, len(columns), rows))
+    form = f"CSV, {_encoding(stream)}, '{delimiter}' between columns"
+    return Table(columns, _csv_rows(path, reader, len(columns), rows), form)
 
 
 def _tsv_table(path: Path, stream: IO[str], rows: Rows, first: Sequence[str] = ()) -> Table:
     lines = itertools.chain(filter(None, first), rows.lines(stream))
     columns = _header(path, _reader(lines, "\t"), rows)
-    return Table(columns, _tsv_rows(path, lines, len(columns), rows))
+    form = f"TSV, {_encoding(stream)}"
+    return Table(columns, _tsv_rows(path, lines, len(columns), rows), form)
+
+
+def _encoding(stream: IO[str]) -> str:
+    return str(getattr(stream, "encoding", UTF_8)).removesuffix("-sig").upper()
 
 
 def _reader(lines: Iterable[str], delimiter: str, skips: bool = True) -> Iterator[list[str]]:
@@ -227,7 +234,8 @@ def _jsonl_table(path: Path, stream: IO[str], rows: Rows) -> Table:
     columns = tuple(first)
     every = itertools.chain([first], objects)
     # A field that a row lacks is null: many writers leave out what is empty.
-    return Table(columns, (tuple(values.get(name) for name in columns) for values in every))
+    found = (tuple(values.get(name) for name in columns) for values in every)
+    return Table(columns, found, f"JSONL, {_encoding(stream)}")
 
 
 def _json_objects(path: Path, stream: IO[str], rows: Rows) -> Iterator[dict[str, Any]]:

@@ -140,10 +140,7 @@ def load(
     >>> load("ag_news", data_dir=Path("data")).label_names
     ('World', 'Sports', 'Business', 'Sci/Tech')
     """
-    reading = reading or Reading()
-    dataset = _find(name, _data_dir(data_dir), seed, reading)
-    if reading.drop_duplicates:
-        dataset = _distinct(dataset)
+    dataset = published(name, data_dir, seed, reading or Reading())
     splits = dict(dataset.splits)
     if max_train_rows is not None and "train" in splits:
         rows = sample(splits["train"], dataset.task, max_train_rows, seed)
@@ -154,6 +151,15 @@ def load(
         del splits["validation"]
     splits = _complete(splits, dataset.task, validation_fraction, seed)
     return dataclasses.replace(dataset, name=name, splits=Splits(name, splits))
+
+
+def published(name: str, data_dir: Path | None, seed: int, reading: Reading) -> Dataset:
+    """A data set as its source has it: nothing is held out, and of a file all rows are train.
+
+    Args and errors are those of `load`.
+    """
+    dataset = _find(name, _data_dir(data_dir), seed, reading)
+    return _distinct(dataset) if reading.drop_duplicates else dataset
 
 
 def _distinct(dataset: Dataset) -> Dataset:
@@ -223,8 +229,9 @@ def load_texts(
         return load(name, data_dir, validation_fraction, seed)
     path = Path(name).expanduser()
     names = files.names_there(path, names)
-    found = files.read_texts(path, name, names) if path.is_file() else None
-    return found or load(name, data_dir, validation_fraction, seed, reading=Reading(names))
+    if path.is_file() and not files.has_labels(path, names):
+        return files.read_texts(path, name, names)
+    return load(name, data_dir, validation_fraction, seed, reading=Reading(names))
 
 
 def place(name: str, data_dir: Path | None = None) -> dict[str, str | None]:

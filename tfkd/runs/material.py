@@ -11,7 +11,7 @@ import numpy as np
 
 from tfkd import artifacts, seals
 from tfkd.artifacts import JsonObject, RunFolder, fingerprint, sealed_file
-from tfkd.config.training import DataConfig, DistillConfig
+from tfkd.config.training import DataConfig, DistillConfig, TrainingConfig
 from tfkd.data import sources, tokens
 from tfkd.data.augmentation import Augmented, fitting_copies, words_of
 from tfkd.data.checks import SplitSummary, check
@@ -19,6 +19,7 @@ from tfkd.data.columns import ColumnNames, Reading
 from tfkd.data.duplicates import said_of
 from tfkd.data.examples import MULTI_LABEL, Dataset, Example, Texts, listing
 from tfkd.data.kept_rows import KeptExamples
+from tfkd.data.survey import SAID_BEFORE_TRAINING, survey
 from tfkd.data.tokens import Tokens
 from tfkd.data.transfer import Joined, unlabelled
 from tfkd.errors import ArtifactError
@@ -360,6 +361,10 @@ def prepare(
     progress.say(f"rows: {counts}{sampled}")
     for line in said_of(dataset.repairs()):
         progress.say(line)
+    if isinstance(config, TrainingConfig):
+        for finding in survey(dataset).findings():
+            if finding.kind in SAID_BEFORE_TRAINING:
+                progress.say(str(finding))
     counted = summaries["train"].class_counts if "train" in summaries else ()
     unseen = [name for name, rows in zip(dataset.label_names, counted, strict=False) if rows == 0]
     if unseen:

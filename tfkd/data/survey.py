@@ -1,0 +1,227 @@
+"""One look at all rows of a data set: what is wrong with them, all of it at once.
+
+A fault that would stop a reader is a finding here, and so is what stops none and spoils the
+figures: texts that test and train share, classes spelled in two ways, classes of a row or two.
+"""
+
+import array
+import collections
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tfkd.data.duplicates import KEEPERS, Repeats
+from tfkd.data.examples import MULTI_LABEL, SINGLE_LABEL, Dataset, Example, listing
+from tfkd.data.label_values import folded
+from tfkd.errors import DatasetError
+
+# A class needs a row to learn from, one to choose by and one to be judged by.
+FEWEST_ROWS = 3
+# With fewer rows of test, one answer moves a class's recall by ten points and more.
+FEWEST_TESTED = 10
+# Kinds of findings that a training says before it starts; the others it says by itself, or fails.
+SAID_BEFORE_TRAINING = ("leaks", "conflicts", "spellings")
+
+
+class Finding(NamedTuple):
+    """Something that is wrong, and what to do about it.
+
+    Attributes:
+        kind: One word, for programs.
+        found: What was found.
+        advice: What to do.
+    """
+
+    kind: str
+    found: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.found}. {self.advice}"
+
+
+@dataclasses.dataclass
+class SplitSurvey:
+    """What the rows of a split are.
+
+    Attributes:
+        num_rows: Rows that could be read.
+        num_empty: Rows without a text or a label, which are not among them.
+        repeats: Rows that repeat a text, by kind, as `Repeats.counts` has them.
+        num_words: UInt32 array, shape `[num_rows]`. Words between blanks.
+        class_counts: Int64 array, shape `[num_classes]`.
+        num_repeated_ids: Rows whose id comes before.
+        fault: What stopped the reading, or nothing.
+    """
+
+    num_rows: int
+    num_empty: int
+    repeats: Counter[str]
+    num_words: np.ndarray
+    class_counts: np.ndarray
+    num_repeated_ids: int
+    fault: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """What the rows of a data set are.
+
+    Attributes:
+        dataset: `Dataset`.
+        splits: `SplitSurvey` by name, in the data set's order.
+        first_leaks: Of each split with texts of another one, the number of the first such row.
+    """
+
+    dataset: Dataset
+    splits: dict[str, SplitSurvey]
+    first_leaks: dict[str, int]
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether rows are counted by class."""
+        return self.dataset.task in (SINGLE_LABEL, MULTI_LABEL)
+
+    def findings(self) -> list[Finding]:
+        """All that is wrong, the worst first."""
+        return [
+            *self._faults(),
+            *self._empty(),
+            *self._repeats(),
+            *self._spellings(),
+            *self._rare(),
+            *self._ids(),
+        ]
+
+    def _faults(self) -> list[Finding]:
+        return [
+            Finding("fault", found.fault.rstrip("."), f"No row of {split} behind it was read.")
+            for split, found in self.splits.items()
+            if found.fault
+        ]
+
+    def _empty(self) -> list[Finding]:
+        counts = {split: found.num_empty for split, found in self.splits.items()}
+        if not any(counts.values()):
+            return []
+        found = f"Rows without a text or a label: {_by_split(counts)}"
+        return [Finding("empty", found, "--drop-empty leaves them out.")]
+
+    def _repeats(self) -> list[Finding]:
+        by_kind = {
+            kind: {split: found.repeats[kind] for split, found in self.splits.items()}
+            for kind in ("leaks", "conflicts", "duplicates")
+        }
+        said = []
+        if self.first_leaks:
+            split, row = next(iter(self.first_leaks.items()))
+            where = f"{_by_split(by_kind['leaks'])} (the first: row {row:,} of {split})"
+            what = "Rows with a text that a split to judge by has as well"
+            advice = "The figures are too good; --drop-duplicates leaves these rows out."
+            said.append(Finding("leaks", f"{what}: {where}", advice))
+        if any(by_kind["conflicts"].values()):
+            what = "Rows with the text of an earlier row and another label"
+            advice = "Decide on one label; --drop-duplicates keeps the first."
+            said.append(Finding("conflicts", f"{what}: {_by_split(by_kind['conflicts'])}", advice))
+        if any(by_kind["duplicates"].values()):
+            what = "Rows with the text of an earlier row of the same split"
+            advice = "--drop-duplicates leaves them out."
+            said.append(
+                Finding("duplicates", f"{what}: {_by_split(by_kind['duplicates'])}", advice)
+            )
+        return said
+
+    def _spellings(self) -> list[Finding]:
+        alike = collections.defaultdict(list)
+        for name in self.dataset.label_names:
+            alike[folded(name)].append(name)
+        found = [" = ".join(map(repr, names)) for names in alike.values() if len(names) > 1]
+        if not found:
+            return []
+        what = f"Classes that differ in case or blanks only: {listing(found)}"
+        return [Finding("spellings", what, "--fold-case takes them for one.")]
+
+    def _rare(self) -> list[Finding]:
+        if not self.has_classes or "train" not in self.splits:
+            return []
+        names = self.dataset.label_names
+        every = np.sum([found.class_counts for found in self.splits.values()], axis=0)
+        rare = [index for index, count in enumerate(every) if count < FEWEST_ROWS]
+        said = []
+        if rare:
+            what = f"Classes too rare to learn and to judge: {_counted(names, every, rare)}"
+            said.append(Finding("rare", what, "Add rows, or join them with other classes."))
+        test = self.splits.get("test") or self.splits.get("validation")
+        if test is None or not test.num_rows:
+            return said
+        few = [index for index, count in enumerate(test.class_counts) if count < FEWEST_TESTED]
+        few = [index for index in few if index not in rare]
+        if few:
+            what = f"Classes with few rows of test: {_counted(names, test.class_counts, few)}"
+            said.append(Finding("untested", what, "Say nothing of each of them alone."))
+        return said
+
+    def _ids(self) -> list[Finding]:
+        counts = {split: found.num_repeated_ids for split, found in self.splits.items()}
+        if not any(counts.values()):
+            return []
+        found = f"Rows whose id comes before: {_by_split(counts)}"
+        return [Finding("ids", found, "Nothing can be joined to them by it.")]
+
+
+def survey(dataset: Dataset) -> Survey:
+    """Looks at each row of each split once; keeps hashes and lengths, and no text.
+
+    Args:
+        dataset: `Dataset`. One that leaves out empty rows counts them, where others stop.
+
+    Example:
+
+    >>> [finding.kind for finding in survey(dataset).findings()]
+    ['empty', 'leaks']
+    """
+    repeats = Repeats()
+    found = {
+        split: _surveyed(dataset, split, repeats) for split in KEEPERS if split in dataset.splits
+    }
+    repeats.found()
+    for split, item in found.items():
+        item.repeats = repeats.counts.get(split, Counter())
+        item.num_empty = dataset.repairs().get(split, Counter())["empty"]
+    return Survey(dataset, {split: found[split] for split in dataset.splits}, repeats.first)
+
+
+def _surveyed(dataset: Dataset, split: str, repeats: Repeats) -> SplitSurvey:
+    words, ids, fault = array.array("I"), array.array("q"), ""
+    counts = np.zeros(dataset.num_outputs, np.int64)
+    try:
+        for example in dataset.splits[split]:
+            words.append(sum(len(text.split()) for text in example.texts))
+            repeats.add(split, example.texts, example.label)
+            for label in _classes(dataset, example):
+                counts[label] += 1
+            if example.id is not None:
+                ids.append(hash(example.id))
+    except DatasetError as error:
+        fault = str(error)
+    repeated = len(ids) - len(np.unique(np.asarray(ids)))
+    return SplitSurvey(len(words), 0, Counter(), np.asarray(words), counts, repeated, fault)
+
+
+def _classes(dataset: Dataset, example: Example) -> Sequence[int]:
+    if dataset.task == SINGLE_LABEL:
+        return (example.label,)  # type: ignore[return-value]
+    return example.label if dataset.task == MULTI_LABEL else ()  # type: ignore[return-value]
+
+
+def _by_split(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} of {split}" for split, count in counts.items() if count)
+
+
+def _counted(names: Sequence[str], counts: np.ndarray, chosen: Sequence[int]) -> str:
+    """Classes with their counts, the rarest first."""
+    ordered = sorted(chosen, key=lambda index: counts[index])
+    return listing([f"{names[index]} ({counts[index]:,})" for index in ordered])
