@@ -7,7 +7,7 @@ import pytest
 from tfkd.config.training import DataConfig
 from tfkd.data import sources
 from tfkd.data.columns import Reading
-from tfkd.data.duplicates import Distinct, Repeats, said_of, text_hash
+from tfkd.data.duplicates import Repeats, distinct, said_of, text_hash
 from tfkd.data.examples import MULTI_LABEL, Example
 
 SPLITS = {
@@ -43,15 +43,13 @@ def test_texts_are_equal_but_for_case_and_blanks(one, other, are_equal):
 
 
 def test_what_is_judged_by_keeps_its_texts():
-    distinct = Distinct(splits())
-    assert distinct.counts() == {}
-    found = {split: texts(rows) for split, rows in distinct.splits().items()}
-    assert found == {
+    kept, counts = distinct(splits())
+    assert {split: texts(rows) for split, rows in kept.items()} == {
         "train": ["Oil fell.", "It rained."],
         "validation": ["He won.", "New"],
         "test": ["a", "Fair"],
     }
-    assert distinct.counts() == {
+    assert counts == {
         "test": Counter(),
         "validation": Counter(duplicates=1, conflicts=1),
         "train": Counter(duplicates=1, leaks=2, conflicts=2),
@@ -61,15 +59,17 @@ def test_what_is_judged_by_keeps_its_texts():
 def test_the_first_row_that_another_split_has():
     repeats = Repeats()
     for split in ("test", "validation", "train"):
+        repeats.begin(split)
         for text, label in SPLITS[split]:
-            repeats.add(split, [text], label)
+            repeats.add([text], label)
     repeats.found()
     assert repeats.first == {"train": 4}
 
 
 def test_no_rows_repeat_nothing():
     assert Repeats().found() == {}
-    assert list(Distinct({"train": []}).splits()["train"]) == []
+    kept, counts = distinct({"train": []})
+    assert (list(kept["train"]), counts) == ([], {"train": Counter()})
 
 
 def test_lines_of_repairs():

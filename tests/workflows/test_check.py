@@ -51,6 +51,7 @@ def test_everything_is_told_at_once(tickets):
             "duplicates": 1,
             "leaks": 0,
             "conflicts": 0,
+            "ids": 0,
             "words": {"median": 4, "p99": 6, "max": 6, "cut": 11 / 42},
             "classes": {
                 **{"Class A": 10, "Class B": 10, "Class C": 10, "Class D": 10},

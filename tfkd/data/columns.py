@@ -152,12 +152,14 @@ class Reading:
         labels: `LabelForm`. What is known of the labels beyond what their column shows.
         drop_empty: Whether rows of files without a text or a label are left out.
         drop_duplicates: Whether rows whose text comes before are left out.
+        texts_only: Whether there need not be a label; the task is then `EMBEDDING`, each label 0.
     """
 
     columns: ColumnNames = KNOWN_NAMES
     labels: LabelForm = LabelForm()
     drop_empty: bool = False
     drop_duplicates: bool = False
+    texts_only: bool = False
 
     @classmethod
     def of(cls, config: ReadingConfig) -> "Reading":
@@ -175,6 +177,7 @@ def find_columns(
     columns: Sequence[str],
     names: ColumnNames = KNOWN_NAMES,
     num_texts: int | None = None,
+    has_labels: bool = True,
 ) -> Columns:
     """The columns of texts, label and id of a file.
 
@@ -183,6 +186,7 @@ def find_columns(
         columns: Names of its columns.
         names: `ColumnNames`. What the user says of them.
         num_texts: 1 or 2 when known, None to take what is there.
+        has_labels: Whether a label is asked for.
 
     Raises:
         DatasetError: A column is missing or is there twice; the message says which option names it.
@@ -192,9 +196,10 @@ def find_columns(
     >>> find_columns(path, ["id", "text", "label"]).ignored
     ('id',)
     """
-    labels = names.labels or ((LABEL,) if LABEL in columns else (LABELS,))
+    known = () if names.labels or not has_labels else ((LABEL,) if LABEL in columns else (LABELS,))
+    labels = (names.labels or known) if has_labels else ()
     texts = _wanted(columns, names, num_texts)
-    _check_known(path, columns, (() if names.text else texts), (() if names.labels else labels))
+    _check_known(path, columns, () if names.text else texts, known)
     return Columns(
         _text_positions(path, columns, texts, num_texts),
         tuple(_position(path, columns, name, LABEL_OPTION) for name in labels),
@@ -210,9 +215,8 @@ def find_texts(
     num_texts: int | None = None,
 ) -> tuple[int, ...]:
     """Positions of the texts alone, in a file that may have no label; else as `find_columns`."""
-    texts = _wanted(columns, names, num_texts)
-    _check_known(path, columns, () if names.text else texts, None)
-    return _text_positions(path, columns, texts, num_texts)
+    names = dataclasses.replace(names, id=None)
+    return find_columns(path, columns, names, num_texts, has_labels=False).texts
 
 
 def find_id(path: Path, columns: Sequence[str], names: ColumnNames) -> int | None:
@@ -257,7 +261,7 @@ def _position(path: Path, columns: Sequence[str], name: str, option: str) -> int
 
 
 def _check_known(
-    path: Path, columns: Sequence[str], texts: Sequence[str], labels: Sequence[str] | None
+    path: Path, columns: Sequence[str], texts: Sequence[str], labels: Sequence[str]
 ) -> None:
     """Refuses a file without the columns of known names, and says what may stand for them.
 
@@ -265,9 +269,9 @@ def _check_known(
         path: Path. The file.
         columns: Names of its columns.
         texts: Known names of its texts; none where the user named them.
-        labels: The same of its label; None where it need not have one.
+        labels: The same of its label; none where it need not have one, too.
     """
-    has_texts, has_label = set(texts) <= set(columns), set(labels or ()) <= set(columns)
+    has_texts, has_label = set(texts) <= set(columns), set(labels) <= set(columns)
     if has_texts and has_label:
         return
     wanted = {(TEXT,): "`text` (or `sentence1`, `sentence2`)", PAIR: "`sentence1`, `sentence2`"}

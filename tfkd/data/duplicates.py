@@ -7,11 +7,12 @@ import array
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from tfkd.data.examples import Example, Label
+from tfkd.data.sample import Sample
 
 # Of two splits with the same text the first keeps it: what is judged by stays as it was published.
 KEEPERS = ("test", "validation", "train")
@@ -71,11 +72,16 @@ class Repeats:
         self.counts: dict[str, Counter[str]] = {}
         self.first: dict[str, int] = {}
 
-    def add(self, split: str, texts: Iterable[str], label: Label | str | None) -> None:
-        """Takes in the next row; splits come one after the other in the order of `KEEPERS`."""
+    def begin(self, split: str) -> None:
+        """The rows that are added next are this split's; splits come in the order of `KEEPERS`."""
+        self._split = split
+        self._ends[split] = len(self._hashes)
+
+    def add(self, texts: Iterable[str], label: Label) -> None:
+        """Takes in the next row."""
         self._hashes.append(text_hash(texts))
         self._labels.append(hash(label))
-        self._ends[split] = len(self._hashes)
+        self._ends[self._split] += 1
 
     def found(self) -> dict[str, np.ndarray]:
         """Which rows of each split repeat no earlier one: boolean arrays, shape `[num_rows]`."""
@@ -100,45 +106,14 @@ class Repeats:
         return kept
 
 
-class Distinct:
-    """The splits of a data set without rows that repeat a text; decided on first use.
-
-    Args:
-        splits: Split name to re-iterable of `Example`.
-    """
-
-    def __init__(self, splits: Mapping[str, Iterable[Example]]) -> None:
-        self._splits = splits
-        self._repeats = Repeats()
-        self._kept: dict[str, np.ndarray] | None = None
-
-    def splits(self) -> dict[str, "DistinctSplit"]:
-        """Each split's rows that are left."""
-        return {split: DistinctSplit(self, split) for split in self._splits}
-
-    def counts(self) -> dict[str, Counter[str]]:
-        """Rows of each split that were left out, by the reason; none before a row was read."""
-        return self._repeats.counts
-
-    def rows(self, split: str) -> Iterator[Example]:
-        """Streams the rows of a split that are left."""
-        if self._kept is None:
-            for name in filter(self._splits.__contains__, KEEPERS):
-                for example in self._splits[name]:
-                    self._repeats.add(name, example.texts, example.label)
-            self._kept = self._repeats.found()
-        kept = self._kept.get(split, ())
-        for is_kept, example in zip(kept, self._splits[split], strict=True):
-            if is_kept:
-                yield example
-
-
-class DistinctSplit:
-    """One split of `Distinct`; streams its rows anew in every pass."""
-
-    def __init__(self, distinct: Distinct, split: str) -> None:
-        self._distinct, self._split = distinct, split
-
-    def __iter__(self) -> Iterator[Example]:
-        """The rows that are left."""
-        return self._distinct.rows(self._split)
+def distinct(
+    splits: Mapping[str, Iterable[Example]],
+) -> tuple[dict[str, Iterable[Example]], dict[str, Counter[str]]]:
+    """The splits without rows that repeat a text, all read once now, and `Repeats.counts`."""
+    repeats = Repeats()
+    for split in filter(splits.__contains__, KEEPERS):
+        repeats.begin(split)
+        for example in splits[split]:
+            repeats.add(example.texts, example.label)
+    kept = repeats.found()
+    return {split: Sample(splits[split], kept[split]) for split in splits}, repeats.counts

@@ -21,8 +21,6 @@ from tfkd.data.columns import (
     Columns,
     Reading,
     find_columns,
-    find_id,
-    find_texts,
 )
 from tfkd.data.examples import (
     EMBEDDING,
@@ -37,7 +35,7 @@ from tfkd.data.examples import (
 from tfkd.data.kept_rows import KeptRows
 from tfkd.data.label_columns import of_columns, understood
 from tfkd.data.label_values import check_name, is_missing, plain, spelled, truth
-from tfkd.data.labels import BLANKS, LabelReader
+from tfkd.data.labels import BLANKS, LabelForm, LabelReader
 from tfkd.data.readers import FORMATS, SUFFIXES, fault, open_table, unreadable
 from tfkd.data.texts import has_lone_surrogate
 from tfkd.errors import DatasetError, shown
@@ -48,9 +46,15 @@ SPLIT_NAMES = {
     "test": ("test",),
 }
 NO_TEXT = "Fill it in, or leave such rows out: --drop-empty."
+NO_LABEL = 0
 # Files whose rows a process keeps at the same time.
 KEPT_FILES = 16
-METRICS = {SINGLE_LABEL: "accuracy", MULTI_LABEL: "macro_f1", REGRESSION: "pearson"}
+METRICS = {
+    SINGLE_LABEL: "accuracy",
+    MULTI_LABEL: "macro_f1",
+    REGRESSION: "pearson",
+    EMBEDDING: "",
+}
 
 
 class Version(NamedTuple):
@@ -83,12 +87,12 @@ class FileSplit:
     Attributes:
         path: The file.
         rows: `KeptRows` of number, texts, id and what stands in the label column.
-        labels: Reads the label column.
+        labels: Reads the label column; None where only texts are read.
     """
 
     path: Path
     rows: KeptRows
-    labels: LabelReader
+    labels: LabelReader | None
 
     def __iter__(self) -> Iterator[Example]:
         """Streams the rows.
@@ -98,52 +102,20 @@ class FileSplit:
         """
         row = 0
         for row, texts, row_id, label in self.rows:
-            yield example_of(texts, self.labels.read(label, self.path, row), row_id)
-        if row == 0:
-            raise DatasetError(f"Expected rows in {self.path}. Received: a header only.")
-
-
-@dataclasses.dataclass(frozen=True)
-class FileTexts:
-    """The texts of a file without labels as rows, blank ones passed over; each label is 0.
-
-    Attributes:
-        path: The file.
-        names: `ColumnNames` of its texts and id.
-        counts: Rows that the last pass found blank.
-    """
-
-    path: Path
-    names: ColumnNames
-    counts: Counter[str] = dataclasses.field(default_factory=Counter)
-
-    def __iter__(self) -> Iterator[Example]:
-        """Streams the rows.
-
-        Raises:
-            DatasetError: For the first bad row, with file and row, or when there is none.
-        """
-        row = 0
-        self.counts.clear()
-        with open_table(self.path) as table:
-            texts = find_texts(self.path, table.columns, self.names)
-            row_id = find_id(self.path, table.columns, self.names)
-            for row, values in enumerate(table.rows, start=1):
-                found = _texts([values[index] for index in texts], self.path, row)
-                if is_blank(found):
-                    self.counts["empty"] += 1
-                    continue
-                called = None if row_id is None else _id(values[row_id], self.path, row)
-                yield example_of(found, 0, called)
+            read = NO_LABEL if self.labels is None else self.labels.read(label, self.path, row)
+            yield example_of(texts, read, row_id)
         if row == 0:
             raise DatasetError(f"Expected rows in {self.path}. Received: a header only.")
 
 
 @functools.lru_cache(KEPT_FILES)
-def _head(version: Version, names: ColumnNames, num_texts: int | None) -> tuple[Columns, str]:
+def _head(
+    version: Version, names: ColumnNames, num_texts: int | None, has_labels: bool
+) -> tuple[Columns, str]:
     """Columns of a file by its header, and its form."""
     with open_table(version.path) as table:
-        return find_columns(version.path, table.columns, names, num_texts), table.form
+        found = find_columns(version.path, table.columns, names, num_texts, has_labels)
+        return found, table.form
 
 
 class Drops(NamedTuple):
@@ -206,7 +178,7 @@ def _same_columns(path: Path, columns: Sequence[str], names: ColumnNames, first:
             f"Expected the column{'s' * (len(missing) > 1)} {listing(missing)} of {first.name} in "
             f"{path}. Received: {listing(columns)}. {advice}"
         )
-    return find_columns(path, columns, names)
+    return find_columns(path, columns, names, has_labels=bool(names.labels))
 
 
 def _id(value: Any, path: Path, row: int) -> str:
@@ -303,28 +275,6 @@ def read_file(path: Path, name: str, reading: Reading | None = None) -> Dataset:
     return _dataset({"train": path}, name, reading or Reading(), None)
 
 
-def read_texts(path: Path, name: str, names: ColumnNames) -> Dataset:
-    """The texts of a folder's or a file's rows, which need no labels.
-
-    Args:
-        path: Path of the folder or file.
-        name: String. The data set's name.
-        names: `ColumnNames`.
-
-    Raises:
-        DatasetError: There is no such file, or no column of texts.
-    """
-    paths = split_files(path) if path.is_dir() else {"train": path}
-    splits = {split: FileTexts(part, names) for split, part in paths.items()}
-    head = next(iter(paths.values()))
-    with open_table(head) as table:
-        num_texts = len(find_texts(head, table.columns, names))
-        dataset = Dataset(name, EMBEDDING, (), num_texts, "", splits, form=table.form)
-    return dataclasses.replace(
-        dataset, repairs=lambda: {split: rows.counts for split, rows in splits.items()}
-    )
-
-
 def has_labels(path: Path, names: ColumnNames) -> bool:
     """Whether a file has a column of labels, by the names or by known ones."""
     with open_table(path) as table:
@@ -350,18 +300,21 @@ def _dataset(
     versions = {split: Version.of(path) for split, path in paths.items()}
     head = next(iter(paths))  # Train, where there is one.
     first = versions[head]
-    columns, written = _head(first, reading.columns, spec.num_texts if spec else None)
+    num_texts = spec.num_texts if spec else None
+    columns, written = _head(first, reading.columns, num_texts, not reading.texts_only)
     form, names = reading.labels, columns.as_named
     if len(names.labels) > 1:
         form = of_columns(form, names.labels, first.path)
         names = dataclasses.replace(names, labels=form.names or ())
     # Without a word in it, a column of several labels says that there are none.
-    several = form.task == MULTI_LABEL or (form.task is None and names.labels[0] == LABELS)
+    several = form.task == MULTI_LABEL or (form.task is None and names.labels == (LABELS,))
     drops = Drops(reading.drop_empty, several)
     rows = {split: _rows(versions[split], names, first.path, drops) for split in paths}
-    if spec is None and not form.is_hot:
+    if reading.texts_only:
+        form = LabelForm(EMBEDDING)
+    elif spec is None and not form.is_hot:
         form = understood(form, rows[head].kept, names.labels[0], first.path)
-    labels = LabelReader(form)
+    labels = None if reading.texts_only else LabelReader(form)
     splits = {split: FileSplit(paths[split], rows[split].kept, labels) for split in paths}
 
     def repairs() -> dict[str, Counter[str]]:

@@ -21,7 +21,7 @@ from tfkd import network
 from tfkd.data import files
 from tfkd.data.catalog import DatasetSpec, find
 from tfkd.data.columns import KNOWN_NAMES, ColumnNames, Reading
-from tfkd.data.duplicates import Distinct
+from tfkd.data.duplicates import distinct
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, Dataset, Example
 from tfkd.data.holdout import Holdout
 from tfkd.data.kept_rows import KeptExamples
@@ -159,21 +159,12 @@ def published(name: str, data_dir: Path | None, seed: int, reading: Reading) -> 
     Args and errors are those of `load`.
     """
     dataset = _find(name, _data_dir(data_dir), seed, reading)
-    return _distinct(dataset) if reading.drop_duplicates else dataset
-
-
-def _distinct(dataset: Dataset) -> Dataset:
-    """The data set without rows that repeat a text."""
-    distinct = Distinct(dataset.splits)
-
-    def repairs() -> dict[str, Counter[str]]:
-        own, found = dataset.repairs(), distinct.counts()
-        return {
-            split: own.get(split, Counter()) + found.get(split, Counter())
-            for split in {**found, **own}
-        }
-
-    return dataclasses.replace(dataset, splits=distinct.splits(), repairs=repairs)
+    if not reading.drop_duplicates:
+        return dataset
+    splits, repeats = distinct(dataset.splits)
+    own = dataset.repairs()
+    counts = {split: own.get(split, Counter()) + repeats[split] for split in splits}
+    return dataclasses.replace(dataset, splits=splits, repairs=lambda: counts)
 
 
 def load_split(
@@ -230,7 +221,7 @@ def load_texts(
     path = Path(name).expanduser()
     names = files.names_there(path, names)
     if path.is_file() and not files.has_labels(path, names):
-        return files.read_texts(path, name, names)
+        return files.read_file(path, name, Reading(names, drop_empty=True, texts_only=True))
     return load(name, data_dir, validation_fraction, seed, reading=Reading(names))
 
 

@@ -22,7 +22,24 @@ from tfkd.errors import DatasetError
 FEWEST_ROWS = 3
 # With fewer rows of test, one answer moves a class's recall by ten points and more.
 FEWEST_TESTED = 10
-# Kinds of findings that a training says before it starts; the others it says by itself, or fails.
+# What is said of rows by the kind they are counted as, and what to do.
+COUNTED = {
+    "empty": ("Rows without a text or a label", "--drop-empty leaves them out."),
+    "leaks": (
+        "Rows with a text that a split to judge by has as well",
+        "The figures are too good; --drop-duplicates leaves these rows out.",
+    ),
+    "conflicts": (
+        "Rows with the text of an earlier row and another label",
+        "Decide on one label; --drop-duplicates keeps the first.",
+    ),
+    "duplicates": (
+        "Rows with the text of an earlier row of the same split",
+        "--drop-duplicates leaves them out.",
+    ),
+    "ids": ("Rows whose id comes before", "Nothing can be joined to them by it."),
+}
+# Kinds that a training says before it starts; the others it says by itself, or fails.
 SAID_BEFORE_TRAINING = ("leaks", "conflicts", "spellings")
 
 
@@ -43,27 +60,26 @@ class Finding(NamedTuple):
         return f"{self.found}. {self.advice}"
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class SplitSurvey:
     """What the rows of a split are.
 
     Attributes:
-        num_rows: Rows that could be read.
-        num_empty: Rows without a text or a label, which are not among them.
-        repeats: Rows that repeat a text, by kind, as `Repeats.counts` has them.
-        num_words: UInt32 array, shape `[num_rows]`. Words between blanks.
+        num_words: UInt32 array, shape `[num_rows]`. Words of each row that could be read.
         class_counts: Int64 array, shape `[num_classes]`.
-        num_repeated_ids: Rows whose id comes before.
+        counts: Rows by the kinds of `COUNTED`; empty ones are not among the rows.
         fault: What stopped the reading, or nothing.
     """
 
-    num_rows: int
-    num_empty: int
-    repeats: Counter[str]
     num_words: np.ndarray
     class_counts: np.ndarray
-    num_repeated_ids: int
+    counts: Counter[str]
     fault: str
+
+    @property
+    def num_rows(self) -> int:
+        """Rows that could be read."""
+        return len(self.num_words)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,52 +103,24 @@ class Survey:
 
     def findings(self) -> list[Finding]:
         """All that is wrong, the worst first."""
-        return [
-            *self._faults(),
-            *self._empty(),
-            *self._repeats(),
-            *self._spellings(),
-            *self._rare(),
-            *self._ids(),
-        ]
-
-    def _faults(self) -> list[Finding]:
-        return [
+        faults = [
             Finding("fault", found.fault.rstrip("."), f"No row of {split} behind it was read.")
             for split, found in self.splits.items()
             if found.fault
         ]
+        counted = filter(None, map(self._counted, COUNTED))
+        return [*faults, *counted, *self._spellings(), *self._rare()]
 
-    def _empty(self) -> list[Finding]:
-        counts = {split: found.num_empty for split, found in self.splits.items()}
-        if not any(counts.values()):
-            return []
-        found = f"Rows without a text or a label: {_by_split(counts)}"
-        return [Finding("empty", found, "--drop-empty leaves them out.")]
-
-    def _repeats(self) -> list[Finding]:
-        by_kind = {
-            kind: {split: found.repeats[kind] for split, found in self.splits.items()}
-            for kind in ("leaks", "conflicts", "duplicates")
-        }
-        said = []
-        if self.first_leaks:
+    def _counted(self, kind: str) -> Finding | None:
+        counts = {split: found.counts[kind] for split, found in self.splits.items()}
+        where = ", ".join(f"{count:,} of {split}" for split, count in counts.items() if count)
+        if not where:
+            return None
+        if kind == "leaks":
             split, row = next(iter(self.first_leaks.items()))
-            where = f"{_by_split(by_kind['leaks'])} (the first: row {row:,} of {split})"
-            what = "Rows with a text that a split to judge by has as well"
-            advice = "The figures are too good; --drop-duplicates leaves these rows out."
-            said.append(Finding("leaks", f"{what}: {where}", advice))
-        if any(by_kind["conflicts"].values()):
-            what = "Rows with the text of an earlier row and another label"
-            advice = "Decide on one label; --drop-duplicates keeps the first."
-            said.append(Finding("conflicts", f"{what}: {_by_split(by_kind['conflicts'])}", advice))
-        if any(by_kind["duplicates"].values()):
-            what = "Rows with the text of an earlier row of the same split"
-            advice = "--drop-duplicates leaves them out."
-            said.append(
-                Finding("duplicates", f"{what}: {_by_split(by_kind['duplicates'])}", advice)
-            )
-        return said
+            where += f" (the first: row {row:,} of {split})"
+        what, advice = COUNTED[kind]
+        return Finding(kind, f"{what}: {where}", advice)
 
     def _spellings(self) -> list[Finding]:
         alike = collections.defaultdict(list)
@@ -152,7 +140,7 @@ class Survey:
         rare = [index for index, count in enumerate(every) if count < FEWEST_ROWS]
         said = []
         if rare:
-            what = f"Classes too rare to learn and to judge: {_counted(names, every, rare)}"
+            what = f"Classes too rare to learn and to judge: {_numbered(names, every, rare)}"
             said.append(Finding("rare", what, "Add rows, or join them with other classes."))
         test = self.splits.get("test") or self.splits.get("validation")
         if test is None or not test.num_rows:
@@ -160,16 +148,9 @@ class Survey:
         few = [index for index, count in enumerate(test.class_counts) if count < FEWEST_TESTED]
         few = [index for index in few if index not in rare]
         if few:
-            what = f"Classes with few rows of test: {_counted(names, test.class_counts, few)}"
+            what = f"Classes with few rows of test: {_numbered(names, test.class_counts, few)}"
             said.append(Finding("untested", what, "Say nothing of each of them alone."))
         return said
-
-    def _ids(self) -> list[Finding]:
-        counts = {split: found.num_repeated_ids for split, found in self.splits.items()}
-        if not any(counts.values()):
-            return []
-        found = f"Rows whose id comes before: {_by_split(counts)}"
-        return [Finding("ids", found, "Nothing can be joined to them by it.")]
 
 
 def survey(dataset: Dataset) -> Survey:
@@ -189,26 +170,27 @@ def survey(dataset: Dataset) -> Survey:
     }
     repeats.found()
     for split, item in found.items():
-        item.repeats = repeats.counts.get(split, Counter())
-        item.num_empty = dataset.repairs().get(split, Counter())["empty"]
+        item.counts.update(repeats.counts[split])
+        item.counts["empty"] = dataset.repairs().get(split, Counter())["empty"]
     return Survey(dataset, {split: found[split] for split in dataset.splits}, repeats.first)
 
 
 def _surveyed(dataset: Dataset, split: str, repeats: Repeats) -> SplitSurvey:
     words, ids, fault = array.array("I"), array.array("q"), ""
-    counts = np.zeros(dataset.num_outputs, np.int64)
+    classes = np.zeros(dataset.num_outputs, np.int64)
+    repeats.begin(split)
     try:
         for example in dataset.splits[split]:
             words.append(sum(len(text.split()) for text in example.texts))
-            repeats.add(split, example.texts, example.label)
+            repeats.add(example.texts, example.label)
             for label in _classes(dataset, example):
-                counts[label] += 1
+                classes[label] += 1
             if example.id is not None:
                 ids.append(hash(example.id))
     except DatasetError as error:
         fault = str(error)
-    repeated = len(ids) - len(np.unique(np.asarray(ids)))
-    return SplitSurvey(len(words), 0, Counter(), np.asarray(words), counts, repeated, fault)
+    counts = Counter(ids=len(ids) - len(np.unique(np.asarray(ids))))
+    return SplitSurvey(np.asarray(words), classes, counts, fault)
 
 
 def _classes(dataset: Dataset, example: Example) -> Sequence[int]:
@@ -217,11 +199,7 @@ def _classes(dataset: Dataset, example: Example) -> Sequence[int]:
     return example.label if dataset.task == MULTI_LABEL else ()  # type: ignore[return-value]
 
 
-def _by_split(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} of {split}" for split, count in counts.items() if count)
-
-
-def _counted(names: Sequence[str], counts: np.ndarray, chosen: Sequence[int]) -> str:
+def _numbered(names: Sequence[str], counts: np.ndarray, chosen: Sequence[int]) -> str:
     """Classes with their counts, the rarest first."""
     ordered = sorted(chosen, key=lambda index: counts[index])
     return listing([f"{names[index]} ({counts[index]:,})" for index in ordered])

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import itertools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from tfkd.data import files, sources
 from tfkd.data.columns import Reading
 from tfkd.data.duplicates import said_of
 from tfkd.data.examples import EMBEDDING, Dataset
-from tfkd.data.survey import Finding, Survey, survey
+from tfkd.data.survey import COUNTED, Finding, Survey, survey
 from tfkd.errors import DatasetError
 from tfkd.evaluation.table import Table, figures, words
 from tfkd.progress import Progress
@@ -20,6 +21,7 @@ from tfkd.quiet import import_tensorflow
 
 # Of each split, so many texts are cut into tokens; words are counted in all.
 COUNTED_TEXTS, MOST_TOKENS = 2000, 1024
+SHOWN = {"Empty": "empty", "Repeated": "duplicates", "In other splits": "leaks"}
 # Of more classes the most and the least frequent are shown.
 SHOWN_CLASSES = 40
 # Of a few long texts the beginning says enough.
@@ -51,8 +53,7 @@ class CheckResult:
         splits = {
             split: {
                 "num_rows": found.num_rows,
-                "empty": found.num_empty,
-                **{kind: found.repeats[kind] for kind in ("duplicates", "leaks", "conflicts")},
+                **{kind: found.counts[kind] for kind in COUNTED},
                 self.unit: self.lengths[split],
                 "classes": dict(zip(dataset.label_names, found.class_counts.tolist(), strict=True)),
             }
@@ -85,14 +86,14 @@ class CheckResult:
         found = list(self.survey.splits.values())
         lengths = list(self.lengths.values())
         cut = [100 * item["cut"] if "cut" in item else None for item in lengths]
-        repeats = [item.repeats for item in found]
+        counts = {
+            title: [item.counts[kind] or None for item in found] for title, kind in SHOWN.items()
+        }
         return Table(
             [
                 words("Split", self.survey.splits),
                 figures("Rows", [item.num_rows for item in found], "{:,}"),
-                figures("Empty", [item.num_empty or None for item in found], "{:,}"),
-                figures("Repeated", [item["duplicates"] or None for item in repeats], "{:,}"),
-                figures("In other splits", [item["leaks"] or None for item in repeats], "{:,}"),
+                *(figures(title, numbers, "{:,}") for title, numbers in counts.items()),
                 figures(f"Median {self.unit}", [item.get("median") for item in lengths], "{:,}"),
                 figures("99 of 100 up to", [item.get("p99") for item in lengths], "{:,}"),
                 figures("Longest", [item.get("max") for item in lengths], "{:,}"),
@@ -166,8 +167,10 @@ def _read(config: CheckConfig) -> tuple[Dataset, list[Finding]]:
         if not path.exists():
             raise
         try:
-            names = files.names_there(path, reading.columns)
-            dataset = files.read_texts(path, config.data, names)
+            texts = dataclasses.replace(
+                reading, columns=files.names_there(path, reading.columns), texts_only=True
+            )
+            dataset = sources.published(f"{path}{os.sep * path.is_dir()}", None, 0, texts)
         except DatasetError:
             raise error from None
         return dataset, [Finding("labels", str(error).rstrip("."), "Texts alone were read.")]
