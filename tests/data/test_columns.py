@@ -38,6 +38,8 @@ def test_known_columns_alone_leave_nothing_to_say(tmp_path):
     assert read_file(file(tmp_path, "text,label\na,x\nb,y\n"), "a").columns == ""
     dataset = read_file(file(tmp_path, "id,text,label\n1,a,x\n2,b,y\n"), "a")
     assert dataset.columns == "text as text, label as label; ignored: id"
+    dataset = read_file(file(tmp_path, ",text,label\n0,a,x\n1,b,y\n"), "a")
+    assert dataset.columns == "text as text, label as label; ignored: one without a name"
 
 
 def test_a_pair_of_named_columns(tmp_path):
@@ -255,6 +257,7 @@ def test_texts_of_a_file_without_labels(tmp_path):
     dataset = sources.load_texts(str(path), None, names)
     rows = list(dataset.splits["train"])
     assert (dataset.task, dataset.num_texts) == ("embedding", 1)
+    assert dataset.columns == "body as text, n as id"
     assert [(row.texts, row.id) for row in rows] == [(("It burns",), "1"), (("It rains",), "2")]
     # A name that is not there gives way to the known one.
     path = file(tmp_path, "n,text\n1,It burns\n", "more.csv")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.toys import spread_out, tiny_backbone, vocabulary_of, wordpiece_tokenizer
-from tfkd.config.training import DataConfig, DistillConfig
+from tfkd.config.training import DataConfig, DistillConfig, FinetuneConfig
 from tfkd.data.augmentation import Augmented
 from tfkd.data.checks import check
 from tfkd.data.examples import Dataset, Example
@@ -73,6 +73,46 @@ def test_task_and_classes_are_said(tmp_path, capsys):
     assert said(tmp_path, capsys, dataset=path, task="single_label")[1] == (
         "labels: single_label, 2 classes: food, home, work"
     )
+
+
+def messy(tmp_path):
+    """Thirty rows of two classes, and some that are empty, repeated, or spelled otherwise."""
+    rows = [f"text {row},{'xy'[row % 2]}" for row in range(30)]
+    rows += ["TEXT 0,X", "text 1,x", " ,y", "text 29,"]
+    (tmp_path / "train.csv").write_text("\n".join(["body,kind", *rows]))
+    (tmp_path / "test.csv").write_text("body,kind\ntext 2,x\nnew,y\n")
+    return {"dataset": str(tmp_path), "text_column": "body", "label_columns": ("kind",)}
+
+
+def test_a_training_says_the_worst_of_its_rows_first(tmp_path, capsys):
+    config = FinetuneConfig(**messy(tmp_path), drop_empty=True)
+    prepare(config, tmp_path / "runs", Progress())
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1] == "columns: body as text, kind as label"
+    assert lines[4] == "left out of train: 2 without a text or a label"
+    assert lines[5].startswith("Rows with a text that a split to judge by has as well: ")
+    assert lines[6].startswith("Rows with the text of an earlier row and another label: ")
+    assert lines[7] == (
+        "Classes that differ in case or blanks only: 'X' = 'x'. --fold-case takes them for one."
+    )
+    assert len(lines) == 8
+
+
+def test_repairs_are_said_and_recorded(tmp_path, capsys):
+    repairs = {"drop_empty": True, "drop_duplicates": True, "fold_case": True}
+    config = FinetuneConfig(**messy(tmp_path), **repairs)
+    material = prepare(config, tmp_path / "runs", Progress())
+    assert capsys.readouterr().err.splitlines()[4:] == [
+        "left out of train: 2 without a text or a label, 2 whose text comes before, 1 whose text "
+        "test or validation has; 1 with another label",
+        "labels of train spelled as most of their class: 1",
+    ]
+    assert material.describe()["repairs"] == {
+        "train": {"empty": 2, "duplicates": 2, "leaks": 1, "conflicts": 1, "folded": 1}
+    }
+    assert material.describe()["label_names"] == ["x", "y"]
+    good = DataConfig(dataset=write(tmp_path / "good.csv", [0, 1] * 20))
+    assert "repairs" not in prepare(good, tmp_path, QUIET).describe()
 
 
 def test_a_sample_and_classes_without_a_row_are_said(tmp_path, capsys):

@@ -12,7 +12,7 @@ from tfkd.artifacts import RunFolder
 from tfkd.cli import verbs
 from tfkd.config.verbs import EvaluateConfig
 from tfkd.data.examples import MULTI_LABEL
-from tfkd.errors import DatasetError
+from tfkd.errors import ConfigError, DatasetError
 from tfkd.progress import Progress
 from tfkd.workflows.evaluate import evaluate
 
@@ -96,6 +96,44 @@ def test_several_labels_are_read_as_those_of_the_run(tmp_path):
         "politics": pytest.approx(2 / 3),
     }
     assert score(run, write(tmp_path / "b.csv", [("rain", "weather")], "labels")).num_rows == 1
+
+
+@pytest.fixture(scope="module")
+def run_of_tickets(tmp_path_factory):
+    """A run whose settings name its columns, as those of a training do."""
+    path = finished_run(tmp_path_factory.mktemp("runs") / "tickets")
+    run = RunFolder(path)
+    named = {"text_column": "body", "label_columns": ["kind"], "fold_case": True}
+    artifacts.write_json(run.path / "config.json", run.read_config() | named)
+    return path
+
+
+def test_another_file_is_read_by_the_columns_and_repairs_of_the_run(run_of_tickets, tmp_path):
+    path = tmp_path / "test.csv"
+    path.write_text("n,body,kind\n1,rain,Weather\n2,goal,SPORT\n3, ,sport\n")
+    answer = CliRunner().invoke(
+        verbs, ["evaluate", str(run_of_tickets), "--dataset", str(path), "--drop-empty"]
+    )
+    assert answer.exit_code == 0
+    said = answer.stderr.splitlines()
+    assert "columns: body as text, kind as label; ignored: n" in said
+    assert "left out of train: 1 without a text or a label" in said
+    assert "Split: test, 2 rows." in answer.stdout
+    path.write_text("text,kind\nrain,weather\n")
+    message = f"Expected a column `body` in {path}. Received: text, kind. Correct --text-column."
+    with pytest.raises(DatasetError, match=exactly(message)):
+        score(run_of_tickets, str(path))
+    assert score(run_of_tickets, str(path), text_column="text").num_rows == 1
+
+
+@pytest.mark.parametrize("changes", [{"text_column": "body"}, {"drop_empty": True}])
+def test_the_own_rows_of_a_run_are_read_as_it_read_them(run, changes):
+    message = (
+        "Expected --dataset beside --drop-empty and options of columns. Received: none, and the "
+        "run's own rows are read as it read them. Leave these options out."
+    )
+    with pytest.raises(ConfigError, match=exactly(message)):
+        evaluate(EvaluateConfig(run=run, **changes), Progress(quiet=True))
 
 
 def test_the_answer_says_labels_and_rows(run, tmp_path):

@@ -137,10 +137,12 @@ class Columns(NamedTuple):
     def line(self) -> str:
         """What was taken for what, and what is ignored."""
         texts = " and ".join(self.names[index] for index in self.texts)
-        said = [f"{texts} as text", f"{listing(self.label_names)} as label"]
+        said = [f"{texts} as text"]
+        said += [f"{listing(self.label_names)} as label"] if self.labels else []
         said += [] if self.id is None else [f"{self.names[self.id]} as id"]
-        ignored = f"; ignored: {listing(self.ignored)}" if self.ignored else ""
-        return ", ".join(said) + ignored
+        # pandas writes an index without a name.
+        others = [name or "one without a name" for name in self.ignored]
+        return ", ".join(said) + (f"; ignored: {listing(others)}" if others else "")
 
 
 @dataclasses.dataclass(frozen=True)

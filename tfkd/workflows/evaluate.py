@@ -10,6 +10,7 @@ from tfkd.config.verbs import EvaluateConfig
 from tfkd.data import sources
 from tfkd.data.checks import check
 from tfkd.data.columns import KNOWN_NAMES, ColumnNames, Reading
+from tfkd.data.duplicates import said_of
 from tfkd.data.labels import LabelForm
 from tfkd.errors import ConfigError
 from tfkd.evaluation.rows import Row, result_table
@@ -114,6 +115,8 @@ def _material(config: EvaluateConfig, run: RunFolder, progress: Progress) -> Mat
         progress.say(f"columns: {dataset.columns}")
     progress.say(f"labels: {dataset.labels}")
     summaries = check(dataset, [config.split])
+    for line in said_of(dataset.repairs()):
+        progress.say(line)
     return Material(dataset, summaries, run.path.parent / CACHE, progress)
 
 
