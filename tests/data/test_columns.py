@@ -271,6 +271,15 @@ def test_texts_of_a_file_without_labels(tmp_path):
         list(dataset.splits["train"])
 
 
+def test_texts_of_a_folder_without_labels(tmp_path):
+    file(tmp_path, "body\nIt burns\n \nIt rains\n", "train.csv")
+    dataset = sources.load_texts(f"{tmp_path}", None, BODY)
+    assert list(dataset.splits["train"]) == [(("It burns",), 0), (("It rains",), 0)]
+    (tmp_path / "train.csv").rename(tmp_path / "test.csv")
+    with pytest.raises(DatasetError, match="^Expected the split train in "):
+        sources.load_texts(f"{tmp_path}", None, BODY).splits["train"]
+
+
 def test_texts_of_a_file_with_labels_are_those_of_train(tmp_path):
     rows = "".join(f"text {row},{'xy'[row % 2]}\n" for row in range(40))
     path = str(file(tmp_path, f"body,category\n{rows}"))

@@ -13,6 +13,7 @@ from tfkd.config.fields import Config, nearest, setting
 from tfkd.config.training import (
     RECIPE_NAMES,
     AwareConfig,
+    ColumnConfig,
     DistillConfig,
     FinetuneConfig,
     PretrainConfig,
@@ -132,7 +133,7 @@ class BenchmarkConfig(Config):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AnalyzeConfig(Config):
+class AnalyzeConfig(ColumnConfig):
     """Settings of `tfkd analyze`: size and time of architectures, with weights or without."""
 
     models: tuple[str, ...] = setting(

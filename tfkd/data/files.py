@@ -276,21 +276,24 @@ def read_file(path: Path, name: str, reading: Reading | None = None) -> Dataset:
 
 
 def has_labels(path: Path, names: ColumnNames) -> bool:
-    """Whether a file has a column of labels, by the names or by known ones."""
-    with open_table(path) as table:
-        return bool(set(names.labels or (LABEL, LABELS)) & set(table.columns))
+    """Whether a file, or a folder's first file, has labels in a column of these or known names."""
+    return bool(set(names.labels or (LABEL, LABELS)) & _column_names(path))
 
 
 def names_there(path: Path, names: ColumnNames) -> ColumnNames:
     """Those of the names that a file, or a folder's first file, has."""
-    first = next(iter(split_files(path).values())) if path.is_dir() else path
-    with open_table(first) as table:
-        columns = set(table.columns)
+    columns = _column_names(path)
     if names.text not in columns:
         names = dataclasses.replace(names, text=None, second_text=None)
     if not set(names.labels) <= columns:
         names = dataclasses.replace(names, labels=())
     return names if names.id in columns else dataclasses.replace(names, id=None)
+
+
+def _column_names(path: Path) -> set[str]:
+    head = next(iter(split_files(path).values())) if path.is_dir() else path
+    with open_table(head) as table:
+        return set(table.columns)
 
 
 def _dataset(

@@ -203,7 +203,7 @@ def load_texts(
     validation_fraction: float | None = None,
     seed: int = 0,
 ) -> Dataset:
-    """A data set for its texts alone: that of `load`, or all rows of a file without labels.
+    """A data set for its texts alone: that of `load`, or all rows where there are no labels.
 
     Args:
         name: String. See `load`.
@@ -220,8 +220,9 @@ def load_texts(
         return load(name, data_dir, validation_fraction, seed)
     path = Path(name).expanduser()
     names = files.names_there(path, names)
-    if path.is_file() and not files.has_labels(path, names):
-        return files.read_file(path, name, Reading(names, drop_empty=True, texts_only=True))
+    if not files.has_labels(path, names):
+        found = _find(name, None, seed, Reading(names, drop_empty=True, texts_only=True))
+        return dataclasses.replace(found, splits=Splits(name, found.splits))
     return load(name, data_dir, validation_fraction, seed, reading=Reading(names))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from tfkd import artifacts
 from tfkd.config.verbs import AnalyzeConfig
 from tfkd.data import sources
+from tfkd.data.columns import ColumnNames, Reading
 from tfkd.data.examples import Texts
 from tfkd.errors import ConfigError, TfkdError
 from tfkd.evaluation.architectures import AnalyzeResult, Architecture, Conditions, FileFigures
@@ -53,7 +54,8 @@ def analyze(config: AnalyzeConfig, progress: Progress | None = None) -> AnalyzeR
     progress = progress or Progress(config.quiet)
     report = artifacts.report_file(config.output_dir, REPORT)
     models = [resolve(name) for name in dict.fromkeys(config.models)]
-    dataset = sources.load(config.dataset, config.data_dir)
+    reading = Reading(ColumnNames.of(config))
+    dataset = sources.load(config.dataset, config.data_dir, reading=reading)
     texts = first_texts(dataset.splits["test"], config.texts)
     if config.lengths and dataset.num_texts != 1:
         raise ConfigError(

@@ -108,7 +108,9 @@ def _material(config: EvaluateConfig, run: RunFolder, progress: Progress) -> Mat
     form = LabelForm(known.task, settings.get("label_separator"), folds_case=folds)
     form = form.named(known.label_names, f"the run {run.path}")
     seed = settings["split_seed"]
-    columns = ColumnNames.of(config).over(ColumnNames.of(settings))
+    # A set of the catalog has columns of its own.
+    is_file = Path(name).expanduser().exists()
+    columns = ColumnNames.of(config).over(ColumnNames.of(settings) if is_file else KNOWN_NAMES)
     reading = Reading(columns, form, config.drop_empty or settings.get("drop_empty", False))
     dataset = sources.load_split(name, config.data_dir, config.split, seed, reading)
     if dataset.columns:
