@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from tfkd.progress import Progress
 
 INTERRUPTED, TERMINATED = 130, 143
-PIPED_WIDTH = 200  # Enough for every table when no terminal says how wide it is.
 
 
 class Terminated(KeyboardInterrupt):
@@ -123,9 +122,9 @@ def one_line(message: str) -> str:
     )
 
 
-def example(line: str) -> str:
+def example(*lines: str) -> str:
     """The end of a command's help; the mark keeps click from rewrapping it."""
-    return f"\b\nExample:\n  {line}"
+    return "\n  ".join(["\b\nExample:", *lines])
 
 
 def verb(
@@ -159,6 +158,8 @@ def show(result: Result, as_json: bool) -> None:
         click.echo(json.dumps(result.to_dict(), indent=2, ensure_ascii=False))
         return
     from rich.console import Console
+
+    from tfkd.evaluation.table import PIPED_WIDTH
 
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
@@ -323,36 +324,31 @@ def report(config: ReportConfig, progress: "Progress") -> Result:
 @verbs.command(
     "predict",
     params=parameters("predict"),
-    epilog=example('tfkd predict saved_models/demo "Oil prices fell again."'),
+    epilog=example(
+        'tfkd predict saved_models/demo "Oil prices fell again."',
+        "tfkd predict saved_models/demo --input backlog.csv --text-column body --output scored.csv",
+    ),
 )
 @click.argument("texts", nargs=-1)
-@click.option(
-    "--input",
-    "source",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Read the texts from FILE, one a line. Default: standard input.",
-)
-def predict(
-    texts: tuple[str, ...],
-    source: Path | None,
-    config_file: Path | None,
-    as_json: bool,
-    **given: Any,
-) -> None:
-    """Answer label and probability of texts.
+def predict(texts: tuple[str, ...], config_file: Path | None, as_json: bool, **given: Any) -> None:
+    """Answer label and probability of texts, or of a table's rows.
 
     RUN is a finished folder of `tfkd distill` or `tfkd finetune`. Each text gets one line. TEXTS
     are arguments, lines of a file or lines of standard input; a pair of sentences is one text with
-    a tab between them. JSON lines have the probability of every class.
+    a tab between them. JSON lines have the probability of every class. With --output a table is
+    written anew, its own columns first.
     """
-    if texts and source:
-        raise click.UsageError("Expected TEXTS or --input. Received both. Leave one out.")
     config = cast(PredictConfig, resolve("predict", config_file, given))
+    source = config.input
+    if texts and (source or config.output):
+        option = "--input" if source else "--output"
+        raise click.UsageError(f"Expected TEXTS or {option}. Received both. Leave one out.")
+    from tfkd.workflows.predict import is_table, predict, predict_file, read_texts
+
+    if is_table(config):
+        return show(predict_file(config), as_json)
     if not texts and source is None and sys.stdin.isatty():
         click.echo("Reading one text a line; Ctrl-D ends.", err=True)
-    from tfkd.workflows.predict import predict, read_texts
-
     with _opened(source) as stream:
         given_texts = texts or read_texts(stream, str(source or "standard input"))
         for prediction in predict(config, given_texts):

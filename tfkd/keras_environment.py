@@ -16,7 +16,7 @@ _SETTINGS_FOLDER = Path(__file__).parent / "models"
 # They would end every training early, without a word.
 _LIMITS = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
 # Public names behind which no Keras is.
-_WITHOUT_KERAS = ("LiteRTModel", "predict", "report", "serve")
+_WITHOUT_KERAS = ("LiteRTModel", "Prediction", "predict", "predict_file", "report", "serve")
 
 
 def settle_command() -> None:

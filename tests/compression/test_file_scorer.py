@@ -10,7 +10,7 @@ from tests.toys import (
     tiny_backbone,
 )
 from tfkd.compression.file_scorer import ROWS_PER_TASK, FileScorer
-from tfkd.compression.litert import LiteRTModel
+from tfkd.compression.litert import ENCODING_BATCH_SIZE, LiteRTModel
 from tfkd.data import tokens
 from tfkd.data.examples import Example
 from tfkd.errors import ArtifactError
@@ -24,7 +24,9 @@ def file(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scorer")
     model = spread_out(build_encoder_classifier(tiny_backbone(60), 3))
     classifier_of(model).save(folder / "model")
-    return convert_here(folder / "model", ["dynamic_int8"], (8, 12), folder)["dynamic_int8"]
+    return convert_here(folder / "model", ["dynamic_int8"], (8, 12), folder / "model")[
+        "dynamic_int8"
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +68,11 @@ def test_who_stops_early_can_begin_again(file, rows):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(ArtifactError, match=r"^Expected the LiteRT file .*none\.tflite\. It does"):
         FileScorer(tmp_path / "none.tflite", 2)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_texts_are_answered_in_order_as_by_the_file_alone(file, threads):
+    texts = texts_of_words(2 * ENCODING_BATCH_SIZE + 5, 12)
+    scorer = FileScorer(file, threads)
+    np.testing.assert_array_equal(scorer.predict(texts), LiteRTModel(file).predict(texts))
+    assert scorer.predict([]).shape == (0, 3)

@@ -14,14 +14,17 @@ import pytest
 from click.testing import CliRunner
 
 from tests.messages import exactly
-from tests.toys import vocabulary_of, wordpiece_tokenizer
+from tests.toys import convert_here, vocabulary_of, wordpiece_tokenizer
 from tfkd.artifacts import RunFolder, read_json, write_json
 from tfkd.cli import verbs
+from tfkd.compression.litert import LiteRTModel
 from tfkd.config.verbs import PredictConfig
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from tfkd.errors import ArtifactError, DatasetError
 from tfkd.models.classifier import TextClassifier
-from tfkd.workflows.predict import CHUNK_ROWS, Prediction, predict, read_texts
+from tfkd.models.predictions import Prediction
+from tfkd.runs.answering import of_any, quick_recipe
+from tfkd.workflows.predict import CHUNK_ROWS, predict, read_texts
 
 VOCABULARY = vocabulary_of("rain goal vote team")
 # One row a token: what it adds to the logits of weather, sport, politics.
@@ -43,7 +46,8 @@ def make_run(path, task=SINGLE_LABEL, labels=LABELS, num_texts=1, thresholds=0.5
     embedding.set_weights([table])
     run = RunFolder(path)
     run.start("finetune", {"dataset": "weather"}, overwrite=False)
-    tokenizer = wordpiece_tokenizer(VOCABULARY)
+    # As trained ones are: one that keeps accents needs TensorFlow.
+    tokenizer = wordpiece_tokenizer(VOCABULARY, strip_accents=True)
     TextClassifier(model, tokenizer, task, labels, num_texts, thresholds).save(run.model)
     return path
 
@@ -292,3 +296,141 @@ def test_missing_recipe_says_how_to_make_it(single_label_run):
     )
     with pytest.raises(ArtifactError, match=exactly(message)):
         predict(PredictConfig(run=single_label_run, recipe="dynamic_int8"), ["rain"])
+
+
+@pytest.fixture(scope="module")
+def run_with_file(tmp_path_factory):
+    """A run that also has a LiteRT file."""
+    run = make_run(tmp_path_factory.mktemp("runs") / "weather")
+    convert_here(run / "model", ["float32"], (8, 16), run / "model")
+    return run
+
+
+@pytest.fixture
+def backlog(tmp_path):
+    path = tmp_path / "backlog.csv"
+    path.write_text("ticket,body\n7,Rain\n8,\n9,goal team\n")
+    return path
+
+
+SCORED = (
+    "ticket,body,label,probability\n7,Rain,weather,0.786986\n8,,,\n9,goal team,sport,0.909443\n"
+)
+
+
+def test_a_table_is_scored_by_the_file_without_tensorflow(run_with_file, backlog):
+    target = backlog.with_name("scored.csv")
+    code = (
+        "import sys; from tfkd.cli import verbs\n"
+        f"verbs({['predict', str(run_with_file), '--input', str(backlog)]!r} + "
+        f"{['--output', str(target), '--text-column', 'body']!r}, standalone_mode=False)\n"
+        "print(sorted({'tensorflow', 'keras', 'keras_hub'} & set(sys.modules)))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    first, columns, empty, loaded = ended.stdout.splitlines()
+    assert first.startswith(f"{target}: 3 rows answered by float32.tflite in ")
+    assert columns == "Added columns: label, probability."
+    assert empty == "Rows without a text, which have no answer: 1."
+    assert loaded == "[]"
+    assert ended.stderr == f"read and check {backlog}\nscore 3 rows with float32.tflite\n"
+    assert target.read_text() == SCORED
+
+
+def test_a_table_is_scored_by_the_keras_model_where_there_is_no_file(single_label_run, backlog):
+    target = backlog.with_name("scored.csv")
+    files = ("--input", str(backlog), "--output", str(target), "--text-column", "body")
+    result = answer(single_label_run, *files, "--json")
+    values = json.loads(result.stdout)
+    assert (values["model"], values["num_rows"], values["num_empty"]) == ("the Keras model", 3, 1)
+    assert target.read_text() == SCORED
+    result = answer(single_label_run, *files)
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"Error: Expected no file {target}. It exists. Add --overwrite, or give another "
+        "--output.\n",
+    )
+    assert answer(single_label_run, *files, "--overwrite", "--quiet").stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--input", "a.csv"],
+            "Expected --input and --output, a table and the file to write. Received: --input a.csv "
+            "alone. Give both, such as --input backlog.csv --output scored.csv.",
+        ),
+        (
+            ["--output", "b.csv"],
+            "Expected --input and --output, a table and the file to write. Received: --output "
+            "b.csv alone. Give both, such as --input backlog.csv --output scored.csv.",
+        ),
+        (
+            ["--input", "a.csv", "--output", "b.xlsx"],
+            "Expected a file that ends in one of .csv, .csv.gz, .tsv, .tsv.gz, .jsonl, .jsonl.gz, "
+            ".parquet, .parquet.gz. Received: b.xlsx. Rename or convert it.",
+        ),
+        (
+            ["--input", "a.csv", "--output", "./a.csv", "--overwrite"],
+            "Expected another file for --output than the input. Received: a.csv for both.",
+        ),
+        (
+            ["--input", "none.csv", "--output", "b.csv"],
+            "Expected a readable file. Received: none.csv: No such file or directory.",
+        ),
+        (
+            ["--input", "a.csv", "--output", "b.csv"],
+            "Expected the column `text` (or `sentence1`, `sentence2`) in a.csv. Received: ticket, "
+            "body. Perhaps --text-column body?",
+        ),
+    ],
+    ids=["no output", "no input", "ending", "same", "missing", "column"],
+)
+def test_files_that_cannot_be_are_refused(
+    single_label_run, backlog, monkeypatch, arguments, message
+):
+    monkeypatch.chdir(backlog.parent)
+    backlog.rename("a.csv")
+    result = answer(single_label_run, *arguments)
+    assert (result.exit_code, result.stderr) == (1, f"Error: {message}\n")
+    assert [path.name for path in backlog.parent.iterdir()] == ["a.csv"]
+
+
+def test_the_column_that_the_run_was_trained_on_is_the_one(tmp_path, backlog):
+    run = make_run(tmp_path / "run")
+    config = RunFolder(run).config
+    write_json(config, read_json(config) | {"text_column": "body"})
+    target = tmp_path / "scored.csv"
+    answer(run, "--input", str(backlog), "--output", str(target))
+    assert target.read_text() == SCORED
+
+
+@pytest.mark.parametrize("name", ["", "model", "model/float32.tflite"])
+def test_one_call_answers_a_run_a_folder_or_a_file(run_with_file, name):
+    rain, goal = predict(run_with_file / name, ("rain", "goal"))
+    assert (rain.label, goal.label) == ("weather", "sport")
+    assert rain.probability == pytest.approx(math.exp(2) / (math.exp(2) + 2), abs=1e-6)
+    assert repr([rain]) == "[Prediction('weather': 0.7870)]"
+    assert predict(str(run_with_file / name), "goal")[0].probabilities == goal.probabilities
+
+
+def test_one_call_answers_models_in_memory(run_with_file):
+    folder = run_with_file / "model"
+    file, classifier = LiteRTModel(folder / "float32.tflite"), TextClassifier.load(folder)
+    for model in (file, classifier, RunFolder(run_with_file)):
+        (prediction,) = predict(model, np.array(["rain rain"]))
+        assert prediction.probabilities["weather"] == pytest.approx(0.9647, abs=1e-4)
+    with pytest.raises(
+        TypeError,
+        match=exactly(
+            "Expected a run, a model folder, a .tflite file or a model of tfkd. Received: 3"
+        ),
+    ):
+        predict(3, "rain")
+
+
+def test_the_recipe_says_what_of_a_run_answers(run_with_file):
+    assert quick_recipe(run_with_file / "model") == "float32"
+    assert of_any(run_with_file).name == "float32.tflite"
+    assert of_any(run_with_file, "keras").name == "the Keras model"
+    assert answer(run_with_file, "rain", "--recipe", "float32").stdout == "weather\t0.7870\n"

@@ -1,15 +1,20 @@
 """A LiteRT file that scores many rows, with a thread for each core."""
 
 import queue
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from tfkd.compression.litert import LiteRTModel
-from tfkd.data.batching import Rows
+from tfkd.compression.litert import ENCODING_BATCH_SIZE, LiteRTModel
+from tfkd.data.examples import Texts
 
+if TYPE_CHECKING:
+    from tfkd.data.batching import Rows
+
+Answer = TypeVar("Answer")
 ROWS_PER_TASK = 16
 # Each holds its own packed weights for every length.
 MOST_THREADS = 8
@@ -39,25 +44,52 @@ class FileScorer:
     def __init__(self, path: Path, threads: int) -> None:
         self._threads = min(threads, MOST_THREADS)
         self._idle: queue.SimpleQueue[LiteRTModel] = queue.SimpleQueue()
-        for _ in range(self._threads):
-            self._idle.put(LiteRTModel(path))
+        self._models = [LiteRTModel(path) for _ in range(self._threads)]
+        for model in self._models:
+            self._idle.put(model)
 
     def score(
-        self, tokens: Rows, start: int = 0, stop: int | None = None
+        self, tokens: "Rows", start: int = 0, stop: int | None = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Row numbers and logits, some rows at a time, of the rows `[start, stop)`."""
         stop = len(tokens) if stop is None else stop
 
-        def answered(first: int) -> tuple[np.ndarray, np.ndarray]:
+        def answered(model: LiteRTModel, first: int) -> tuple[np.ndarray, np.ndarray]:
             rows = np.arange(first, min(first + ROWS_PER_TASK, stop))
+            return rows, model.predict_encoded(tokens.arrays(rows))
+
+        return self._answered(answered, range(start, stop, ROWS_PER_TASK))
+
+    def predict(self, texts: Texts) -> np.ndarray:
+        """Logits of checked texts or pairs: float32, shape `[n, num_outputs]`.
+
+        Quickest where texts of like length follow each other.
+        """
+        # One for all: it remembers the words it has met.
+        encode = self._models[0].tokenizer.encode
+
+        def answered(model: LiteRTModel, batch: Texts) -> np.ndarray:
+            return model.predict_encoded(encode(batch))
+
+        starts = range(0, len(texts), ENCODING_BATCH_SIZE)
+        batches = [texts[start : start + ENCODING_BATCH_SIZE] for start in starts]
+        parts = list(self._answered(answered, batches))
+        return np.concatenate([np.zeros((0, self._models[0].num_outputs), np.float32), *parts])
+
+    def _answered(
+        self, answer: Callable[[LiteRTModel, Any], Answer], tasks: Sequence[Any]
+    ) -> Iterator[Answer]:
+        """What the models answer to each task, in order."""
+
+        def answered(task: Any) -> Answer:
             model = self._idle.get()
             try:
-                return rows, model.predict_encoded(tokens.arrays(rows))
+                return answer(model, task)
             finally:
                 self._idle.put(model)
 
         pool = ThreadPoolExecutor(self._threads)
         try:
-            yield from pool.map(answered, range(start, stop, ROWS_PER_TASK))
+            yield from pool.map(answered, tasks)
         finally:
             pool.shutdown(cancel_futures=True)

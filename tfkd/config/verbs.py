@@ -191,9 +191,31 @@ class PredictConfig(Config):
     """Settings of `tfkd predict`: label and probability of texts."""
 
     run: Path = setting(dataclasses.MISSING, "Folder written by distill or finetune.")
-    recipe: str | None = setting(
-        None, "LiteRT file to ask. Default: the Keras model.", choices=RECIPE_NAMES
+    input: Path | None = setting(
+        None,
+        "File of texts: one a line, or with --output a table of CSV, TSV, JSONL or Parquet. "
+        "Default: standard input.",
     )
+    output: Path | None = setting(
+        None,
+        "Write the table there with the answers behind its columns; the name's ending says in "
+        "which format.",
+    )
+    text_column: str | None = setting(
+        None, "The table's column of texts. Default: as the run was trained, or `text`."
+    )
+    second_text_column: str | None = setting(
+        None, "Of pairs: that of the second texts. Default: as trained, or `sentence2`."
+    )
+    all_classes: bool = setting(False, "With --output: also a column for each class.")
+    recipe: str | None = setting(
+        None,
+        "LiteRT file to ask, or keras. Default: keras; with --output dynamic_int8 or else float32, "
+        "if the run has it.",
+        choices=("keras", *RECIPE_NAMES),
+    )
+    overwrite: bool = setting(False, "Replace the output file.")
+    quiet: bool = setting(False, "No progress; only the result.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

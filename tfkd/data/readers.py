@@ -12,9 +12,9 @@ import itertools
 import json
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeAlias
 
 from tfkd.data.streams import LARGEST_ROW_CHARACTERS, UTF_8, Rows, fault, open_bytes, open_text
 from tfkd.errors import DatasetError, shown
@@ -30,11 +30,19 @@ QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
 
 class Table(NamedTuple):
-    """An open file: its column names, its rows as values in the order of those, and its form."""
+    """An open file: its column names, its rows as values in the order of those, and its form.
+
+    `delimiter` is what stands between the fields of CSV.
+    """
 
     columns: tuple[str, ...]
     rows: Iterator[Sequence[Any]]
     form: str = "Parquet"
+    delimiter: str = ","
+
+
+# Record batches of Arrow, of at most so many rows.
+Batches: TypeAlias = Callable[[int], Iterator[Any]]
 
 
 def unreadable(path: Path, error: OSError) -> DatasetError:
@@ -78,17 +86,60 @@ def open_table(path: Path, kind: str | None = None) -> Iterator[Table]:
     ('text', 'label')
     """
     kind = kind or format_of(path)
+    with contextlib.ExitStack() as stack:
+        if kind == "parquet":
+            parquet, batches = stack.enter_context(open_parquet(path))
+            columns = tuple(parquet.schema_arrow.names)
+            table = Table(columns, _parquet_rows(batches(PARQUET_BATCH_ROWS)))
+        else:
+            text, rows = stack.enter_context(_open_lines(path))
+            try:
+                table = TABLES[kind](path, text, rows)
+            except OSError as error:
+                raise unreadable(path, error) from error
+        yield table
+
+
+@contextlib.contextmanager
+def open_objects(path: Path) -> Iterator[Iterator[dict[str, Any]]]:
+    """Opens JSONL for one pass over its objects, each with the fields it has.
+
+    Raises:
+        DatasetError: As `open_table`.
+    """
+    with _open_lines(path) as (text, rows):
+        yield _json_objects(path, text, rows)
+
+
+@contextlib.contextmanager
+def open_parquet(path: Path) -> Iterator[tuple[Any, Batches]]:
+    """Opens Parquet for one pass over its record batches.
+
+    Yields:
+        `pyarrow.parquet.ParquetFile`, and a function from a number of rows to batches of at most
+        as many: fewer where rows are long.
+
+    Raises:
+        DatasetError: As `open_table`.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stream = stack.enter_context(_parquet_stream(path, Rows(path)))
+            parquet = _parquet_file(path, stream)
+        except OSError as error:
+            raise unreadable(path, error) from error
+        yield parquet, lambda count: _parquet_batches(path, parquet, count)
+
+
+@contextlib.contextmanager
+def _open_lines(path: Path) -> Iterator[tuple[IO[str], Rows]]:
     rows = Rows(path)
     with contextlib.ExitStack() as stack:
         try:
-            if kind == "parquet":
-                table = _parquet_table(path, stack.enter_context(_parquet_stream(path, rows)))
-            else:
-                text = stack.enter_context(open_text(path, rows))
-                table = TABLES[kind](path, text, rows)
+            text = stack.enter_context(open_text(path, rows))
         except OSError as error:
             raise unreadable(path, error) from error
-        yield table
+        yield text, rows
 
 
 def _csv_table(path: Path, stream: IO[str], rows: Rows) -> Table:
@@ -104,14 +155,14 @@ def _csv_table(path: Path, stream: IO[str], rows: Rows) -> Table:
     reader = _reader(itertools.chain([first, second], lines), delimiter, skips)
     columns = _header(path, reader, rows)
     form = f"CSV, {_encoding(stream)}, '{delimiter}' between columns"
-    return Table(columns, _csv_rows(path, reader, len(columns), rows), form)
+    return Table(columns, _csv_rows(path, reader, len(columns), rows), form, delimiter)
 
 
 def _tsv_table(path: Path, stream: IO[str], rows: Rows, first: Sequence[str] = ()) -> Table:
     lines = itertools.chain(filter(None, first), rows.lines(stream))
     columns = _header(path, _reader(lines, "\t"), rows)
     form = f"TSV, {_encoding(stream)}"
-    return Table(columns, _tsv_rows(path, lines, len(columns), rows), form)
+    return Table(columns, _tsv_rows(path, lines, len(columns), rows), form, "\t")
 
 
 def _encoding(stream: IO[str]) -> str:
@@ -280,32 +331,46 @@ def _parquet_stream(path: Path, rows: Rows) -> Iterator[IO[bytes]]:
             yield plain
 
 
-def _parquet_table(path: Path, stream: IO[bytes]) -> Table:
+def _parquet_file(path: Path, stream: IO[bytes]) -> Any:
     import pyarrow
     import pyarrow.parquet
 
     try:
         parquet = pyarrow.parquet.ParquetFile(stream)
-        columns = tuple(parquet.schema_arrow.names)
+        _ = parquet.schema_arrow
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"Expected a Parquet file in {path}. Received: {error}.") from error
-    return Table(columns, _parquet_rows(path, parquet))
+    return parquet
 
 
-def _parquet_rows(path: Path, parquet: Any) -> Iterator[tuple[Any, ...]]:
+def _parquet_batches(path: Path, parquet: Any, count: int) -> Iterator[Any]:
     import pyarrow
 
     row = 0
     try:
-        for batch in parquet.iter_batches(batch_size=_batch_rows(path, parquet.metadata)):
-            for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                row += 1
-                yield values
+        for batch in parquet.iter_batches(batch_size=_batch_rows(path, parquet.metadata, count)):
+            # Strings that are no UTF-8 would be found by whoever asks for one.
+            batch.validate(full=True)
+            yield batch
+            row += batch.num_rows
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise fault(path, row + 1, "readable Parquet data", str(error)) from error
 
 
-def _batch_rows(path: Path, metadata: Any) -> int:
+def _parquet_rows(batches: Iterator[Any]) -> Iterator[tuple[Any, ...]]:
+    for batch in batches:
+        yield from zip(*map(arrow_values, batch.columns), strict=True)
+
+
+def arrow_values(column: Any) -> list[Any]:
+    """The Python values of an Arrow array; of times with nanoseconds, which Python's lack, text."""
+    try:
+        return column.to_pylist()
+    except ValueError:
+        return column.cast("string").to_pylist()
+
+
+def _batch_rows(path: Path, metadata: Any, count: int) -> int:
     """Rows to read at once: fewer where they are long.
 
     Raises:
@@ -318,4 +383,4 @@ def _batch_rows(path: Path, metadata: Any) -> int:
             f"Expected rows of at most {LARGEST_ROW_CHARACTERS:,} bytes in {path}. Received: "
             f"{longest:,} bytes a row. Cut longer texts."
         )
-    return min(max(PARQUET_BATCH_BYTES // max(longest, 1), 1), PARQUET_BATCH_ROWS)
+    return min(max(PARQUET_BATCH_BYTES // max(longest, 1), 1), count)

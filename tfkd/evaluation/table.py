@@ -5,6 +5,7 @@ whatever Markdown or rich would make of it, and whole, however narrow the termin
 """
 
 import dataclasses
+import io
 from collections.abc import Callable, Iterable, Sequence
 
 from rich.box import SIMPLE_HEAD
@@ -18,6 +19,9 @@ MISSING = "-"
 WRAPPED_WIDTH = 24
 # No table is as wide.
 WIDEST = 10_000
+# Wide enough for every table when no terminal says how wide it is.
+PIPED_WIDTH = 200
+_HTML = '<pre style="line-height: normal; overflow-x: auto">{code}</pre>'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,3 +177,31 @@ class Table:
         for row in self.rows:
             drawn.add_row(*map(Text, row))
         return drawn
+
+
+class Shown:
+    """A result that Python and notebooks show as its command does, not as a line of its fields."""
+
+    def render(self) -> Sequence[Table | str]:
+        """Tables and lines, in the order they are shown."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return self._drawn().export_text().rstrip()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return self._drawn().export_html(inline_styles=True, code_format=_HTML)
+
+    def _drawn(self) -> Console:
+        console = Console(
+            file=io.StringIO(),
+            record=True,
+            width=PIPED_WIDTH,
+            highlight=False,
+            markup=False,
+            emoji=False,
+        )
+        for item in self.render():
+            console.print(item, soft_wrap=True)
+        return console

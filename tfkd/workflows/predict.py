@@ -4,103 +4,115 @@ Texts are read, answered and given back in chunks, so a file of any length takes
 chunk. The Keras model and its LiteRT files answer through the same call.
 """
 
-import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
-from typing import IO, Any
-
-import numpy as np
-from scipy.special import expit, softmax
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, overload
 
 from tfkd.artifacts import RunFolder
 from tfkd.config.verbs import PredictConfig
-from tfkd.data.examples import DEFAULT_THRESHOLD, MULTI_LABEL, REGRESSION
+from tfkd.data.columns import ColumnNames
+from tfkd.data.readers import SUFFIXES, format_of
 from tfkd.data.texts import GivenTexts, given_rows
-from tfkd.errors import ArtifactError, DatasetError
-from tfkd.evaluation.predictor import Predictor
-from tfkd.keras_environment import settle_keras
+from tfkd.errors import ArtifactError, ConfigError, DatasetError
 from tfkd.models.description import Description
-from tfkd.quiet import import_tensorflow
+from tfkd.models.predictions import Prediction, predictions
+from tfkd.progress import Progress
+from tfkd.runs.answering import KERAS, Answering, Asked, of_any, of_folder, quick_recipe
+from tfkd.runs.scored_file import ScoredFile, TextTable, score_file
 
 CHUNK_ROWS = 256
 MAX_LINE_BYTES = 1_000_000
 
 
-@dataclasses.dataclass(frozen=True)
-class Prediction:
-    """Answer of the model to one text. As a string it is one tab-separated line.
-
-    Attributes:
-        texts: The text, or the two of a pair.
-        task: One of `tfkd.data.examples.TASKS`.
-        probabilities: Label name to probability in [0, 1], in index order. Empty for regression.
-        score: The predicted score of a regression, else None.
-        thresholds: Of multi_label: the probability above which a label is given, one for all or
-            one a label.
-    """
-
-    texts: tuple[str, ...]
-    task: str
-    probabilities: dict[str, float]
-    score: float | None = None
-    thresholds: float | Sequence[float] = DEFAULT_THRESHOLD
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The likeliest label; for multi-label every one with a probability above its threshold."""
-        if self.task == MULTI_LABEL:
-            given = np.array(list(self.probabilities.values())) > np.asarray(self.thresholds)
-            return tuple(itertools.compress(self.probabilities, given))
-        if self.task == REGRESSION:
-            return ()
-        return (max(self.probabilities, key=self.probabilities.__getitem__),)
-
-    def __str__(self) -> str:
-        if self.score is not None:
-            return f"{self.score:.4f}"
-        fields = [f"{name}\t{self.probabilities[name]:.4f}" for name in self.labels]
-        return "\t".join(fields) or "(none)"
-
-    def to_dict(self) -> dict[str, Any]:
-        """The prediction as plain JSON values, with the probability of every label."""
-        text = {"text": self.texts[0]} if len(self.texts) == 1 else {"texts": list(self.texts)}
-        if self.score is not None:
-            return {**text, "score": self.score}
-        probabilities = {"probabilities": self.probabilities}
-        if self.task == MULTI_LABEL:
-            return {**text, "labels": list(self.labels), **probabilities}
-        label = self.labels[0]
-        return {**text, "label": label, "probability": self.probabilities[label], **probabilities}
-
-
-def predict(config: PredictConfig, texts: GivenTexts) -> Iterator[Prediction]:
-    """Answers texts with the model of a finished run.
+@overload
+def predict(run: PredictConfig, texts: GivenTexts) -> Iterator[Prediction]: ...
+@overload
+def predict(run: Asked, texts: GivenTexts, recipe: str | None = None) -> list[Prediction]: ...
+def predict(
+    run: PredictConfig | Asked, texts: GivenTexts, recipe: str | None = None
+) -> Iterator[Prediction] | list[Prediction]:
+    """Labels and probabilities of texts.
 
     Args:
-        config: `PredictConfig`. Which run, and which of its files.
-        texts: Strings, streamed; one alone is one text. For pairs each holds two sentences
-            with a tab between, or is a tuple or list of two.
+        run: Path or string of a run, of a model folder in one or of a `.tflite` file in that; or a
+            `TextClassifier`, a `LiteRTModel`, or the result of `distill` or `finetune`. Or a
+            `PredictConfig`, for texts that are streamed.
+        texts: A string is one text. Else strings in a list, an array, a column of pandas or polars,
+            or another iterable. For pairs each holds two sentences with a tab between, or is a
+            tuple or list of two.
+        recipe: String. Of a folder: the LiteRT file to ask, or "keras" for the Keras model.
+            Default: the first there is of dynamic_int8, float32 and keras; a file loads no
+            TensorFlow.
 
     Returns:
-        Iterator of `Prediction`, one a text, in order. The model is loaded before it is returned.
+        List of `Prediction`, one a text, in order. With a `PredictConfig` an iterator that reads
+        and answers them in chunks, by the Keras model unless `config.recipe` says otherwise; the
+        model is loaded before it is returned.
 
     Raises:
         ArtifactError: The folder is no run, or has no file of the recipe.
         DatasetError: A text is no pair where the model asks for pairs, or the reverse; raised when
             its chunk is reached.
-        TypeError: It is no text.
+        TypeError: It is no text, or no model.
 
     Example:
 
-    >>> config = PredictConfig(run="saved_models/demo")
-    >>> next(predict(config, ["Oil prices fell again."])).labels
-    ('Business',)
+    >>> [prediction] = tfkd.predict("saved_models/demo", ["Oil prices fell again."])
+    >>> prediction.label, prediction.probabilities["Sports"]
+    ('Business', 0.0021)
     """
+    if isinstance(run, PredictConfig):
+        folder = RunFolder(run.run)
+        folder.read_config()
+        rows = given_rows(texts, Description.read(folder.model).num_texts)
+        return _answers(of_folder(folder.model, run.recipe or KERAS), rows)
+    answering = of_any(run, recipe)
+    return list(_answers(answering, given_rows(texts, answering.model.num_texts)))
+
+
+def predict_file(config: PredictConfig, progress: Progress | None = None) -> ScoredFile:
+    """Writes a user's table with the answers behind its columns.
+
+    CSV, TSV, JSONL and Parquet, plain or .gz, by the ending of each name. The file is there when it
+    is whole. Rows without a text have empty answers and are counted.
+
+    Args:
+        config: `PredictConfig` with `input` and `output`.
+        progress: `Progress` that shows what is done.
+
+    Returns:
+        `ScoredFile`.
+
+    Raises:
+        ArtifactError: The folder is no run, has no file of the recipe, or the output is there.
+        ConfigError: Input or output is not given, or they are one file.
+        DatasetError: The input cannot be read, has no such column, or a row is bad.
+
+    Example:
+
+    ```python
+    tfkd.predict_file(
+        tfkd.PredictConfig(run="saved_models/demo", input="backlog.csv", output="scored.csv")
+    )
+    ```
+    """
+    progress = progress or Progress(config.quiet)
+    source, path = _files(config)
     run = RunFolder(config.run)
-    run.read_config()
-    description = Description.read(run.model)
-    rows = given_rows(texts, description.num_texts)
-    return _answers(_load(run, config.recipe), rows, description)
+    trained = ColumnNames.of(run.read_config())
+    num_texts = Description.read(run.model).num_texts
+    given = ColumnNames(config.text_column, config.second_text_column)
+    table = TextTable.of(source, given.over(trained), num_texts)
+    answering = of_folder(run.model, config.recipe or quick_recipe(run.model))
+    return score_file(table, path, answering, config.all_classes, progress)
+
+
+def is_table(config: PredictConfig) -> bool:
+    """Whether settings ask for a file of answers, not for lines."""
+    return config.output is not None or (
+        config.input is not None and config.input.name.endswith(SUFFIXES)
+    )
 
 
 def read_texts(stream: IO[bytes], source: str) -> Iterator[str]:
@@ -135,43 +147,29 @@ def read_texts(stream: IO[bytes], source: str) -> Iterator[str]:
         yield text
 
 
-def _load(run: RunFolder, recipe: str | None) -> Predictor:
-    """The run's Keras model, or one of its LiteRT files."""
-    path = run.model / ("model.keras" if recipe is None else f"{recipe}.tflite")
-    if recipe is not None and not path.is_file():
-        raise ArtifactError(
-            f"Expected the file {path}. It does not exist. Make it with "
-            f"`tfkd export {run.path} --recipe {recipe}`."
+def _files(config: PredictConfig) -> tuple[Path, Path]:
+    """Input and output, both given and unlike each other."""
+    source, path = config.input, config.output
+    if source is None or path is None:
+        given = f"--output {path} alone" if source is None else f"--input {source} alone"
+        raise ConfigError(
+            f"Expected --input and --output, a table and the file to write. Received: {given}. "
+            "Give both, such as --input backlog.csv --output scored.csv."
         )
-    # Imported here: a missing file is told before TensorFlow's seconds of loading.
-    if recipe is None:
-        settle_keras()
-    import_tensorflow()
-    if recipe is None:
-        from tfkd.models.classifier import TextClassifier
+    format_of(path)
+    if path.exists():
+        if source.exists() and path.samefile(source):
+            raise ConfigError(
+                f"Expected another file for --output than the input. Received: {path} for both."
+            )
+        if not config.overwrite:
+            raise ArtifactError(
+                f"Expected no file {path}. It exists. Add --overwrite, or give another --output."
+            )
+    return source, path
 
-        return TextClassifier.load(run.model)
-    from tfkd.compression.litert import LiteRTModel
 
-    return LiteRTModel(path)
-
-
-def _answers(
-    model: Predictor, rows: Iterator[tuple[str, ...]], description: Description
-) -> Iterator[Prediction]:
+def _answers(answering: Answering, rows: Iterator[tuple[str, ...]]) -> Iterator[Prediction]:
     while chunk := list(itertools.islice(rows, CHUNK_ROWS)):
-        texts: Any = [row[0] for row in chunk] if len(chunk[0]) == 1 else chunk
-        for row, logits in zip(chunk, model.predict(texts), strict=True):
-            yield _prediction(row, logits, description)
-
-
-def _prediction(row: tuple[str, ...], logits: np.ndarray, description: Description) -> Prediction:
-    """One row's logits, float32 `[num_outputs]`, as label names and probabilities."""
-    task = description.task
-    if task == REGRESSION:
-        return Prediction(row, task, {}, float(logits[0]))
-    # In double precision, as the thresholds were tuned.
-    exact = logits.astype(np.float64)
-    values = expit(exact) if task == MULTI_LABEL else softmax(exact)
-    probabilities = dict(zip(description.label_names, values.tolist(), strict=True))
-    return Prediction(row, task, probabilities, thresholds=description.thresholds)
+        texts = [row[0] for row in chunk] if len(chunk[0]) == 1 else chunk
+        yield from predictions(chunk, answering.logits(texts), answering.model)
