@@ -29,8 +29,6 @@ SHORTEST_MODULE = 40
 SHORT_MODULES = {
     "compression/qat/legacy.py": "settles what Keras means before TF-MOT is imported",
     "models/head.py": "filled without TensorFlow, taken by what needs it",
-    "workflows/finetune.py": "one file a verb",
-    "workflows/report.py": "one file a verb",
 }
 
 

@@ -1,11 +1,12 @@
 """Every table as it is printed and written: alignment, widths, escapes, what is left out."""
 
+import dataclasses
 import io
 
 import pytest
 from rich.console import Console
 
-from tfkd.evaluation.table import Column, Table, figures, words
+from tfkd.evaluation.table import Column, Shown, Table, figures, words
 
 TABLE = Table(
     [
@@ -209,3 +210,28 @@ def test_only_columns_that_wrap_are_wrapped():
     assert printed(table, 33) == expected
     # Narrower than 24 characters it does not get.
     assert printed(table, 10) == expected
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Found(Shown):
+    """A result of two lines and a table."""
+
+    name: str
+
+    def render(self):
+        table = Table([words("Arm", [self.name]), figures("Size, MB", [17.65], "{:.2f}")])
+        return ["First to know: a < b.", table, "x" * 300]
+
+
+def test_a_result_shows_itself_as_its_command_does():
+    lines = repr(Found("student [b]")).splitlines()
+    assert lines[:2] == ["First to know: a < b.", "Arm          Size, MB"]
+    assert lines[3:] == ["student [b]     17.65", "x" * 300]
+
+
+def test_a_notebook_gets_the_table_with_what_html_would_read_spelled():
+    html = Found("<script>")._repr_html_()
+    assert html.startswith('<pre style="line-height: normal; overflow-x: auto">')
+    assert "First to know: a &lt; b." in html
+    assert "&lt;script&gt;" in html
+    assert "<script>" not in html

@@ -40,7 +40,7 @@ def given_texts(texts: GivenTexts, num_texts: int | None = None) -> Texts:
     """
     if num_texts is None:
         texts = list(_values(texts, None))
-        num_texts = 1 if not texts or isinstance(_plain(texts[0]), (str, bytes)) else PAIR
+        num_texts = 1 if not texts or isinstance(plain_value(texts[0]), (str, bytes)) else PAIR
     rows = given_rows(texts, num_texts)
     return [row[0] for row in rows] if num_texts == 1 else list(rows)
 
@@ -53,7 +53,7 @@ def given_rows(texts: GivenTexts, num_texts: int) -> Iterator[tuple[str, ...]]:
         DatasetError: When the row is reached.
     """
     values = _values(texts, num_texts)
-    return (_row(value, number, num_texts) for number, value in enumerate(values, 1))
+    return (text_row(value, number, num_texts) for number, value in enumerate(values, 1))
 
 
 def has_lone_surrogate(text: str) -> bool:
@@ -69,7 +69,7 @@ def has_lone_surrogate(text: str) -> bool:
 
 def _values(texts: object, num_texts: int | None) -> Iterable[object]:
     """What is handed over row by row; a text alone is a row."""
-    texts = _plain(texts)
+    texts = plain_value(texts)
     if isinstance(texts, (str, bytes)):
         return [texts]
     # A mapping would give its keys, a set its texts in any order.
@@ -89,8 +89,9 @@ def _is_one_pair(texts: Iterable[object]) -> bool:
     )
 
 
-def _row(value: object, number: int, num_texts: int) -> tuple[str, ...]:
-    value = _plain(value)
+def text_row(value: object, number: int, num_texts: int) -> tuple[str, ...]:
+    """One row of texts; `number` is for the error."""
+    value = plain_value(value)
     if not isinstance(value, (list, tuple)):
         text = _text(value, number)
         parts = (text,) if num_texts == 1 else tuple(text.split("\t"))
@@ -106,7 +107,7 @@ def _row(value: object, number: int, num_texts: int) -> tuple[str, ...]:
             f"Expected {num_texts} {texts} in row {number}. Received: {len(value)}. The model was "
             f"trained on {'single texts' if num_texts == 1 else 'pairs'}."
         )
-    return tuple(_text(_plain(part), number) for part in value)
+    return tuple(_text(plain_value(part), number) for part in value)
 
 
 def _text(value: object, number: int) -> str:
@@ -128,7 +129,7 @@ def _text(value: object, number: int) -> str:
     return value
 
 
-def _plain(value: object) -> object:
+def plain_value(value: object) -> object:
     """Strings, bytes, lists and tuples as they are; those of other libraries as Python's own."""
     if type(value) in (str, tuple, list):
         return value

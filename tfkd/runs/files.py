@@ -15,6 +15,7 @@ from tfkd.compression.calibration import Calibration, calibration_record
 from tfkd.compression.export import HeldOut, export, is_kept
 from tfkd.config.training import AwareConfig
 from tfkd.data.examples import Texts
+from tfkd.evaluation.table import Shown
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
 from tfkd.runs.aware import AwareTraining
@@ -24,8 +25,8 @@ PARITY_TEXTS = 500
 CALIBRATION_ROWS = 200
 
 
-@dataclasses.dataclass(frozen=True)
-class ExportResult:
+@dataclasses.dataclass(frozen=True, repr=False)
+class ExportResult(Shown):
     """The files written, with their parity reports by recipe, or by format and recipe."""
 
     paths: dict[str, Path]

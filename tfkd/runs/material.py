@@ -29,8 +29,8 @@ from tfkd.models.near_words import known_words, near_words
 from tfkd.models.readings import weights_sha256
 from tfkd.models.tokenizers import Tokenizer
 from tfkd.progress import Progress
+from tfkd.runs.settings import RUNS as RUNS
 
-RUNS = Path("saved_models")
 # Train and, behind its rows, what has no label.
 TRANSFER = "transfer"
 WORDS_AT_ONCE = 1024

@@ -24,7 +24,7 @@ from tfkd.data.transfer import Joined, Unlabelled, texts_of
 from tfkd.distillation.teacher_logits import load_or_score
 from tfkd.evaluation.rows import STAGE_NOTE, stage_table
 from tfkd.evaluation.similarity import COSINE
-from tfkd.evaluation.table import Table
+from tfkd.evaluation.table import Shown, Table
 from tfkd.models import initialization, sizes
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
@@ -44,8 +44,8 @@ VECTORS = "vectors"
 SPLITS = ("train", "validation")
 
 
-@dataclasses.dataclass(frozen=True)
-class PretrainResult:
+@dataclasses.dataclass(frozen=True, repr=False)
+class PretrainResult(Shown):
     """A general student.
 
     Attributes:

@@ -15,7 +15,7 @@ from tfkd.distillation.mixture import mixture
 from tfkd.distillation.teacher_logits import load_or_score
 from tfkd.errors import ArtifactError
 from tfkd.evaluation.rows import STAGE_NOTE, Row, stage_table
-from tfkd.evaluation.table import Table
+from tfkd.evaluation.table import Shown, Table
 from tfkd.locks import held
 from tfkd.models import sizes
 from tfkd.models.checkpoints import Kind, Source
@@ -51,8 +51,8 @@ FILES = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class FinetuneResult:
+@dataclasses.dataclass(frozen=True, repr=False)
+class FinetuneResult(Shown):
     """Folder of the fine-tuned model, and its figures.
 
     Attributes:

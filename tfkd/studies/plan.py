@@ -11,7 +11,7 @@ from tfkd.config.fields import Config, setting
 from tfkd.config.training import MAX_SEED, RECIPE_NAMES, DistillConfig, FinetuneConfig
 from tfkd.distillation.mixing import Mixing
 from tfkd.errors import ArtifactError, ConfigError
-from tfkd.evaluation.table import Table, words
+from tfkd.evaluation.table import Shown, Table, words
 
 PLAN = "plan.json"
 CONTROL = "control"
@@ -165,8 +165,8 @@ class StudyPlan:
         artifacts.write_record(self.path / PLAN, {"name": self.name, "content": self.content})
 
 
-@dataclasses.dataclass(frozen=True)
-class PlanResult:
+@dataclasses.dataclass(frozen=True, repr=False)
+class PlanResult(Shown):
     """Plan of a study, with the state of each teacher and arm."""
 
     plan: StudyPlan

@@ -17,7 +17,7 @@ from tfkd.distillation.mixture import mixture
 from tfkd.errors import ArtifactError
 from tfkd.evaluation import metrics
 from tfkd.evaluation.rows import SECOND_METRICS
-from tfkd.evaluation.table import MISSING, Table, figures, words
+from tfkd.evaluation.table import MISSING, Shown, Table, figures, words
 from tfkd.runs.record import KeptMixture, read_metrics
 from tfkd.studies.plan import ArmPlan, StudyPlan, TeacherPlan
 from tfkd.studies.questions import answered
@@ -36,8 +36,8 @@ NOTE = (
 Figures = list[dict[str, Any]]
 
 
-@dataclasses.dataclass(frozen=True)
-class StudyResult:
+@dataclasses.dataclass(frozen=True, repr=False)
+class StudyResult(Shown):
     """A study's figures and verdicts.
 
     Attributes:

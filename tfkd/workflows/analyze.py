@@ -8,6 +8,7 @@ import itertools
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tfkd import artifacts
 from tfkd.config.verbs import AnalyzeConfig
@@ -25,18 +26,22 @@ from tfkd.progress import Progress
 from tfkd.runs.architectures import RECORD, Built, Setup, build
 from tfkd.runs.costs import time_files
 from tfkd.runs.material import first_texts
+from tfkd.runs.settings import settings_of
 
 COLD_TEXTS = 5
 REPORT, PAGE = "analysis.json", "analysis.md"
 
 
-def analyze(config: AnalyzeConfig, progress: Progress | None = None) -> AnalyzeResult:
+def analyze(
+    config: AnalyzeConfig | None = None, progress: Progress | None = None, **given: Any
+) -> AnalyzeResult:
     """Measures parameters, bytes, memory, first call and warm times of models.
 
     Args:
         config: `AnalyzeConfig`.
         progress: `Progress` that shows what is done. Default: standard error, unless
             `config.quiet`.
+        **given: The settings as keywords instead.
 
     Returns:
         `AnalyzeResult`.
@@ -51,6 +56,7 @@ def analyze(config: AnalyzeConfig, progress: Progress | None = None) -> AnalyzeR
     result.architectures[1].parameters
     ```
     """
+    config = settings_of(AnalyzeConfig, config, given)
     progress = progress or Progress(config.quiet)
     report = artifacts.report_file(config.output_dir, REPORT)
     models = [resolve(name) for name in dict.fromkeys(config.models)]

@@ -1,19 +1,22 @@
 """`tfkd benchmark`: speed, memory and bytes of the models of finished runs, side by side."""
 
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config.verbs import BenchmarkConfig
 from tfkd.errors import ArtifactError
-from tfkd.evaluation.table import Table, figures, words
+from tfkd.evaluation.table import Shown, Table, figures, words
 from tfkd.progress import Progress
 from tfkd.runs.costs import Cost, ModelFile, measure_costs, model_files
 from tfkd.runs.material import first_texts, own_material
+from tfkd.runs.settings import settings_of
 
 
-@dataclasses.dataclass(frozen=True)
-class BenchmarkResult:
+@dataclasses.dataclass(frozen=True, repr=False)
+class BenchmarkResult(Shown):
     """Costs in the order of the runs; ratios are to the first."""
 
     costs: tuple[Cost, ...]
@@ -48,12 +51,17 @@ class BenchmarkResult:
         return [table, note]
 
 
-def benchmark(config: BenchmarkConfig, progress: Progress | None = None) -> BenchmarkResult:
+def benchmark(
+    config: BenchmarkConfig | Path | str | None = None,
+    progress: Progress | None = None,
+    **given: Any,
+) -> BenchmarkResult:
     """Times every file of finished runs in one process, on texts of the first run's test split.
 
     Args:
         config: `BenchmarkConfig`.
         progress: `Progress` that shows what is done.
+        **given: The settings as keywords instead.
 
     Returns:
         `BenchmarkResult`.
@@ -62,6 +70,7 @@ def benchmark(config: BenchmarkConfig, progress: Progress | None = None) -> Benc
         ArtifactError: A folder is no finished run, or the runs answer different questions.
         DatasetError: The data set of the first run cannot be had.
     """
+    config = settings_of(BenchmarkConfig, config, given)
     progress = progress or Progress()
     report = artifacts.report_file(config.output_dir, "benchmark.json")
     files: list[ModelFile] = []

@@ -15,7 +15,7 @@ from tfkd.distillation.tensorboard import RunLog
 from tfkd.distillation.training import Plan
 from tfkd.evaluation import metrics
 from tfkd.evaluation.rows import STAGE_NOTE, Row, result_table, stage_table, table_note
-from tfkd.evaluation.table import Table
+from tfkd.evaluation.table import Shown, Table
 from tfkd.evaluation.verdict import Comparison
 from tfkd.locks import held
 from tfkd.models.checkpoints import Source
@@ -31,6 +31,7 @@ from tfkd.runs.material import RUNS, Material, first_texts, prepare
 from tfkd.runs.record import run_page, shared_record
 from tfkd.runs.routes import Demand
 from tfkd.runs.scoring import file_logits, split_logits
+from tfkd.runs.settings import settings_of
 from tfkd.runs.student import (
     check_student_fits,
     new_student,
@@ -56,8 +57,8 @@ FILES = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class DistillResult:
+@dataclasses.dataclass(frozen=True, repr=False)
+class DistillResult(Shown):
     """Result of a run.
 
     Attributes:
@@ -114,7 +115,9 @@ class DistillResult:
         ]
 
 
-def distill(config: DistillConfig, progress: Progress | None = None) -> DistillResult:
+def distill(
+    config: DistillConfig | None = None, progress: Progress | None = None, **given: Any
+) -> DistillResult:
     """Trains a student from a teacher beside an equal control, and proves what it cost.
 
     Every step leaves whole files, so the same call goes on after an interruption.
@@ -123,6 +126,9 @@ def distill(config: DistillConfig, progress: Progress | None = None) -> DistillR
         config: `DistillConfig`.
         progress: `Progress` that shows what is done. Default: standard error, unless
             `config.quiet`.
+        **given: The settings as keywords instead. Rows that are in memory take the place of
+            `dataset`: `texts` and `labels`, perhaps `validation_texts`, `validation_labels`,
+            `test_texts`, `test_labels` and `label_names`; see docs/python.md.
 
     Returns:
         `DistillResult`.
@@ -137,6 +143,7 @@ def distill(config: DistillConfig, progress: Progress | None = None) -> DistillR
     result.metrics["accuracy"], result.student.predict(["some text"])
     ```
     """
+    config = settings_of(DistillConfig, config, given)
     progress = progress or Progress(config.quiet)
     with progress.stage("other"):
         return _distill(config, progress)

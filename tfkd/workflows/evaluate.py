@@ -14,7 +14,7 @@ from tfkd.data.duplicates import said_of
 from tfkd.data.labels import LabelForm
 from tfkd.errors import ConfigError
 from tfkd.evaluation.rows import Row, result_table
-from tfkd.evaluation.table import Table
+from tfkd.evaluation.table import Shown, Table
 from tfkd.locks import CACHE
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.description import Description
@@ -22,12 +22,13 @@ from tfkd.models.loading import check_classes
 from tfkd.progress import Progress
 from tfkd.runs.material import Material, finished, own_material
 from tfkd.runs.scoring import split_figures, split_logits
+from tfkd.runs.settings import settings_of
 
 ARMS = ("student", "control", "model")
 
 
-@dataclasses.dataclass(frozen=True)
-class EvaluateResult:
+@dataclasses.dataclass(frozen=True, repr=False)
+class EvaluateResult(Shown):
     """One row an arm.
 
     Attributes:
@@ -59,14 +60,20 @@ class EvaluateResult:
         ]
 
 
-def evaluate(config: EvaluateConfig, progress: Progress | None = None) -> EvaluateResult:
+def evaluate(
+    config: EvaluateConfig | Path | str | None = None,
+    progress: Progress | None = None,
+    **given: Any,
+) -> EvaluateResult:
     """Scores the arms of a run on a split of its own data set, or on other rows with its labels.
 
     Of a file every row is scored, of another data set a split as it is published.
 
     Args:
-        config: `EvaluateConfig`.
+        config: `EvaluateConfig`, or the run's path.
         progress: `Progress` that shows what is done.
+        **given: The settings as keywords instead; `texts` and `labels` in memory take the place of
+            `dataset`, see docs/python.md.
 
     Returns:
         `EvaluateResult`.
@@ -76,6 +83,7 @@ def evaluate(config: EvaluateConfig, progress: Progress | None = None) -> Evalua
         DatasetError: The split cannot be had or holds a bad row.
         ModelError: The data set has other classes than the run.
     """
+    config = settings_of(EvaluateConfig, config, given)
     progress = progress or Progress()
     run = finished(RunFolder(config.run))
     settings = run.read_config()

@@ -2,6 +2,7 @@
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
@@ -18,17 +19,23 @@ from tfkd.parts import remove_parts
 from tfkd.progress import Progress
 from tfkd.runs.files import PARITY_TEXTS, ExportResult, calibration, say_conversion
 from tfkd.runs.material import Material, first_texts, own_material
+from tfkd.runs.settings import settings_of
 
 # What a LiteRT file that takes tokens needs in its folder.
 BESIDE = ("tokenizer", "labels.txt", "classifier.json")
 
 
-def export(config: ExportConfig, progress: Progress | None = None) -> ExportResult:
+def export(
+    config: ExportConfig | Path | str | None = None,
+    progress: Progress | None = None,
+    **given: Any,
+) -> ExportResult:
     """Writes the files of a run's main model that are asked for.
 
     Args:
         config: `ExportConfig`.
         progress: `Progress` that shows what is done.
+        **given: The settings as keywords instead.
 
     Returns:
         `ExportResult`.
@@ -39,6 +46,7 @@ def export(config: ExportConfig, progress: Progress | None = None) -> ExportResu
         ConversionError: A file could not be converted or did not pass its gate.
         ModelError: The model has no file of this format.
     """
+    config = settings_of(ExportConfig, config, given)
     progress = progress or Progress()
     run = RunFolder(config.run)
     run.read_config()

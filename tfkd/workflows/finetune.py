@@ -1,21 +1,27 @@
 """`tfkd finetune`: a classifier trained on labels alone, mostly to be a teacher."""
 
+from typing import Any
+
 from tfkd.artifacts import RunFolder
 from tfkd.config.training import FinetuneConfig
 from tfkd.locks import held
 from tfkd.progress import Progress
 from tfkd.runs.choices import choose, slug
 from tfkd.runs.material import RUNS, prepare
+from tfkd.runs.settings import settings_of
 from tfkd.runs.teacher import FinetuneResult, fine_tune
 
 
-def finetune(config: FinetuneConfig, progress: Progress | None = None) -> FinetuneResult:
+def finetune(
+    config: FinetuneConfig | None = None, progress: Progress | None = None, **given: Any
+) -> FinetuneResult:
     """Fine-tunes a pretrained encoder, or trains a size word, on a data set's labels.
 
     Args:
         config: `FinetuneConfig`.
         progress: `Progress` that shows what is done. Default: standard error, unless
             `config.quiet`.
+        **given: The settings, and rows that are in memory, as keywords of `distill`.
 
     Returns:
         `FinetuneResult`. The run folder holds `model/`, `metrics.json`, `logs/`.
@@ -29,6 +35,7 @@ def finetune(config: FinetuneConfig, progress: Progress | None = None) -> Finetu
     result = tfkd.finetune(tfkd.FinetuneConfig(dataset="demo", model="bert_mini"))
     ```
     """
+    config = settings_of(FinetuneConfig, config, given)
     progress = progress or Progress(config.quiet)
     source = choose(config)["model"]
     path = config.output_dir or RUNS / f"{slug(config.dataset)}-{source.slug}-finetuned"

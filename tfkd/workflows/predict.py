@@ -7,7 +7,7 @@ chunk. The Keras model and its LiteRT files answer through the same call.
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, overload
+from typing import IO, Any, overload
 
 from tfkd.artifacts import RunFolder
 from tfkd.config.verbs import PredictConfig
@@ -20,6 +20,7 @@ from tfkd.models.predictions import Prediction, predictions
 from tfkd.progress import Progress
 from tfkd.runs.answering import KERAS, Answering, Asked, of_any, of_folder, quick_recipe
 from tfkd.runs.scored_file import ScoredFile, TextTable, score_file
+from tfkd.runs.settings import settings_of
 
 CHUNK_ROWS = 256
 MAX_LINE_BYTES = 1_000_000
@@ -71,15 +72,20 @@ def predict(
     return list(_answers(answering, given_rows(texts, answering.model.num_texts)))
 
 
-def predict_file(config: PredictConfig, progress: Progress | None = None) -> ScoredFile:
+def predict_file(
+    config: PredictConfig | Path | str | None = None,
+    progress: Progress | None = None,
+    **given: Any,
+) -> ScoredFile:
     """Writes a user's table with the answers behind its columns.
 
     CSV, TSV, JSONL and Parquet, plain or .gz, by the ending of each name. The file is there when it
     is whole. Rows without a text have empty answers and are counted.
 
     Args:
-        config: `PredictConfig` with `input` and `output`.
+        config: `PredictConfig` with `input` and `output`; or the run's path.
         progress: `Progress` that shows what is done.
+        **given: The settings as keywords instead.
 
     Returns:
         `ScoredFile`.
@@ -92,18 +98,17 @@ def predict_file(config: PredictConfig, progress: Progress | None = None) -> Sco
     Example:
 
     ```python
-    tfkd.predict_file(
-        tfkd.PredictConfig(run="saved_models/demo", input="backlog.csv", output="scored.csv")
-    )
+    tfkd.predict_file("saved_models/demo", input="backlog.csv", output="scored.csv")
     ```
     """
+    config = settings_of(PredictConfig, config, given)
     progress = progress or Progress(config.quiet)
     source, path = _files(config)
     run = RunFolder(config.run)
     trained = ColumnNames.of(run.read_config())
     num_texts = Description.read(run.model).num_texts
-    given = ColumnNames(config.text_column, config.second_text_column)
-    table = TextTable.of(source, given.over(trained), num_texts)
+    names = ColumnNames(config.text_column, config.second_text_column)
+    table = TextTable.of(source, names.over(trained), num_texts)
     answering = of_folder(run.model, config.recipe or quick_recipe(run.model))
     return score_file(table, path, answering, config.all_classes, progress)
 

@@ -15,7 +15,7 @@ from tfkd.config.verbs import QuantizeConfig
 from tfkd.errors import ConversionError, ModelError
 from tfkd.evaluation.budget import Budget, Candidate, choose, frontier, slower_than_float
 from tfkd.evaluation.latency import Latency
-from tfkd.evaluation.table import Table, figures, words
+from tfkd.evaluation.table import Shown, Table, figures, words
 from tfkd.locks import held
 from tfkd.models.classifier import TextClassifier
 from tfkd.process import LITERT_LOADER, TimedModel
@@ -24,6 +24,7 @@ from tfkd.runs.costs import time_files
 from tfkd.runs.files import StudentFiles
 from tfkd.runs.material import Material, finished, first_texts, own_material
 from tfkd.runs.scoring import file_logits, split_figures, split_logits
+from tfkd.runs.settings import settings_of
 from tfkd.runs.teacher import train_logits
 
 REPORT = "quantization.json"
@@ -64,8 +65,8 @@ class Quantized:
         return {**values, "operators": self.operators.to_dict()}
 
 
-@dataclasses.dataclass(frozen=True)
-class QuantizeResult:
+@dataclasses.dataclass(frozen=True, repr=False)
+class QuantizeResult(Shown):
     """The files of all recipes, and the choice.
 
     Attributes:
@@ -118,7 +119,11 @@ NOTE = (
 )
 
 
-def quantize(config: QuantizeConfig, progress: Progress | None = None) -> QuantizeResult:
+def quantize(
+    config: QuantizeConfig | Path | str | None = None,
+    progress: Progress | None = None,
+    **given: Any,
+) -> QuantizeResult:
     """Writes a run's student by several recipes, measures each file, and picks by a budget.
 
     Files that are there and were made from the same model are measured, not written again. Recipes
@@ -128,6 +133,7 @@ def quantize(config: QuantizeConfig, progress: Progress | None = None) -> Quanti
     Args:
         config: `QuantizeConfig`.
         progress: `Progress` that shows what is done.
+        **given: The settings as keywords instead.
 
     Returns:
         `QuantizeResult`, also written to `quantization.json` in the run folder.
@@ -144,6 +150,7 @@ def quantize(config: QuantizeConfig, progress: Progress | None = None) -> Quanti
     result.chosen  # "int4_tables"
     ```
     """
+    config = settings_of(QuantizeConfig, config, given)
     progress = progress or Progress(config.quiet)
     run = finished(RunFolder(config.run))
     material = own_material(run, config, progress)

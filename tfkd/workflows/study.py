@@ -11,6 +11,7 @@ study.json, README.md            the table and the verdicts
 """
 
 from pathlib import Path
+from typing import Any
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
@@ -20,6 +21,7 @@ from tfkd.errors import ConfigError
 from tfkd.progress import Progress
 from tfkd.runs.costs import ModelFile, time_files
 from tfkd.runs.material import Material, first_texts, prepare
+from tfkd.runs.settings import settings_of
 from tfkd.studies.form import read_plan
 from tfkd.studies.making import (
     check_arm,
@@ -38,7 +40,11 @@ ROUNDS = 3
 RESULTS, PAGE = "study.json", "README.md"
 
 
-def study(config: StudyConfig, progress: Progress | None = None) -> StudyResult | PlanResult:
+def study(
+    config: StudyConfig | Path | str | None = None,
+    progress: Progress | None = None,
+    **given: Any,
+) -> StudyResult | PlanResult:
     """Makes what is missing of a study, then its table.
 
     Every teacher and arm is a run folder of its own, so the same call goes on after an
@@ -48,6 +54,7 @@ def study(config: StudyConfig, progress: Progress | None = None) -> StudyResult 
         config: `StudyConfig`.
         progress: `Progress` that shows what is done. Default: standard error, unless
             `config.quiet`.
+        **given: The settings as keywords instead.
 
     Returns:
         `StudyResult`, or `PlanResult` when `config.plan` or while other data sets are missing.
@@ -62,6 +69,7 @@ def study(config: StudyConfig, progress: Progress | None = None) -> StudyResult 
     result.sentences("demo")
     ```
     """
+    config = settings_of(StudyConfig, config, given)
     progress = progress or Progress(config.quiet)
     plan = read_plan(config)
     if config.plan:

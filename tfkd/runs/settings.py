@@ -1,0 +1,96 @@
+"""Settings of a verb as Python gives them: an object, or keywords, with rows that are in memory."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tfkd.config.fields import POSITIONAL, Config
+from tfkd.config.verbs import EvaluateConfig
+from tfkd.data.columns import ColumnNames
+from tfkd.data.files import SPLIT_NAMES
+from tfkd.data.in_memory import column_names, write_rows
+from tfkd.locks import CACHE
+
+Settings = TypeVar("Settings", bound=Config)
+RUNS = Path("saved_models")
+# Keywords of the rows of each split.
+ROWS = {
+    "train": ("texts", "labels"),
+    "validation": ("validation_texts", "validation_labels"),
+    "test": ("test_texts", "test_labels"),
+}
+COLUMNS = ("text_column", "second_text_column", "label_columns")
+DATA = "data"
+
+
+def settings_of(config_class: type[Settings], config: object, given: Mapping[str, Any]) -> Settings:
+    """The settings of a call, with rows in memory written as a data set.
+
+    Args:
+        config_class: Class of the verb's settings.
+        config: Settings, or where the verb begins with a run or a study, its path; or None.
+        given: Mapping. Keywords: settings, and `texts`, `labels` and their like.
+
+    Raises:
+        ConfigError: A setting is unknown or of the wrong type.
+        DatasetError: A table has no such columns, or a text is no Unicode.
+        TypeError: There are settings and keywords, or rows that are no texts.
+        ValueError: There are not as many labels as texts.
+    """
+    if isinstance(config, config_class) and not given:
+        return config
+    values = dict(given)
+    if isinstance(config, str | Path):
+        first = next(name for name in POSITIONAL if name in config_class.__dataclass_fields__)
+        values[first] = config
+    elif config is not None:
+        raise TypeError(
+            f"Expected a {config_class.__name__} alone, or settings as keywords. Received: "
+            f"{type(config).__name__}{' and keywords' * bool(given)}"
+        )
+    names = [name for pair in ROWS.values() for name in pair]
+    rows = {name: values.pop(name) for name in names if values.get(name) is not None}
+    if rows:
+        values |= _written(config_class, rows, values)
+    return config_class.from_mapping(values, "the keywords")
+
+
+def _written(
+    config_class: type[Config], rows: Mapping[str, Any], values: dict[str, Any]
+) -> dict[str, object]:
+    """Settings that name rows in memory, as a data set beside the runs; what was for them goes."""
+    splits = {
+        split: (rows.get(texts), rows.get(labels))
+        for split, (texts, labels) in ROWS.items()
+        if texts in rows or labels in rows
+    }
+    if list(splits) == ["train"]:
+        splits = _splits(rows.get("texts")) or splits
+    names, label_names = ColumnNames.of(values), values.pop("label_names", None)
+    for name in COLUMNS:
+        values.pop(name, None)
+    if not issubclass(config_class, EvaluateConfig):
+        run = values.get("output_dir")
+        runs = RUNS if run is None else Path(run).parent
+        return {"dataset": str(write_rows(runs / CACHE / DATA, splits, names, label_names))}
+    split = values.get("split", "test")
+    runs = Path(values.get("run", RUNS / "run")).parent
+    path = write_rows(runs / CACHE / DATA, {split: splits["train"]}, names, label_names)
+    with (path / f"{split}.jsonl").open("rb") as lines:
+        *texts, label = json.loads(next(lines))
+    # Said outright: the run's own data may call them otherwise.
+    named = dict(zip(COLUMNS, texts, strict=False))
+    return {"dataset": str(path), **named, "label_columns": (label,)}
+
+
+def _splits(texts: object) -> dict[str, tuple[Any, None]]:
+    """The tables of a mapping of splits, as `datasets` loads them; none for anything else."""
+    if not isinstance(texts, Mapping):
+        return {}
+    return {
+        split: (texts[stem], None)
+        for split, stems in SPLIT_NAMES.items()
+        for stem in stems
+        if stem in texts and column_names(texts[stem]) is not None
+    }
