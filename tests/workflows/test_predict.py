@@ -379,12 +379,17 @@ def test_a_table_is_scored_by_the_keras_model_where_there_is_no_file(single_labe
             "Expected a readable file. Received: none.csv: No such file or directory.",
         ),
         (
+            ["--input", "a.txt", "--text-column", "body"],
+            "Expected --input and --output, of a table, with --text-column. Received: no table. "
+            "Leave it out for lines of text.",
+        ),
+        (
             ["--input", "a.csv", "--output", "b.csv"],
             "Expected the column `text` (or `sentence1`, `sentence2`) in a.csv. Received: ticket, "
             "body. Perhaps --text-column body?",
         ),
     ],
-    ids=["no output", "no input", "ending", "same", "missing", "column"],
+    ids=["no output", "no input", "ending", "same", "missing", "idle", "column"],
 )
 def test_files_that_cannot_be_are_refused(
     single_label_run, backlog, monkeypatch, arguments, message

@@ -42,11 +42,10 @@ class FileScorer:
     """
 
     def __init__(self, path: Path, threads: int) -> None:
-        self._threads = min(threads, MOST_THREADS)
+        self._path, self._threads = path, min(threads, MOST_THREADS)
+        self._models: list[LiteRTModel] = []
         self._idle: queue.SimpleQueue[LiteRTModel] = queue.SimpleQueue()
-        self._models = [LiteRTModel(path) for _ in range(self._threads)]
-        for model in self._models:
-            self._idle.put(model)
+        self._open(1)
 
     def score(
         self, tokens: "Rows", start: int = 0, stop: int | None = None
@@ -76,6 +75,14 @@ class FileScorer:
         parts = list(self._answered(answered, batches))
         return np.concatenate([np.zeros((0, self._models[0].num_outputs), np.float32), *parts])
 
+    def _open(self, count: int) -> int:
+        """Opens the file as often as is needed; gives the number of threads to take."""
+        count = min(count, self._threads)
+        while len(self._models) < count:
+            self._models.append(LiteRTModel(self._path))
+            self._idle.put(self._models[-1])
+        return count
+
     def _answered(
         self, answer: Callable[[LiteRTModel, Any], Answer], tasks: Sequence[Any]
     ) -> Iterator[Answer]:
@@ -88,7 +95,9 @@ class FileScorer:
             finally:
                 self._idle.put(model)
 
-        pool = ThreadPoolExecutor(self._threads)
+        if not tasks:
+            return
+        pool = ThreadPoolExecutor(self._open(len(tasks)))
         try:
             yield from pool.map(answered, tasks)
         finally:

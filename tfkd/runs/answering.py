@@ -1,7 +1,7 @@
 """The model that answers texts, whatever names it: a run, a model folder, a file or the model."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tfkd.models.classifier import TextClassifier
 
 KERAS = "keras"
+# Between two signs of progress.
+ASKED_ROWS = 512
 # Files that answer many texts, the first that is there: each has passed its parity gate.
 QUICK_RECIPES = ("dynamic_int8", "float32")
 
@@ -55,13 +57,22 @@ class Answering:
     predict: Callable[[Texts], np.ndarray]
     note: str = ""
 
-    def logits(self, texts: Texts) -> np.ndarray:
-        """Logits in the order of the texts, which are asked by length: so little is padding."""
-        lengths = [len(text) if isinstance(text, str) else sum(map(len, text)) for text in texts]
-        order = np.argsort(lengths, kind="stable")
-        found = self.predict([texts[row] for row in order.tolist()])
-        logits = np.empty_like(found)
-        logits[order] = found
+    def logits(
+        self, rows: Sequence[tuple[str, ...]], done: Callable[[int], object] = lambda count: None
+    ) -> np.ndarray:
+        """Logits in the order of the rows, which are asked by length: so little is padding.
+
+        Args:
+            rows: Checked texts, each in a tuple, or pairs.
+            done: Told how many more were answered.
+        """
+        order = np.argsort([sum(map(len, row)) for row in rows], kind="stable")
+        logits = np.zeros((len(rows), len(self.model.label_names)), np.float32)
+        for start in range(0, len(rows), ASKED_ROWS):
+            asked = order[start : start + ASKED_ROWS]
+            texts: Any = [rows[row] if len(rows[row]) > 1 else rows[row][0] for row in asked]
+            logits[asked] = self.predict(texts)
+            done(len(asked))
         return logits
 
 

@@ -151,8 +151,10 @@ def score_file(
     started_at = time.monotonic()
     with table_writer(path, table, added) as write, progress.task("score", num_rows) as task:
         for columns, rows in texts.chunks():
-            write([*columns, *_answers(rows, answering, all_classes, separator)])
-            task.advance(len(rows))
+            task.advance(rows.count(None))
+            given = [row for row in rows if row is not None]
+            answers = answer_columns(answering.logits(given, task.advance), model, all_classes)
+            write([*columns, *(_spread(column, rows, separator) for column in answers)])
     return ScoredFile(
         path=path,
         source=table.path,
@@ -165,22 +167,16 @@ def score_file(
     )
 
 
-def _answers(
-    rows: Sequence[Row | None], answering: Answering, all_classes: bool, separator: str | None
-) -> Iterator[list[Any]]:
-    """The columns of the answers, with None for rows without a text."""
-    there = [index for index, row in enumerate(rows) if row is not None]
-    texts: Any = [row[0] if len(row) == 1 else row for row in rows if row is not None]
-    if not texts:
-        yield from ([None] * len(rows) for _ in answer_names(answering.model, all_classes))
-        return
-    for answers in answer_columns(answering.logits(texts), answering.model, all_classes):
-        column: list[Any] = [None] * len(rows)
-        for index, answer in zip(there, answers, strict=True):
-            if separator is not None and isinstance(answer, list):
-                answer = separator.join(map(str, answer))
-            column[index] = answer
-        yield column
+def _spread(answers: Sequence[Any], rows: Sequence[Row | None], separator: str | None) -> list[Any]:
+    """A column of the answers, with None for rows without a text; lists in one cell, if joined."""
+    left = iter(answers)
+    column = [None if row is None else next(left) for row in rows]
+    if separator is None:
+        return column
+    return [
+        separator.join(map(str, answer)) if isinstance(answer, list) else answer
+        for answer in column
+    ]
 
 
 def _separator(path: Path, model: Described) -> str | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any, overload
 
 from tfkd.artifacts import RunFolder
+from tfkd.config.fields import option
 from tfkd.config.verbs import PredictConfig
 from tfkd.data.columns import ColumnNames
 from tfkd.data.readers import SUFFIXES, format_of
@@ -114,10 +115,20 @@ def predict_file(
 
 
 def is_table(config: PredictConfig) -> bool:
-    """Whether settings ask for a file of answers, not for lines."""
-    return config.output is not None or (
-        config.input is not None and config.input.name.endswith(SUFFIXES)
-    )
+    """Whether settings ask for a file of answers, not for lines.
+
+    Raises:
+        ConfigError: They do not, and others are for such a file.
+    """
+    if config.output is not None or (config.input and config.input.name.endswith(SUFFIXES)):
+        return True
+    idle = [name for name in config.chosen() if name not in ("run", "input", "recipe", "quiet")]
+    if idle:
+        raise ConfigError(
+            f"Expected --input and --output, of a table, with {option(idle[0], False)}. Received: "
+            "no table. Leave it out for lines of text."
+        )
+    return False
 
 
 def read_texts(stream: IO[bytes], source: str) -> Iterator[str]:
@@ -176,5 +187,4 @@ def _files(config: PredictConfig) -> tuple[Path, Path]:
 
 def _answers(answering: Answering, rows: Iterator[tuple[str, ...]]) -> Iterator[Prediction]:
     while chunk := list(itertools.islice(rows, CHUNK_ROWS)):
-        texts = [row[0] for row in chunk] if len(chunk[0]) == 1 else chunk
-        yield from predictions(chunk, answering.logits(texts), answering.model)
+        yield from predictions(chunk, answering.logits(chunk), answering.model)
