@@ -193,8 +193,14 @@ def test_rows_that_were_changed_on_disk_are_named(tmp_path):
             TypeError,
             "Expected a string as text 2. Received: float nan",
         ),
+        (
+            ["Rain."],
+            [Ellipsis],
+            TypeError,
+            "Expected a label as a name, a number or a list of them. Received: Ellipsis",
+        ),
     ],
-    ids=["lengths", "none", "no labels", "alone", "missing"],
+    ids=["lengths", "none", "no labels", "alone", "missing", "label"],
 )
 def test_what_are_no_rows_is_refused_and_leaves_nothing(tmp_path, texts, labels, error, message):
     with pytest.raises(error, match=exactly(message)):

@@ -20,7 +20,7 @@ def test_settings_are_an_object_or_keywords_or_a_path():
     assert settings_of(EvaluateConfig, "runs/a", {"split": "train"}) == config
     assert settings_of(EvaluateConfig, None, {"run": "runs/a", "split": "train"}) == config
     assert settings_of(BenchmarkConfig, "runs/a", {}).runs == (Path("runs/a"),)
-    assert settings_of(FinetuneConfig, None, {"dataset": "demo", "epochs": 3}).epochs == 3
+    assert settings_of(FinetuneConfig, None, {"dataset": Path("a.csv")}).dataset == "a.csv"
 
 
 @pytest.mark.parametrize(

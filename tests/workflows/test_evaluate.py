@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -144,3 +145,29 @@ def test_the_answer_says_labels_and_rows(run, tmp_path):
     assert (found["num_rows"], found["split"]) == (4, "test")
     assert found["rows"][0]["command"] == f"python -m tfkd evaluate {run} --dataset {path}"
     assert f"labels: single_label, 3 classes: {', '.join(LABELS)}" in answer.stderr.splitlines()
+
+
+def test_rows_in_memory_are_scored_as_those_of_a_file(tmp_path):
+    run = finished_run(tmp_path / "run")
+    # The run's own columns are called otherwise.
+    config = RunFolder(run).config
+    artifacts.write_json(config, artifacts.read_json(config) | {"text_column": "body"})
+    texts, labels = zip(*ROWS, strict=True)
+    result = evaluate(str(run), Progress(quiet=True), texts=texts, labels=np.array(labels))
+    assert result.rows[0].metrics["confusion_matrix"] == [[2, 1, 0], [0, 1, 0], [0, 0, 0]]
+    indices = evaluate(str(run), Progress(quiet=True), texts=texts, labels=[0, 1, 0, 0])
+    assert indices.rows[0].metrics == result.rows[0].metrics
+    shown = repr(result).splitlines()
+    assert shown[0].split()[:4] == ["Arm", "Model", "File", "Accuracy"]
+    assert shown[-1] == "Split: test, 4 rows."
+
+
+def test_several_labels_in_memory(tmp_path):
+    run = finished_run(tmp_path / "several", task=MULTI_LABEL, thresholds=0.6)
+    texts = ["rain goal", "rain", "vote"]
+    labels = [["sport", "weather"], ["politics"], ["politics"]]
+    path = write(tmp_path / "test.csv", zip(texts, map("|".join, labels), strict=True), "labels")
+    hot = np.array([[1, 1, 0], [0, 0, 1], [0, 0, 1]])
+    for given in (labels, hot):
+        result = evaluate(str(run), Progress(quiet=True), texts=texts, labels=given)
+        assert result.rows[0].metrics == score(run, path).rows[0].metrics

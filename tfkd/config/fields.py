@@ -158,7 +158,7 @@ class Config:
 
 
 def _converted(name: str, value: object, hint: Any) -> object:
-    """The value as the field's type: int to float, str to Path, list to tuple; nothing else."""
+    """The value as the field's type: int to float, str to Path and back, list to tuple; no more."""
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
         if value is None:
             return None
@@ -168,6 +168,8 @@ def _converted(name: str, value: object, hint: Any) -> object:
         return float(value)
     if hint is Path and isinstance(value, str):
         return Path(value)
+    if hint is str and isinstance(value, Path):
+        return str(value)
     if typing.get_origin(hint) is tuple:
         items = [value] if isinstance(value, str) else value
         if isinstance(items, (list, tuple)):

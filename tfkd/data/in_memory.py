@@ -97,8 +97,14 @@ def _lines(texts: Any, labels: Any, names: ColumnNames) -> Iterator[bytes]:
 
 def _decoded(value: object) -> object:
     """A value inside a label that JSON does not know: bytes, or a scalar of another library."""
-    value = plain_value(value)
-    return value.decode() if isinstance(value, bytes) else value
+    plain = plain_value(value)
+    if isinstance(plain, bytes):
+        return plain.decode()
+    if plain is value:
+        raise TypeError(
+            f"Expected a label as a name, a number or a list of them. Received: {value!r:.100}"
+        )
+    return plain
 
 
 def _joined(texts: Any, labels: Any) -> Iterator[tuple[Any, Any]]:
