@@ -1,9 +1,8 @@
 """tfkd distils and quantizes text classifiers, and proves what it cost.
 
-The verbs of the command line are functions here, each with its settings: `tfkd.distill(
-tfkd.DistillConfig(dataset="ag_news"))`. Beside them stand the parts they are made of, for those who
-bring their own models. A name is imported when it is first asked for, so `import tfkd` is quick and
-loads no TensorFlow.
+The verbs of the command line are functions here, each with its settings: `tfkd.distill("ag_news",
+epochs=3)`. Beside them stand the parts they are made of, for those who bring their own models. A
+name is imported when it is first asked for, so `import tfkd` is quick and loads no TensorFlow.
 """
 
 import lazy_loader

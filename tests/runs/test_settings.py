@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.messages import exactly
-from tfkd.config.training import DistillConfig, FinetuneConfig
-from tfkd.config.verbs import BenchmarkConfig, EvaluateConfig
+from tfkd.config.training import DistillConfig, FinetuneConfig, PretrainConfig
+from tfkd.config.verbs import BenchmarkConfig, CheckConfig, EvaluateConfig
 from tfkd.data import sources
 from tfkd.errors import ConfigError
 from tfkd.runs.settings import settings_of
@@ -19,8 +19,11 @@ def test_settings_are_an_object_or_keywords_or_a_path():
     assert settings_of(EvaluateConfig, config, {}) is config
     assert settings_of(EvaluateConfig, "runs/a", {"split": "train"}) == config
     assert settings_of(EvaluateConfig, None, {"run": "runs/a", "split": "train"}) == config
-    assert settings_of(BenchmarkConfig, "runs/a", {}).runs == (Path("runs/a"),)
-    assert settings_of(FinetuneConfig, None, {"dataset": Path("a.csv")}).dataset == "a.csv"
+    timed = settings_of(BenchmarkConfig, "runs/a", {"texts": 9})
+    assert (timed.runs, timed.texts) == ((Path("runs/a"),), 9)
+    read = settings_of(PretrainConfig, None, {"encoder": "a", "texts": "b.txt"})
+    assert read.texts == ("b.txt",)
+    assert settings_of(FinetuneConfig, Path("a.csv"), {}).dataset == "a.csv"
 
 
 @pytest.mark.parametrize(
@@ -53,8 +56,14 @@ def test_settings_are_an_object_or_keywords_or_a_path():
             TypeError,
             "Expected a FinetuneConfig alone, or settings as keywords. Received: dict",
         ),
+        (
+            "demo",
+            {"texts": TEXTS, "labels": LABELS},
+            TypeError,
+            "Expected rows in memory or `dataset`. Received both: dataset='demo'",
+        ),
     ],
-    ids=["unknown", "nothing", "both", "mapping"],
+    ids=["unknown", "nothing", "both", "mapping", "two sets"],
 )
 def test_other_settings_are_refused(config, given, error, message):
     with pytest.raises(error, match=exactly(message)):
@@ -71,6 +80,8 @@ def test_rows_in_memory_become_the_data_set_beside_the_run(tmp_path, monkeypatch
     # The same rows are the same data set, so the same call goes on.
     assert settings_of(DistillConfig, None, {**rows, "output_dir": run, "epochs": 2}) == config
     monkeypatch.chdir(tmp_path)
+    checked = settings_of(CheckConfig, None, rows | {"label_names": ["weather", "sport"]})
+    assert Path(checked.data).parent == Path("saved_models/cache/data")
     elsewhere = settings_of(FinetuneConfig, None, rows)
     assert elsewhere.dataset == f"saved_models/cache/data/{folder.name}"
 

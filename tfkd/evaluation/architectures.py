@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from tfkd import artifacts
 from tfkd.evaluation.latency import Latency
-from tfkd.evaluation.table import Table, figures, words
+from tfkd.evaluation.table import Shown, Table, figures, words
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,8 +74,8 @@ class Conditions:
     tokenizer: str
 
 
-@dataclasses.dataclass(frozen=True)
-class AnalyzeResult:
+@dataclasses.dataclass(frozen=True, repr=False)
+class AnalyzeResult(Shown):
     """Architectures in the order asked for; time ratios are to the first one's same kind of file.
 
     Attributes:

@@ -1,12 +1,13 @@
 """Settings of a verb as Python gives them: an object, or keywords, with rows that are in memory."""
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tfkd.config.fields import POSITIONAL, Config
-from tfkd.config.verbs import EvaluateConfig
+from tfkd.config.verbs import CheckConfig, EvaluateConfig
 from tfkd.data.columns import ColumnNames
 from tfkd.data.files import SPLIT_NAMES
 from tfkd.data.in_memory import column_names, write_rows
@@ -29,7 +30,7 @@ def settings_of(config_class: type[Settings], config: object, given: Mapping[str
 
     Args:
         config_class: Class of the verb's settings.
-        config: Settings, or where the verb begins with a run or a study, its path; or None.
+        config: Settings; or name or path of the run, the study or the data set; or None.
         given: Mapping. Keywords: settings, and `texts`, `labels` and their like.
 
     Raises:
@@ -42,18 +43,29 @@ def settings_of(config_class: type[Settings], config: object, given: Mapping[str
         return config
     values = dict(given)
     if isinstance(config, str | Path):
-        first = next(name for name in POSITIONAL if name in config_class.__dataclass_fields__)
-        values[first] = config
+        first = (name for name in POSITIONAL if name in _fields(config_class))
+        values[next(first, "dataset")] = config
     elif config is not None:
         raise TypeError(
             f"Expected a {config_class.__name__} alone, or settings as keywords. Received: "
             f"{type(config).__name__}{' and keywords' * bool(given)}"
         )
-    names = [name for pair in ROWS.values() for name in pair]
+    # Of `tfkd benchmark` and others `texts` is a setting.
+    pairs = [ROWS["train"]] if issubclass(config_class, EvaluateConfig) else ROWS.values()
+    names = {name for pair in pairs for name in pair} - set(_fields(config_class))
     rows = {name: values.pop(name) for name in names if values.get(name) is not None}
     if rows:
+        for name in ("dataset", "data"):
+            if name in values:
+                raise TypeError(
+                    f"Expected rows in memory or `{name}`. Received both: {name}={values[name]!r}"
+                )
         values |= _written(config_class, rows, values)
     return config_class.from_mapping(values, "the keywords")
+
+
+def _fields(config_class: type[Config]) -> list[str]:
+    return [field.name for field in dataclasses.fields(config_class)]
 
 
 def _written(
@@ -73,7 +85,8 @@ def _written(
     if not issubclass(config_class, EvaluateConfig):
         run = values.get("output_dir")
         runs = RUNS if run is None else Path(run).parent
-        return {"dataset": str(write_rows(runs / CACHE / DATA, splits, names, label_names))}
+        setting = "data" if issubclass(config_class, CheckConfig) else "dataset"
+        return {setting: str(write_rows(runs / CACHE / DATA, splits, names, label_names))}
     split = values.get("split", "test")
     runs = Path(values.get("run", RUNS / "run")).parent
     path = write_rows(runs / CACHE / DATA, {split: splits["train"]}, names, label_names)

@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +16,10 @@ from tfkd.data.duplicates import said_of
 from tfkd.data.examples import EMBEDDING, Dataset
 from tfkd.data.survey import COUNTED, Finding, Survey, survey
 from tfkd.errors import DatasetError
-from tfkd.evaluation.table import Table, figures, words
+from tfkd.evaluation.table import Shown, Table, figures, words
 from tfkd.progress import Progress
 from tfkd.quiet import import_tensorflow
+from tfkd.runs.settings import settings_of
 
 # Of each split, so many texts are cut into tokens; words are counted in all.
 COUNTED_TEXTS, MOST_TOKENS = 2000, 1024
@@ -28,8 +30,8 @@ SHOWN_CLASSES = 40
 TOLERATED_CUT = 0.01
 
 
-@dataclasses.dataclass(frozen=True)
-class CheckResult:
+@dataclasses.dataclass(frozen=True, repr=False)
+class CheckResult(Shown):
     """What was found.
 
     Attributes:
@@ -122,12 +124,15 @@ class CheckResult:
         )
 
 
-def check(config: CheckConfig, progress: Progress | None = None) -> CheckResult:
+def check(
+    config: CheckConfig | Path | str | None = None, progress: Progress | None = None, **given: Any
+) -> CheckResult:
     """Reads all rows of a data set as its source has it, and reports all that is wrong at once.
 
     Args:
-        config: `CheckConfig`.
+        config: `CheckConfig`, or the data set's name or path.
         progress: `Progress` that shows what is done.
+        **given: The settings, and rows that are in memory, as keywords of `distill`.
 
     Raises:
         ConfigError: The name is unknown.
@@ -136,10 +141,11 @@ def check(config: CheckConfig, progress: Progress | None = None) -> CheckResult:
     Example:
 
     ```python
-    for finding in tfkd.check(tfkd.CheckConfig(data="tickets.csv")).findings:
+    for finding in tfkd.check("tickets.csv").findings:
         print(finding)
     ```
     """
+    config = settings_of(CheckConfig, config, given)
     with (progress or Progress()).stage("read and check"):
         dataset, unread = _read(config)
         found = survey(dataset)

@@ -116,14 +116,16 @@ class DistillResult(Shown):
 
 
 def distill(
-    config: DistillConfig | None = None, progress: Progress | None = None, **given: Any
+    config: DistillConfig | Path | str | None = None,
+    progress: Progress | None = None,
+    **given: Any,
 ) -> DistillResult:
     """Trains a student from a teacher beside an equal control, and proves what it cost.
 
     Every step leaves whole files, so the same call goes on after an interruption.
 
     Args:
-        config: `DistillConfig`.
+        config: `DistillConfig`, or the data set's name or path.
         progress: `Progress` that shows what is done. Default: standard error, unless
             `config.quiet`.
         **given: The settings as keywords instead. Rows that are in memory take the place of
@@ -139,7 +141,8 @@ def distill(
     Example:
 
     ```python
-    result = tfkd.distill(tfkd.DistillConfig(dataset="demo"))
+    result = tfkd.distill("demo")
+    result = tfkd.distill(texts=frame["body"], labels=frame["category"], epochs=3)
     result.metrics["accuracy"], result.student.predict(["some text"])
     ```
     """

@@ -1,5 +1,6 @@
 """`tfkd finetune`: a classifier trained on labels alone, mostly to be a teacher."""
 
+from pathlib import Path
 from typing import Any
 
 from tfkd.artifacts import RunFolder
@@ -13,12 +14,14 @@ from tfkd.runs.teacher import FinetuneResult, fine_tune
 
 
 def finetune(
-    config: FinetuneConfig | None = None, progress: Progress | None = None, **given: Any
+    config: FinetuneConfig | Path | str | None = None,
+    progress: Progress | None = None,
+    **given: Any,
 ) -> FinetuneResult:
     """Fine-tunes a pretrained encoder, or trains a size word, on a data set's labels.
 
     Args:
-        config: `FinetuneConfig`.
+        config: `FinetuneConfig`, or the data set's name or path.
         progress: `Progress` that shows what is done. Default: standard error, unless
             `config.quiet`.
         **given: The settings, and rows that are in memory, as keywords of `distill`.
@@ -32,7 +35,7 @@ def finetune(
     Example:
 
     ```python
-    result = tfkd.finetune(tfkd.FinetuneConfig(dataset="demo", model="bert_mini"))
+    result = tfkd.finetune("demo", model="bert_mini")
     ```
     """
     config = settings_of(FinetuneConfig, config, given)
