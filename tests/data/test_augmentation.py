@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfkd.data.augmentation import Augmented, fitting_copies, words_of
+from tfkd.data.augmentation import Augmented, Snippets, Words, fitting_copies, words_of
 from tfkd.data.examples import Example
 
 ROWS = [Example(("a fine day at the sea",), 0), Example(("rain and no end of it",), 1)]
@@ -90,33 +90,81 @@ def test_what_has_no_words_stays():
 
 
 NEAR = {"fine": ("good", "nice"), "rain": ("snow",), "sea": ("lake", "ocean")}
+KNOWN = ("yes", "no")
+TAUGHT = Words(KNOWN, NEAR)
 
 
-def test_near_words_stand_where_a_word_stood():
-    """What is around the letters stays, and a word without near ones is only ever dropped."""
-    rows = [Example(('A "fine", day: Rain at the sea.',), 0)] * 400
-    altered = [text.split() for text in texts(Augmented(rows, copies=1, near=NEAR))[400:]]
+def test_near_and_known_words_stand_where_a_word_stood():
+    """What is around the letters stays, and a word without letters is only ever dropped."""
+    rows = [Example(('A "fine", day: Rain at 7 sea.',), 0)] * 1000
+    altered = [text.split() for text in texts(Augmented(rows, copies=1, words=TAUGHT))[1000:]]
     whole = [text for text in altered if len(text) == 7]
-    assert {text[1] for text in whole} == {'"fine",', '"good",', '"nice",'}
-    assert {text[3] for text in whole} == {"Rain", "snow"}
-    assert {text[6] for text in whole} == {"sea.", "lake.", "ocean."}
-    for text in whole:
-        assert [text[place] for place in (0, 2, 4, 5)] == ["A", "day:", "at", "the"]
+    assert {text[1] for text in whole} == {
+        f'"{word}",' for word in ("fine", "good", "nice", *KNOWN)
+    }
+    assert {text[3] for text in whole} == {"Rain", "snow", *KNOWN}
+    assert {text[6] for text in whole} == {f"{word}." for word in ("sea", "lake", "ocean", *KNOWN)}
+    assert {text[0] for text in whole} == {"A", *KNOWN}
+    assert {text[5] for text in whole} == {"7"}
 
 
-def test_shares_of_near_and_of_dropped_words():
+def test_shares_of_near_of_known_and_of_dropped_words():
     rows = [Example((" ".join(["fine", "plain"] * 20),), 0)] * 300
-    altered = [text.split() for text in texts(Augmented(rows, copies=1, near=NEAR))[300:]]
+    altered = [text.split() for text in texts(Augmented(rows, copies=1, words=TAUGHT))[300:]]
     near = np.mean([sum(word in NEAR["fine"] for word in text) for text in altered]) / 20
+    known = np.mean([sum(word in KNOWN for word in text) for text in altered]) / 40
     assert near == pytest.approx(0.3, abs=0.02)
+    assert known == pytest.approx(0.1, abs=0.01)
     assert np.mean([len(text) for text in altered]) / 40 == pytest.approx(0.95, abs=0.01)
 
 
 def test_second_copies_are_joined_too():
     rows = [*ROWS, *ROWS]
-    second = texts(Augmented(rows, copies=2, seed=1, near={"fine": ("good",)}))[8:]
+    second = texts(Augmented(rows, copies=2, seed=1, words=Words(("day",), {"fine": ("good",)})))[
+        8:
+    ]
     ends = {"sea", "it"}
     assert any(len(ends & set(text.split())) == 2 for text in second)
+
+
+def test_golden_snippets():
+    rows = [Example(("a fine day at the sea",), 0)]
+    assert list(Snippets(rows, ["rain", "sun"], contexts=2)) == [
+        "rain",
+        "sun",
+        "fine day rain the sea",
+        "sun day at",
+        "day at the rain",
+        "a fine day sun",
+    ]
+
+
+@given(st.lists(WORDS, min_size=1, max_size=6), st.integers(0, 3), st.integers(0, 5))
+@settings(max_examples=50, deadline=None)
+def test_a_snippet_is_a_part_of_a_text_with_one_other_word(given_texts, contexts, seed):
+    words = ["X", "Y", "Z"]
+    rows = [Example((text,), 0) for text in given_texts]
+    found = list(Snippets(rows, words, contexts, seed))
+    assert found[:3] == words
+    parts = set()
+    for text in given_texts:
+        own = text.split()
+        parts |= {tuple(own[i : i + n]) for n in range(1, 6) for i in range(len(own) - n + 1)}
+    for place, snippet in enumerate(found[3:]):
+        own = snippet.split()
+        here = own.index(words[place % 3])
+        assert any(
+            part[:here] + part[here + 1 :] == (*own[:here], *own[here + 1 :])
+            for part in parts
+            if len(part) == len(own)
+        )
+    assert len(found) == 3 + 3 * contexts
+    assert list(Snippets(rows, words, contexts, seed)) == found
+    longest = max(len(text.split()) for text in given_texts)
+    assert all(
+        min(2, min(len(t.split()) for t in given_texts)) <= len(t.split()) <= min(longest, 5)
+        for t in found[3:]
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,16 @@
 """What is said of the data before anything slow starts, and the words that copies take."""
 
-import itertools
+import dataclasses
 
 import numpy as np
 import pytest
 
 from tests.toys import spread_out, tiny_backbone, vocabulary_of, wordpiece_tokenizer
 from tfkd.config.training import DataConfig, DistillConfig, FinetuneConfig
-from tfkd.data.augmentation import Augmented
+from tfkd.data.augmentation import Augmented, Snippets, Words
 from tfkd.data.checks import check
 from tfkd.data.examples import Dataset, Example
+from tfkd.data.transfer import Unlabelled
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.encoder import build_encoder_classifier
 from tfkd.models.near_words import known_words, near_words
@@ -19,32 +20,61 @@ from tfkd.runs.material import Material, prepare
 QUIET = Progress(quiet=True)
 
 
-def test_copies_take_the_words_that_the_teacher_holds_for_near(tmp_path):
-    vocabulary = vocabulary_of("oil gas fuel rain snow sun sea hill tree bird fish bread")
-    model = spread_out(build_encoder_classifier(tiny_backbone(len(vocabulary)), 3))
-    names = ("a", "b", "c")
-    teacher = TextClassifier(model, wordpiece_tokenizer(vocabulary), "single_label", names)
-    known = known_words(model, vocabulary)
-    rows = [Example((" ".join(known[k : k + 4]),), k % 3) for k in range(6)]
+VOCABULARY = vocabulary_of("oil gas fuel rain snow sun sea hill tree bird fish bread")
+NAMES = ("a", "b", "c")
+
+
+def taught(num_texts=1):
+    """A teacher with an encoder, the words it knows, and rows of them."""
+    model = spread_out(build_encoder_classifier(tiny_backbone(len(VOCABULARY)), 3))
+    tokenizer = wordpiece_tokenizer(VOCABULARY)
+    teacher = TextClassifier(model, tokenizer, "single_label", NAMES, num_texts)
+    known = known_words(model, VOCABULARY)
+    rows = [Example((" ".join(known[k : k + 4]),) * num_texts, k % 3) for k in range(6)]
+    return teacher, known, rows
+
+
+def material_of(rows, folder):
     splits = dict.fromkeys(("train", "validation", "test"), rows)
-    dataset = Dataset("toys", "single_label", names, 1, "accuracy", splits)
-    material = Material(dataset, check(dataset), tmp_path / "cache", QUIET)
-    config = DistillConfig(dataset="toys", augmented_copies=2)
+    num_texts = len(rows[0].texts)
+    dataset = Dataset("toys", "single_label", NAMES, num_texts, "accuracy", splits)
+    return Material(dataset, check(dataset), folder / "cache", QUIET)
 
-    wider = material.with_transfer(config, teacher)
 
+CONFIG = DistillConfig(dataset="toys", augmented_copies=2)
+
+
+def test_copies_take_the_words_that_the_teacher_knows(tmp_path, capsys):
+    teacher, known, rows = taught()
+    material = dataclasses.replace(material_of(rows, tmp_path), progress=Progress())
+
+    wider = material.with_transfer(CONFIG, teacher)
+
+    assert (
+        "copies of each training text: 2; words, alone and in a snippet: 12\n"
+        in capsys.readouterr().err
+    )
     near = near_words(known, teacher.reader().predict(known), known)
     assert all(len(words) == 10 for words in near.values())
-    expected = Augmented(rows, 2, config.split_seed, near)
-    assert list(wider.dataset.splits["transfer"]) == list(expected)
+    single = list(Unlabelled(Snippets(rows, known), "single_label"))
+    assert [row.texts[0] for row in single[:12]] == known and len(single) == 24
+    expected = [*Augmented(rows, 2, CONFIG.split_seed, Words(known, near)), *single]
+    assert list(wider.dataset.splits["transfer"]) == expected
     # The second time from the cache, which decides.
     (kept,) = (tmp_path / "cache" / "words").glob("*.npy")
     backwards = np.load(kept)[::-1]
     np.save(kept, backwards)
     kept.with_suffix(".json").unlink()
-    again = material.with_transfer(config, teacher).dataset.splits["transfer"]
-    assert list(again) == list(Augmented(rows, 2, 0, near_words(known, backwards, known)))
-    assert list(itertools.islice(again, 6)) == rows
+    again = list(material.with_transfer(CONFIG, teacher).dataset.splits["transfer"])
+    other = Words(known, near_words(known, backwards, known))
+    assert again == [*Augmented(rows, 2, 0, other), *single]
+    assert again[:6] == rows
+
+
+def test_pairs_have_no_snippets(tmp_path):
+    teacher, known, rows = taught(num_texts=2)
+    transfer = material_of(rows, tmp_path).with_transfer(CONFIG, teacher).dataset.splits["transfer"]
+    assert [len(row.texts) for row in transfer] == [2] * 18
 
 
 def said(tmp_path, capsys, **settings) -> list[str]:

@@ -6,6 +6,7 @@ or near ones by a teacher's token table, in any language that writes words apart
 """
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -15,8 +16,10 @@ from tfkd.data.examples import Example
 
 POOL_ROWS = 20_000
 DROPPED, REPLACED, CUT = 0.1, 0.2, 0.25
-# With near words.
-NEAR_DROPPED, NEAR_REPLACED = 0.05, 0.3
+# With the words of a teacher.
+NEAR, ANY, NEAR_DROPPED = 0.3, 0.1, 0.05
+# Words of a snippet, and snippets of each word that a teacher knows.
+SHORTEST_SNIPPET, LONGEST_SNIPPET, CONTEXTS = 2, 5, 1
 # Altered copies where nobody says how many: as many as give so many rows, few of many, and more of
 # few short texts, as long as the teacher has no more than so many tokens to read.
 WANTED_ROWS, MOST_COPIES = 40_000, 8
@@ -49,6 +52,19 @@ def words_of(rows: Iterable[Example]) -> Iterator[str]:
 
 
 @dataclasses.dataclass(frozen=True)
+class Words:
+    """The words that a teacher knows.
+
+    Attributes:
+        known: All of them.
+        near: Mapping from a word to those that the teacher holds for nearest.
+    """
+
+    known: Sequence[str] = ()
+    near: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
 class Augmented:
     """The rows of a split, then altered copies of all of them, then the next copies.
 
@@ -58,14 +74,15 @@ class Augmented:
     another one. Of a pair, one text is altered. The pool is the first 20,000 rows, so frequent
     words replace often. A copy has the label of its row, which need not be true of it.
 
-    With near words, each word that has some is replaced by one of them with probability 0.3, and
-    any word dropped with probability 0.05, in every copy; the joining stays.
+    With the words of a teacher, in every copy each word is replaced by a near one, if it has some,
+    with probability 0.3, by any known word with probability 0.1 and dropped with probability 0.05;
+    the joining stays.
 
     Args:
         rows: Re-iterable of `Example`.
         copies: Integer. Altered copies of each row.
         seed: Integer. The same seed gives the same copies.
-        near: Mapping from a word to what may stand in its place.
+        words: `Words` of the teacher; none by default.
 
     Example:
 
@@ -80,7 +97,7 @@ class Augmented:
     rows: Iterable[Example]
     copies: int
     seed: int = 0
-    near: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    words: Words = Words()
 
     def __iter__(self) -> Iterator[Example]:
         pool: list[Example] = []
@@ -95,13 +112,52 @@ class Augmented:
                 words = example.texts[side].split()
                 other = pool[int(random.integers(len(pool)))].texts[side].split()
                 altered = _joined(words, other, random) if copy % 2 else words
-                if self.near:
-                    altered = _near(altered, self.near, random)
+                if self.words.near:
+                    altered = _with_words(altered, self.words, random)
                 elif copy % 2 == 0:
                     altered = _altered(words, pool, random)
                 texts = list(example.texts)
                 texts[side] = " ".join(altered) or texts[side]
                 yield Example(tuple(texts), example.label)
+
+
+@dataclasses.dataclass(frozen=True)
+class Snippets:
+    """Texts that bring in words which no training text has: for the teacher to answer.
+
+    Each word alone, then each again in the place of one of the two to five words of a snippet of a
+    training text, once a context.
+
+    Args:
+        rows: Re-iterable of `Example` with one text each, of which the first 20,000 are taken.
+        words: The words.
+        contexts: Integer. Snippets of each word.
+        seed: Integer. The same seed gives the same texts.
+
+    Example:
+
+    >>> rows = [Example(("a fine day at the sea",), 0)]
+    >>> list(Snippets(rows, ["rain", "sun"], contexts=1))
+    ['rain', 'sun', 'fine day rain the sea', 'sun day at']
+    """
+
+    rows: Iterable[Example]
+    words: Sequence[str]
+    contexts: int = CONTEXTS
+    seed: int = 0
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.words
+        pool = [row.texts[0].split() for row in itertools.islice(self.rows, POOL_ROWS)]
+        for context in range(self.contexts):
+            random = np.random.default_rng((self.seed, context))
+            for word in self.words:
+                text = pool[int(random.integers(len(pool)))]
+                length = int(random.integers(SHORTEST_SNIPPET, LONGEST_SNIPPET + 1))
+                start = int(random.integers(max(len(text) - length, 0) + 1))
+                snippet = text[start : start + length]
+                snippet[int(random.integers(len(snippet)))] = word
+                yield " ".join(snippet)
 
 
 def _altered(words: list[str], pool: Sequence[Example], random: np.random.Generator) -> list[str]:
@@ -119,15 +175,17 @@ def _altered(words: list[str], pool: Sequence[Example], random: np.random.Genera
     return kept
 
 
-def _near(
-    words: list[str], near: Mapping[str, Sequence[str]], random: np.random.Generator
-) -> list[str]:
-    """Some words replaced by near ones, what stands around their letters kept, and some dropped."""
+def _with_words(words: list[str], taught: Words, random: np.random.Generator) -> list[str]:
+    """Some words replaced, what stands around their letters kept, and some dropped."""
     kept = []
     for word, chance in zip(words, random.random(len(words)), strict=True):
         letters = _LETTERS.search(word)
-        found = near.get(letters[0]) or near.get(letters[0].lower()) if letters else None
-        if found and letters and chance < NEAR_REPLACED:
+        found: Sequence[str] | None = None
+        if letters and chance < NEAR:
+            found = taught.near.get(letters[0]) or taught.near.get(letters[0].lower())
+        elif letters and chance < NEAR + ANY:
+            found = taught.known
+        if found and letters:
             other = found[int(random.integers(len(found)))]
             kept.append(word[: letters.start()] + other + word[letters.end() :])
         elif chance < 1 - NEAR_DROPPED:

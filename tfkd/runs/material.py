@@ -13,7 +13,7 @@ from tfkd import artifacts, seals
 from tfkd.artifacts import JsonObject, RunFolder, fingerprint, sealed_file
 from tfkd.config.training import DataConfig, DistillConfig, TrainingConfig
 from tfkd.data import sources, tokens
-from tfkd.data.augmentation import Augmented, fitting_copies, words_of
+from tfkd.data.augmentation import Augmented, Snippets, Words, fitting_copies, words_of
 from tfkd.data.checks import SplitSummary, check
 from tfkd.data.columns import ColumnNames, Reading
 from tfkd.data.duplicates import said_of
@@ -21,7 +21,7 @@ from tfkd.data.examples import MULTI_LABEL, Dataset, Example, Texts, listing
 from tfkd.data.kept_rows import KeptExamples
 from tfkd.data.survey import SAID_BEFORE_TRAINING, survey
 from tfkd.data.tokens import Tokens
-from tfkd.data.transfer import Joined, unlabelled
+from tfkd.data.transfer import Joined, Unlabelled, unlabelled
 from tfkd.errors import ArtifactError
 from tfkd.locks import CACHE, locked
 from tfkd.models.classifier import TextClassifier, batch_texts
@@ -139,9 +139,15 @@ class Material:
         said = "read what the teachers answer beside the training texts"
         with self.progress.stage("read and check", said):
             if copies:
-                near = self._near_words(teacher, words_of(parts[0]))
-                parts = [Augmented(parts[0], copies, config.split_seed, near)]
-                self.progress.say(f"altered copies of each training text: {copies}")
+                words = self._words(teacher, words_of(parts[0]))
+                parts = [Augmented(parts[0], copies, config.split_seed, words)]
+                said = f"altered copies of each training text: {copies}"
+                if words.known and self.dataset.num_texts == 1:
+                    train = self.dataset.splits["train"]
+                    snippets = Snippets(train, words.known, seed=config.split_seed)
+                    parts.append(Unlabelled(snippets, self.dataset.task))
+                    said += f"; words, alone and in a snippet: {len(words.known):,}"
+                self.progress.say(said)
             if more is not None:
                 parts.append(more)
             splits = {**self.dataset.splits, TRANSFER: KeptExamples.of(Joined(tuple(parts)))}
@@ -149,22 +155,22 @@ class Material:
             summaries = {**self.summaries, **check(dataset, [TRANSFER])}
         return dataclasses.replace(self, dataset=dataset, summaries=summaries)
 
-    def _near_words(
-        self, teacher: TextClassifier, words: Iterable[str]
-    ) -> dict[str, tuple[str, ...]]:
-        """Near words by the teacher's vectors of all words it knows, which the cache keeps."""
+    def _words(self, teacher: TextClassifier, words: Iterable[str]) -> Words:
+        """The words a teacher knows and which are near, by its vectors, which the cache keeps."""
         known = known_words(teacher.model, teacher.tokenizer.vocabulary)
         if not known:
-            return {}
+            return Words()
         mark = fingerprint({"words": known, "model": weights_sha256(teacher.model)})
         path = self.cache / "words" / f"{mark}.npy"
         with locked(path):
             vectors = seals.kept(path, np.load, self.progress.say)
             if vectors is None:
-                vectors = self._vectors(teacher.reader(), known)
+                # A word is one text, whatever the teacher reads else.
+                reader = dataclasses.replace(teacher.reader(), num_texts=1)
+                vectors = self._vectors(reader, known)
                 with sealed_file(path) as part:
                     np.save(part, vectors)
-        return near_words(known, vectors, words)
+        return Words(known, near_words(known, vectors, words))
 
     def _vectors(self, reader: TextClassifier, words: Sequence[str]) -> np.ndarray:
         """A teacher's vectors of words, each read as a text: float32 `[num_words, width]`."""
