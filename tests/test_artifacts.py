@@ -271,6 +271,9 @@ def test_a_run_older_than_a_setting_was_made_as_its_default_does(tmp_path):
     assert run.difference("distill", settings) is None
     found = run.difference("distill", {**settings, "temperature": 3.0})
     assert found == ("temperature", 2.0, 3.0)
+    write_json(run.config, {"verb": "distill", "transfer_texts": "more.txt", **SESSION})
+    assert run.difference("distill", {"unlabelled": "more.txt"}) is None
+    assert run.difference("distill", {"unlabelled": None}) == ("unlabelled", "more.txt", None)
 
 
 def test_finished_run_is_replaced_only_when_asked_for(tmp_path):

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 import tfkd
 from tfkd.cli import Terminated, one_line, verbs
-from tfkd.config.fields import POSITIONAL
+from tfkd.config.fields import POSITIONAL, option
 from tfkd.config.training import RECIPE_NAMES, DistillConfig
 from tfkd.config.verbs import FORMAT_NAMES, VERBS, ExportConfig
 from tfkd.errors import DatasetError
@@ -104,9 +104,7 @@ def test_help_of_a_verb_shows_every_setting_with_its_default(verb):
         if field.name in POSITIONAL:
             assert f"[{field.name.upper()}]" in output
             continue
-        name = field.name.replace("_", "-")
-        is_many = "tuple" in str(field.type)
-        assert f"--{name.removesuffix('s') if is_many else name} " in output
+        assert f"{option(field.name, 'tuple' in str(field.type))} " in output
         if isinstance(field.default, (int, float)) and not isinstance(field.default, bool):
             assert f"[default: {field.default}" in output
 
@@ -169,6 +167,22 @@ def test_command_line_wins_over_file_wins_over_default(received, tmp_path):
 def test_only_what_was_given_replaces_a_default(received, arguments, expected):
     assert run("distill", "--dataset", "demo", *arguments).exit_code == 0
     assert received == [DistillConfig(dataset="demo", **expected)]
+
+
+def test_an_old_name_of_a_setting_is_taken_and_not_shown(received, tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text('[distill]\ndataset = "demo"\ntransfer_texts = "more.txt"\n')
+    assert run("distill", "--config", str(path)).exit_code == 0
+    assert run("distill", "--config", str(path), "--unlabelled", "a.csv").exit_code == 0
+    assert run("distill", "--dataset", "demo", "--transfer-texts", "a.csv").exit_code == 0
+    assert [config.unlabelled for config in received] == ["more.txt", "a.csv", "a.csv"]
+    assert "transfer-texts" not in run("distill", "--help").output
+    twice = run("distill", "--dataset", "demo", "--transfer-texts", "a", "--unlabelled", "b")
+    assert (twice.exit_code, twice.stderr) == (
+        1,
+        "Error: Expected `unlabelled` once in the command. Received: also `transfer_texts`, its "
+        "old name. Leave that out.\n",
+    )
 
 
 def test_flag_of_the_file_can_be_taken_back(received, tmp_path):

@@ -260,7 +260,8 @@ class RunFolder:
             settings: Mapping. The resolved settings.
         """
         # A run that is older than a setting was made as its default does.
-        before = VERBS[verb].defaults() | read_record(self.config)
+        made_with = VERBS[verb].renamed(read_record(self.config), str(self.config))
+        before = VERBS[verb].defaults() | made_with
         for key, value in {"verb": verb, **settings}.items():
             if key not in WITHOUT_EFFECT and before.get(key) != value:
                 return key, before.get(key), value

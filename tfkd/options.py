@@ -38,7 +38,13 @@ def parameters(verb: str) -> list[click.Parameter]:
     """
     config_class = VERBS[verb]
     hints = typing.get_type_hints(config_class)
-    made = [_parameter(field, hints[field.name]) for field in dataclasses.fields(config_class)]
+    fields = dataclasses.fields(config_class)
+    made = [_parameter(field, hints[field.name]) for field in fields]
+    made += [
+        click.Option([option(old, False), old], type=CLICK_TYPES[_plain_type(hint)], hidden=True)
+        for field, hint in ((field, hints[field.name]) for field in fields)
+        if (old := field.metadata["old_name"])
+    ]
     from_file = click.Option(
         ["--config", "config_file"],
         type=CLICK_TYPES[Path],
@@ -65,9 +71,10 @@ def resolve(verb: str, config_file: Path | None, given: Mapping[str, object]) ->
         ConfigError: The file cannot be read, or a setting is unknown or out of range.
         click.UsageError: A setting without a default is given nowhere.
     """
-    values = read_toml(config_file, verb) if config_file else {}
-    values |= {name: value for name, value in given.items() if value not in (None, ())}
     config_class = VERBS[verb]
+    values = config_class.renamed(read_toml(config_file, verb) if config_file else {}, verb)
+    chosen = {name: value for name, value in given.items() if value not in (None, ())}
+    values |= config_class.renamed(chosen, "the command")
     for field in dataclasses.fields(config_class):
         if field.default is dataclasses.MISSING and field.name not in values:
             raise click.UsageError(

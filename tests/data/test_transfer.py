@@ -84,16 +84,16 @@ def test_joined_rows_lie_one_behind_the_other():
 
 def test_what_cannot_be_had_is_said_in_one_line(tmp_path):
     path = tmp_path / "missing.txt"
-    message = f"Expected a text file for --transfer-texts. Received: {path}, which is not there."
+    message = f"Expected a text file for --unlabelled. Received: {path}, which is not there."
     with pytest.raises(DatasetError, match=f"^{re.escape(message)}"):
         unlabelled(str(path), dataset(), load, "text", None)
-    with pytest.raises(DatasetError, match="^Expected a data set of single texts for --transfer"):
+    with pytest.raises(DatasetError, match="^Expected a data set of single texts for --unlabelled"):
         unlabelled(str(path), dataset(num_texts=2), load, "text", None)
     pairs = tmp_path / "pairs"
     pairs.mkdir()
     rows = "".join(f"a {i},b,{i % 2}\n" for i in range(40))
     (pairs / "train.csv").write_text(f"sentence1,sentence2,label\n{rows}")
-    message = f"Expected single texts for --transfer-texts. Received: {pairs}, of pairs."
+    message = f"Expected single texts for --unlabelled. Received: {pairs}, of pairs."
     with pytest.raises(DatasetError, match=f"^{re.escape(message)}"):
         unlabelled(str(pairs), dataset(), load, "text", None)
 

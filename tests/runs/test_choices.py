@@ -44,8 +44,8 @@ def test_only_a_size_word_has_its_vocabulary_cut(cut, tmp_path):
 
 @pytest.mark.parametrize("cut", [{"transfer_unit": "sentence"}, {"max_transfer_rows": 9}])
 def test_there_must_be_texts_to_take_some_of(cut):
-    choose(DistillConfig(dataset="demo", student="cnn", transfer_texts="more.txt", **cut))
-    with pytest.raises(ConfigError, match="^Expected --transfer-texts with --transfer-unit and"):
+    choose(DistillConfig(dataset="demo", student="cnn", unlabelled="more.txt", **cut))
+    with pytest.raises(ConfigError, match="^Expected --unlabelled with --transfer-unit and"):
         choose(DistillConfig(dataset="demo", student="cnn", **cut))
 
 

@@ -50,7 +50,7 @@ def test_a_student_behind_its_control_is_the_first_thing_said(
     assert sentence.startswith("student is worse than control by ")
     assert found == (
         f"On the validation rows the teacher's help does harm: {sentence}. Try --augmented-copies "
-        "4, --transfer-texts with unlabelled texts of yours or a better teacher."
+        "4, --unlabelled with texts of yours or a better teacher."
     )
 
 
@@ -69,9 +69,9 @@ def test_of_a_student_ahead_nothing_is_said(demo_config, material, trained, fres
         (
             {"augmented_copies": 2},
             FIGURES,
-            "Try --transfer-texts with unlabelled texts of yours or a better teacher.",
+            "Try --unlabelled with texts of yours or a better teacher.",
         ),
-        ({"augmented_copies": 2, "transfer_texts": "more.txt"}, FIGURES, "Try a better teacher."),
+        ({"augmented_copies": 2, "unlabelled": "more.txt"}, FIGURES, "Try a better teacher."),
         (
             {},
             {"teacher": 0.8, "control": 0.85},

@@ -158,7 +158,7 @@ def test_a_sample_and_classes_without_a_row_are_said(tmp_path, capsys):
 @pytest.mark.parametrize("changes", [{"split_seed": 3}, {"validation_fraction": 0.4}])
 def test_texts_of_the_runs_own_file_are_none_that_are_held_out(tmp_path, changes):
     path = write(tmp_path / "a.csv", ["good", "bad"] * 50)
-    config = DistillConfig(dataset=path, transfer_texts=path, **changes)
+    config = DistillConfig(dataset=path, unlabelled=path, **changes)
     material = prepare(config, tmp_path / "runs", QUIET)
     train = [row.texts for row in material.dataset.splits["train"]]
     assert [row.texts for row in material.unlabelled_rows(config)] == train

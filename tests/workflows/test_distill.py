@@ -298,7 +298,7 @@ def test_rows_without_labels_are_answered_once_and_cost_the_control_as_many_step
         recipes=["float32"],
         augmented_copies=2,
         max_train_rows=300,
-        transfer_texts=str(tmp_path / "more.txt"),
+        unlabelled=str(tmp_path / "more.txt"),
         teacher=str(demo_result.path.parent / "demo-cnn-finetuned"),
         output_dir=tmp_path / "copies",
     )

@@ -16,6 +16,8 @@ from tfkd.errors import ConfigError
 
 # Arguments of the command line, not options.
 POSITIONAL = ("run", "runs", "study", "data")
+# Options of several values that are named by what one of them holds many of.
+PLURAL = ("teacher_answers",)
 
 
 def setting(
@@ -24,9 +26,14 @@ def setting(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: Sequence[str] | None = None,
+    old_name: str | None = None,
 ) -> Any:
-    """A dataclass field that carries its own help text and limits (both ends included)."""
+    """A dataclass field with its own help text and limits (both ends included), and a former name.
+
+    A former name is still an option and a TOML key.
+    """
     metadata = {"help": help, "minimum": minimum, "maximum": maximum, "choices": choices}
+    metadata["old_name"] = old_name
     if default is dataclasses.MISSING:
         return dataclasses.field(metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -41,7 +48,7 @@ def option(name: str, is_many: bool) -> str:
     ('--sequence-length', '--recipe')
     """
     dashed = name.replace("_", "-")
-    return f"--{dashed.removesuffix('s') if is_many else dashed}"
+    return f"--{dashed.removesuffix('s') if is_many and name not in PLURAL else dashed}"
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
@@ -76,6 +83,7 @@ class Config:
             raise ConfigError(
                 f"Expected a table of settings in {source}. Received: {values!r:.100}."
             )
+        values = cls.renamed(values, source)
         known = [field.name for field in dataclasses.fields(cls)]
         for key in values:
             if key not in known:
@@ -95,6 +103,25 @@ class Config:
                 f"{option(missing[0], is_many)} to the command or `{missing[0]}` to the TOML table."
             )
         return cls(**values)
+
+    @classmethod
+    def renamed(cls, values: Mapping[str, Any], source: str) -> dict[str, Any]:
+        """The values by the names that settings have now.
+
+        Raises:
+            ConfigError: One is given by its old name and its new one.
+        """
+        found = dict(values)
+        for field in dataclasses.fields(cls):
+            old = field.metadata["old_name"]
+            if old in found and field.name in found:
+                raise ConfigError(
+                    f"Expected `{field.name}` once in {source}. Received: also `{old}`, its old "
+                    "name. Leave that out."
+                )
+            if old in found:
+                found[field.name] = found.pop(old)
+        return found
 
     def to_dict(self) -> dict[str, object]:
         """The settings as plain JSON values; `from_mapping(to_dict())` gives them back."""

@@ -358,14 +358,16 @@ class DistillConfig(BottleneckConfig, AwareConfig, TrainingConfig):
     augmented_copies: int | None = setting(
         None,
         "Altered copies of each training text, which the teacher answers; no labels. Default: up "
-        "to 24 for few rows, none for many or beside --transfer-texts.",
+        "to 24 for few rows, none for many or beside --unlabelled.",
         0,
         100,
     )
-    transfer_texts: str | None = setting(
+    unlabelled: str | None = setting(
         None,
-        "More text for the teacher to answer, without labels: a .txt file of one text a line, a "
-        "table (CSV and so on), or a data set as --dataset has it, of which train is taken.",
+        "Text without labels for the teacher to answer: a table (CSV and so on) with a text "
+        "column, a .txt file of one text a line, or a data set as --dataset has it, of which "
+        "train is taken.",
+        old_name="transfer_texts",
     )
     transfer_unit: str = setting(
         "text", "What of it is a row: each text, or each sentence.", choices=("text", "sentence")

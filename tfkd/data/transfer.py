@@ -143,15 +143,15 @@ def unlabelled(
     """
     if dataset.num_texts != 1:
         raise DatasetError(
-            "Expected a data set of single texts for --transfer-texts. Received: "
-            f"{dataset.name}, of pairs. Leave --transfer-texts out, or give --augmented-copies."
+            "Expected a data set of single texts for --unlabelled. Received: "
+            f"{dataset.name}, of pairs. Leave --unlabelled out, or give --augmented-copies."
         )
     if not is_lines(source) and load(source).num_texts != 1:
         raise DatasetError(
-            f"Expected single texts for --transfer-texts. Received: {source}, of pairs. Give a "
+            f"Expected single texts for --unlabelled. Received: {source}, of pairs. Give a "
             "data set of single texts, or a .txt file of one text a line."
         )
-    return Unlabelled(texts_of(source, load, "--transfer-texts"), dataset.task, unit, num_rows)
+    return Unlabelled(texts_of(source, load, "--unlabelled"), dataset.task, unit, num_rows)
 
 
 def is_lines(source: str) -> bool:

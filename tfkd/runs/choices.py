@@ -154,9 +154,9 @@ def _check_bottleneck(config: DistillConfig, student: Source) -> None:
 
 def _check_transfer(config: DistillConfig) -> None:
     is_cut = config.transfer_unit != "text" or config.max_transfer_rows is not None
-    if is_cut and config.transfer_texts is None:
+    if is_cut and config.unlabelled is None:
         raise ConfigError(
-            "Expected --transfer-texts with --transfer-unit and --max-transfer-rows. Received: no "
+            "Expected --unlabelled with --transfer-unit and --max-transfer-rows. Received: no "
             "texts. Give a .txt file or a data set, or leave both out."
         )
 

@@ -87,7 +87,7 @@ def _advice(config: DistillConfig, metric: str, figures: Mapping[str, float], co
     untried = []
     if not copies:
         untried.append("--augmented-copies 4")
-    if config.transfer_texts is None:
-        untried.append("--transfer-texts with unlabelled texts of yours")
+    if config.unlabelled is None:
+        untried.append("--unlabelled with texts of yours")
     untried.append("a better teacher")
     return f"Try {', '.join(untried[:-1])}{' or ' if len(untried) > 1 else ''}{untried[-1]}."

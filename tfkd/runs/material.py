@@ -83,7 +83,7 @@ class Material:
         """
         if config.augmented_copies is not None:
             return config.augmented_copies
-        if config.transfer_texts is not None or config.bottleneck is not None:
+        if config.unlabelled is not None or config.bottleneck is not None:
             return 0
         lengths = self.tokens("train", tokenizer).lengths
         return fitting_copies(len(lengths), int(lengths.sum()))
@@ -94,7 +94,7 @@ class Material:
         Raises:
             DatasetError: They cannot be had.
         """
-        if config.transfer_texts is None:
+        if config.unlabelled is None:
             return None
 
         def load(name: str) -> Dataset:
@@ -104,7 +104,7 @@ class Material:
             )
 
         return unlabelled(
-            config.transfer_texts,
+            config.unlabelled,
             self.dataset,
             load,
             config.transfer_unit,

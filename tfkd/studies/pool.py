@@ -18,7 +18,7 @@ from tfkd.runs.teacher import Teacher
 from tfkd.studies import worker
 from tfkd.studies.plan import ArmPlan, StudyPlan
 
-TRANSFER_SETTINGS = ("augmented_copies", "transfer_texts", "transfer_unit", "max_transfer_rows")
+TRANSFER_SETTINGS = ("augmented_copies", "unlabelled", "transfer_unit", "max_transfer_rows")
 
 
 def make_arms(
