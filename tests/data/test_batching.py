@@ -126,6 +126,25 @@ def test_logits_and_labels_are_joined_to_their_rows(seed, epoch, batch_size):
     assert sorted(seen) == list(range(num_rows))
 
 
+def test_rows_without_an_answer_are_marked_and_those_without_a_label_as_well_left_out():
+    logits = np.zeros((7, 2), np.float32)
+    logits[[1, 4, 6]] = np.nan
+    batches = Batches(tokens_of([3] * 7), NAMES, 3, 0, logits, num_labelled=4, num_examples=10)
+    rows = np.concatenate(batches.rows(0))
+    assert sorted(np.unique(rows, return_counts=True)[1]) == [2] * 5
+    assert set(rows) == {0, 1, 2, 3, 5}
+    for _, targets in batches.dataset(0).as_numpy_iterator():
+        np.testing.assert_array_equal(targets["is_labelled"], targets["label"] < 4)
+        np.testing.assert_array_equal(targets["is_answered"], targets["label"] != 1)
+        np.testing.assert_array_equal(
+            np.isnan(targets["teacher_logits"][:, 0]), targets["label"] == 1
+        )
+    # Labelled ones are all kept.
+    assert set(np.concatenate(Batches(tokens_of([3] * 7), NAMES, 3, 0, logits).rows(0))) == {
+        *range(7)
+    }
+
+
 def test_rows_behind_the_labelled_ones_are_marked():
     logits = np.zeros((7, 2), np.float32)
     batches = Batches(tokens_of([3] * 7), NAMES, 3, 0, logits, num_labelled=4)

@@ -11,6 +11,7 @@ import tfkd
 from tfkd.compression.qat.model import QuantizationAware
 from tfkd.config.training import DistillConfig
 from tfkd.distillation.distiller import Distiller
+from tfkd.distillation.losses import label_loss, teacher_loss
 
 NUM_CLASSES = 4
 PARTS = ["loss", "student_loss", "distillation_loss"]
@@ -210,6 +211,44 @@ def test_what_stands_where_no_label_is_may_be_anything():
         for given in (labels, np.where(is_labelled, labels, -1))
     ]
     assert found[0] == found[1]
+
+
+def test_the_label_of_a_row_without_an_answer_counts_for_both():
+    inputs, labels, teacher = data()
+    student = linear(0)
+    logits = inputs @ weights(student)[0]
+    is_answered = np.array([True, False, True, True, False, True])
+    label_losses = -log_softmax(logits.astype(np.float64), axis=1)[np.arange(6), labels]
+    softened = log_softmax(teacher.astype(np.float64) / 2, axis=1)
+    difference = softened - log_softmax(logits.astype(np.float64) / 2, axis=1)
+    divergences = 4 * (np.exp(softened) * difference).sum(axis=1)
+    unheard = np.where(is_answered[:, None], teacher, np.nan).astype(np.float32)
+    for weight in (0.4, 1.0):
+        distiller = compiled(student, temperature=2.0, student_loss_weight=weight)
+        found = distiller.test_on_batch(
+            inputs, {**targets(labels, unheard), "is_answered": is_answered}, return_dict=True
+        )
+        assert float(found["student_loss"]) == pytest.approx(label_losses.mean(), rel=1e-5)
+        expected = divergences[is_answered].sum() / 6
+        assert float(found["distillation_loss"]) == pytest.approx(expected, rel=1e-5)
+        rows = weight * label_losses + (1 - weight) * divergences
+        expected = np.where(is_answered, rows, label_losses).mean()
+        assert float(found["loss"]) == pytest.approx(expected, rel=1e-5)
+    # What stands there gives no gradient either.
+    distiller.fit(inputs, {**targets(labels, unheard), "is_answered": is_answered}, verbose=0)
+    assert np.isfinite(weights(student)[0]).all()
+
+
+def test_hard_labels_of_a_teacher_are_what_it_decides_for():
+    _, _, teacher = data()
+    logits = np.roll(teacher, 1, axis=0)
+    found = teacher_loss("single_label", teacher, logits, 5.0, "hard")
+    chosen = -log_softmax(logits, axis=1)[np.arange(6), teacher.argmax(axis=1)]
+    np.testing.assert_allclose(found, chosen, rtol=1e-5)
+    found = teacher_loss("multi_label", teacher, logits, 5.0, "hard")
+    np.testing.assert_allclose(found, label_loss("multi_label", teacher > 0, logits), rtol=1e-6)
+    found = teacher_loss("regression", teacher, logits, 5.0, "hard")
+    np.testing.assert_allclose(found, ((teacher - logits) ** 2).mean(axis=1), rtol=1e-5)
 
 
 @pytest.mark.parametrize("label", [-1, NUM_CLASSES])
@@ -486,7 +525,7 @@ def test_weight_outside_zero_to_one(weight):
 
 
 def test_unknown_distillation_loss():
-    message = "^Expected `distillation_loss` to be kl or mse. Received: distillation_loss='cosine'$"
+    message = "^Expected `distillation_loss` to be one of kl, mse, hard. Received: .*='cosine'$"
     with pytest.raises(ValueError, match=message):
         Distiller(student=linear(0), distillation_loss="cosine")
 

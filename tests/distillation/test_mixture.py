@@ -169,3 +169,17 @@ def test_wrong_number_of_weights_is_refused():
 def test_scores_have_no_probabilities():
     with pytest.raises(ConfigError, match="Received: weighting='entropy'. Take it out."):
         mixture("regression", [FIRST, SECOND], 1.0, Mixing(weighting="entropy"))
+
+
+def test_a_teacher_without_an_answer_leaves_its_weight_to_the_others():
+    nothing = np.full(3, np.nan, np.float32)
+    holes = [np.stack([FIRST[0], nothing, nothing]), np.stack([SECOND[0], SECOND[1], nothing])]
+    for task in TASKS:
+        mixing = Mixing(weights=(0.75, 0.25))
+        found = mixture(task, holes, 2.0, mixing)
+        np.testing.assert_array_equal(found[0], mixture(task, [FIRST, SECOND], 2.0, mixing)[0])
+        alone = softmax if task == "single_label" else np.negative
+        np.testing.assert_allclose(alone(found[1]), alone(SECOND[1]), rtol=1e-5)
+        assert np.isnan(found[2]).all()
+    found = mixture("single_label", holes, 2.0, Mixing(weighting="entropy"))
+    np.testing.assert_allclose(softmax(found[1] / 2), softmax(SECOND[1] / 2), rtol=1e-5)

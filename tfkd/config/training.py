@@ -375,9 +375,10 @@ class DistillConfig(BottleneckConfig, AwareConfig, TrainingConfig):
     max_transfer_rows: int | None = setting(None, "Use only the first rows of it.", 1)
     distillation_loss: str = setting(
         "kl",
-        "What the student learns of the teacher: its softened distribution (kl), or its logits by "
-        "their squared error (mse), for which the temperature is without effect.",
-        choices=("kl", "mse"),
+        "What the student learns of the teacher: its softened distribution (kl); its logits by "
+        "their squared error (mse) or the label it decides for (hard), for which the temperature "
+        "is without effect.",
+        choices=("kl", "mse", "hard"),
     )
     control: bool = setting(True, "Also train the control: the equal student without the teacher.")
     recipes: tuple[str, ...] = setting(

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
+from tfkd.data.tokens import is_answered
+
 POOL_BATCHES = 50
 
 
@@ -70,8 +72,10 @@ class Batches:
         input_names: Names of the arrays the model takes, e.g. `("token_ids", "padding_mask")`.
         batch_size: Integer. The last batch of an epoch may be smaller.
         seed: Integer. Seed of the order.
-        teacher_logits: Optional float32 array, shape `[num_rows, num_outputs]`, joined by row.
-        num_labelled: Integer. Number of first rows with a label of their own. Default: all.
+        teacher_logits: Optional float32 array, shape `[num_rows, num_outputs]`, joined by row; NaN
+            in the rows that have no answer.
+        num_labelled: Integer. Number of first rows with a label of their own. Default: all. A row
+            with neither label nor answer is left out.
         num_examples: Integer. Examples of an epoch: as many as there are rows (default), or
             more, for which rows occur again, none twice as often before all have occurred so.
     """
@@ -94,6 +98,16 @@ class Batches:
         self._tokens, self._input_names = tokens, tuple(input_names)
         self.batch_size, self._seed, self._teacher_logits = batch_size, seed, teacher_logits
         self._num_labelled, self._num_examples = num_labelled, num_examples or len(tokens)
+        self._is_answered = None if teacher_logits is None else is_answered(teacher_logits)
+        if self._is_answered is not None and self._is_answered.all():
+            self._is_answered = None
+        self._used = self._rows_to_learn_from()
+
+    def _rows_to_learn_from(self) -> np.ndarray:
+        rows = np.arange(len(self._tokens))
+        if self._is_answered is None or self._num_labelled is None:
+            return rows
+        return rows[self._is_answered | (rows < self._num_labelled)]
 
     @property
     def steps_per_epoch(self) -> int:
@@ -103,11 +117,11 @@ class Batches:
     def rows(self, epoch: int) -> list[np.ndarray]:
         """The row numbers of each batch of an epoch; rows occur equally often, give or take one."""
         generator = np.random.default_rng((self._seed, epoch))
-        order = generator.permutation(self._num_examples) % len(self._tokens)
-        if self._num_examples % len(self._tokens):
+        order = generator.permutation(self._num_examples) % len(self._used)
+        if self._num_examples % len(self._used):
             # Which rows occur once more is another matter each epoch.
-            order = generator.permutation(len(self._tokens))[order]
-        lengths = self._tokens.lengths
+            order = generator.permutation(len(self._used))[order]
+        order, lengths = self._used[order], self._tokens.lengths
         batches = []
         for start in range(0, len(order), POOL_BATCHES * self.batch_size):
             pool = order[start : start + POOL_BATCHES * self.batch_size]
@@ -122,7 +136,7 @@ class Batches:
         """The batches of an epoch from a step on, as `(inputs, targets)`.
 
         `targets` is the labels, or a mapping of `label`, `teacher_logits` and, where rows without
-        a label occur, `is_labelled`.
+        a label or an answer occur, `is_labelled` or `is_answered`.
         """
         dataset = tf.data.Dataset.from_generator(
             lambda: self._generate(epoch, first_step), output_signature=self._signature()
@@ -144,6 +158,8 @@ class Batches:
             targets = {"label": labels, "teacher_logits": self._teacher_logits[rows]}
             if self._num_labelled is not None:
                 targets["is_labelled"] = rows < self._num_labelled
+            if self._is_answered is not None:
+                targets["is_answered"] = self._is_answered[rows]
             yield inputs, targets
 
     def _signature(self) -> Any:
@@ -160,6 +176,8 @@ class Batches:
         targets = {"label": label, "teacher_logits": logits}
         if self._num_labelled is not None:
             targets["is_labelled"] = tf.TensorSpec([None], tf.bool)
+        if self._is_answered is not None:
+            targets["is_answered"] = tf.TensorSpec([None], tf.bool)
         return inputs, targets
 
 

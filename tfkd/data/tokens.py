@@ -184,6 +184,15 @@ def label_array(labels: Sequence[Any], task: str, num_outputs: int) -> np.ndarra
     return np.asarray(labels, np.float32 if task == REGRESSION else np.int32)
 
 
+def is_answered(logits: np.ndarray) -> np.ndarray:
+    """Which rows have an answer: booleans `[num_rows]`; a row of NaN has none.
+
+    >>> is_answered(np.array([[1.0, 0.0], [np.nan, np.nan]])).tolist()
+    [True, False]
+    """
+    return ~np.isnan(logits).any(axis=-1)
+
+
 def _chunks(split: Iterable[Example]) -> Iterator[list[Example]]:
     rows = iter(split)
     while chunk := list(itertools.islice(rows, CHUNK_ROWS)):

@@ -39,14 +39,16 @@ class Distiller(keras.Model):
         student: `keras.Model` from inputs to logits `[batch, num_outputs]`.
         teacher: Optional `keras.Model` that takes the same inputs. It is asked in every step and
             never trained. Without it, targets may be a mapping of `label`, `teacher_logits`
-            (float `[batch, num_outputs]`) and, optionally, `is_labelled` (boolean `[batch]`):
-            where it is False the label counts nothing and the teacher what it counts elsewhere.
+            (float `[batch, num_outputs]`) and, optionally, of booleans `[batch]`: where
+            `is_labelled` is False the label counts nothing and the teacher what it counts
+            elsewhere; where `is_answered` is False the teacher counts nothing and the label whole.
         task: String. "single_label", "multi_label", "regression", or "embedding": the logits are
             vectors, of which directions and similarities are learned, and labels count nothing.
         temperature: Float, at least 1. Softens both predictions; without effect for "mse".
         student_loss_weight: Float in [0, 1]. Weight of the label loss; the rest goes to the
             teacher.
-        distillation_loss: String. "kl" or "mse".
+        distillation_loss: String. "kl", "mse", or "hard": the label loss of what the teacher
+            decides for.
 
     Raises:
         TypeError: A model is given by position, or there is no student.
@@ -94,8 +96,8 @@ class Distiller(keras.Model):
             )
         if distillation_loss not in DISTILLATION_LOSSES:
             raise ValueError(
-                f"Expected `distillation_loss` to be {' or '.join(DISTILLATION_LOSSES)}. Received: "
-                f"distillation_loss={distillation_loss!r}"
+                f"Expected `distillation_loss` to be one of {', '.join(DISTILLATION_LOSSES)}. "
+                f"Received: distillation_loss={distillation_loss!r}"
             )
         self.student, self.teacher, self.task = student, teacher, task
         self.temperature, self.student_loss_weight = temperature, student_loss_weight
@@ -178,25 +180,30 @@ class Distiller(keras.Model):
         if "is_labelled" in targets:
             # What stands where there is none may be -1, or anything.
             labels = _where(targets["is_labelled"], labels)
-        losses = label_loss(self.task, labels, logits)
+        label_losses = label_loss(self.task, labels, logits)
         if "is_labelled" in targets:
             # Not a product: what no label bounds may be infinite.
-            losses = ops.where(targets["is_labelled"], losses, 0.0)
-        student_loss = _mean(losses, sample_weight)
+            label_losses = ops.where(targets["is_labelled"], label_losses, 0.0)
+        student_loss = _mean(label_losses, sample_weight)
         added = sum(self.student.losses)
         if "teacher_logits" not in targets:
             return {"loss": student_loss + added, "student_loss": student_loss}
-        losses = teacher_loss(
-            self.task, targets["teacher_logits"], logits, self.temperature, self.distillation_loss
-        )
+        answers, answered = targets["teacher_logits"], targets.get("is_answered")
+        if answered is not None:
+            answers = _where(answered, answers)
+        losses = teacher_loss(self.task, answers, logits, self.temperature, self.distillation_loss)
+        if answered is not None:
+            losses = ops.where(answered, losses, 0.0)
+            # Where no answer stands beside it, the label counts for both.
+            label_losses = ops.where(answered, 0.0, label_losses)
         distillation_loss = _mean(losses, sample_weight)
         weight = self.student_loss_weight
         # At weight 1 the teacher is watched, not followed: 0 * inf would poison the gradient.
-        loss = (
-            student_loss
-            if weight == 1
-            else (weight * student_loss + (1 - weight) * distillation_loss)
-        )
+        loss = student_loss
+        if weight < 1:
+            loss = weight * student_loss + (1 - weight) * distillation_loss
+            if answered is not None:
+                loss += (1 - weight) * _mean(label_losses, sample_weight)
         return {
             "loss": loss + added,
             "student_loss": student_loss,
@@ -257,10 +264,10 @@ class Distiller(keras.Model):
         return cls(**{**config, **models})
 
 
-def _where(is_labelled: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Labels with zeros in the rows that have none."""
-    rows = tf.reshape(is_labelled, [-1, *[1] * (labels.shape.rank - 1)])
-    return tf.where(rows, labels, tf.zeros_like(labels))
+def _where(are_there: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """Labels or answers with zeros in the rows that have none."""
+    rows = tf.reshape(are_there, [-1, *[1] * (values.shape.rank - 1)])
+    return tf.where(rows, values, tf.zeros_like(values))
 
 
 def _mean(losses: tf.Tensor, sample_weight: tf.Tensor | None) -> tf.Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-DISTILLATION_LOSSES = ("kl", "mse")
+DISTILLATION_LOSSES = ("kl", "mse", "hard")
 # What makes the similarities of a batch's texts count about as much as their directions.
 SIMILARITY_WEIGHT = 10.0
 
@@ -169,8 +169,10 @@ def teacher_loss(
         teacher_logits: Float tensor, shape `[batch, num_outputs]`.
         student_logits: Float tensor, same shape.
         temperature: Float, at least 1. For "kl" alone; scores (regression) are not softened.
-        loss: String. "kl", the task's divergence, or "mse", the mean squared error of logits.
-            Scores have the squared error, and vectors `embedding_loss`, either way.
+        loss: String. "kl", the task's divergence; "mse", the mean squared error of logits; or
+            "hard", the label loss of what the teacher decides for: its likeliest class, or the
+            labels that are likelier than not. Scores have the squared error, and vectors
+            `embedding_loss`, whichever it is.
 
     Returns:
         Float tensor, shape `[batch]`.
@@ -195,6 +197,10 @@ def teacher_loss(
         return embedding_loss(teacher_logits, student_logits)
     if loss == "mse":
         return squared_error(teacher_logits, student_logits)
+    if loss == "hard" and task == "single_label":
+        return label_loss(task, ops.argmax(teacher_logits, axis=-1), student_logits)
+    if loss == "hard" and task == "multi_label":
+        return label_loss(task, ops.cast(teacher_logits > 0, "int32"), student_logits)
     if task == "single_label":
         return distillation_loss(teacher_logits, student_logits, temperature)
     if task == "multi_label":

@@ -11,6 +11,7 @@ from scipy.optimize import LinearConstraint, minimize
 from scipy.special import entr, expit, log_expit, log_softmax, logsumexp, softmax
 
 from tfkd.data.examples import MULTI_LABEL, REGRESSION
+from tfkd.data.tokens import is_answered
 from tfkd.distillation.mixing import CONFIDENCE, ENTROPY, LEARNED, LOGITS, Mixing
 
 # Digits of a weight: what is beyond them depends on the machine, not on the teachers.
@@ -32,6 +33,9 @@ def mixture(
     several labels each is the mean over the labels' Bernoulli distributions. To weigh teachers by
     the entropy of what they predict follows Cheng et al.; the softmax is ours, since weights in
     proportion to what is left of the entropy have no value where all teachers are undecided.
+
+    A teacher that has no answer to a row, which is NaN then, leaves its weight to the others; a row
+    that none of them answers is NaN.
 
     Args:
         task: String. One of `tfkd.data.examples.TASKS`.
@@ -65,7 +69,13 @@ def mixture(
     if len(asked) == 1 and temperatures[asked[0]] == temperature:
         return logits[asked[0]]
     softened = np.stack(logits).astype(np.float64) / np.reshape(temperatures, (-1, 1, 1))
-    mixed = weighted_average(task, softened, _weights(task, softened, mixing), mixing.average)
+    answered = is_answered(softened)[..., None]
+    softened = np.where(answered, softened, 0.0)
+    weights = _weights(task, softened, mixing)
+    if not answered.all():
+        total = (weights * answered).sum(axis=0)
+        weights = weights * answered / np.where(total > 0, total, np.nan)
+    mixed = weighted_average(task, softened, weights, mixing.average)
     return (temperature * mixed).astype(np.float32)
 
 

@@ -100,7 +100,8 @@ def evaluate(
         labels: Integer array `[num_rows]` (single_label), array of 0 and 1
             `[num_rows, num_outputs]` (multi_label) or float array `[num_rows]` (regression).
         label_names: Class names in index order; one name for regression.
-        teacher_logits: Float array of the logits' shape. Adds `agreement`, not for regression.
+        teacher_logits: Float array of the logits' shape. Adds `agreement`, not for regression, of
+            the rows the teacher has answered: its others are NaN.
         thresholds: Probability above which a label is given (multi_label), one or `[num_outputs]`.
         teacher_thresholds: The same for the teacher.
 
@@ -128,7 +129,10 @@ def evaluate(
     found["nll"] = negative_log_likelihood(task, logits, labels)
     found["ece"] = expected_calibration_error(task, logits, labels)
     found["brier"] = brier_score(task, logits, labels)
-    if teacher_logits is not None:
+    if teacher_logits is not None and not np.isnan(teacher_logits).all():
+        if np.shape(logits) == np.shape(teacher_logits):
+            answered = ~np.isnan(teacher_logits).any(axis=-1)
+            logits, teacher_logits = logits[answered], teacher_logits[answered]
         found["agreement"] = agreement(task, logits, teacher_logits, thresholds, teacher_thresholds)
     return found
 

@@ -39,7 +39,7 @@ class QuantizationAware(Distiller):
         teacher: Optional `keras.Model`, as for `Distiller`.
         temperature: Float, at least 1.
         student_loss_weight: Float in [0, 1]. Weight of the label loss.
-        distillation_loss: String. "kl" or "mse".
+        distillation_loss: String. "kl", "mse" or "hard".
 
     Attributes:
         twin: `TextClassifier` that answers with all the rounding in place.
