@@ -36,7 +36,7 @@ _PATTERNS = (
     *(f"logs/{name}/events.out.tfevents.*" for name in _TRAINED),
     *("metrics.json", "README.md", "vocabulary.json", "quantization.json"),
     *("scores.json", "scores.npz", "training/scoring.json", "training/texts.npy"),
-    "training/texts.json",
+    *("training/texts.json", "training/answers.npy", "training/answers.json"),
     *(f"training/{name}.json" for name in MODELS),
     *(f"qat/{name}.{ending}" for name in RECIPE_NAMES for ending in ("json", "npz")),
     *(f"{folder}/{name}" for folder in MODELS for name in _MODEL_FILES),

@@ -286,6 +286,11 @@ class DistillConfig(BottleneckConfig, AwareConfig, TrainingConfig):
     teacher: str | None = setting(
         None, "As --model of finetune, or a finished run. Default: the data set's."
     )
+    teacher_answers: tuple[Path, ...] = setting(
+        (),
+        "In place of --teacher: a file of answers to the texts, by id or text: probabilities, "
+        "logits, logprobs, or label and confidence. Give it again to mix several.",
+    )
     teacher_epochs: int | None = setting(
         None,
         "Epochs of the teacher's fine-tuning, if it needs one. Default: 3, and up to 10 for few "

@@ -171,6 +171,8 @@ class Reading:
             ConfigError: The columns do not go together.
         """
         form = LabelForm(config.task, config.label_separator, folds_case=config.fold_case)
+        # What has no label may have an answer.
+        form = form.replace(may_be_missing=bool(getattr(config, "teacher_answers", ())))
         return cls(ColumnNames.of(config), form, config.drop_empty, config.drop_duplicates)
 
 

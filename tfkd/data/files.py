@@ -8,7 +8,7 @@ rows.
 import dataclasses
 import functools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +36,7 @@ from tfkd.data.kept_rows import KeptRows
 from tfkd.data.label_columns import of_columns, understood
 from tfkd.data.label_values import check_name, is_missing, plain, spelled, truth
 from tfkd.data.labels import BLANKS, LabelForm, LabelReader
+from tfkd.data.missing_labels import ByLabel, NoLabels, is_unlabelled
 from tfkd.data.readers import FORMATS, SUFFIXES, fault, open_table, unreadable
 from tfkd.data.texts import has_lone_surrogate
 from tfkd.errors import DatasetError, shown
@@ -45,8 +46,9 @@ SPLIT_NAMES = {
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test",),
 }
+# Rows of train that have no label, where they may be there.
+TRAIN, UNLABELLED = "train", "unlabelled"
 NO_TEXT = "Fill it in, or leave such rows out: --drop-empty."
-NO_LABEL = 0
 # Files whose rows a process keeps at the same time.
 KEPT_FILES = 16
 METRICS = {
@@ -86,13 +88,13 @@ class FileSplit:
 
     Attributes:
         path: The file.
-        rows: `KeptRows` of number, texts, id and what stands in the label column.
-        labels: Reads the label column; None where only texts are read.
+        rows: Re-iterable of number, texts, id and what stands in the label column.
+        labels: Reads the label column.
     """
 
     path: Path
-    rows: KeptRows
-    labels: LabelReader | None
+    rows: Iterable[Sequence[Any]]
+    labels: LabelReader | NoLabels
 
     def __iter__(self) -> Iterator[Example]:
         """Streams the rows.
@@ -102,8 +104,7 @@ class FileSplit:
         """
         row = 0
         for row, texts, row_id, label in self.rows:
-            read = NO_LABEL if self.labels is None else self.labels.read(label, self.path, row)
-            yield example_of(texts, read, row_id)
+            yield example_of(texts, self.labels.read(label, self.path, row), row_id)
         if row == 0:
             raise DatasetError(f"Expected rows in {self.path}. Received: a header only.")
 
@@ -124,16 +125,12 @@ class Drops(NamedTuple):
     Attributes:
         empty: Whether those without a text or a label.
         several: Whether a blank label says that a row has none of several.
+        unlabelled: Whether a row without a label counts as empty.
     """
 
     empty: bool
     several: bool
-
-    def is_unlabelled(self, label: Any) -> bool:
-        """Whether a row has no label where it must have one."""
-        if isinstance(label, list):
-            return any(map(is_missing, label))
-        return is_missing(label) and not (self.several and isinstance(label, str))
+    unlabelled: bool = True
 
 
 class FileRows(NamedTuple):
@@ -157,7 +154,8 @@ def _rows(version: Version, names: ColumnNames, first: Path, drops: Drops) -> Fi
                 label = labels[0] if len(labels) == 1 else list(map(truth, labels))
                 if is_blank(texts) and not drops.empty:
                     raise fault(path, row, "a text", "an empty one", NO_TEXT)
-                if drops.empty and (is_blank(texts) or drops.is_unlabelled(label)):
+                is_empty = drops.unlabelled and is_unlabelled(label, drops.several)
+                if drops.empty and (is_empty or is_blank(texts)):
                     counts["empty"] += 1
                     continue
                 row_id = None if columns.id is None else _id(values[columns.id], path, row)
@@ -312,13 +310,22 @@ def _dataset(
     # Without a word in it, a column of several labels says that there are none.
     several = form.task == MULTI_LABEL or (form.task is None and names.labels == (LABELS,))
     drops = Drops(reading.drop_empty, several)
-    rows = {split: _rows(versions[split], names, first.path, drops) for split in paths}
+    in_train = drops._replace(unlabelled=not form.may_be_missing)
+    rows = {
+        split: _rows(versions[split], names, first.path, in_train if split == TRAIN else drops)
+        for split in paths
+    }
+    sorted_out = _by_label(rows, several) if form.may_be_missing else {}
+    labelled = {split: found.kept for split, found in rows.items()} | sorted_out
     if reading.texts_only:
         form = LabelForm(EMBEDDING)
     elif spec is None and not form.is_hot:
-        form = understood(form, rows[head].kept, names.labels[0], first.path)
-    labels = None if reading.texts_only else LabelReader(form)
-    splits = {split: FileSplit(paths[split], rows[split].kept, labels) for split in paths}
+        form = understood(form, labelled[head], names.labels[0], first.path)
+    labels = NoLabels(EMBEDDING) if reading.texts_only else LabelReader(form)
+    splits = {split: FileSplit(paths[split], labelled[split], labels) for split in paths}
+    if UNLABELLED in labelled:
+        nothing = NoLabels(str(form.task))
+        splits[UNLABELLED] = FileSplit(first.path, labelled[UNLABELLED], nothing)
 
     def repairs() -> dict[str, Counter[str]]:
         folded = {head: Counter(folded=form.num_folded)}
@@ -329,6 +336,14 @@ def _dataset(
     said = columns.line if columns.ignored or reading.columns != KNOWN_NAMES else ""
     dataset = Dataset(name, task, label_names, len(columns.texts), metric, splits, form.note)
     return dataclasses.replace(dataset, form=written, columns=said, repairs=repairs)
+
+
+def _by_label(rows: Mapping[str, FileRows], several: bool) -> dict[str, Iterable[Sequence[Any]]]:
+    """The rows of train that have a label and, where there are any, those that have none."""
+    if TRAIN not in rows:
+        return {}
+    own, others = (ByLabel(rows[TRAIN].kept, several, has_label) for has_label in (True, False))
+    return {TRAIN: own, UNLABELLED: others} if next(iter(others), None) else {}
 
 
 def _read_label_names(path: Path) -> tuple[str, ...]:

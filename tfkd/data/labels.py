@@ -29,6 +29,7 @@ class LabelForm:
         names: Class names in index order.
         origin: Where the names come from, for error messages.
         takes_indices: Whether a whole number that is no name counts as an index.
+        may_be_missing: Whether rows of train may have none; those are a split of their own.
         is_hot: Whether a row has a 0 or a 1 for each label.
         folds_case: Whether names that differ in case and blanks only are one.
         num_folded: Rows of the column whose name was taken for another one so.
@@ -40,6 +41,7 @@ class LabelForm:
     names: tuple[str, ...] | None = None
     origin: str = ""
     takes_indices: bool = False
+    may_be_missing: bool = False
     is_hot: bool = False
     folds_case: bool = False
     num_folded: int = 0

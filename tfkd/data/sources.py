@@ -271,7 +271,7 @@ def _complete(
         holdout = Holdout(splits["train"], task, [fraction] * len(missing), seed)
         for part, split in enumerate(["train", *missing]):
             splits[split] = holdout.part(part)
-    return {split: splits[split] for split in SPLITS if split in splits}
+    return {split: splits[split] for split in (*SPLITS, files.UNLABELLED) if split in splits}
 
 
 def _find(name: str, data_dir: Path | None, seed: int, reading: Reading) -> Dataset:

@@ -18,6 +18,7 @@ from tfkd.data.examples import (
     Dataset,
     Example,
     Label,
+    example_of,
 )
 from tfkd.errors import DatasetError
 
@@ -100,12 +101,39 @@ class Unlabelled:
 
     def __iter__(self) -> Iterator[Example]:
         """Streams the rows."""
-        label = NO_LABEL[self.task]
-        return (Example((text,), label) for text in itertools.islice(self._units(), self.num_rows))
+        return itertools.islice(self._rows(), self.num_rows)
 
-    def _units(self) -> Iterator[str]:
+    def _rows(self) -> Iterator[Example]:
+        label = NO_LABEL[self.task]
+        if self.unit == TEXT and isinstance(self.texts, TextsOf):
+            # Whole rows keep what their source calls them.
+            yield from (example_of(row.texts, label, row.id) for row in self.texts.rows)
+            return
         for text in self.texts:
-            yield from sentences(text) if self.unit == SENTENCE else (text,)
+            units = sentences(text) if self.unit == SENTENCE else (text,)
+            yield from (Example((unit,), label) for unit in units)
+
+
+@dataclasses.dataclass(frozen=True)
+class Apart:
+    """Rows without those of some texts, which are held out.
+
+    Attributes:
+        rows: Re-iterable of examples.
+        held_out: Hashes of tuples of texts, of this process.
+    """
+
+    rows: Iterable[Example]
+    held_out: frozenset[int]
+
+    def __iter__(self) -> Iterator[Example]:
+        """Streams the rows."""
+        return (row for row in self.rows if hash(row.texts) not in self.held_out)
+
+    @property
+    def num_left_out(self) -> int:
+        """Rows that are not among these."""
+        return sum(hash(row.texts) in self.held_out for row in self.rows)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ from tfkd.config.training import DistillConfig, OptimizerConfig, PretrainConfig,
 from tfkd.data import catalog, sources
 from tfkd.data.columns import ColumnNames, Reading
 from tfkd.data.transfer import texts_of
-from tfkd.errors import ConfigError, ModelError, TfkdError
+from tfkd.errors import ConfigError, DatasetError, ModelError, TfkdError
 from tfkd.models import sizes
 from tfkd.models.checkpoints import Kind, Source, resolve
 from tfkd.models.depth import check_depth
@@ -69,11 +69,16 @@ def choose(config: TrainingConfig) -> dict[str, Source]:
     """The models of a training verb by the setting that names them.
 
     Raises:
-        ConfigError: The student's vocabulary is to be cut, and it brings its own; or a bottleneck
-            is to be put on a student without a trained encoder.
+        ConfigError: The student's vocabulary is to be cut, and it brings its own; a bottleneck is
+            to be put on a student without a trained encoder; or a teacher's answers are given
+            beside what only its model can do.
+        DatasetError: A file of answers is missing.
         ModelError: A model is unknown or cannot be had, or has no layers to keep some of.
     """
     roles = {setting: role for setting, role in ROLES.items() if hasattr(config, setting)}
+    if isinstance(config, DistillConfig) and config.teacher_answers:
+        _check_answers(config)
+        del roles["teacher"]
     found = {
         setting: resolve(getattr(config, setting) or default_model(config.dataset, role))
         for setting, role in roles.items()
@@ -150,6 +155,26 @@ def _check_bottleneck(config: DistillConfig, student: Source) -> None:
             "Expected recipes that need no training for a student with a bottleneck. Received: "
             f"{', '.join(trained)}. Quantize it after training: --recipe dynamic_int8."
         )
+
+
+def _check_answers(config: DistillConfig) -> None:
+    asks_a_model = {
+        "--teacher": config.teacher is not None,
+        "--augmented-copies": bool(config.augmented_copies),
+        "--bottleneck-key-source teacher": config.bottleneck_key_source == "teacher",
+    }
+    for name, is_given in asks_a_model.items():
+        if is_given:
+            raise ConfigError(
+                f"Expected --teacher-answers without {name}: there is no model to ask. Received "
+                "both. Leave one out; a model's answers come from `tfkd predict --all-classes`."
+            )
+    for path in config.teacher_answers:
+        if not path.is_file():
+            raise DatasetError(
+                f"Expected a file of answers. Received: {path}, which is not there. Correct "
+                "--teacher-answers."
+            )
 
 
 def _check_transfer(config: DistillConfig) -> None:

@@ -1,10 +1,12 @@
 """An arm beside another on the same rows, and what to try where the teacher's help is not seen."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 
 from tfkd.config.training import DistillConfig
+from tfkd.data.tokens import is_answered
 from tfkd.evaluation.metrics import is_better
 from tfkd.evaluation.resampling import answers_of, columns
 from tfkd.evaluation.verdict import WORSE, Comparison, compare_answers
@@ -15,11 +17,19 @@ from tfkd.runs.scoring import split_logits
 FEWEST_ROWS = 2
 
 
+class Decides(Protocol):
+    """A model, as far as its answers are concerned."""
+
+    @property
+    def thresholds(self) -> float | Sequence[float]:
+        """Probabilities above which a label is given, where a row has several."""
+
+
 def compare_arms(
     material: Material,
     split: str,
-    first: tuple[TextClassifier, np.ndarray],
-    second: tuple[TextClassifier, np.ndarray],
+    first: tuple[Decides, np.ndarray],
+    second: tuple[Decides, np.ndarray],
     seed: int,
 ) -> Comparison:
     """The first arm against the second on the rows of a split, by the data set's metric.
@@ -27,15 +37,16 @@ def compare_arms(
     Args:
         material: `Material`.
         split: String. Name of the split.
-        first: `TextClassifier` and its logits of all rows, float `[num_rows, num_outputs]`.
+        first: A model and its logits of all rows, float `[num_rows, num_outputs]`. Rows that one
+            of both has not answered, of NaN, are left out.
         second: The other's.
         seed: Integer. Seed of the resampling.
     """
     dataset = material.dataset
-    rows = material.tokens(split, first[0].tokenizer)
-    labels = columns(dataset.task, np.asarray(rows.labels), len(dataset.label_names))
+    rows = is_answered(first[1]) & is_answered(second[1])
+    labels = columns(dataset.task, material.labels(split)[rows], len(dataset.label_names))
     answers = [
-        answers_of(dataset.task, logits, model.thresholds)[None]
+        answers_of(dataset.task, logits[rows], model.thresholds)[None]
         for model, logits in (first, second)
     ]
     return compare_answers(dataset.metric, labels, answers[0], answers[1], seed)[0]
@@ -79,13 +90,18 @@ def warning(
 
 
 def _advice(config: DistillConfig, metric: str, figures: Mapping[str, float], copies: int) -> str:
-    if not is_better(metric, figures["teacher"], figures["control"]):
+    if "teacher" in figures and not is_better(metric, figures["teacher"], figures["control"]):
+        if config.teacher_answers:
+            return (
+                f"The answers themselves ({metric} {figures['teacher']:.4f}) are no better than "
+                f"the control ({figures['control']:.4f}): take others."
+            )
         return (
             f"The teacher itself ({metric} {figures['teacher']:.4f}) is no better than the control "
             f"({figures['control']:.4f}): give it more --teacher-epochs, or take another --teacher."
         )
     untried = []
-    if not copies:
+    if not copies and not config.teacher_answers:
         untried.append("--augmented-copies 4")
     if config.unlabelled is None:
         untried.append("--unlabelled with texts of yours")

@@ -5,18 +5,20 @@ teach. What the two say together is right more often than either, and the contro
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from tfkd.artifacts import RunFolder
 from tfkd.config.training import DistillConfig
 from tfkd.data.examples import REGRESSION
+from tfkd.data.tokens import is_answered
 from tfkd.distillation.mixing import LEARNED, LOGITS, Mixing
 from tfkd.distillation.mixture import learned, mixture
 from tfkd.evaluation.verdict import BETTER
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.description import Description
+from tfkd.runs.answers import AnswerTeacher
 from tfkd.runs.comparisons import compare_arms
 from tfkd.runs.material import Material
 from tfkd.runs.record import KeptMixture
@@ -24,6 +26,7 @@ from tfkd.runs.routes import Demand
 from tfkd.runs.scoring import split_logits
 from tfkd.runs.teacher import Teacher
 
+AnyTeacher: TypeAlias = Teacher | AnswerTeacher
 # Fewer do not tell who knows more; the teacher has the word then.
 FEWEST_ROWS = 30
 
@@ -34,7 +37,8 @@ class Lesson:
 
     Attributes:
         logits: float32 `[num_rows, num_outputs]`, of the rows of the material's transfer split.
-        kept: Teacher and control with their weights; None where the teacher teaches alone.
+        kept: Teacher and control with their weights; None where the teacher teaches alone, or is
+            no model that could be asked again.
         sentences: Why, in words; none where it does.
     """
 
@@ -51,7 +55,7 @@ class Lesson:
 def lesson(
     config: DistillConfig,
     material: Material,
-    teacher: Teacher,
+    teacher: AnyTeacher,
     answers: np.ndarray,
     control: TextClassifier | None,
     run: RunFolder,
@@ -60,12 +64,13 @@ def lesson(
 
     They are mixed unless the validation rows show the teacher to be better than the control: the
     mean of logits (of scores), in the weights that suit these rows. A mean of probabilities follows
-    the surer of two, right or wrong. Fewer than 30 validation rows leave the word to the teacher.
+    the surer of two, right or wrong. Fewer than 30 validation rows, of those that the teacher has
+    answered, leave the word to the teacher.
 
     Args:
         config: `DistillConfig`.
         material: `Material`.
-        teacher: `Teacher`.
+        teacher: `Teacher` or `AnswerTeacher`.
         answers: float32 `[num_rows, num_outputs]`. Its answers to the rows of the transfer split.
         control: The trained control, or None.
         run: `RunFolder` of both.
@@ -86,14 +91,17 @@ def lesson(
         teacher.answers("validation", material, Demand()).logits,
         split_logits(control, "validation", material),
     ]
-    pairs = (teacher.classifier, heard[0]), (control, heard[1])
+    rows = is_answered(heard[0])
+    if rows.sum() < FEWEST_ROWS:
+        return Lesson(answers)
+    pairs = (teacher, heard[0]), (control, heard[1])
     found = compare_arms(material, "validation", *pairs, config.seed)
     if found.verdict == BETTER:
         return Lesson(answers)
     task = material.dataset.task
-    labels = np.asarray(material.tokens("validation", teacher.classifier.tokenizer).labels)
     rule = Mixing(weighting=LEARNED, average=None if task == REGRESSION else LOGITS)
-    mixing = learned(task, heard, labels, rule)
+    labels = material.labels("validation")[rows]
+    mixing = learned(task, [logits[rows] for logits in heard], labels, rule)
     weights = mixing.weights
     told = (
         f"On the validation rows {found.sentence('teacher', 'control', material.dataset.metric)}: "
@@ -101,14 +109,16 @@ def lesson(
         "the control's."
     )
     material.progress.say(told)
-    folders = {"teacher": teacher.folder, "control": run.path / "control"}
     both = [answers, split_logits(control, material.transfer, material)]
-    return Lesson(
-        mixture(task, both, config.temperature, mixing),
-        KeptMixture(
-            {name: run.noted(folder) for name, folder in folders.items()},
-            mixing,
-            {name: Description.read(folder).model_sha256 for name, folder in folders.items()},
-        ),
-        (told,),
+    mixed = mixture(task, both, config.temperature, mixing)
+    # The control's word alone is no answer.
+    mixed = np.where(is_answered(answers)[:, None], mixed, np.nan)
+    if teacher.classifier is None:
+        return Lesson(mixed, None, (told,))
+    folders = {"teacher": teacher.folder, "control": run.path / "control"}
+    kept = KeptMixture(
+        {name: run.noted(folder) for name, folder in folders.items()},
+        mixing,
+        {name: Description.read(folder).model_sha256 for name, folder in folders.items()},
     )
+    return Lesson(mixed, kept, (told,))

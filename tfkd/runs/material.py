@@ -18,10 +18,11 @@ from tfkd.data.checks import SplitSummary, check
 from tfkd.data.columns import ColumnNames, Reading
 from tfkd.data.duplicates import said_of
 from tfkd.data.examples import MULTI_LABEL, Dataset, Example, Texts, listing
+from tfkd.data.files import UNLABELLED
 from tfkd.data.kept_rows import KeptExamples
 from tfkd.data.survey import SAID_BEFORE_TRAINING, survey
 from tfkd.data.tokens import Tokens
-from tfkd.data.transfer import Joined, Unlabelled, unlabelled
+from tfkd.data.transfer import Apart, Joined, Unlabelled, unlabelled
 from tfkd.errors import ArtifactError
 from tfkd.locks import CACHE, locked
 from tfkd.models.classifier import TextClassifier, batch_texts
@@ -88,28 +89,33 @@ class Material:
         lengths = self.tokens("train", tokenizer).lengths
         return fitting_copies(len(lengths), int(lengths.sum()))
 
-    def unlabelled_rows(self, config: DistillConfig) -> Iterable[Example] | None:
-        """The unlabelled texts as rows, or None if none are asked for; nothing is read yet.
+    def unlabelled_rows(self, config: DistillConfig) -> Apart | None:
+        """The texts without a label as rows, or None if there are none.
+
+        Those of train that lack one come first. A text that is held out is left out.
 
         Raises:
             DatasetError: They cannot be had.
         """
+        splits, given = self.dataset.splits, self._given_rows(config)
+        parts = [splits[UNLABELLED]] if UNLABELLED in splits else []
+        parts += [] if given is None else [given]
+        if not parts:
+            return None
+        held_out = itertools.chain(splits["validation"], splits["test"])
+        return Apart(Joined(tuple(parts)), frozenset(hash(row.texts) for row in held_out))
+
+    def _given_rows(self, config: DistillConfig) -> Iterable[Example] | None:
+        """The texts of `--unlabelled` as rows; nothing is read yet."""
         if config.unlabelled is None:
             return None
 
         def load(name: str) -> Dataset:
-            names = ColumnNames.of(config)
-            return sources.load_texts(
-                name, config.data_dir, names, config.validation_fraction, config.split_seed
-            )
+            fraction, names = config.validation_fraction, ColumnNames.of(config)
+            return sources.load_texts(name, config.data_dir, names, fraction, config.split_seed)
 
-        return unlabelled(
-            config.unlabelled,
-            self.dataset,
-            load,
-            config.transfer_unit,
-            config.max_transfer_rows,
-        )
+        unit, most = config.transfer_unit, config.max_transfer_rows
+        return unlabelled(config.unlabelled, self.dataset, load, unit, most)
 
     def check_transfer(self, config: DistillConfig) -> None:
         """Reads the unlabelled texts once, before a teacher is trained for nothing.
@@ -121,24 +127,29 @@ class Material:
         if rows is not None:
             with self.progress.stage("read and check"):
                 check(dataclasses.replace(self.dataset, splits={TRANSFER: rows}), [TRANSFER])
+                if rows.num_left_out:
+                    said = "texts without a label left out, being rows of validation or test"
+                    self.progress.say(f"{said}: {rows.num_left_out:,}")
 
-    def with_transfer(self, config: DistillConfig, teacher: TextClassifier) -> "Material":
+    def with_transfer(self, config: DistillConfig, teacher: TextClassifier | None) -> "Material":
         """The same with what teachers answer beyond the training texts.
 
         Args:
             config: `DistillConfig`.
-            teacher: `TextClassifier` that the student starts from.
+            teacher: `TextClassifier` that the student starts from; None where there is no model to
+                answer altered copies.
 
         Raises:
             DatasetError: The unlabelled texts cannot be had, or one is bad.
         """
-        copies, more = self.copies(config, teacher.tokenizer), self.unlabelled_rows(config)
+        copies = self.copies(config, teacher.tokenizer) if teacher else 0
+        more = self.unlabelled_rows(config)
         if not copies and more is None:
             return self
         parts: list[Iterable[Example]] = [self.dataset.splits["train"]]
         said = "read what the teachers answer beside the training texts"
         with self.progress.stage("read and check", said):
-            if copies:
+            if copies and teacher:
                 words = self._words(teacher, words_of(parts[0]))
                 parts = [Augmented(parts[0], copies, config.split_seed, words)]
                 said = f"altered copies of each training text: {copies}"
@@ -224,6 +235,11 @@ class Material:
                 (self.progress, self.summaries[split].num_rows),
             )
 
+    def labels(self, split: str) -> np.ndarray:
+        """The labels of a split's rows, as `tfkd.data.tokens.Tokens` has them."""
+        rows = [row.label for row in self.dataset.splits[split]]
+        return tokens.label_array(rows, self.dataset.task, self.dataset.num_outputs)
+
     def record(self) -> JsonObject:
         """`describe`, and where the data lie, for the config.json of a run."""
         named = self.config
@@ -271,7 +287,9 @@ def own_config(run: RunFolder, dataset: str | None, data_dir: Path | None) -> Da
         data_dir = Path(folder)
     names = [field.name for field in dataclasses.fields(DataConfig) if field.name in settings]
     values = {name: settings[name] for name in names} | {"data_dir": data_dir}
-    return DataConfig(**values | {"dataset": dataset or then or settings["dataset"]})
+    values |= {"dataset": dataset or then or settings["dataset"]}
+    answers = settings.get("teacher_answers")
+    return DistillConfig(**values, teacher_answers=answers) if answers else DataConfig(**values)
 
 
 def own_material(

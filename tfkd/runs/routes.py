@@ -8,7 +8,7 @@ tried on some hundred rows of the split; what answers them alike may answer the 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -112,6 +112,18 @@ class Route:
 
 
 EXACT_ROUTE = Route(EXACT)
+
+
+class Answers(NamedTuple):
+    """A teacher's answers, and how they were had.
+
+    Attributes:
+        logits: float32 `[num_rows, num_outputs]`; NaN in rows without an answer.
+        route: `Route`.
+    """
+
+    logits: np.ndarray
+    route: Route
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,8 @@ Keys and key numbers lie in the cache, shared by all runs beside each other: arm
 teacher, temperature or weights have the same.
 """
 
+from typing import Protocol
+
 import keras
 import numpy as np
 
@@ -17,6 +19,7 @@ from tfkd.models import bottleneck, initialization, keys, readings, sizes
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, check_fit, load_classifier, load_encoder
+from tfkd.models.tokenizers import Tokenizer
 from tfkd.models.vocabulary import Trim, trim
 from tfkd.runs.budget import budget_of
 from tfkd.runs.lengths import LEAST, fitting_length, with_length
@@ -26,10 +29,22 @@ from tfkd.runs.training import plan
 COMPARED_TEXTS = 2000
 
 
+class Start(Protocol):
+    """What a student starts from: a teacher's `TextClassifier`, or a vocabulary alone."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """For a student that brings none."""
+
+    @property
+    def model(self) -> keras.Model | None:
+        """Whose token table and layers it may take over; None where there is none."""
+
+
 def smaller_vocabulary(
     config: DistillConfig,
     source: Source,
-    teacher: TextClassifier,
+    start: Start,
     material: Material,
     run: RunFolder,
 ) -> Trim | None:
@@ -37,12 +52,12 @@ def smaller_vocabulary(
 
     Raises:
         ConfigError: The size is too small for the tokens that must stay.
-        ModelError: The teacher's tokenizer is no WordPiece tokenizer.
+        ModelError: The tokenizer it starts from is no WordPiece tokenizer.
     """
     if config.vocabulary_size is None and config.min_count is None:
         return None
-    length = config.sequence_length or fitting_length(teacher.tokenizer, material)
-    tokenizer = teacher.tokenizer.with_length(length)
+    length = config.sequence_length or fitting_length(start.tokenizer, material)
+    tokenizer = start.tokenizer.with_length(length)
     found = trim(
         tokenizer,
         material.tokens("train", tokenizer),
@@ -59,7 +74,7 @@ def smaller_vocabulary(
 def new_student(
     config: DistillConfig,
     source: Source,
-    teacher: TextClassifier,
+    start: Start,
     material: Material,
     smaller: Trim | None = None,
 ) -> TextClassifier:
@@ -68,21 +83,23 @@ def new_student(
     Args:
         config: `DistillConfig`: length, pooling, initialization, bottleneck and seed.
         source: `Source` of the student.
-        teacher: `TextClassifier` to start from and to take the tokenizer of.
+        start: `Start`.
         material: `Material`.
-        smaller: The student's smaller vocabulary. Default: the teacher's.
+        smaller: The student's smaller vocabulary. Default: that of `start`.
     """
     if config.bottleneck:
-        return bottleneck_student(config, source, teacher, material)
-    length = config.sequence_length
+        return bottleneck_student(config, source, start, material)
+    length, tokenizer = config.sequence_length, smaller.tokenizer if smaller else None
+    if source.kind is Kind.SIZE:
+        tokenizer = tokenizer or start.tokenizer
     shape = Shape(length or LEAST, config.pooling, config.seed, config.layers)
-    tokenizer = smaller.tokenizer if smaller else teacher.tokenizer
     student = load_classifier(source, material.dataset, shape, tokenizer)
     student = with_length(student, length, material)
-    if source.kind is Kind.SIZE and config.initialization != "random":
-        initialization.start_table(student.model, teacher.model, smaller.rows if smaller else None)
+    is_started = start.model is not None and config.initialization != "random"
+    if source.kind is Kind.SIZE and is_started:
+        initialization.start_table(student.model, start.model, smaller.rows if smaller else None)
         if config.initialization in ("auto", "layers"):
-            initialization.start_layers(student.model, teacher.model)
+            initialization.start_layers(student.model, start.model)
     return student
 
 
@@ -119,14 +136,14 @@ ROWS_PER_BATCH = 64
 
 
 def bottleneck_student(
-    config: DistillConfig, source: Source, teacher: TextClassifier, material: Material
+    config: DistillConfig, source: Source, start: Start, material: Material
 ) -> TextClassifier:
     """A frozen encoder with keys set and values untrained; the same seed gives the same weights.
 
     Args:
         config: `DistillConfig`: bottleneck, length and seed.
         source: `Source` of the encoder.
-        teacher: `TextClassifier` whose keys are taken, if they are asked for.
+        start: `Start` whose keys are taken, if they are asked for.
         material: `Material`.
 
     Raises:
@@ -149,7 +166,7 @@ def bottleneck_student(
     student = TextClassifier(model, tokenizer, dataset.task, dataset.label_names, dataset.num_texts)
     student = with_length(student, length, material)
     if config.bottleneck_key_source == "teacher":
-        bottleneck.carry_keys(model, teacher.model)
+        bottleneck.carry_keys(model, start.model)
     else:
         _set_keys(student, material, config.seed)
     return student

@@ -2,9 +2,9 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.description import Description
 from tfkd.models.loading import Shape, check_classes, load_classifier
+from tfkd.runs.answers import kept_answers
 from tfkd.runs.budget import budget_of
 from tfkd.runs.choices import choose, put_back_if_refused, slug
 from tfkd.runs.known_texts import check_held_out, keep_texts
@@ -29,7 +30,7 @@ from tfkd.runs.lengths import LEAST, with_length
 from tfkd.runs.linear_head import start_head
 from tfkd.runs.material import Material
 from tfkd.runs.record import KeptMixture, noted_teacher, read_metrics, run_page, shared_record
-from tfkd.runs.routes import EXACT_ROUTE, LOGITS, Demand, Route, Routes
+from tfkd.runs.routes import EXACT_ROUTE, LOGITS, Answers, Demand, Routes
 from tfkd.runs.scoring import split_figures
 from tfkd.runs.training import (
     Objective,
@@ -86,18 +87,6 @@ class FinetuneResult(Shown):
         ]
 
 
-class Answers(NamedTuple):
-    """A teacher's answers, and how they were had.
-
-    Attributes:
-        logits: float32 `[num_rows, num_outputs]`.
-        route: `Route`.
-    """
-
-    logits: np.ndarray
-    route: Route
-
-
 @dataclasses.dataclass(frozen=True)
 class Teacher:
     """A teacher and what it says.
@@ -106,11 +95,20 @@ class Teacher:
         classifier: `TextClassifier`.
         folder: Its model folder.
         test_logits: float32 `[num_test_rows, num_outputs]`.
+        name: As the user calls it.
+        sentences: What was found, in words.
     """
 
     classifier: TextClassifier
     folder: Path
     test_logits: np.ndarray
+    name: str = ""
+    sentences: tuple[str, ...] = ()
+
+    @property
+    def thresholds(self) -> float | Sequence[float]:
+        """Of several labels, where each is given."""
+        return self.classifier.thresholds
 
     @property
     def sha256(self) -> str:
@@ -121,10 +119,13 @@ class Teacher:
         """Its answers to the rows of a split, from the cache or asked now."""
         return _answers(self.classifier, self.folder, split, material, demand)
 
+    def start(self, material: Material) -> TextClassifier:
+        """What a student starts from."""
+        return self.classifier
 
-def teacher_record(run: RunFolder, teacher: Teacher) -> JsonObject:
-    """Entry of a run's one teacher in metrics.json, to ask it again."""
-    return {"teacher_folder": run.noted(teacher.folder), "teacher_sha256": teacher.sha256}
+    def record(self, run: RunFolder) -> JsonObject:
+        """Entry in metrics.json, to ask it again."""
+        return {"teacher_folder": run.noted(self.folder), "teacher_sha256": self.sha256}
 
 
 def prepare_teacher(
@@ -141,7 +142,7 @@ def prepare_teacher(
     folder = _folder(config, source, material, run)
     classifier = check_classes(TextClassifier.load(folder), material.dataset, source.name)
     test_logits = _answers(classifier, folder, "test", material, Demand()).logits
-    return Teacher(classifier, folder, test_logits)
+    return Teacher(classifier, folder, test_logits, source.name)
 
 
 def train_logits(run: RunFolder, material: Material) -> np.ndarray | None:
@@ -152,12 +153,16 @@ def train_logits(run: RunFolder, material: Material) -> np.ndarray | None:
         material: `Material` of the run's own data set.
 
     Returns:
-        float32 `[num_train_rows, num_outputs]`, or None for a run without a teacher.
+        float32 `[num_train_rows, num_outputs]`, NaN in rows without an answer; or None for a run
+        without a teacher.
 
     Raises:
         ArtifactError: The teacher's folder is gone, or holds another model.
     """
     settings = run.read_config()
+    told = kept_answers(run, material.summaries["train"].num_rows)
+    if told is not None:
+        return told
     kept = KeptMixture.read(run)
     if kept is not None:
         demand = Demand.of(settings, kept.mixing.temperatures)

@@ -38,7 +38,7 @@ class Objective:
             split, or None for labels alone.
         temperature: Softens teacher and student.
         student_loss_weight: Weight of the label loss; 1 makes a control.
-        distillation_loss: "kl" or "mse".
+        distillation_loss: "kl", "mse" or "hard".
         heard: SHA-256 of the models whose answers they are.
         held_out: The teacher's for the validation rows, float32 `[num_rows, num_outputs]`, where
             there are no labels to judge an epoch by.

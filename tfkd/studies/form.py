@@ -3,7 +3,8 @@
 seeds = [0, 1, 2]
 recipes = ["dynamic_int8"]           files of each distilled student, beside Keras' own
 [settings]                           of `tfkd distill`, for every student
-[teachers.NAME]                      of `tfkd finetune`, with `model`; or `ready`, a classifier
+[teachers.NAME]                      of `tfkd finetune`, with `model`; or `ready`, a classifier; or
+                                     `answers`, files as --teacher-answers has them
 [students.NAME]                      of `tfkd distill`; `student` if it is not NAME
 [datasets.NAME]                      of `tfkd distill`; `dataset` if it is not NAME
 [datasets.NAME.teachers.NAME]        the same on this data set alone; so `students.NAME`
@@ -40,7 +41,7 @@ PLAN_REMEDY = "Start `tfkd study` again."
 TABLES = ("settings", "teachers", "students", "datasets", "arms", "published")
 # Decided by the study itself.
 TAKEN = (
-    *("teacher", "control", "recipes", "timing", "seed"),
+    *("teacher", "teacher_answers", "control", "recipes", "timing", "seed"),
     *("quiet", "overwrite", "output_dir", "data_dir"),
 )
 DATA_SETTINGS = tuple(
@@ -153,8 +154,18 @@ class _Form:
                     )
             shape = {f"teacher_{key}": own[key] for key in allowed[1:] if key in own}
             return TeacherPlan(dataset, name, path, None, own["ready"], shape)
+        if "answers" in own:
+            config = DistillConfig.from_mapping(
+                {"dataset": dataset, "teacher_answers": own.pop("answers")}, source
+            )
+            if own:
+                raise ConfigError(
+                    f"Expected `answers` alone in {source}. Received: also `{next(iter(own))}`."
+                )
+            return TeacherPlan(dataset, name, path, None, None, {}, config.teacher_answers)
         if "model" not in own:
-            raise ConfigError(f"Expected `model` or `ready` in {source}. Received neither.")
+            expected = "Expected `model`, `ready` or `answers`"
+            raise ConfigError(f"{expected} in {source}. Received none of them.")
         shared = {key: given[key] for key in DATA_SETTINGS if key in given}
         settings = FinetuneConfig.from_mapping(
             {**shared, **own, **self.session, "output_dir": path}, source
@@ -173,7 +184,10 @@ class _Form:
         }
         start = next(iter(teachers))
         made = [teachers[name] for name in names or (start,)]
-        control = {} if names else {"student_loss_weight": 1.0}
+        control: dict[str, Any] = {} if names else {"student_loss_weight": 1.0}
+        if teachers[start].answers:
+            # Nobody could answer them.
+            control["augmented_copies"] = 0
         path = self.path / f"{dataset}-{form.arm_name}-seed{seed}"
         fixed = {
             "teacher": "+".join(item.path.name for item in made),

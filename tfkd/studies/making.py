@@ -10,21 +10,25 @@ import numpy as np
 
 from tfkd.artifacts import RunFolder
 from tfkd.config.training import DistillConfig
+from tfkd.data.tokens import is_answered
 from tfkd.distillation.mixing import LEARNED, Mixing
 from tfkd.distillation.mixture import learned, mixture
-from tfkd.errors import ArtifactError, ConversionError
+from tfkd.errors import ArtifactError, ConversionError, DatasetError
 from tfkd.locks import held
 from tfkd.models.checkpoints import Source, resolve
 from tfkd.models.classifier import TextClassifier
+from tfkd.runs.answers import AnswerTeacher, keep_answers, prepare_answers
 from tfkd.runs.choices import check_student, default_model, put_back_if_refused
+from tfkd.runs.comparisons import FEWEST_ROWS
 from tfkd.runs.files import ExportResult, StudentFiles
 from tfkd.runs.known_texts import check_held_out, keep_texts
+from tfkd.runs.lesson import AnyTeacher
 from tfkd.runs.material import Material
 from tfkd.runs.record import KeptMixture, shared_record
 from tfkd.runs.routes import Demand, Route
 from tfkd.runs.scoring import file_logits, split_logits
-from tfkd.runs.student import new_student, smaller_vocabulary, student_plan
-from tfkd.runs.teacher import Teacher, finetuned, prepare_teacher, teacher_record
+from tfkd.runs.student import Start, new_student, smaller_vocabulary, student_plan
+from tfkd.runs.teacher import finetuned, prepare_teacher
 from tfkd.runs.trained_part import read_together
 from tfkd.runs.training import Objective, train_arm, training_record
 from tfkd.studies.plan import ArmPlan, StudyPlan, TeacherPlan
@@ -33,8 +37,8 @@ from tfkd.studies.scores import KERAS, Scores, is_scored
 ARM = "student"
 
 
-def make_teacher(teacher: TeacherPlan, material: Material) -> Teacher:
-    """Fine-tunes a teacher or takes a ready one, and has it score the rows; each once.
+def make_teacher(teacher: TeacherPlan, material: Material) -> AnyTeacher:
+    """Fine-tunes a teacher or takes a ready one, and has it score the rows; or reads its answers.
 
     Args:
         teacher: `TeacherPlan`.
@@ -44,6 +48,11 @@ def make_teacher(teacher: TeacherPlan, material: Material) -> Teacher:
         ArtifactError: The folder holds a teacher made with other settings.
         ModelError: The model is unknown or answers other classes.
     """
+    if teacher.answers:
+        answered = _answered(teacher, material)
+        if not is_scored(teacher.path, material.summaries["test"].fingerprint):
+            _scores(answered, None, {KERAS: answered.test_logits}, material).write(teacher.path)
+        return answered
     _forget_names()
     if teacher.settings is not None:
         rows = material.of(teacher.settings)
@@ -60,8 +69,26 @@ def make_teacher(teacher: TeacherPlan, material: Material) -> Teacher:
     return found
 
 
+def _answered(teacher: TeacherPlan, material: Material) -> AnswerTeacher:
+    """A teacher whose answers are in files.
+
+    Raises:
+        DatasetError: They are bad, or none is of a row of test.
+    """
+    if not isinstance(material.config, DistillConfig):
+        raise ValueError(f"Expected rows of a study's arm. Received: {material.config}")
+    run = RunFolder(teacher.path)
+    found = prepare_answers(teacher.answers, material.config, material, run)
+    if is_answered(found.test_logits).sum() < FEWEST_ROWS:
+        raise DatasetError(
+            f"Expected answers of {teacher.name} to rows of test, which the study compares with. "
+            f"Received none in {', '.join(map(str, teacher.answers))}. Have them answered, too."
+        )
+    return found
+
+
 def read_frozen(
-    arms: Sequence[ArmPlan], teachers: Mapping[str, Teacher], material: Material
+    arms: Sequence[ArmPlan], teachers: Mapping[str, AnyTeacher], material: Material
 ) -> None:
     """Has each frozen encoder read the texts once for the keys of all seeds of a student.
 
@@ -81,7 +108,7 @@ def read_frozen(
         wider = material.with_transfer(first.config, teachers[first.start].classifier)
         students = [
             new_student(
-                arm.config, student_source(arm.config), teachers[arm.start].classifier, wider
+                arm.config, student_source(arm.config), teachers[arm.start].start(wider), wider
             )
             for arm in unfinished
         ]
@@ -91,7 +118,7 @@ def read_frozen(
 def make_arm(
     arm: ArmPlan,
     plans: Mapping[str, TeacherPlan],
-    teachers: Mapping[str, Teacher],
+    teachers: Mapping[str, AnyTeacher],
     material: Material,
 ) -> None:
     """Trains, exports and scores a student into its run folder, or goes on with one.
@@ -118,7 +145,8 @@ def make_arm(
     with held(run.path, "study"):
         with put_back_if_refused(run):
             run.start("distill", arm_settings(arm, plans), False, material.record())
-            untrained = _untrained(config, source, teachers[arm.start].classifier, material, run)
+            start = teachers[arm.start].start(material)
+            untrained = _untrained(config, source, start, material, run)
         keep_texts(run, material, source)
         _make(dataclasses.replace(arm, config=config), untrained, teachers, material, run)
 
@@ -126,7 +154,7 @@ def make_arm(
 def _make(
     arm: ArmPlan,
     untrained: TextClassifier,
-    teachers: Mapping[str, Teacher],
+    teachers: Mapping[str, AnyTeacher],
     material: Material,
     run: RunFolder,
 ) -> None:
@@ -142,6 +170,8 @@ def _make(
         config.distillation_loss,
         tuple(item.sha256 for item in asked),
     )
+    if any(item.classifier is None for item in asked):
+        keep_answers(run, logits[: material.summaries["train"].num_rows])
     budget = student_plan(config, source, material)
     student = train_arm(ARM, untrained, objective, budget, material, run)
     exported, refused = _files(config, student, logits, material, run)
@@ -166,7 +196,7 @@ def _make(
 
 
 def _untrained(
-    config: DistillConfig, source: Source, start: TextClassifier, material: Material, run: RunFolder
+    config: DistillConfig, source: Source, start: Start, material: Material, run: RunFolder
 ) -> TextClassifier:
     """The student with its initial weights, the same for all arms of it."""
     smaller = smaller_vocabulary(config, source, start, material, run)
@@ -174,7 +204,7 @@ def _untrained(
 
 
 def _logits(
-    config: DistillConfig, teachers: Sequence[Teacher], mixing: Mixing, material: Material
+    config: DistillConfig, teachers: Sequence[AnyTeacher], mixing: Mixing, material: Material
 ) -> tuple[np.ndarray, list[Route]]:
     """The teachers' answers to the rows a student learns from, mixed, and how each was had."""
     demand = Demand.of(dataclasses.asdict(config), mixing.temperatures)
@@ -210,7 +240,7 @@ def _files(
     return ExportResult(paths, reports), refused
 
 
-def used_mixing(mixing: Mixing, teachers: Sequence[Teacher], material: Material) -> Mixing:
+def used_mixing(mixing: Mixing, teachers: Sequence[AnyTeacher], material: Material) -> Mixing:
     """The rule with its weights learned where it asks for it; each teacher then scores once more.
 
     Args:
@@ -221,18 +251,19 @@ def used_mixing(mixing: Mixing, teachers: Sequence[Teacher], material: Material)
     if mixing.weighting != LEARNED:
         return mixing
     logits = [item.answers("validation", material, Demand()).logits for item in teachers]
-    labels = material.tokens("validation", teachers[0].classifier.tokenizer).labels
-    return learned(material.dataset.task, logits, np.asarray(labels), mixing)
+    rows = is_answered(np.stack(logits)).all(axis=0)
+    labels = material.labels("validation")[rows]
+    return learned(material.dataset.task, [one[rows] for one in logits], labels, mixing)
 
 
 def teachers_record(
-    arm: ArmPlan, teachers: Sequence[Teacher], mixing: Mixing, run: RunFolder
+    arm: ArmPlan, teachers: Sequence[AnyTeacher], mixing: Mixing, run: RunFolder
 ) -> dict[str, object]:
     """Entry of the teachers in metrics.json: nothing for a control, one folder, or a mixture."""
     if not arm.teachers:
         return {"teacher_folder": None}
     if len(teachers) == 1 and mixing == Mixing():
-        return teacher_record(run, teachers[0])
+        return teachers[0].record(run)
     named = dict(zip(arm.teachers, teachers, strict=True))
     kept = KeptMixture(
         {name: run.noted(item.folder) for name, item in named.items()},
@@ -303,15 +334,19 @@ def _forget_names() -> None:
 
 
 def _scores(
-    classifier: TextClassifier, folder: Path, logits: Mapping[str, np.ndarray], material: Material
+    model: TextClassifier | AnswerTeacher,
+    folder: Path | None,
+    logits: Mapping[str, np.ndarray],
+    material: Material,
 ) -> Scores:
+    """What a model answers to the test rows; one that is in no folder has no size."""
     dataset = material.dataset
     return Scores(
-        labels=np.asarray(material.tokens("test", classifier.tokenizer).labels),
+        labels=material.labels("test"),
         logits=logits,
-        parameters=classifier.num_parameters,
-        size_bytes=_sizes(folder, list(logits)),
-        model_folder=str(folder),
+        parameters=model.num_parameters if isinstance(model, TextClassifier) else None,
+        size_bytes=_sizes(folder, list(logits)) if folder else dict.fromkeys(logits),
+        model_folder=str(folder) if folder else None,
         dataset={
             "name": dataset.name,
             "task": dataset.task,
@@ -319,11 +354,11 @@ def _scores(
             "label_names": list(dataset.label_names),
             "test_fingerprint": material.summaries["test"].fingerprint,
         },
-        thresholds=classifier.thresholds,
+        thresholds=model.thresholds,
     )
 
 
-def _sizes(folder: Path, names: Sequence[str]) -> dict[str, int]:
+def _sizes(folder: Path, names: Sequence[str]) -> dict[str, int | None]:
     """Bytes of the model files in a folder."""
     return {
         name: (folder / ("model.keras" if name == KERAS else f"{name}.tflite")).stat().st_size

@@ -57,6 +57,7 @@ class TeacherPlan:
         settings: Settings of its fine-tuning, or None for one that is ready.
         ready: Name or folder of a ready classifier, or None.
         shape: Of a ready one: `teacher_sequence_length` and `teacher_pooling`, if given.
+        answers: Files of answers, of a teacher that is no model.
     """
 
     dataset: str
@@ -65,12 +66,15 @@ class TeacherPlan:
     settings: FinetuneConfig | None
     ready: str | None
     shape: Mapping[str, Any]
+    answers: tuple[Path, ...] = ()
 
     @property
     def mark(self) -> str:
         """Changes with every setting that decides what it knows."""
         # Not the defaults, so that a teacher older than a setting keeps its mark.
         values = self.settings.chosen() if self.settings else {"ready": self.ready, **self.shape}
+        if self.answers:
+            values = {"answers": [str(path) for path in self.answers]}
         values = {key: v for key, v in values.items() if key not in artifacts.WITHOUT_EFFECT}
         return artifacts.fingerprint(values)
 

@@ -12,9 +12,9 @@ from loky import BrokenProcessPool, ProcessPoolExecutor, as_completed
 from tfkd.artifacts import RunFolder
 from tfkd.errors import ModelError
 from tfkd.process import num_cores, thread_limits
+from tfkd.runs.lesson import AnyTeacher
 from tfkd.runs.material import Material
 from tfkd.runs.routes import Demand
-from tfkd.runs.teacher import Teacher
 from tfkd.studies import worker
 from tfkd.studies.plan import ArmPlan, StudyPlan
 
@@ -22,7 +22,7 @@ TRANSFER_SETTINGS = ("augmented_copies", "unlabelled", "transfer_unit", "max_tra
 
 
 def make_arms(
-    plan: StudyPlan, jobs: int, teachers: Mapping[str, Teacher], material: Material
+    plan: StudyPlan, jobs: int, teachers: Mapping[str, AnyTeacher], material: Material
 ) -> None:
     """Makes the arms of one data set that are not there yet, several at once.
 
@@ -70,7 +70,7 @@ def make_arms(
         pool.shutdown(kill_workers=True)
 
 
-def _ask(arms: Sequence[ArmPlan], teachers: Mapping[str, Teacher], material: Material) -> None:
+def _ask(arms: Sequence[ArmPlan], teachers: Mapping[str, AnyTeacher], material: Material) -> None:
     """Has each teacher answer, once, all rows that these arms learn from."""
     asked: set[tuple[object, ...]] = set()
     for arm in arms:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tfkd.data.tokens import is_answered
 from tfkd.evaluation.resampling import answers_of, columns
 from tfkd.evaluation.seeds import SeedsComparison, compare_seeds
 from tfkd.studies.plan import CONTROL, StudyPlan
@@ -72,10 +73,13 @@ def answered(plan: StudyPlan, scored: Mapping[str, Sequence[Scores]]) -> list[di
             continue
         first = sides[0][0]
         metric, task = first.dataset["metric"], first.dataset["task"]
-        labels = columns(task, first.labels, first.logits[KERAS].shape[1])
+        named = list(zip(sides, (a, b), strict=True))
+        asked = [one.logits[kind] for side, (_, kind) in named for one in side]
+        rows = is_answered(np.stack(asked)).all(axis=0)
+        labels = columns(task, first.labels[rows], first.logits[KERAS].shape[1])
         answers_a, answers_b = (
-            np.stack([answers_of(task, one.logits[kind], one.thresholds) for one in side])
-            for side, (_, kind) in zip(sides, (a, b), strict=True)
+            np.stack([answers_of(task, one.logits[kind][rows], one.thresholds) for one in side])
+            for side, (_, kind) in named
         )
         outcome = compare_seeds(metric, labels, answers_a, answers_b)
         names = _called(*a), _called(*b)

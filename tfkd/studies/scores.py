@@ -25,10 +25,11 @@ class Scores:
 
     Attributes:
         labels: Right answers: shape and dtype as `metrics.evaluate` takes them.
-        logits: "keras" or recipe to float32 `[num_test_rows, num_outputs]`.
-        parameters: Number of weights.
-        size_bytes: "keras" or recipe to the bytes of the file.
-        model_folder: Folder of the files.
+        logits: "keras" or recipe to float32 `[num_test_rows, num_outputs]`; NaN in rows without an
+            answer.
+        parameters: Number of weights; None for a teacher that is no model.
+        size_bytes: "keras" or recipe to the bytes of the file; so None.
+        model_folder: Folder of the files; so None.
         dataset: Name, task, metric, label names and fingerprint of the test split.
         thresholds: Of multi_label: where each label is given, as `metrics.evaluate` takes them.
         refused: Why a recipe gave no file, by recipe.
@@ -36,9 +37,9 @@ class Scores:
 
     labels: np.ndarray
     logits: Mapping[str, np.ndarray]
-    parameters: int
-    size_bytes: Mapping[str, int]
-    model_folder: str
+    parameters: int | None
+    size_bytes: Mapping[str, int | None]
+    model_folder: str | None
     dataset: Mapping[str, Any]
     thresholds: float | Sequence[float] = DEFAULT_THRESHOLD
     refused: Mapping[str, str] = dataclasses.field(default_factory=dict)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
+from tfkd.data.tokens import is_answered
 from tfkd.distillation.mixing import Mixing
 from tfkd.distillation.mixture import mixture
 from tfkd.errors import ArtifactError
@@ -172,12 +173,13 @@ def _figures(
     scores: Scores, kind: str, reference: np.ndarray | None, thresholds: ArrayLike = 0.5
 ) -> dict[str, Any]:
     """All metrics of a file, and its agreement with reference logits at their own thresholds."""
+    rows = is_answered(scores.logits[kind])
     return metrics.evaluate(
         scores.dataset["task"],
-        scores.logits[kind],
-        scores.labels,
+        scores.logits[kind][rows],
+        scores.labels[rows],
         scores.dataset["label_names"],
-        reference,
+        None if reference is None else reference[rows],
         scores.thresholds,
         thresholds,
     )
@@ -237,6 +239,7 @@ def _mean(found: Figures, name: str | None) -> float | None:
 def _table(found: Mapping[str, Any]) -> Table:
     """One line for each file of a data set."""
     rows, second = found["rows"], found["second_metric"]
+    sizes = [row["size_bytes"] and row["size_bytes"] / 1e6 for row in rows]
     times = [row["latency"] and row["latency"]["p50_ms"] for row in rows]
     return Table(
         [
@@ -250,7 +253,7 @@ def _table(found: Mapping[str, Any]) -> Table:
             figures("ECE", [row["ece"] for row in rows], "{:.4f}"),
             figures("Agreement", [row["agreement"] for row in rows], "{:.4f}"),
             figures("Parameters", [row["parameters"] for row in rows], "{:,}"),
-            figures("Size, MB", [row["size_bytes"] / 1e6 for row in rows], "{:.2f}"),
+            figures("Size, MB", sizes, "{:.2f}"),
             figures("p50, ms", times, "{:.2f}"),
             figures("Published", [_published(row) for row in rows]),
         ]

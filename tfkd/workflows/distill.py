@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ import numpy as np
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config.training import DistillConfig
+from tfkd.data.tokens import is_answered
 from tfkd.distillation.tensorboard import RunLog
 from tfkd.distillation.training import Plan
-from tfkd.evaluation import metrics
 from tfkd.evaluation.rows import STAGE_NOTE, Row, result_table, stage_table, table_note
 from tfkd.evaluation.table import Shown, Table
 from tfkd.evaluation.verdict import Comparison
@@ -21,13 +21,15 @@ from tfkd.locks import held
 from tfkd.models.checkpoints import Source
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
+from tfkd.runs.answers import keep_answers, prepare_answers
 from tfkd.runs.choices import choose, put_back_if_refused, slug
-from tfkd.runs.comparisons import compare_arms, warning
+from tfkd.runs.comparisons import FEWEST_ROWS, Decides, compare_arms, warning
 from tfkd.runs.costs import measure_costs, model_files
 from tfkd.runs.files import ExportResult, StudentFiles
 from tfkd.runs.known_texts import check_held_out, keep_texts
-from tfkd.runs.lesson import Lesson, lesson
+from tfkd.runs.lesson import AnyTeacher, Lesson, lesson
 from tfkd.runs.material import RUNS, Material, first_texts, prepare
+from tfkd.runs.outcome import Costs, arm_rows, headlines
 from tfkd.runs.record import run_page, shared_record
 from tfkd.runs.routes import Demand
 from tfkd.runs.scoring import file_logits, split_logits
@@ -38,12 +40,11 @@ from tfkd.runs.student import (
     smaller_vocabulary,
     student_plan,
 )
-from tfkd.runs.teacher import Teacher, prepare_teacher, teacher_record
+from tfkd.runs.teacher import prepare_teacher
 from tfkd.runs.training import Objective, train_arm, training_record, training_sentence
 
 TIMED_TEXTS, TIMED_ROUNDS, TIMED_SECONDS = 100, 3, 4.0
 SCORING = Path("training") / "scoring.json"
-Costs = dict[str, dict[str, Any]]
 FILES = {
     "student/model.keras": "the student; `student/tokenizer/` and `student/labels.txt` go with it",
     "student/*.tflite": "LiteRT files; the `.json` beside each is its parity report",
@@ -165,29 +166,34 @@ def _distill(config: DistillConfig, progress: Progress) -> DistillResult:
     with held(run.path, "distill"):
         with put_back_if_refused(run):
             run.start("distill", config.to_dict(), config.overwrite, labelled.record())
-            teacher = prepare_teacher(config, sources["teacher"], labelled, run)
+            teacher: AnyTeacher = (
+                prepare_answers(config.teacher_answers, config, labelled, run)
+                if config.teacher_answers
+                else prepare_teacher(config, sources["teacher"], labelled, run)
+            )
         return _make(config, sources["student"], teacher, labelled, run)
 
 
 def _make(
-    config: DistillConfig, source: Source, teacher: Teacher, labelled: Material, run: RunFolder
+    config: DistillConfig, source: Source, teacher: AnyTeacher, labelled: Material, run: RunFolder
 ) -> DistillResult:
     """All of a run that has its teacher."""
     keep_texts(run, labelled, source)
     material = labelled.with_transfer(config, teacher.classifier)
-    smaller = smaller_vocabulary(config, source, teacher.classifier, material, run)
+    start = teacher.start(material)
+    smaller = smaller_vocabulary(config, source, start, material, run)
     demand = Demand.of(dataclasses.asdict(config))
     answers, route = teacher.answers(material.transfer, material, demand)
     artifacts.write_record(run.path / SCORING, route.to_dict())
-    untrained = functools.partial(
-        new_student, config, source, teacher.classifier, material, smaller
-    )
+    untrained = functools.partial(new_student, config, source, start, material, smaller)
     budget = student_plan(config, source, material)
     num_rows = material.summaries[material.transfer].num_rows
     labelled.progress.say(training_sentence("student", budget, num_rows))
     arms, told = _train_arms(config, budget, untrained, (teacher, answers), material, run)
     # Recipes that train see the texts with labels alone.
     labelled_answers = told.logits[: material.summaries["train"].num_rows]
+    if teacher.classifier is None:
+        keep_answers(run, labelled_answers)
     files = StudentFiles(
         run, arms["student"], material, config, config.seed, lambda: labelled_answers
     )
@@ -207,7 +213,7 @@ def _train_arms(
     config: DistillConfig,
     budget: Plan,
     untrained: Callable[[], TextClassifier],
-    taught: tuple[Teacher, np.ndarray],
+    taught: tuple[AnyTeacher, np.ndarray],
     material: Material,
     run: RunFolder,
 ) -> tuple[dict[str, TextClassifier], Lesson]:
@@ -231,7 +237,7 @@ def _train_arms(
     return arms, told
 
 
-def _costs(material: Material, run: RunFolder, teacher: Teacher) -> dict[str, dict[str, Any]]:
+def _costs(material: Material, run: RunFolder, teacher: AnyTeacher) -> dict[str, dict[str, Any]]:
     """Size, memory and latency of teacher, student and LiteRT files."""
     files = model_files(run, teacher.folder)
     texts = first_texts(material.dataset.splits["test"], TIMED_TEXTS)
@@ -253,7 +259,7 @@ def finish(
     config: DistillConfig,
     material: Material,
     run: RunFolder,
-    taught: tuple[Teacher, Lesson],
+    taught: tuple[AnyTeacher, Lesson],
     arms: dict[str, TextClassifier],
     exported: ExportResult,
     costs: Costs,
@@ -262,28 +268,29 @@ def finish(
     teacher, told = taught
     logits = {"teacher": teacher.test_logits, **_test_logits(material, arms, exported)}
     with material.progress.stage("compare"):
-        rows = _rows(config, material, teacher, arms, logits, exported, costs)
-        models = {"teacher": teacher.classifier, **arms}
+        rows = arm_rows(config, material, teacher, arms, logits, exported, costs)
+        models = {"teacher": teacher, **arms}
         comparisons, sentences = _comparisons(material, models, logits, config)
-        warned = warning(config, material, arms, _headlines(rows, material.dataset.metric))
+        warned = warning(config, material, arms, headlines(rows, material.dataset.metric))
     _write_logs(config, run, rows)
     result = DistillResult(
         run.path,
         tuple(rows),
         material.dataset.metric,
         comparisons,
-        (*told.sentences, *sentences),
+        (*(f"{line[0].upper()}{line[1:]}." for line in teacher.sentences), *told.sentences)
+        + tuple(sentences),
         material.progress.seconds,
         warned,
     )
-    title = f"{config.student} distilled from {config.teacher} on {material.dataset.name}"
+    title = f"{config.student} distilled from {teacher.name} on {material.dataset.name}"
     comparison = " ".join(filter(None, [warned, *result.sentences]))
     page = run_page(title, rows, material, FILES, result.seconds, comparison)
     artifacts.write_text(run.path / "README.md", page)
     run.finish(
         {
             **result.to_dict(),
-            **teacher_record(run, teacher),
+            **teacher.record(run),
             **told.record,
             "training": {name: training_record(run, name) for name in arms},
             "scoring": artifacts.read_json(run.path / SCORING),
@@ -309,72 +316,19 @@ def _test_logits(
     return logits
 
 
-def _headlines(rows: list[Row], metric: str) -> dict[str, float]:
-    """The headline metric of each arm's Keras model."""
-    return {row.arm: row.metrics[metric] for row in rows if row.recipe == "keras"}
-
-
-def _rows(
-    config: DistillConfig,
-    material: Material,
-    teacher: Teacher,
-    arms: dict[str, TextClassifier],
-    logits: dict[str, np.ndarray],
-    exported: ExportResult,
-    costs: Costs,
-) -> list[Row]:
-    """One row for teacher, control, student and each file of the student."""
-    untimed: dict[str, float] | None = None if config.timing else {}
-    labels = np.asarray(material.tokens("test", teacher.classifier.tokenizer).labels)
-    models = {"teacher": teacher.classifier, **arms}
-    order = ["teacher", *(["control"] if "control" in arms else []), "student"]
-    rows = []
-    for name in [*order, *(key for key in logits if key not in order)]:
-        arm = name if name in models else "student"
-        key = "keras" if name == "student" else name
-        figures = metrics.evaluate(
-            material.dataset.task,
-            logits[name],
-            labels,
-            material.dataset.label_names,
-            None if arm == "teacher" else teacher.test_logits,
-            models[arm].thresholds,
-            teacher.classifier.thresholds,
-        )
-        rows.append(
-            Row(
-                dataset=material.dataset.name,
-                arm=arm,
-                model=str(config.teacher if arm == "teacher" else config.student),
-                recipe="keras" if name in models else name,
-                seed=config.seed,
-                metrics=figures,
-                size_bytes=(
-                    models[name].size_bytes
-                    if name in models
-                    else exported.paths[name].stat().st_size
-                ),
-                parameters=models[arm].num_parameters,
-                latency=costs[key]["latency"] if key in costs else untimed,
-                command=config.command_line("distill"),
-            )
-        )
-    return rows
-
-
 def _comparisons(
     material: Material,
-    models: dict[str, TextClassifier],
+    models: Mapping[str, Decides],
     logits: dict[str, np.ndarray],
     config: DistillConfig,
 ) -> tuple[dict[str, Comparison], list[str]]:
     """The student against its control and its teacher on the same test rows, and in words."""
     comparisons, sentences = {}, []
-    student = (models["student"], logits["student"])
     for other in ("control", "teacher"):
-        if other not in models:
+        if other not in models or is_answered(logits[other]).sum() < FEWEST_ROWS:
             continue
-        found = compare_arms(material, "test", student, (models[other], logits[other]), config.seed)
+        one, two = ((models[name], logits[name]) for name in ("student", other))
+        found = compare_arms(material, "test", one, two, config.seed)
         comparisons[f"student_vs_{other}"] = found
         sentences.append(found.sentence("student", other, material.dataset.metric) + ".")
     return comparisons, sentences

@@ -177,7 +177,8 @@ def _timed_files(plan: StudyPlan) -> dict[str, ModelFile]:
     files: dict[str, ModelFile] = {}
     for item in plan.items:
         scores = Scores.read(item.path)
-        for kind in scores.logits:
+        # Answers in a file take no time.
+        for kind in scores.logits if scores.model_folder else ():
             key = time_key(item, kind)
-            files.setdefault(key, ModelFile(key, Path(scores.model_folder), kind))
+            files.setdefault(key, ModelFile(key, Path(str(scores.model_folder)), kind))
     return files
