@@ -10,6 +10,7 @@ from tfkd.evaluation.verdict import compare
 from tfkd.models.checkpoints import resolve
 from tfkd.runs.lesson import Lesson, lesson
 from tfkd.runs.material import prepare
+from tfkd.runs.routes import Answers, Route
 from tfkd.runs.student import new_student
 from tfkd.runs.teacher import Teacher
 
@@ -102,6 +103,28 @@ def test_a_control_as_good_as_the_teacher_has_half_the_say(
     found = lesson(demo_config, material, as_teacher(*trained), answers, trained[0], run)
     assert found.kept.mixing.weights == (0.5, 0.5)
     np.testing.assert_allclose(found.logits, answers, atol=1e-4)
+
+
+def test_the_controls_word_alone_is_no_answer(demo_config, material, trained, fresh, heard, run):
+    bad = heard("train")[1].copy()
+    bad[::7] = np.nan
+    found = lesson(demo_config, material, as_teacher(*fresh), bad, trained[0], run)
+    assert found.kept is not None
+    np.testing.assert_array_equal(np.isnan(found.logits), np.isnan(bad))
+
+
+def test_few_rows_that_the_teacher_has_answered_leave_it_the_word(
+    demo_config, material, trained, fresh, heard, run
+):
+    held_out, bad = heard("validation")[1].copy(), heard("train")[1]
+    held_out[29:] = np.nan
+
+    class Partly(Teacher):
+        def answers(self, split, material, demand):
+            return Answers(held_out, Route("answers"))
+
+    teacher = Partly(*fresh, np.zeros((0, 4), np.float32))
+    assert lesson(demo_config, material, teacher, bad, trained[0], run) == Lesson(bad)
 
 
 def test_without_a_control_or_rows_to_judge_by_nothing_is_mixed(

@@ -24,9 +24,9 @@ def test_student_is_compared_by_the_headline_metric(task, metric, words):
     names = [str(index) for index in range(truth.shape[1])]
     material = SimpleNamespace(
         dataset=SimpleNamespace(task=task, metric=metric, label_names=names),
-        tokens=lambda split, tokenizer: SimpleNamespace(labels=labels),
+        labels=lambda split: labels,
     )
-    models = {name: SimpleNamespace(tokenizer=None, thresholds=0.5) for name in logits}
+    models = {name: SimpleNamespace(thresholds=0.5) for name in logits}
     config = DistillConfig(dataset="demo", seed=3)
     comparisons, sentences = _comparisons(material, models, logits, config)
     student, control = (answers_of(task, logits[name])[None] for name in ("student", "control"))

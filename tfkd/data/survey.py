@@ -172,7 +172,8 @@ def survey(dataset: Dataset) -> Survey:
     for split, item in found.items():
         item.counts.update(repeats.counts[split])
         item.counts["empty"] = dataset.repairs().get(split, Counter())["empty"]
-    return Survey(dataset, {split: found[split] for split in dataset.splits}, repeats.first)
+    splits = {split: found[split] for split in dataset.splits if split in found}
+    return Survey(dataset, splits, repeats.first)
 
 
 def _surveyed(dataset: Dataset, split: str, repeats: Repeats) -> SplitSurvey:

@@ -74,7 +74,7 @@ class TeacherPlan:
         # Not the defaults, so that a teacher older than a setting keeps its mark.
         values = self.settings.chosen() if self.settings else {"ready": self.ready, **self.shape}
         if self.answers:
-            values = {"answers": [str(path) for path in self.answers]}
+            values = {"answers": list(map(str, self.answers))}
         values = {key: v for key, v in values.items() if key not in artifacts.WITHOUT_EFFECT}
         return artifacts.fingerprint(values)
 

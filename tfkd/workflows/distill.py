@@ -50,6 +50,7 @@ FILES = {
     "student/*.tflite": "LiteRT files; the `.json` beside each is its parity report",
     "control/": "the equal student trained without the teacher",
     "training/*.json": "budget and history of each arm; scoring.json: how the teacher answered",
+    "training/answers.npy": "what the student was told, where a file answered in a teacher's place",
     "logs/": "TensorBoard",
     "vocabulary.json": "what a smaller vocabulary changed, if one was asked for",
     "qat/": "variables and history of recipes that train, if one was asked for",

@@ -1,0 +1,161 @@
+"""What a student loses to answers as a language model gives them, and to hard ones.
+
+A fine-tuned teacher answers a data set exactly; a file holds the same answers with noise, of nine
+rows in ten, and of each the three likeliest classes alone. Students learn from both, softly and by
+the decided label, in a study of several seeds with its verdicts. Altered copies are left out: a
+file has no answer to them. What was made before stays, so an interrupted session goes on.
+
+    python benchmarks/teacher_answers.py --data-dir DIR --dataset emotion
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy.special import log_softmax
+
+from tfkd.artifacts import write_json, write_text
+from tfkd.config.training import FinetuneConfig
+from tfkd.config.verbs import StudyConfig
+from tfkd.errors import TfkdError
+from tfkd.models.classifier import TextClassifier
+from tfkd.progress import Progress
+from tfkd.quiet import quiet_libraries
+from tfkd.runs.material import RUNS, Material, prepare
+from tfkd.runs.teacher import finetuned
+from tfkd.studies.table import StudyResult
+from tfkd.workflows.study import study
+
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "teacher_answers.json"
+TEACHER = "hf://sentence-transformers/all-MiniLM-L6-v2"
+# Of a logit; the share of rows without an answer; classes of an answer; digits of a logarithm.
+NOISE, MISSING, LIKELIEST, DIGITS = 0.5, 0.1, 3, 3
+FORM = """
+seeds = {seeds}
+timed_texts = 0
+
+[settings]
+augmented_copies = 0
+
+[teachers.exact]
+ready = {teacher}
+[teachers.llm]
+answers = {answers}
+
+[students.soft]
+student = {student}
+[students.hard]
+student = {student}
+distillation_loss = "hard"
+
+[datasets.{name}]
+dataset = {dataset}
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Makes the answers and the study, writes its results; gives the exit code."""
+    options = _parser().parse_args(arguments)
+    quiet_libraries()
+    try:
+        result = made(options)
+    except (TfkdError, OSError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    (found,) = result.datasets.values()
+    write_json(options.output, {"noise": NOISE, "missing": MISSING, **result.to_dict()})
+    write_text(options.output.with_suffix(".md"), result.markdown())
+    means = {row["arm"]: 100 * row["mean"] for row in found["rows"]}
+    print(result.markdown())
+    print(f"Lost to answers in a file: {means['soft-exact'] - means['soft-llm']:.2f} points.")
+    print(f"Lost to hard answers: {means['soft-llm'] - means['hard-llm']:.2f} points.")
+    return 0
+
+
+def made(options: argparse.Namespace) -> StudyResult:
+    """The study, with its teacher and the file of answers."""
+    settings = FinetuneConfig(
+        dataset=options.dataset,
+        data_dir=options.data_dir,
+        max_train_rows=options.rows,
+        model=options.teacher,
+        epochs=options.teacher_epochs,
+        output_dir=options.runs / "teacher",
+    )
+    material = prepare(settings, options.runs, Progress())
+    model = finetuned(settings, material)
+    path = options.runs / "llm.jsonl"
+    write_answers(path, TextClassifier.load(model), material)
+    name = options.dataset.strip("/").rpartition("/")[2]
+    words = {
+        "seeds": options.seed or [0, 1, 2],
+        "name": name,
+        **{
+            key: json.dumps(str(value))
+            for key, value in {
+                "teacher": model.parent,
+                "answers": path,
+                "student": options.student,
+                "dataset": options.dataset,
+            }.items()
+        },
+    }
+    form = FORM.format(**words)
+    form += f"max_train_rows = {options.rows}\n" if options.rows else ""
+    form += f"epochs = {options.epochs}\n" if options.epochs else ""
+    write_text(options.runs / "answers.toml", form)
+    return study(
+        StudyConfig(
+            study=options.runs / "answers.toml",
+            data_dir=options.data_dir,
+            output_dir=options.runs / "study",
+        )
+    )
+
+
+def write_answers(path: Path, teacher: TextClassifier, material: Material) -> None:
+    """A teacher's answers to all splits as a language model would give them: JSONL by text."""
+    random, lines = np.random.default_rng(0), []
+    for split in ("train", "validation", "test"):
+        logits = teacher.logits(material.tokens(split, teacher.tokenizer))
+        noisy = log_softmax(logits + NOISE * random.standard_normal(logits.shape), axis=-1)
+        is_missing = random.random(len(logits)) < MISSING
+        rows = zip(material.dataset.splits[split], noisy.tolist(), is_missing, strict=True)
+        lines += [
+            json.dumps({"text": row.texts[0], "logprobs": likeliest(chances, teacher.label_names)})
+            for row, chances, none in rows
+            if not none
+        ]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def likeliest(logarithms: Sequence[float], names: Sequence[str]) -> dict[str, float]:
+    """The likeliest classes of one answer, rounded.
+
+    >>> likeliest([-3.0, -0.1, -2.71828, -5.0], "abcd")
+    {'b': -0.1, 'c': -2.718, 'a': -3.0}
+    """
+    order = sorted(range(len(names)), key=lambda index: -logarithms[index])[:LIKELIEST]
+    return {names[index]: round(logarithms[index], DIGITS) for index in order}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--dataset", default="emotion", help="A data set of single labels.")
+    parser.add_argument("--data-dir", type=Path, help="As of tfkd.")
+    parser.add_argument("--rows", type=int, help="Rows of train. Default: all.")
+    parser.add_argument("--teacher", default=TEACHER, help="As --model of tfkd finetune.")
+    parser.add_argument("--teacher-epochs", type=int, help="Of its fine-tuning. Default: its own.")
+    parser.add_argument("--student", default="cnn", help="Size word of the student.")
+    parser.add_argument("--epochs", type=int, help="Of the students. Default: their own.")
+    parser.add_argument("--seed", type=int, action="append", help="Again for more. Default: 0 1 2.")
+    parser.add_argument("--runs", type=Path, default=RUNS / "teacher_answers", help="Run folders.")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="The figures.")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
