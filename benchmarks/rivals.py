@@ -107,7 +107,7 @@ def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
     dataset = load(
         options.dataset,
         options.data_dir,
-        options.validation_fraction,
+        {"validation": options.validation_fraction},
         options.seed,
         options.max_train_rows,
     )

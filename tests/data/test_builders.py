@@ -291,7 +291,7 @@ def test_prepared_data_is_read_without_a_network(tfds_dir):
         data_dir=tfds_dir,
         split_datasets={split: rows(split) for split in ("train", "test")},
     )
-    dataset = sources.load("trec", validation_fraction=0.1)
+    dataset = sources.load("trec", fractions={"validation": 0.1})
     counts = {split: summary.num_rows for split, summary in check(dataset).items()}
     assert counts == {"train": 36, "validation": 4, "test": 40}
     held = [*dataset.splits["train"], *dataset.splits["validation"]]

@@ -60,7 +60,7 @@ def test_all_three_splits_are_taken_as_they_are(data_dir):
 def test_validation_is_held_out_of_train(data_dir):
     write_split(data_dir / "mine" / "train.csv", 200, num_classes=4)
     write_split(data_dir / "mine" / "test.csv", 8, num_classes=4)
-    dataset = sources.load("mine", data_dir, validation_fraction=0.1, seed=1)
+    dataset = sources.load("mine", data_dir, fractions={"validation": 0.1}, seed=1)
     train, validation = texts(dataset, "train"), texts(dataset, "validation")
     assert (len(train), len(validation)) == (180, 20)
     assert sorted(train + validation) == sorted(f"train {row}" for row in range(200))
@@ -68,9 +68,9 @@ def test_validation_is_held_out_of_train(data_dir):
     assert Counter(example.label for example in dataset.splits["validation"]) == dict.fromkeys(
         range(4), 5
     )
-    again = sources.load("mine", data_dir, validation_fraction=0.1, seed=1)
+    again = sources.load("mine", data_dir, fractions={"validation": 0.1}, seed=1)
     assert texts(again, "validation") == validation
-    other = sources.load("mine", data_dir, validation_fraction=0.1, seed=2)
+    other = sources.load("mine", data_dir, fractions={"validation": 0.1}, seed=2)
     assert texts(other, "validation") != validation
 
 
@@ -104,7 +104,7 @@ def test_validation_that_is_not_there_cannot_be_test(data_dir):
 
 def test_a_single_file_gives_all_three(data_dir):
     path = write_split(data_dir / "reviews.csv", 100)
-    dataset = sources.load(str(path), validation_fraction=0.2)
+    dataset = sources.load(str(path), fractions={"validation": 0.2})
     parts = [texts(dataset, split) for split in ("train", "validation", "test")]
     assert [len(part) for part in parts] == [60, 20, 20]
     assert sorted(itertools.chain(*parts)) == sorted(f"reviews {row}" for row in range(100))
@@ -113,7 +113,7 @@ def test_a_single_file_gives_all_three(data_dir):
 def test_first_rows_of_train_are_taken_before_holding_out(data_dir):
     write_split(data_dir / "mine" / "train.csv", 100)
     write_split(data_dir / "mine" / "test.csv", 10)
-    dataset = sources.load("mine", data_dir, validation_fraction=0.1, max_train_rows=40)
+    dataset = sources.load("mine", data_dir, fractions={"validation": 0.1}, max_train_rows=40)
     rows = texts(dataset, "train") + texts(dataset, "validation")
     assert sorted(rows) == sorted(f"train {row}" for row in range(40))
     assert len(texts(dataset, "validation")) == 4
@@ -143,8 +143,8 @@ def test_a_path_wins_and_a_known_name_needs_a_slash(data_dir, monkeypatch):
     monkeypatch.chdir(data_dir)
     write_split(data_dir / "other" / "ag_news" / "train.csv", 20, num_classes=4)
     write_split(data_dir / "ag_news" / "train.csv", 30)
-    assert len(texts(sources.load("ag_news", data_dir / "other"), "train")) == 14
-    assert len(texts(sources.load("ag_news/", data_dir / "other"), "train")) == 22
+    assert len(texts(sources.load("ag_news", data_dir / "other"), "train")) == 13
+    assert len(texts(sources.load("ag_news/", data_dir / "other"), "train")) == 20
     assert sources.load("ag_news", data_dir / "other").label_names == find("ag_news").label_names
     assert sources.load("ag_news/").label_names == ("0", "1")
 
@@ -219,8 +219,8 @@ def test_memory_stays_flat(tmp_path):
     traced_peak_bytes(small)  # Imports and caches are not the rows'.
     growth = traced_peak_bytes(large) - traced_peak_bytes(small)
     # A kept row costs some 200 bytes, 5.6 MB here. One byte a row says which part it is in, and
-    # deciding that takes 20 more for a moment.
-    assert growth < 1_000_000
+    # deciding that takes 70 more for a moment, of which 8 are the hash of its text.
+    assert growth < 2_500_000
 
 
 @pytest.mark.slow

@@ -100,6 +100,13 @@ class DataConfig(ReadingConfig, DatasetConfig):
         0.001,
         0.5,
     )
+    test_fraction: float | None = setting(
+        None,
+        "Share of train held out as test where there is neither a test nor a validation split. "
+        "Default: 0.05, of fewer than 20,000 rows up to 0.2.",
+        0.001,
+        0.5,
+    )
     test_split: str = setting(
         "test",
         "Published split the figures are of; with validation, as GLUE's tables have it, the rows "

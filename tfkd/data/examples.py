@@ -84,6 +84,7 @@ class Dataset:
         columns: What the columns of its files were taken for, where there is something to say.
         repairs: Gives the rows of each split that were left out or read otherwise on request, by
             the reason, once they were read.
+        findings: Gives what is to be said of the rows, once they were read.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Dataset:
     form: str = ""
     columns: str = ""
     repairs: Callable[[], dict[str, Counter[str]]] = dict
+    findings: Callable[[], tuple[str, ...]] = tuple
 
     @property
     def num_outputs(self) -> int:

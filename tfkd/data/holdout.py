@@ -1,11 +1,16 @@
-"""Rows of train held out by a seed, where a data set publishes no validation (or test) split.
+"""Rows of train held out where a data set publishes no validation or test split: by their texts.
 
-The labels are streamed once into a compact array, and every row gets one byte: the part it
-belongs to. Parts are disjoint, cover every row once and keep the rows' order.
+A row's text has a place in the order of hashes that the seed gives. Of each class the first rows in
+this order are the one part and the last ones the other, so every part has its share of each class,
+equal texts lie on one side, and rows that are added to a file move few of those that were there.
+One byte a row says its part; hashes are kept, and no text.
 """
 
 import array
-from collections.abc import Iterable, Iterator, Sequence
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -14,53 +19,134 @@ from tfkd.errors import DatasetError
 
 # Held out where nobody says how much: of many rows a share, of few ones more, since a part of fifty
 # rows does not tell an epoch from the next one, nor a student from its control.
-SHARE, MOST, WANTED_ROWS = 0.05, 0.15, 150
+SHARE = 0.05
+# The rows wanted of each part, and the most of few rows. A figure of 1,000 rows is known to 2 to 3
+# points.
+WANTED_ROWS = {"validation": (150, 0.15), "test": (1000, 0.2)}
+# A class with fewer texts stays in train: one each to learn from, to choose by and to judge by.
+FEWEST_TEXTS = 3
+# Strata of scores, of equally many rows each, and the rows without which there is no further one.
+NUM_BINS, BIN_ROWS = 10, 20
 
 
-def fitting_fraction(num_rows: int) -> float:
-    """The share of so many rows for a held-out part, where nobody says how much.
+def fitting_fraction(num_rows: int, split: str = "validation") -> float:
+    """The share of so many rows for a held-out split, where nobody says how much.
 
     Example:
 
     >>> [fitting_fraction(num_rows) for num_rows in (400, 1500, 100_000)]
     [0.15, 0.1, 0.05]
+    >>> [fitting_fraction(num_rows, "test") for num_rows in (400, 10_000, 100_000)]
+    [0.2, 0.1, 0.05]
     """
-    return min(max(SHARE, WANTED_ROWS / max(num_rows, 1)), MOST)
+    wanted, most = WANTED_ROWS[split]
+    return min(max(SHARE, wanted / max(num_rows, 1)), most)
+
+
+def text_hash(texts: Iterable[str], seed: int = 0) -> int:
+    """A hash of a text or pair of texts, the same whatever its case and blanks.
+
+    Example:
+
+    >>> text_hash(["Oil  fell."]) == text_hash(["oil fell. "]), text_hash(["oil fell."], seed=1)
+    (True, 1692007219741038627)
+    """
+    content = json.dumps([seed, *(" ".join(text.casefold().split()) for text in texts)])
+    return int.from_bytes(hashlib.blake2b(content.encode("ascii"), digest_size=8).digest(), "big")
 
 
 def strata(examples: Iterable[Example], task: str) -> np.ndarray:
-    """The class that decides a row's stratum: its label, its first label, or none.
+    """The class that decides a row's stratum: its label, the rarest of its labels, or its bin.
 
     Args:
         examples: Iterable of `Example`, read once.
         task: String. One of `tfkd.data.examples.TASKS`.
 
     Returns:
-        Int32 array, shape `[num_rows]`; all 0 for regression, -1 for rows without a label.
+        Integer array, shape `[num_rows]`; for regression the bin of the score, from low to high,
+        -1 for rows without a label.
     """
-    classes = array.array("i")
+    if task == REGRESSION:
+        return score_bins(examples)
+    flat, lengths = array.array("i"), array.array("i")
     for example in examples:
-        label = example.label
-        if task == REGRESSION:
-            classes.append(0)
-        elif task == MULTI_LABEL:
-            classes.append(label[0] if label else -1)  # type: ignore[index]
-        else:
-            classes.append(label)  # type: ignore[arg-type]
-    return np.frombuffer(classes, np.intc) if classes else np.zeros(0, np.intc)
+        labels = (example.label or (-1,)) if task == MULTI_LABEL else (example.label,)
+        flat.extend(labels)  # type: ignore[arg-type]
+        lengths.append(len(labels))  # type: ignore[arg-type]
+    if task != MULTI_LABEL or not lengths:
+        return np.asarray(flat, np.intc)
+    names, inverse, counts = np.unique(flat, return_inverse=True, return_counts=True)
+    by_count = counts.argsort(kind="stable")
+    starts = np.cumsum(lengths, dtype=np.intp) - lengths
+    return names[by_count[np.minimum.reduceat(by_count.argsort()[inverse], starts)]]
 
 
-def part_of_rows(classes: np.ndarray, fractions: Sequence[float], seed: int) -> np.ndarray:
+def score_bins(examples: Iterable[Example]) -> np.ndarray:
+    """The stratum of each score, from low to high: an integer array, shape `[num_rows]`."""
+    scores = np.array(array.array("d", (float(row.label) for row in examples)))  # type: ignore[arg-type]
+    num_bins = min(NUM_BINS, max(len(scores) // BIN_ROWS, 1))
+    if not len(scores):
+        return np.zeros(0, np.intc)
+    return np.searchsorted(np.quantile(scores, np.linspace(0, 1, num_bins + 1)[1:-1]), scores)
+
+
+@dataclasses.dataclass(frozen=True)
+class TextGroups:
+    """Rows of equal texts, in the order of their hashes.
+
+    Attributes:
+        of_rows: Integer array, shape `[num_rows]`. The text of each row, by its place.
+        sizes: Integer array, shape `[num_texts]`. Rows of each text.
+        classes: Integer array, shape `[num_texts]`. The stratum of most of its rows.
+    """
+
+    of_rows: np.ndarray
+    sizes: np.ndarray
+    classes: np.ndarray
+
+    @classmethod
+    def of(cls, hashes: np.ndarray, classes: np.ndarray) -> "TextGroups":
+        """The groups of rows.
+
+        Args:
+            hashes: UInt64 array, shape `[num_rows]`. Of each row's text and the seed.
+            classes: Integer array, shape `[num_rows]`. The stratum of each row.
+        """
+        order = np.lexsort((classes, hashes))
+        hashes = hashes[order]
+        is_new = np.ones(len(order), bool)
+        is_new[1:] = hashes[1:] != hashes[:-1]
+        of_rows = np.empty(len(order), np.int32)
+        of_rows[order] = is_new.cumsum(dtype=np.int32) - 1
+        starts = np.flatnonzero(is_new)
+        sizes = np.diff(starts, append=len(order))
+        ends = starts + sizes
+        classes = classes[order]
+        of_texts = classes[starts]
+        for text in np.flatnonzero(of_texts != classes[ends - 1]):
+            names, counts = np.unique(classes[starts[text] : ends[text]], return_counts=True)
+            of_texts[text] = names[counts.argmax()]
+        return cls(of_rows, sizes, of_texts)
+
+    def by_class(self) -> list[np.ndarray]:
+        """The texts of each class, in their order; none of no rows."""
+        order = self.classes.argsort(kind="stable")
+        ends = np.flatnonzero(np.diff(self.classes[order])) + 1
+        return np.split(order, ends) if len(order) else []
+
+
+def part_of_rows(groups: TextGroups, fractions: Sequence[float]) -> np.ndarray:
     """Part of each row: 0 stays in train, part i+1 takes `fractions[i]` of the rows.
 
     Every part gets its share of each class as nearly as whole rows allow (the largest remainders
-    are rounded up), at least one row in all, and no class loses its last row of train.
-    scikit-learn's stratified split is not used: it refuses classes with a single row.
+    are rounded up, those of classes with none yet first); of equal texts that would be more than
+    the share none is taken, and others may make a class's share larger or smaller by half of their
+    rows. At least one row in all is in each part, and one text of each class in train; a class of
+    fewer than three texts stays there whole.
 
     Args:
-        classes: Int32 array, shape `[num_rows]`. The stratum of each row.
-        fractions: Shares of the held-out parts, each in (0, 1).
-        seed: Integer. The same seed gives the same parts.
+        groups: `TextGroups` of the rows.
+        fractions: Shares of one or two held-out parts, each in (0, 1).
 
     Returns:
         UInt8 array, shape `[num_rows]`.
@@ -70,42 +156,50 @@ def part_of_rows(classes: np.ndarray, fractions: Sequence[float], seed: int) -> 
 
     Example:
 
-    >>> part_of_rows(np.array([0, 0, 1, 1], np.int32), [0.5], seed=0).sum()
-    2
+    >>> hashes = np.arange(6, dtype=np.uint64)
+    >>> part_of_rows(TextGroups.of(hashes, np.array([0, 1, 0, 1, 0, 1])), [0.3]).tolist()
+    [1, 1, 0, 0, 0, 0]
     """
-    parts = np.zeros(len(classes), np.uint8)
-    names, counts = np.unique(classes, return_counts=True)
-    generator = np.random.default_rng(seed)
-    left = counts.copy()
+    of_classes = groups.by_class()
+    counts = np.array([groups.sizes[texts].sum() for texts in of_classes], np.int64)
+    is_enough = np.array([len(texts) >= FEWEST_TEXTS for texts in of_classes], bool)
+    most = np.where(is_enough, counts - 1, 0)
     allotted = []
     for fraction in fractions:
-        share = allot(counts, left - 1, fraction)
-        left -= share
-        allotted.append(share)
-    if any(share.sum() == 0 for share in allotted):
+        allotted.append(allot(counts, most, fraction))
+        most = most - allotted[-1]
+    parts = np.zeros(len(groups.sizes), np.uint8)
+    for texts, *shares in zip(of_classes, *allotted, strict=True):
+        for part, share in enumerate(shares, start=1):
+            # A text of more rows than a part takes would be all of it.
+            fitting = texts[(groups.sizes[texts] <= share) & (parts[texts] == 0)]
+            # From either end, so that the share of the one part moves no row of the other.
+            fitting = fitting if part == 1 else fitting[::-1]
+            sizes = groups.sizes[fitting]
+            parts[fitting[sizes.cumsum() - sizes / 2 < share]] = part
+        if parts[texts].all():
+            parts[texts[groups.sizes[texts].argmax()]] = 0
+    if (np.bincount(parts, minlength=1 + len(allotted)) == 0).any():
         raise DatasetError(
-            "Expected rows enough to hold some out of train for validation. Received: "
-            f"{len(classes)} rows of {len(names)} classes. Add rows, or give a validation file."
+            f"Expected classes with {FEWEST_TEXTS} different texts or more, to hold rows out of "
+            f"train. Received: {len(groups.of_rows)} rows of {len(counts)} classes. Add rows, or "
+            "give files for validation and test."
         )
-    for position, name in enumerate(names):
-        sizes = [int(share[position]) for share in allotted]
-        members = np.flatnonzero(classes == name)
-        chosen = generator.choice(members, sum(sizes), replace=False)
-        ends = np.cumsum(sizes)[:-1]
-        for part, rows in enumerate(np.split(chosen, ends), start=1):
-            parts[rows] = part
-    return parts
+    return parts[groups.of_rows]
 
 
 def allot(counts: np.ndarray, most: np.ndarray, fraction: float) -> np.ndarray:
-    """Rows to take of each class: floors, then the largest remainders up to the total."""
+    """Rows to take of each class: floors, then the largest remainders up to the total.
+
+    Classes that have no row yet come first among the remainders.
+    """
     ideal = counts * fraction
     share = np.minimum(np.floor(ideal).astype(np.int64), most)
     total = max(round(float(counts.sum()) * fraction), 1)
-    for position in np.argsort(share - ideal, kind="stable"):
+    for position in np.lexsort((share - ideal, share > 0)):
         if share.sum() >= total:
             break
-        share[position] += share[position] < most[position]
+        share[position] += share[position] < min(most[position], ideal[position])
     return share
 
 
@@ -115,32 +209,68 @@ class Holdout:
     Args:
         examples: Re-iterable of `Example`.
         task: String. One of `tfkd.data.examples.TASKS`.
-        fractions: Shares of the held-out parts; None for one that suits the number of rows.
+        fractions: Shares of the held-out splits by name; None for one that suits the number of
+            rows.
         seed: Integer.
     """
 
     def __init__(
-        self, examples: Iterable[Example], task: str, fractions: Sequence[float | None], seed: int
+        self,
+        examples: Iterable[Example],
+        task: str,
+        fractions: Mapping[str, float | None],
+        seed: int,
     ) -> None:
         self._examples, self._task = examples, task
-        self._fractions, self._seed = tuple(fractions), seed
+        self._fractions, self._seed = dict(fractions), seed
         self._parts: np.ndarray | None = None
+        self._repeats = self._mixed = 0
 
-    def part(self, index: int) -> "Part":
-        """The rows of one part, as a re-iterable; 0 is what stays in train."""
-        return Part(self, index)
+    def splits(self) -> dict[str, "Part"]:
+        """What stays in train and each held-out split, as re-iterables."""
+        return {name: Part(self, part) for part, name in enumerate(["train", *self._fractions])}
+
+    def findings(self) -> tuple[str, ...]:
+        """What is to be said of equal texts, once the rows were read."""
+        if not self._repeats:
+            return ()
+        mixed = f"; {self._mixed:,} of these texts have more than one label" if self._mixed else ""
+        return (
+            f"equal texts but for case and blanks: {self._repeats:,} rows repeat another one, and "
+            f"are in the same split{mixed}",
+        )
+
+    def _decide(self) -> np.ndarray:
+        """The part of each row: uint8, shape `[num_rows]`."""
+        hashes, labels = array.array("Q"), array.array("i")
+
+        def noted() -> Iterator[Example]:
+            for example in self._examples:
+                hashes.append(text_hash(example.texts, self._seed))
+                labels.append(hash(example.label) & 0x7FFFFFFF)
+                yield example
+
+        classes = strata(noted(), self._task)
+        groups = TextGroups.of(np.asarray(hashes), classes)
+        one_label = np.zeros(len(groups.sizes), np.int32)
+        one_label[groups.of_rows] = labels
+        differs = one_label[groups.of_rows] != labels
+        self._mixed = len(np.unique(groups.of_rows[differs]))
+        self._repeats = len(classes) - len(groups.sizes)
+        fractions = [
+            fitting_fraction(len(classes), split) if share is None else share
+            for split, share in self._fractions.items()
+        ]
+        return part_of_rows(groups, fractions)
 
     def rows(self, index: int) -> Iterator[Example]:
-        """Streams the rows of one part in their order.
+        """Streams the rows of one part in their order; 0 is what stays in train.
 
         Raises:
             DatasetError: Too few rows, or the split gave another number of rows than before.
         """
         if self._parts is None:
-            classes = strata(self._examples, self._task)
-            fitting = fitting_fraction(len(classes))
-            shares = [fitting if share is None else share for share in self._fractions]
-            self._parts = part_of_rows(classes, shares, self._seed)
+            self._parts = self._decide()
         row = 0
         for row, example in enumerate(self._examples, start=1):
             if row > len(self._parts):

@@ -4,17 +4,14 @@ Many files are shuffled, and then their first rows are as good as any and quick 
 that is sorted by class, or by time, needs rows from everywhere.
 """
 
-import array
 import dataclasses
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from tfkd.data.examples import REGRESSION, Example
+from tfkd.data.examples import Example
 from tfkd.data.holdout import allot, strata
 
-# Strata of scores, of equally many rows each.
-NUM_BINS = 10
 # Share of the first rows that may be of other classes than a stratified sample's.
 MOST_ASTRAY = 0.1
 
@@ -53,16 +50,7 @@ def sample(examples: Iterable[Example], task: str, num_rows: int, seed: int) -> 
         num_rows: Integer. All rows, if there are fewer.
         seed: Integer. Decides which rows, where the first ones are no fair part.
     """
-    classes = score_bins(examples) if task == REGRESSION else strata(examples, task)
-    return Sample(examples, chosen_rows(classes, num_rows, seed))
-
-
-def score_bins(examples: Iterable[Example]) -> np.ndarray:
-    """The stratum of each score, from low to high: an integer array, shape `[num_rows]`."""
-    scores = np.array(array.array("d", (float(row.label) for row in examples)))  # type: ignore[arg-type]
-    if not len(scores):
-        return np.zeros(0, np.intc)
-    return np.searchsorted(np.quantile(scores, np.linspace(0, 1, NUM_BINS + 1)[1:-1]), scores)
+    return Sample(examples, chosen_rows(strata(examples, task), num_rows, seed))
 
 
 def chosen_rows(classes: np.ndarray, num_rows: int, seed: int) -> np.ndarray:

@@ -15,6 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tfkd import network
@@ -102,7 +103,7 @@ class TfdsSplit:
 def load(
     name: str,
     data_dir: Path | None = None,
-    validation_fraction: float | None = None,
+    fractions: Mapping[str, float | None] = MappingProxyType({}),
     seed: int = 0,
     max_train_rows: int | None = None,
     test_split: str = "test",
@@ -119,8 +120,8 @@ def load(
     Args:
         name: String. A name of the catalog, a folder or a file.
         data_dir: Path of a folder with one folder a data set. Default: `TFKD_DATA_DIR`.
-        validation_fraction: Float in (0, 1). Share of train to hold out. Default: 0.05, of fewer
-            than 3,000 rows up to 0.15.
+        fractions: "validation" and "test" to the share of train to hold out for it, where it is
+            missing, in (0, 1); see `holdout.fitting_fraction` for the defaults.
         seed: Integer. Decides which rows are held out or sampled, and the demo's rows.
         max_train_rows: Integer or None. Keep only so many rows of train, before holding out: the
             first ones, or a stratified sample where these do not have each class in its share.
@@ -149,7 +150,14 @@ def load(
     if test_split == "validation":
         splits["test"] = Splits(name, splits)["validation"]
         del splits["validation"]
-    splits = _complete(splits, dataset.task, validation_fraction, seed)
+    if "test" not in splits and "validation" in splits:
+        splits["test"] = splits.pop("validation")
+    missing = {split: fractions.get(split) for split in SPLITS[1:] if split not in splits}
+    if missing and "train" in splits:
+        holdout = Holdout(splits["train"], dataset.task, missing, seed)
+        splits |= holdout.splits()
+        dataset = dataclasses.replace(dataset, findings=holdout.findings)
+    splits = {split: splits[split] for split in (*SPLITS, files.UNLABELLED) if split in splits}
     return dataclasses.replace(dataset, name=name, splits=Splits(name, splits))
 
 
@@ -200,7 +208,7 @@ def load_texts(
     name: str,
     data_dir: Path | None,
     names: ColumnNames,
-    validation_fraction: float | None = None,
+    fractions: Mapping[str, float | None] = MappingProxyType({}),
     seed: int = 0,
 ) -> Dataset:
     """A data set for its texts alone: that of `load`, or all rows where there are no labels.
@@ -209,7 +217,7 @@ def load_texts(
         name: String. See `load`.
         data_dir: See `load`.
         names: `ColumnNames`, for a folder or a file. Those it lacks are the known ones.
-        validation_fraction: See `load`.
+        fractions: See `load`.
         seed: See `load`.
 
     Raises:
@@ -217,13 +225,13 @@ def load_texts(
         DatasetError: The data is nowhere to be had, or its columns are not.
     """
     if not _is_path(name):
-        return load(name, data_dir, validation_fraction, seed)
+        return load(name, data_dir, fractions, seed)
     path = Path(name).expanduser()
     names = files.names_there(path, names)
     if not files.has_labels(path, names):
         found = _find(name, None, seed, Reading(names, drop_empty=True, texts_only=True))
         return dataclasses.replace(found, splits=Splits(name, found.splits))
-    return load(name, data_dir, validation_fraction, seed, reading=Reading(names))
+    return load(name, data_dir, fractions, seed, reading=Reading(names))
 
 
 def place(name: str, data_dir: Path | None = None) -> dict[str, str | None]:
@@ -258,20 +266,6 @@ def _data_dir(data_dir: Path | None) -> Path | None:
             f"Expected {source} to be an existing folder. Received: {data_dir}. Correct the path."
         )
     return data_dir
-
-
-def _complete(
-    splits: dict[str, Iterable[Example]], task: str, fraction: float | None, seed: int
-) -> dict[str, Iterable[Example]]:
-    """Makes up for missing test and validation splits."""
-    if "test" not in splits and "validation" in splits:
-        splits["test"] = splits.pop("validation")
-    missing = [split for split in ("validation", "test") if split not in splits]
-    if missing and "train" in splits:
-        holdout = Holdout(splits["train"], task, [fraction] * len(missing), seed)
-        for part, split in enumerate(["train", *missing]):
-            splits[split] = holdout.part(part)
-    return {split: splits[split] for split in (*SPLITS, files.UNLABELLED) if split in splits}
 
 
 def _find(name: str, data_dir: Path | None, seed: int, reading: Reading) -> Dataset:

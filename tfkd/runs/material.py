@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -111,8 +111,8 @@ class Material:
             return None
 
         def load(name: str) -> Dataset:
-            fraction, names = config.validation_fraction, ColumnNames.of(config)
-            return sources.load_texts(name, config.data_dir, names, fraction, config.split_seed)
+            fractions, names = held_out(config), ColumnNames.of(config)
+            return sources.load_texts(name, config.data_dir, names, fractions, config.split_seed)
 
         unit, most = config.transfer_unit, config.max_transfer_rows
         return unlabelled(config.unlabelled, self.dataset, load, unit, most)
@@ -323,12 +323,17 @@ def own_material(
     return dataclasses.replace(material, dataset=dataclasses.replace(material.dataset, name=name))
 
 
+def held_out(config: DataConfig) -> dict[str, float | None]:
+    """The share of train that is asked for, for each split that a data set may lack."""
+    return {"validation": config.validation_fraction, "test": config.test_fraction}
+
+
 def load_dataset(config: DataConfig) -> Dataset:
     """The data set that is asked for, split as it is asked for; no row is read."""
     return sources.load(
         config.dataset,
         config.data_dir,
-        config.validation_fraction,
+        held_out(config),
         config.split_seed,
         config.max_train_rows,
         config.test_split,
@@ -389,11 +394,26 @@ def prepare(
         for finding in survey(dataset).findings():
             if finding.kind in SAID_BEFORE_TRAINING:
                 progress.say(str(finding))
-    counted = summaries["train"].class_counts if "train" in summaries else ()
-    unseen = [name for name, rows in zip(dataset.label_names, counted, strict=False) if rows == 0]
-    if unseen:
-        progress.say(f"without a row of train: {listing(unseen)}")
+    for said in (*_gaps(dataset, summaries), *dataset.findings()):
+        progress.say(said)
     return Material(dataset, summaries, runs / CACHE, progress, config)
+
+
+def _gaps(dataset: Dataset, summaries: Mapping[str, SplitSummary]) -> list[str]:
+    """What is to be said of classes that no row of train, or of test alone, belongs to."""
+    if "train" not in summaries:
+        return []
+    rows = dict(zip(dataset.label_names, summaries["train"].class_counts, strict=False))
+    tested = summaries["test"].class_counts if "test" in summaries else tuple(rows.values())
+    missing = {"train": [name for name, count in rows.items() if not count]}
+    missing["test"] = [
+        f"{name} ({count:,} of train)"
+        for (name, count), found in zip(rows.items(), tested, strict=False)
+        if count and not found
+    ]
+    return [
+        f"without a row of {split}: {listing(names)}" for split, names in missing.items() if names
+    ]
 
 
 def first_texts(rows: Iterable[Example], count: int) -> Texts:

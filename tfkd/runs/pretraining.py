@@ -104,8 +104,8 @@ def read_texts(config: PretrainConfig, cache: Path, progress: Progress) -> Mater
             for text in config.texts
         ]
         rows = KeptExamples.of(Joined(tuple(parts)))
-        held_out = Holdout(rows, EMBEDDING, [config.validation_fraction], config.seed)
-        splits = {name: held_out.part(part) for part, name in enumerate(SPLITS)}
+        held_out = {"validation": config.validation_fraction}
+        splits = Holdout(rows, EMBEDDING, held_out, config.seed).splits()
         dataset = Dataset(", ".join(config.texts), EMBEDDING, ("vector",), 1, COSINE, splits)
         summaries = check(dataset, SPLITS)
     counts = ", ".join(f"{name} {item.num_rows:,}" for name, item in summaries.items())
