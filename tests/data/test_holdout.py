@@ -244,7 +244,7 @@ def test_a_class_whose_texts_are_all_held_out_keeps_the_most_frequent():
 
 def test_too_few_rows():
     message = (
-        "Expected classes with 3 different texts or more, to hold rows out of train. Received: 4 "
+        "Expected 3 different texts of a class or more, to hold some out of train. Received: 4 "
         "rows of 2 classes. Add rows, or give files for validation and test."
     )
     with pytest.raises(DatasetError, match=exactly(message)):

@@ -6,7 +6,7 @@ from scipy.stats import ttest_1samp, ttest_rel
 
 from tfkd.evaluation.resampling import columns, figures
 from tfkd.evaluation.seeds import MOST_SEEDS, compare_seeds, seeds_needed
-from tfkd.evaluation.verdict import BETTER, INCONCLUSIVE, WORSE, compare, compare_answers
+from tfkd.evaluation.verdict import BETTER, INCONCLUSIVE, TOO_FEW, WORSE, compare, compare_answers
 
 
 def right(accuracies, num_rows=1000):
@@ -65,10 +65,19 @@ def test_seeds_that_disagree_are_inconclusive_and_say_how_many_it_takes():
 
 
 def test_seeds_that_agree_on_too_few_rows_are_inconclusive():
-    found = compared([0.90, 0.95, 0.90], [0.85, 0.90, 0.85], num_rows=20)
+    found = compared([0.90, 0.95, 0.90], [0.85, 0.90, 0.85], num_rows=40)
     assert found.p_value == 0.0
     assert found.verdict == INCONCLUSIVE
     assert found.sentence("a", "b").endswith("The seeds agree; the test rows are too few.")
+
+
+def test_seeds_have_no_verdict_on_few_rows():
+    found = compared([0.9, 0.9, 0.9], [0.1, 0.1, 0.1], num_rows=20)
+    assert (found.rows.verdict, found.verdict, found.seeds_needed) == (TOO_FEW, TOO_FEW, None)
+    assert found.sentence("a", "b").startswith(
+        "fewer than 30 rows tell nothing of a against b: ahead by 80.00 points over 3 seeds ("
+    )
+    assert compared([0.9], [0.1], num_rows=20).verdict == TOO_FEW
 
 
 def test_equal_models_are_inconclusive():

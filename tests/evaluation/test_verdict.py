@@ -8,7 +8,9 @@ from scipy.stats import permutation_test
 from tfkd.evaluation.resampling import columns
 from tfkd.evaluation.verdict import (
     BETTER,
+    FEWEST_ROWS,
     INCONCLUSIVE,
+    TOO_FEW,
     WORSE,
     compare,
     compare_answers,
@@ -47,7 +49,16 @@ class TestCompare:
         assert compare(*answers(only_a, only_b, both=90)).verdict == verdict
 
     def test_higher_confidence_asks_for_more(self):
-        assert compare(*answers(9, 1), confidence=0.99).verdict == INCONCLUSIVE
+        assert compare(*answers(9, 1, both=90), confidence=0.99).verdict == INCONCLUSIVE
+
+    @pytest.mark.parametrize(("num_rows", "verdict"), [(10, TOO_FEW), (29, TOO_FEW), (30, BETTER)])
+    def test_few_rows_have_no_verdict_whatever_they_say(self, num_rows, verdict):
+        found = compare(*answers(6, 0, both=num_rows - 6))
+        assert (found.p_value, found.verdict) == (0.03125, verdict)
+
+    def test_the_fewest_rows_are_those_of_which_a_fifth_can_be_significant(self):
+        assert FEWEST_ROWS == 6 / 0.2
+        assert compare(*answers(5, 0, both=25)).verdict == INCONCLUSIVE
 
     def test_swapping_the_models_mirrors_the_outcome(self):
         a, b = answers(60, 20, both=800, neither=120)
@@ -85,7 +96,7 @@ class TestCompare:
 
 class TestCompareScores:
     def test_on_right_or_wrong_rows_it_is_mcnemar(self):
-        a, b = answers(9, 1, both=10)
+        a, b = answers(9, 1, both=20)
         comparison = compare_scores(a.astype(float), b.astype(float))
         assert comparison.p_value == pytest.approx(0.021484375, abs=0.004)
         assert (comparison.only_a, comparison.only_b, comparison.verdict) == (9, 1, BETTER)
@@ -119,7 +130,7 @@ class TestCompareScores:
     def test_three_rows_prove_nothing(self):
         comparison = compare_scores([0.5, 1.0, 0.2], [0.4, 0.9, 0.1])
         assert comparison.p_value == pytest.approx(0.25, abs=0.02)
-        assert comparison.verdict == INCONCLUSIVE
+        assert comparison.verdict == TOO_FEW
 
     def test_equal_scores(self):
         comparison = compare_scores([0.5, 1.0, 0.2], [0.5, 1.0, 0.2])
@@ -267,10 +278,17 @@ class TestSentence:
         )
 
     def test_no_difference(self):
-        sentence = compare(*answers(0, 0, both=10)).sentence("int8", "float32")
+        sentence = compare(*answers(0, 0, both=40)).sentence("int8", "float32")
         assert sentence == (
             "int8 against float32 is inconclusive: no difference "
-            "(95% interval 0.00 to 0.00, McNemar p=1, 10 rows)"
+            "(95% interval 0.00 to 0.00, McNemar p=1, 40 rows)"
+        )
+
+    def test_too_few_rows(self):
+        sentence = compare(*answers(8, 0, both=2)).sentence("student", "control")
+        assert sentence == (
+            "fewer than 30 rows tell nothing of student against control: ahead by 80.00 points "
+            "(95% interval 50.00 to 100.00, McNemar p=0.00781, 10 rows)"
         )
 
     def test_correlations_are_no_points(self):

@@ -105,6 +105,8 @@ def splits(path):
 
 def test_a_run_knows_where_its_rows_lie_and_which_they_are(made):
     run = RunFolder(made / "runs" / "run")
+    record = artifacts.read_json(run.metrics)
+    assert record["warning"].startswith("The test is too small: of 26 rows the Accuracy of student")
     assert run.data["place"]["dataset"] == str(made / "reviews.csv")
     assert run.data["splits"] == splits(run.path)
     assert (
@@ -237,15 +239,20 @@ def test_data_that_moved_are_read_where_they_are_now(folder):
 def test_relative_paths_are_found_from_another_folder(made, tmp_path, monkeypatch):
     monkeypatch.chdir(made)
     data = {"dataset": "reviews.csv", "output_dir": tmp_path / "runs" / "run"}
-    finetune(FinetuneConfig(model="cnn_small", epochs=1, quiet=True, **data), QUIET)
+    made_here = finetune(FinetuneConfig(model="cnn_small", epochs=1, quiet=True, **data), QUIET)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     reviews(tmp_path / "elsewhere" / "reviews.csv", swapped=True)
     run = RunFolder(tmp_path / "runs" / "run")
     assert own_config(run, None, None).dataset == str(made / "reviews.csv")
     assert own_material(run, EvaluateConfig(run=run.path), QUIET).dataset.name == "reviews.csv"
-    (row,) = evaluate(EvaluateConfig(run=run.path), QUIET).rows
-    assert row.metrics["accuracy"] == artifacts.read_json(run.metrics)["metrics"]["accuracy"]
+    found = evaluate(EvaluateConfig(run=run.path), QUIET)
+    accuracy = artifacts.read_json(run.metrics)["metrics"]["accuracy"]
+    assert [row.metrics["accuracy"] for row in found.rows] == [accuracy]
+    # Of both it is the first thing said.
+    said = f"The test is too small: of 26 rows the Accuracy of model, {accuracy:.4f}, is known to"
+    assert found.warning.startswith(said)
+    assert found.render()[0] == made_here.render()[0] == found.warning == made_here.warning
     # Where it was: what has its name there now, if it is the same.
     config = artifacts.read_json(run.config)
     config["data"]["place"]["dataset"] = str(tmp_path / "gone.csv")

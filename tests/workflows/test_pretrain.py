@@ -200,7 +200,7 @@ def test_names_are_checked_before_anything_is_read(folder, changes, error, messa
 def test_a_single_text_is_too_few(folder, tmp_path):
     (tmp_path / "one.txt").write_text("Oil prices fell again.\n")
     config = config_of(folder, texts=(str(tmp_path / "one.txt"),), output_dir=tmp_path / "run")
-    with pytest.raises(DatasetError, match="^Expected rows enough to hold some out of train"):
+    with pytest.raises(DatasetError, match="^Expected 3 different texts of a class or more"):
         pretrain(config)
     assert not config.output_dir.exists()
 

@@ -181,7 +181,7 @@ def part_of_rows(groups: TextGroups, fractions: Sequence[float]) -> np.ndarray:
             parts[texts[groups.sizes[texts].argmax()]] = 0
     if (np.bincount(parts, minlength=1 + len(allotted)) == 0).any():
         raise DatasetError(
-            f"Expected classes with {FEWEST_TEXTS} different texts or more, to hold rows out of "
+            f"Expected {FEWEST_TEXTS} different texts of a class or more, to hold some out of "
             f"train. Received: {len(groups.of_rows)} rows of {len(counts)} classes. Add rows, or "
             "give files for validation and test."
         )

@@ -19,6 +19,7 @@ from tfkd.evaluation.verdict import (
     BETTER,
     EQUAL,
     INCONCLUSIVE,
+    TOO_FEW,
     WORSE,
     Comparison,
     claim,
@@ -48,7 +49,8 @@ class SeedsComparison:
         test: Name of that test: paired, or of one sample where b has no seeds.
         rows: `Comparison` of the means over the seeds, by the test rows.
         within: `Comparison` of each seed, by the test rows.
-        verdict: BETTER or WORSE when seeds and rows both say so, else INCONCLUSIVE.
+        verdict: BETTER or WORSE when seeds and rows both say so, else INCONCLUSIVE; TOO_FEW of so
+            few rows that they tell nothing.
         seeds_needed: Seeds that would show a difference of this size and spread with power 0.8,
             when INCONCLUSIVE for want of seeds; None otherwise or above `MOST_SEEDS`.
         confidence: Level of interval and verdict.
@@ -129,7 +131,7 @@ def compare_seeds(
     >>> labels = columns("single_label", np.array([1, 0, 1]), 2)
     >>> answers = np.stack([labels, labels])
     >>> compare_seeds("accuracy", labels, answers, answers).verdict
-    'INCONCLUSIVE'
+    'TOO FEW ROWS'
 
     Reference: [Berger, 1982](https://doi.org/10.1080/00401706.1982.10487790)
     """
@@ -143,7 +145,9 @@ def compare_seeds(
     if len(answers_a) > 1:
         p_value, low, high = _over_seeds(differences, confidence)
         test = PAIRED_T if len(answers_b) > 1 else ONE_SAMPLE_T
-        if p_value >= 1 - confidence:
+        if rows.verdict == TOO_FEW:
+            pass
+        elif p_value >= 1 - confidence:
             needed = seeds_needed(mean, float(differences.std(ddof=1)), 1 - confidence)
             verdict = INCONCLUSIVE
         elif rows.verdict != (BETTER if mean > 0 else WORSE):

@@ -21,6 +21,11 @@ from tfkd.evaluation.resampling import ROW_METRICS, figures, resampled_figures
 BETTER = "BETTER"
 WORSE = "WORSE"
 INCONCLUSIVE = "INCONCLUSIVE"
+TOO_FEW = "TOO FEW ROWS"
+# Rows without which there is no verdict. McNemar's exact test needs six that one model alone has
+# right for p < 0.05 (2 * 0.5**6 = 0.031), and of models that differ on every fifth row, all in
+# favour of one, thirty rows give six.
+FEWEST_ROWS = 30
 MCNEMAR = "McNemar"
 SIGN_FLIP = "sign-flip test"
 PAIRED_BOOTSTRAP = "paired bootstrap"
@@ -46,8 +51,9 @@ class Comparison:
         only_a: Rows on which a did better (right where b is wrong); None for a metric that single
             rows do not have.
         only_b: Rows on which b did better; likewise.
-        verdict: BETTER (a is, significantly), WORSE (b is better, significantly) or INCONCLUSIVE
-            (not significant: neither proved better on these rows).
+        verdict: BETTER (a is, significantly), WORSE (b is better, significantly), INCONCLUSIVE
+            (not significant: neither proved better on these rows) or TOO_FEW (fewer than
+            `FEWEST_ROWS`, whatever they say).
         test: Name of the test that gave the p-value.
         confidence: Level of the interval; significant means `p_value < 1 - confidence`.
     """
@@ -97,10 +103,12 @@ def claim(verdict: str, name_a: str, name_b: str, difference: float, metric: str
     """
     unit = f"in {METRICS[metric].title}" if metric in CORRELATIONS else "points"
     size = f"by {_number(abs(difference), metric)} {unit}"
-    if verdict != INCONCLUSIVE:
+    if verdict in (BETTER, WORSE):
         return f"{name_a} is {verdict.lower()} than {name_b} {size}"
     side = "ahead" if difference > 0 else "behind"
     found = f"{side} {size}" if abs(difference) > EQUAL else "no difference"
+    if verdict == TOO_FEW:
+        return f"fewer than {FEWEST_ROWS} rows tell nothing of {name_a} against {name_b}: {found}"
     return f"{name_a} against {name_b} is inconclusive: {found}"
 
 
@@ -139,7 +147,7 @@ def compare(
 
     Example:
     >>> compare([True, True, False], [True, True, False]).verdict
-    'INCONCLUSIVE'
+    'TOO FEW ROWS'
 
     Reference: [McNemar, 1947](https://doi.org/10.1007/BF02295996)
     """
@@ -175,8 +183,8 @@ def compare_scores(
         ValueError: The arrays are not finite, of different shapes, or shorter than two rows.
 
     Example:
-    >>> compare_scores([0.5, 1.0, 0.2], [0.4, 0.9, 0.1]).verdict  # three rows prove nothing
-    'INCONCLUSIVE'
+    >>> compare_scores([0.5, 1.0, 0.2], [0.4, 0.9, 0.1]).verdict
+    'TOO FEW ROWS'
     """
     rows_a, rows_b = _checked(scores_a, scores_b, confidence)
     differences = rows_a.astype(np.float64) - rows_b
@@ -220,7 +228,7 @@ def compare_answers(
     Example:
     >>> labels = columns("single_label", np.array([1, 0, 1]), 2)
     >>> compare_answers("mcc", labels, labels[None], labels[None])[0].verdict
-    'INCONCLUSIVE'
+    'TOO FEW ROWS'
 
     Reference: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 13 and 15
     """
@@ -332,8 +340,8 @@ def _judged(
 ) -> Comparison:
     # A sum's last digit is no difference.
     difference = round(difference, 12)
-    verdict = INCONCLUSIVE
-    if p_value < 1 - confidence and difference != 0:
+    verdict = INCONCLUSIVE if num_rows >= FEWEST_ROWS else TOO_FEW
+    if verdict == INCONCLUSIVE and p_value < 1 - confidence and difference != 0:
         verdict = BETTER if difference > 0 else WORSE
     low, high = interval
     only_a, only_b = wins

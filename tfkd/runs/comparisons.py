@@ -7,14 +7,16 @@ import numpy as np
 
 from tfkd.config.training import DistillConfig
 from tfkd.data.tokens import is_answered
+from tfkd.evaluation.intervals import size_warning
 from tfkd.evaluation.metrics import is_better
 from tfkd.evaluation.resampling import answers_of, columns
-from tfkd.evaluation.verdict import WORSE, Comparison, compare_answers
+from tfkd.evaluation.verdict import FEWEST_ROWS, WORSE, Comparison, compare_answers
 from tfkd.models.classifier import TextClassifier
 from tfkd.runs.material import Material
 from tfkd.runs.scoring import split_logits
 
-FEWEST_ROWS = 2
+# A figure of one row is none.
+FEWEST_SCORED = 2
 
 
 class Decides(Protocol):
@@ -42,14 +44,36 @@ def compare_arms(
         second: The other's.
         seed: Integer. Seed of the resampling.
     """
-    dataset = material.dataset
     rows = is_answered(first[1]) & is_answered(second[1])
+    labels, answers = _answers(material, split, first, rows)
+    _, others = _answers(material, split, second, rows)
+    return compare_answers(material.dataset.metric, labels, answers[None], others[None], seed)[0]
+
+
+def few_rows_warning(
+    material: Material, split: str, arm: str, model: Decides, logits: np.ndarray
+) -> str | None:
+    """What to say first of a model's figure where a split has too few rows, or None.
+
+    Args:
+        material: `Material`.
+        split: String. Name of the split.
+        arm: String. Name of the model.
+        model: The model.
+        logits: Its logits of all rows, float `[num_rows, num_outputs]`.
+    """
+    found = _answers(material, split, (model, logits), is_answered(logits))
+    return size_warning(material.dataset.metric, *found, arm)
+
+
+def _answers(
+    material: Material, split: str, answered: tuple[Decides, np.ndarray], rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and a model's answers as columns, of some rows."""
+    model, logits = answered
+    dataset = material.dataset
     labels = columns(dataset.task, material.labels(split)[rows], len(dataset.label_names))
-    answers = [
-        answers_of(dataset.task, logits[rows], model.thresholds)[None]
-        for model, logits in (first, second)
-    ]
-    return compare_answers(dataset.metric, labels, answers[0], answers[1], seed)[0]
+    return labels, answers_of(dataset.task, logits[rows], model.thresholds)
 
 
 def warning(
@@ -69,7 +93,8 @@ def warning(
         figures: The data set's metric on the test rows, of "teacher" and "control".
 
     Returns:
-        A sentence or two; None where the student is ahead, or there is no control.
+        A sentence or two; None where the student is ahead, where there is no control, and where
+        the validation rows are too few to tell.
     """
     if "control" not in arms or material.summaries["validation"].num_rows < FEWEST_ROWS:
         return None

@@ -15,7 +15,7 @@ from tfkd.data.examples import REGRESSION
 from tfkd.data.tokens import is_answered
 from tfkd.distillation.mixing import LEARNED, LOGITS, Mixing
 from tfkd.distillation.mixture import learned, mixture
-from tfkd.evaluation.verdict import BETTER
+from tfkd.evaluation.verdict import BETTER, FEWEST_ROWS
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.description import Description
 from tfkd.runs.answers import AnswerTeacher
@@ -27,8 +27,6 @@ from tfkd.runs.scoring import split_logits
 from tfkd.runs.teacher import Teacher
 
 AnyTeacher: TypeAlias = Teacher | AnswerTeacher
-# Fewer do not tell who knows more; the teacher has the word then.
-FEWEST_ROWS = 30
 
 
 @dataclasses.dataclass(frozen=True)

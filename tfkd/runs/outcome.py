@@ -10,7 +10,7 @@ from tfkd.data.tokens import is_answered
 from tfkd.evaluation import metrics
 from tfkd.evaluation.rows import Row
 from tfkd.models.classifier import TextClassifier
-from tfkd.runs.comparisons import FEWEST_ROWS
+from tfkd.runs.comparisons import FEWEST_SCORED
 from tfkd.runs.files import ExportResult
 from tfkd.runs.lesson import AnyTeacher
 from tfkd.runs.material import Material
@@ -38,7 +38,7 @@ def arm_rows(
     untimed: dict[str, float] | None = None if config.timing else {}
     labels, heard = material.labels("test"), is_answered(teacher.test_logits)
     models = {"teacher": teacher.classifier, **arms}
-    order = ["teacher"] if heard.sum() >= FEWEST_ROWS else []
+    order = ["teacher"] if heard.sum() >= FEWEST_SCORED else []
     order += ["control"] * ("control" in arms) + ["student"]
     rows = []
     for name in [*order, *(key for key in logits if key not in (*order, "teacher"))]:

@@ -25,6 +25,7 @@ from tfkd.models.loading import Shape, check_classes, load_classifier
 from tfkd.runs.answers import kept_answers
 from tfkd.runs.budget import budget_of
 from tfkd.runs.choices import choose, put_back_if_refused, slug
+from tfkd.runs.comparisons import few_rows_warning
 from tfkd.runs.known_texts import check_held_out, keep_texts
 from tfkd.runs.lengths import LEAST, with_length
 from tfkd.runs.linear_head import start_head
@@ -61,12 +62,14 @@ class FinetuneResult(Shown):
         metrics: Metrics on the test split.
         num_parameters: Number of weights.
         seconds: Seconds of each stage by its name.
+        warning: What to know first: the test rows are few. None where they are not.
     """
 
     path: Path
     metrics: dict[str, Any]
     num_parameters: int
     seconds: Mapping[str, float]
+    warning: str | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Plain JSON values."""
@@ -80,6 +83,7 @@ class FinetuneResult(Shown):
             if isinstance(value, float)
         )
         return [
+            *([self.warning] if self.warning else []),
             f"test: {figures}",
             stage_table(self.seconds),
             STAGE_NOTE,
@@ -293,7 +297,8 @@ def fine_tune(
     logits = _answers(classifier, run.model, "test", material, Demand()).logits
     figures = split_figures(logits, material.tokens("test", classifier.tokenizer), classifier)
     seconds = material.progress.seconds
-    result = FinetuneResult(run.path, figures, classifier.num_parameters, seconds)
+    warned = few_rows_warning(material, "test", "model", classifier, logits)
+    result = FinetuneResult(run.path, figures, classifier.num_parameters, seconds, warned)
     row = Row(
         dataset=material.dataset.name,
         arm="model",
@@ -307,7 +312,9 @@ def fine_tune(
         command=config.command_line("finetune"),
     )
     title = f"{config.model} fine-tuned on {material.dataset.name}"
-    artifacts.write_text(run.path / "README.md", run_page(title, [row], material, FILES, seconds))
+    artifacts.write_text(
+        run.path / "README.md", run_page(title, [row], material, FILES, seconds, warned or "")
+    )
     training = training_record(run, "model")
     record = {**result.to_dict(), "rows": [row.to_dict()], "training": training}
     run.finish(record | shared_record(material, config.seed))

@@ -19,7 +19,7 @@ from tfkd.models.checkpoints import Source, resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.runs.answers import AnswerTeacher, keep_answers, prepare_answers
 from tfkd.runs.choices import check_student, default_model, put_back_if_refused
-from tfkd.runs.comparisons import FEWEST_ROWS
+from tfkd.runs.comparisons import FEWEST_SCORED
 from tfkd.runs.files import ExportResult, StudentFiles
 from tfkd.runs.known_texts import check_held_out, keep_texts
 from tfkd.runs.lesson import AnyTeacher
@@ -79,7 +79,7 @@ def _answered(teacher: TeacherPlan, material: Material) -> AnswerTeacher:
         raise ValueError(f"Expected rows of a study's arm. Received: {material.config}")
     run = RunFolder(teacher.path)
     found = prepare_answers(teacher.answers, material.config, material, run)
-    if is_answered(found.test_logits).sum() < FEWEST_ROWS:
+    if is_answered(found.test_logits).sum() < FEWEST_SCORED:
         raise DatasetError(
             f"Expected answers of {teacher.name} to rows of test, which the study compares with. "
             f"Received none in {', '.join(map(str, teacher.answers))}. Have them answered, too."

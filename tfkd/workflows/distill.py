@@ -23,7 +23,7 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
 from tfkd.runs.answers import keep_answers, prepare_answers
 from tfkd.runs.choices import choose, put_back_if_refused, slug
-from tfkd.runs.comparisons import FEWEST_ROWS, Decides, compare_arms, warning
+from tfkd.runs.comparisons import FEWEST_SCORED, Decides, compare_arms, few_rows_warning, warning
 from tfkd.runs.costs import measure_costs, model_files
 from tfkd.runs.files import ExportResult, StudentFiles
 from tfkd.runs.known_texts import check_held_out, keep_texts
@@ -70,8 +70,8 @@ class DistillResult(Shown):
         comparisons: Paired tests on the test rows: student against control and teacher.
         sentences: The same in words.
         seconds: Seconds of each stage by its name.
-        warning: What to know first: on the validation rows the student is not ahead of its control.
-            None where it is.
+        warning: What to know first: the test rows are few, or on the validation rows the student is
+            not ahead of its control. None where neither is so.
     """
 
     path: Path
@@ -272,7 +272,9 @@ def finish(
         rows = arm_rows(config, material, teacher, arms, logits, exported, costs)
         models = {"teacher": teacher, **arms}
         comparisons, sentences = _comparisons(material, models, logits, config)
-        warned = warning(config, material, arms, headlines(rows, material.dataset.metric))
+        few = few_rows_warning(material, "test", "student", arms["student"], logits["student"])
+        lags = warning(config, material, arms, headlines(rows, material.dataset.metric))
+        warned = " ".join(filter(None, [few, lags])) or None
     _write_logs(config, run, rows)
     result = DistillResult(
         run.path,
@@ -326,7 +328,7 @@ def _comparisons(
     """The student against its control and its teacher on the same test rows, and in words."""
     comparisons, sentences = {}, []
     for other in ("control", "teacher"):
-        if other not in models or is_answered(logits[other]).sum() < FEWEST_ROWS:
+        if other not in models or is_answered(logits[other]).sum() < FEWEST_SCORED:
             continue
         one, two = ((models[name], logits[name]) for name in ("student", other))
         found = compare_arms(material, "test", one, two, config.seed)

@@ -4,6 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config.verbs import EvaluateConfig
@@ -20,6 +22,7 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.models.description import Description
 from tfkd.models.loading import check_classes
 from tfkd.progress import Progress
+from tfkd.runs.comparisons import few_rows_warning
 from tfkd.runs.material import Material, finished, own_material
 from tfkd.runs.scoring import split_figures, split_logits
 from tfkd.runs.settings import settings_of
@@ -36,12 +39,14 @@ class EvaluateResult(Shown):
         metric: Name of the headline metric.
         split: Name of the split.
         num_rows: Rows that were scored.
+        warning: What to know first: they are few. None where they are not.
     """
 
     rows: tuple[Row, ...]
     metric: str
     split: str
     num_rows: int
+    warning: str | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Plain JSON values."""
@@ -49,12 +54,14 @@ class EvaluateResult(Shown):
             "metric": self.metric,
             "split": self.split,
             "num_rows": self.num_rows,
+            "warning": self.warning,
             "rows": [row.to_dict() for row in self.rows],
         }
 
     def render(self) -> list[Table | str]:
         """Lines and tables for the console."""
         return [
+            *([self.warning] if self.warning else []),
             result_table(self.rows, self.metric),
             f"Split: {self.split}, {self.num_rows:,} rows.",
         ]
@@ -90,14 +97,16 @@ def evaluate(
     file = artifacts.report_file(config.output_dir, "evaluation.json")
     material = _material(config, run, progress)
     dataset = material.dataset
-    rows = []
+    rows, warnings = [], []
     for arm in ARMS:
         if (run.path / arm / "classifier.json").is_file():
             classifier = TextClassifier.load(run.path / arm)
             check_classes(classifier, dataset, str(run.path))
-            rows.append(_row(arm, classifier, config, settings, material))
+            logits = split_logits(classifier, config.split, material)
+            warnings.append(few_rows_warning(material, config.split, arm, classifier, logits))
+            rows.append(_row(arm, (classifier, logits), config, settings, material))
     num_rows = material.summaries[config.split].num_rows
-    result = EvaluateResult(tuple(rows), dataset.metric, config.split, num_rows)
+    result = EvaluateResult(tuple(rows), dataset.metric, config.split, num_rows, warnings[0])
     if file is not None:
         artifacts.write_json(file, result.to_dict())
     return result
@@ -141,13 +150,13 @@ def _check_own(config: EvaluateConfig) -> None:
 
 def _row(
     arm: str,
-    classifier: TextClassifier,
+    answered: tuple[TextClassifier, np.ndarray],
     config: EvaluateConfig,
     settings: dict[str, Any],
     material: Material,
 ) -> Row:
+    classifier, logits = answered
     tokens = material.tokens(config.split, classifier.tokenizer)
-    logits = split_logits(classifier, config.split, material)
     return Row(
         dataset=material.dataset.name,
         arm=arm,
