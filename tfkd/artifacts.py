@@ -49,7 +49,15 @@ SPLITS = ("train", "validation", "test")
 MARK = {"written_by": "tfkd"}
 MARKS = frozenset(("quiet", "overwrite", "output_dir", "backup_seconds"))
 # Settings that change no model: where things lie, what is shown or timed, how often is backed up.
-WITHOUT_EFFECT = {"quiet", "overwrite", "output_dir", "data_dir", "backup_seconds", "timing"}
+WITHOUT_EFFECT = {
+    "quiet",
+    "overwrite",
+    "output_dir",
+    "data_dir",
+    "backup_seconds",
+    "timing",
+    "folds",
+}
 
 
 @contextlib.contextmanager
@@ -203,13 +211,9 @@ class RunFolder:
         Raises:
             ArtifactError: The folder holds a finished run, another run, or other files.
         """
+        self.check_unfinished(overwrite)
         if overwrite and self.is_run:
             remove_run(self.path)
-        elif self.is_finished and self.is_run:
-            raise ArtifactError(
-                f"Expected an output folder without a finished run. Received: {self.path}. "
-                "Add --overwrite to replace it, or give another --output-dir."
-            )
         elif self.is_run:
             self._check_same(verb, settings, data)
         elif self.path.exists() and any(self.path.iterdir()):
@@ -219,6 +223,18 @@ class RunFolder:
             )
         record = {"data": data} if data else {}
         write_record(self.config, {**MARK, "verb": verb, **settings, **record})
+
+    def check_unfinished(self, overwrite: bool) -> None:
+        """Refuses a finished run that is not to be replaced.
+
+        Raises:
+            ArtifactError: It is finished.
+        """
+        if self.is_finished and self.is_run and not overwrite:
+            raise ArtifactError(
+                f"Expected an output folder without a finished run. Received: {self.path}. "
+                "Add --overwrite to replace it, or give another --output-dir."
+            )
 
     @property
     def is_run(self) -> bool:

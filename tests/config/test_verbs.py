@@ -79,6 +79,14 @@ SAMPLES = {
             "int4_tables, int4, qat_int8, qat_int4_tables. Received: recipes='dynamc_int8'. "
             "Did you mean `dynamic_int8`?",
         ),
+        *(
+            (
+                {"test_split": wrong},
+                "Expected `test_split` to be test, validation or a part such as 2/5. Received: "
+                f"test_split='{wrong}'.",
+            )
+            for wrong in ("dev", "0/5", "6/5", "1/1", "2/", "a/5")
+        ),
         (
             {"qat_frozen_fraction": 1.0},
             "Expected `qat_frozen_fraction` in [0.0, 0.9]. Received: qat_frozen_fraction=1.0.",

@@ -242,6 +242,31 @@ def test_a_class_whose_texts_are_all_held_out_keeps_the_most_frequent():
     assert part_of_rows(places, np.zeros(6, int), [0.5, 0.34]).tolist() == [1, 0, 0, 0, 2, 2]
 
 
+@settings(deadline=None, max_examples=20)
+@given(num_rows=st.integers(60, 200), num_folds=st.integers(2, 10), seed=seeds)
+def test_folds_take_turns_as_test(num_rows, num_folds, seed):
+    """Every row is tested once, but for the only text of a class; classes have their share."""
+    rows = drawn_rows(SINGLE_LABEL, num_rows, np.random.default_rng(seed)) + [Example(("!",), 4)]
+    tested = Counter()
+    for fold in range(1, num_folds + 1):
+        found = Holdout(
+            rows, SINGLE_LABEL, {"validation": 0.2, "test": None}, seed, (fold, num_folds)
+        )
+        parts = {name: list(part) for name, part in found.splits().items()}
+        assert Counter(sum(parts.values(), [])) == Counter(rows)
+        seen = [texts(part) for part in parts.values()]
+        assert sum(map(len, seen)) == len(set.union(*seen))
+        tested.update(parts["test"])
+        # A fold's texts of a class are a share of them, within one.
+        labels = Counter(
+            {row.texts[0]: row.label for row in rows if row.texts[0].isdigit()}.values()
+        )
+        of_fold = Counter({row.texts[0]: row.label for row in parts["test"]}.values())
+        for label in range(4):
+            assert abs(of_fold[label] - labels[label] / num_folds) <= 1 + len(WORDS)
+    assert tested == Counter(rows[:-1])
+
+
 def test_too_few_rows():
     message = (
         "Expected 3 different texts of a class or more, to hold some out of train. Received: 4 "

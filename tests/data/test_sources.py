@@ -110,6 +110,24 @@ def test_a_single_file_gives_all_three(data_dir):
     assert sorted(itertools.chain(*parts)) == sorted(f"reviews {row}" for row in range(100))
 
 
+def test_parts_of_a_file_take_turns_as_test(data_dir):
+    path = write_split(data_dir / "reviews.csv", 100)
+    found = [sources.load(str(path), test_split=f"{fold}/5") for fold in range(1, 6)]
+    assert [len(texts(dataset, "test")) for dataset in found] == [20] * 5
+    assert [len(texts(dataset, "validation")) for dataset in found] == [12] * 5
+    tested = itertools.chain(*(texts(dataset, "test") for dataset in found))
+    assert sorted(tested) == sorted(f"reviews {row}" for row in range(100))
+    message = (
+        "Expected one file, or a folder with train alone, to test on part 2/5 of it. Received: "
+    )
+    for split in ("train", "test"):
+        write_split(data_dir / "mine" / f"{split}.csv", 9)
+    with pytest.raises(
+        DatasetError, match=f"^{message}mine with train, test. Put all rows into one"
+    ):
+        sources.load("mine", data_dir, test_split="2/5")
+
+
 def test_first_rows_of_train_are_taken_before_holding_out(data_dir):
     write_split(data_dir / "mine" / "train.csv", 100)
     write_split(data_dir / "mine" / "test.csv", 10)

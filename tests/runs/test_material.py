@@ -155,11 +155,14 @@ def test_a_sample_and_classes_without_a_row_are_said(tmp_path, capsys):
     ]
 
 
-@pytest.mark.parametrize("changes", [{"split_seed": 3}, {"validation_fraction": 0.4}])
-def test_texts_of_the_runs_own_file_are_none_that_are_held_out(tmp_path, changes):
+@pytest.mark.parametrize(
+    ("changes", "num_rows"),
+    [({"split_seed": 3}, 65), ({"validation_fraction": 0.4}, 40), ({"test_split": "2/4"}, 64)],
+)
+def test_texts_of_the_runs_own_file_are_none_that_are_held_out(tmp_path, changes, num_rows):
     path = write(tmp_path / "a.csv", ["good", "bad"] * 50)
     config = DistillConfig(dataset=path, unlabelled=path, **changes)
     material = prepare(config, tmp_path / "runs", QUIET)
     train = [row.texts for row in material.dataset.splits["train"]]
     assert [row.texts for row in material.unlabelled_rows(config)] == train
-    assert len(train) == (65 if "split_seed" in changes else 40)
+    assert len(train) == num_rows

@@ -18,7 +18,9 @@ from tfkd.config.verbs import BenchmarkConfig, EvaluateConfig, ExportConfig, Qua
 from tfkd.errors import ArtifactError
 from tfkd.locks import held
 from tfkd.progress import Progress
+from tfkd.runs.known_texts import text_hashes
 from tfkd.runs.material import own_config, own_material
+from tfkd.runs.record import noted_teacher, read_metrics
 from tfkd.workflows.benchmark import benchmark
 from tfkd.workflows.distill import distill
 from tfkd.workflows.evaluate import evaluate
@@ -175,6 +177,26 @@ def test_an_arm_of_another_teacher_is_trained_anew(made, tmp_path):
     distill(config, told)
     line = f"{run.model} is of other rows or another teacher: it is trained anew"
     assert told.lines.count(line) == 1
+
+
+@pytest.mark.slow
+def test_parts_take_turns_as_test_and_no_teacher_knows_its_own(tmp_path):
+    reviews(tmp_path / "reviews.csv")
+    result = distill(settings(tmp_path, folds=2), QUIET)
+    runs = [RunFolder(tmp_path / "runs" / "run-folds" / fold) for fold in ("1", "2")]
+    assert result.folds.num_rows == (64, 64)
+    tested = []
+    for run, accuracy in zip(runs, result.folds.values["teacher"], strict=True):
+        rows = own_material(run, EvaluateConfig(run=run.path), QUIET).dataset.splits["test"]
+        tested += [row.texts for row in rows]
+        (teacher,) = (row for row in read_metrics(run)["rows"] if row["arm"] == "teacher")
+        assert teacher["metrics"]["accuracy"] == accuracy
+        known = np.load(noted_teacher(run).parent / "training" / "texts.npy")
+        assert not np.isin(text_hashes(rows), known).any()
+    assert len(set(tested)) == len(tested) == 128
+    assert result.render()[:3] == result.folds.render()
+    with pytest.raises(ArtifactError, match="^Expected an output folder without a finished run"):
+        distill(settings(tmp_path, folds=2), QUIET)
 
 
 def test_a_teacher_that_knows_test_rows_is_refused_before_anything_is_made(made, tmp_path):

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from tfkd.config.fields import Config, setting
+from tfkd.errors import ConfigError
 
 RECIPE_NAMES = (
     "float32",
@@ -109,9 +110,9 @@ class DataConfig(ReadingConfig, DatasetConfig):
     )
     test_split: str = setting(
         "test",
-        "Published split the figures are of; with validation, as GLUE's tables have it, the rows "
-        "to choose an epoch by are held out of train.",
-        choices=("test", "validation"),
+        "Published split the figures are of: test; validation, as GLUE's tables have it, so that "
+        "the rows to choose an epoch by are held out of train; or 2/5, the second of five parts of "
+        "one file.",
     )
     max_train_rows: int | None = setting(
         None,
@@ -126,6 +127,16 @@ class DataConfig(ReadingConfig, DatasetConfig):
         MAX_SEED,
     )
     seed: int = setting(0, "Seed of every other random choice.", 0, MAX_SEED)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        number, _, parts = self.test_split.partition("/")
+        is_part = number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts) > 1
+        if self.test_split not in ("test", "validation") and not is_part:
+            raise ConfigError(
+                "Expected `test_split` to be test, validation or a part such as 2/5. Received: "
+                f"test_split={self.test_split!r:.100}."
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -397,6 +408,13 @@ class DistillConfig(BottleneckConfig, AwareConfig, TrainingConfig):
         DEFAULT_RECIPES, "LiteRT files to write; those of qat_* train first.", choices=RECIPE_NAMES
     )
     timing: bool = setting(True, "Also time the models and measure their memory.")
+    folds: int | None = setting(
+        None,
+        "First have so many parts of one file take turns as test, each with its own teacher, so "
+        "that every row is tested: for small sets.",
+        2,
+        100,
+    )
     epochs: int | None = setting(
         None, "Passes over the training rows. Default: 4, and up to 60 for few rows.", 1
     )

@@ -134,6 +134,28 @@ class TextGroups:
         ends = np.flatnonzero(np.diff(self.classes[order])) + 1
         return np.split(order, ends) if len(order) else []
 
+    def of_fold(self, fold: int, num_folds: int) -> np.ndarray:
+        """Whether each row is in one of so many parts that have equal shares of each class.
+
+        Args:
+            fold: Integer, counted from 1.
+            num_folds: Integer. The only text of a class is in none of them.
+
+        Returns:
+            Boolean array, shape `[num_rows]`.
+
+        Example:
+
+        >>> groups = TextGroups.of(np.arange(5, dtype=np.uint64), np.array([0, 0, 0, 1, 1]))
+        >>> [groups.of_fold(fold, 2).tolist() for fold in (1, 2)]
+        [[True, False, True, False, True], [False, True, False, True, False]]
+        """
+        by_class = [texts for texts in self.by_class() if len(texts) > 1]
+        order = np.concatenate(by_class) if by_class else np.zeros(0, int)
+        is_in = np.zeros(len(self.sizes), bool)
+        is_in[order[fold - 1 :: num_folds]] = True
+        return is_in[self.of_rows]
+
 
 def part_of_rows(groups: TextGroups, fractions: Sequence[float]) -> np.ndarray:
     """Part of each row: 0 stays in train, part i+1 takes `fractions[i]` of the rows.
@@ -212,6 +234,7 @@ class Holdout:
         fractions: Shares of the held-out splits by name; None for one that suits the number of
             rows.
         seed: Integer.
+        fold: None, or which of how many equal parts is the last of the splits, whatever its share.
     """
 
     def __init__(
@@ -220,9 +243,10 @@ class Holdout:
         task: str,
         fractions: Mapping[str, float | None],
         seed: int,
+        fold: tuple[int, int] | None = None,
     ) -> None:
         self._examples, self._task = examples, task
-        self._fractions, self._seed = dict(fractions), seed
+        self._fractions, self._seed, self._fold = dict(fractions), seed, fold
         self._parts: np.ndarray | None = None
         self._repeats = self._mixed = 0
 
@@ -261,7 +285,13 @@ class Holdout:
             fitting_fraction(len(classes), split) if share is None else share
             for split, share in self._fractions.items()
         ]
-        return part_of_rows(groups, fractions)
+        if self._fold is None:
+            return part_of_rows(groups, fractions)
+        parts = np.full(len(classes), len(fractions), np.uint8)
+        rest = ~groups.of_fold(*self._fold)
+        others = TextGroups.of(np.asarray(hashes)[rest], classes[rest])
+        parts[rest] = part_of_rows(others, fractions[:-1])
+        return parts
 
     def rows(self, index: int) -> Iterator[Example]:
         """Streams the rows of one part in their order; 0 is what stays in train.

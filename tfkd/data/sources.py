@@ -126,7 +126,7 @@ def load(
         max_train_rows: Integer or None. Keep only so many rows of train, before holding out: the
             first ones, or a stratified sample where these do not have each class in its share.
         test_split: String. "validation" takes the published validation rows for the test rows,
-            whether there are others or not.
+            whether there are others or not; "2/5" the second of five parts of one file.
         reading: `Reading`. What is known of columns and labels beyond what the data set shows.
 
     Returns:
@@ -152,9 +152,10 @@ def load(
         del splits["validation"]
     if "test" not in splits and "validation" in splits:
         splits["test"] = splits.pop("validation")
+    fold = _fold(test_split, name, splits)
     missing = {split: fractions.get(split) for split in SPLITS[1:] if split not in splits}
     if missing and "train" in splits:
-        holdout = Holdout(splits["train"], dataset.task, missing, seed)
+        holdout = Holdout(splits["train"], dataset.task, missing, seed, fold)
         splits |= holdout.splits()
         dataset = dataclasses.replace(dataset, findings=holdout.findings)
     splits = {split: splits[split] for split in (*SPLITS, files.UNLABELLED) if split in splits}
@@ -173,6 +174,19 @@ def published(name: str, data_dir: Path | None, seed: int, reading: Reading) -> 
     own = dataset.repairs()
     counts = {split: own.get(split, Counter()) + repeats[split] for split in splits}
     return dataclasses.replace(dataset, splits=splits, repairs=lambda: counts)
+
+
+def _fold(test_split: str, name: str, splits: Mapping[str, object]) -> tuple[int, int] | None:
+    """Which of how many parts of a file is its test split, if it is one."""
+    number, slash, parts = test_split.partition("/")
+    if not slash:
+        return None
+    if set(splits) - {files.UNLABELLED} != {"train"}:
+        raise DatasetError(
+            f"Expected one file, or a folder with train alone, to test on part {test_split} of it. "
+            f"Received: {name} with {', '.join(splits)}. Put all rows into one file."
+        )
+    return int(number), int(parts)
 
 
 def load_split(

@@ -41,7 +41,7 @@ PLAN_REMEDY = "Start `tfkd study` again."
 TABLES = ("settings", "teachers", "students", "datasets", "arms", "published")
 # Decided by the study itself.
 TAKEN = (
-    *("teacher", "teacher_answers", "control", "recipes", "timing", "seed"),
+    *("teacher", "teacher_answers", "control", "recipes", "timing", "folds", "seed"),
     *("quiet", "overwrite", "output_dir", "data_dir"),
 )
 DATA_SETTINGS = tuple(

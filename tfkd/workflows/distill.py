@@ -26,6 +26,7 @@ from tfkd.runs.choices import choose, put_back_if_refused, slug
 from tfkd.runs.comparisons import FEWEST_SCORED, Decides, compare_arms, few_rows_warning, warning
 from tfkd.runs.costs import measure_costs, model_files
 from tfkd.runs.files import ExportResult, StudentFiles
+from tfkd.runs.folds import Folds, in_folds
 from tfkd.runs.known_texts import check_held_out, keep_texts
 from tfkd.runs.lesson import AnyTeacher, Lesson, lesson
 from tfkd.runs.material import RUNS, Material, first_texts, prepare
@@ -72,6 +73,7 @@ class DistillResult(Shown):
         seconds: Seconds of each stage by its name.
         warning: What to know first: the test rows are few, or on the validation rows the student is
             not ahead of its control. None where neither is so.
+        folds: Figures of parts of the rows that took turns as test, if they were asked for.
     """
 
     path: Path
@@ -81,6 +83,7 @@ class DistillResult(Shown):
     sentences: tuple[str, ...]
     seconds: dict[str, float]
     warning: str | None = None
+    folds: Folds | None = None
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -102,11 +105,13 @@ class DistillResult(Shown):
             "sentences": list(self.sentences),
             "seconds": self.seconds,
             "warning": self.warning,
+            **(self.folds.to_dict() if self.folds else {}),
         }
 
     def render(self) -> list[Table | str]:
         """Lines and tables for the console."""
         return [
+            *(self.folds.render() if self.folds else []),
             *([self.warning] if self.warning else []),
             result_table(self.rows, self.metric),
             table_note(self.rows, self.metric),
@@ -159,6 +164,7 @@ def _distill(config: DistillConfig, progress: Progress) -> DistillResult:
     sources = choose(config)
     config = config.replace(**{role: source.name for role, source in sources.items()})
     run = RunFolder(config.output_dir or RUNS / _name(config, sources["student"]))
+    folds = in_folds(config, run, progress, _distill) if config.folds else None
     labelled = prepare(config, run.path.parent, progress)
     labelled.check_transfer(config)
     check_student_fits(config, sources["student"], labelled)
@@ -172,7 +178,8 @@ def _distill(config: DistillConfig, progress: Progress) -> DistillResult:
                 if config.teacher_answers
                 else prepare_teacher(config, sources["teacher"], labelled, run)
             )
-        return _make(config, sources["student"], teacher, labelled, run)
+        result = _make(config, sources["student"], teacher, labelled, run)
+    return dataclasses.replace(result, folds=folds)
 
 
 def _make(

@@ -1,0 +1,174 @@
+"""Cross-validation: parts of one file take turns as test, so that every row of a small set is.
+
+RUN-folds/
+1/ ... K/                        as `tfkd distill` writes it, of one part as test
+<dataset>-<teacher>-finetuned*/  the teacher of each, which has not seen the part
+cache/                           tokens and teacher logits
+folds.json, README.md            the figures and their table
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import t
+
+from tfkd import artifacts
+from tfkd.artifacts import RunFolder
+from tfkd.config.training import DistillConfig
+from tfkd.errors import ConfigError
+from tfkd.evaluation.metrics import METRICS
+from tfkd.evaluation.rows import Row
+from tfkd.evaluation.table import Table, figures, words
+from tfkd.progress import Progress
+from tfkd.runs.material import prepare
+from tfkd.runs.record import read_metrics
+
+CONFIDENCE = 0.95
+NOTE = (
+    "The models of a part were trained without it, teachers as well. The interval is Student's 95% "
+    "interval of the mean; the parts share most of their training rows, so it is too narrow. Below "
+    "is the run whose student you keep, judged on its own test rows."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Folds:
+    """The figures of each part of the rows as test.
+
+    Attributes:
+        path: Folder of their runs.
+        metric: Headline metric.
+        num_rows: Rows of test in each part.
+        num_trained: Rows of train beside each part.
+        values: The metric of each arm, one value a part.
+    """
+
+    path: str
+    metric: str
+    num_rows: tuple[int, ...]
+    num_trained: tuple[int, ...]
+    values: Mapping[str, tuple[float, ...]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, under the name that a result gives them."""
+        return {"folds": dataclasses.asdict(self)}
+
+    def table(self) -> Table:
+        """Mean, interval and range of each arm."""
+        found = [np.array(values) for values in self.values.values()]
+        means = [values.mean() for values in found]
+        halves = [half_width(values) for values in found]
+        return Table(
+            [
+                words("Arm", self.values),
+                figures(
+                    f"{METRICS[self.metric].title}, mean of {len(self.num_rows)}", means, "{:.4f}"
+                ),
+                figures("+-", halves, "{:.4f}"),
+                figures("Lowest", [values.min() for values in found], "{:.4f}"),
+                figures("Highest", [values.max() for values in found], "{:.4f}"),
+            ]
+        )
+
+    def render(self) -> list[Table | str]:
+        """Lines and tables for the console."""
+        fewest, most = min(self.num_trained), max(self.num_trained)
+        trained = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
+        return [
+            f"{sum(self.num_rows):,} rows, each tested once, in {len(self.num_rows)} parts by "
+            f"models that learned from {trained} others:",
+            self.table(),
+            NOTE,
+        ]
+
+
+def half_width(values: np.ndarray) -> float:
+    """Half of Student's 95% interval of a mean.
+
+    Example:
+
+    >>> round(half_width(np.array([0.8, 0.9])), 4)
+    0.6353
+    """
+    error = values.std(ddof=1) / np.sqrt(len(values))
+    return float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * error)
+
+
+def in_folds(
+    config: DistillConfig,
+    run: RunFolder,
+    progress: Progress,
+    distilled: Callable[[DistillConfig, Progress], object],
+) -> Folds:
+    """Makes a run of each part as test; those that are finished are kept.
+
+    Args:
+        config: `DistillConfig`, with the names of its models.
+        run: `RunFolder` of the run that follows.
+        progress: `Progress`.
+        distilled: Makes a run of settings.
+
+    Raises:
+        ArtifactError: The run is finished already, or a part's folder holds another one.
+        ConfigError: The test rows are chosen otherwise, too.
+        DatasetError: The data set is not one file.
+    """
+    if config.test_split != "test" or not config.folds:
+        raise ConfigError(
+            "Expected no other test rows beside --folds. Received: "
+            f"test_split={config.test_split!r}. Leave one of them out."
+        )
+    run.check_unfinished(config.overwrite)
+    path = run.path.with_name(f"{run.path.name}-folds")
+    parts = [
+        config.replace(
+            folds=None,
+            test_split=f"{fold}/{config.folds}",
+            output_dir=path / str(fold),
+            recipes=(),
+            timing=False,
+        )
+        for fold in range(1, config.folds + 1)
+    ]
+    with progress.stage("parts as test"):
+        records = [_record(part, path / str(fold), distilled) for fold, part in enumerate(parts, 1)]
+    rows = [[Row.from_dict(row) for row in record["rows"]] for record in records]
+    metric = records[0]["metric"]
+    values = {row.arm: tuple(_of(one, row.arm).metrics[metric] for one in rows) for row in rows[0]}
+    tested, trained = (
+        tuple(record["data"]["splits"][split]["num_rows"] for record in records)
+        for split in ("test", "train")
+    )
+    found = Folds(str(path), metric, tested, trained, values)
+    artifacts.write_json(path / "folds.json", found.to_dict())
+    table = f"{found.render()[0]}\n\n{found.table().markdown()}\n\n{NOTE}\n"
+    page = f"# {run.path.name} in {config.folds} parts\n\n{table}"
+    artifacts.write_text(
+        path / "README.md", f"{page}\n```\n{config.command_line('distill')}\n```\n"
+    )
+    return found
+
+
+def _record(
+    config: DistillConfig, path: Path, distilled: Callable[[DistillConfig, Progress], object]
+) -> Mapping[str, Any]:
+    """The figures of one part, from its finished run or one that is made now."""
+    run, progress = RunFolder(path), Progress(config.quiet)
+    progress.say(f"test on part {config.test_split} of the rows: {path}")
+    if run.is_finished:
+        now = prepare(config, path.parent, Progress(quiet=True)).describe()
+        is_same = run.difference("distill", config.to_dict()) is None
+        if is_same and run.changed_rows(now) is None:
+            return read_metrics(run)
+        progress.say("it is of other settings or rows, and made anew")
+        config = config.replace(overwrite=True)
+    with progress.stage("other"):
+        distilled(config, progress)
+    return read_metrics(run)
+
+
+def _of(rows: list[Row], arm: str) -> Row:
+    return next(row for row in rows if row.arm == arm)
