@@ -1,5 +1,6 @@
 """Parts of a file that take turns as test: which runs are made, which are kept, and their table."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -80,7 +81,7 @@ def test_each_part_is_tested_once_and_its_figures_are_collected(config):
         (None, [], False)
     ] * 3
     kept = artifacts.read_json(folder / "folds.json")
-    assert kept == json.loads(json.dumps(found.to_dict()))
+    assert kept == json.loads(json.dumps(dataclasses.asdict(found)))
     page = (folder / "README.md").read_text()
     assert page.startswith(
         "# a in 3 parts\n\n90 rows, each tested once, in 3 parts by models that learned from 51 "

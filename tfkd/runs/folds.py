@@ -20,7 +20,6 @@ from tfkd.artifacts import RunFolder
 from tfkd.config.training import DistillConfig
 from tfkd.errors import ConfigError
 from tfkd.evaluation.metrics import METRICS
-from tfkd.evaluation.rows import Row
 from tfkd.evaluation.table import Table, figures, words
 from tfkd.progress import Progress
 from tfkd.runs.material import prepare
@@ -29,8 +28,8 @@ from tfkd.runs.record import read_metrics
 CONFIDENCE = 0.95
 NOTE = (
     "The models of a part were trained without it, teachers as well. The interval is Student's 95% "
-    "interval of the mean; the parts share most of their training rows, so it is too narrow. Below "
-    "is the run whose student you keep, judged on its own test rows."
+    "interval of the mean; the parts share most of their training rows, so it is too narrow. The "
+    "student to keep is that of the run itself, which has test rows of its own."
 )
 
 
@@ -51,10 +50,6 @@ class Folds:
     num_rows: tuple[int, ...]
     num_trained: tuple[int, ...]
     values: Mapping[str, tuple[float, ...]]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, under the name that a result gives them."""
-        return {"folds": dataclasses.asdict(self)}
 
     def table(self) -> Table:
         """Mean, interval and range of each arm."""
@@ -135,20 +130,22 @@ def in_folds(
     ]
     with progress.stage("parts as test"):
         records = [_record(part, path / str(fold), distilled) for fold, part in enumerate(parts, 1)]
-    rows = [[Row.from_dict(row) for row in record["rows"]] for record in records]
     metric = records[0]["metric"]
-    values = {row.arm: tuple(_of(one, row.arm).metrics[metric] for one in rows) for row in rows[0]}
+    # Without LiteRT files there is one row for each arm.
+    rows = [{row["arm"]: row["metrics"][metric] for row in record["rows"]} for record in records]
+    values = {arm: tuple(figures_of[arm] for figures_of in rows) for arm in rows[0]}
     tested, trained = (
         tuple(record["data"]["splits"][split]["num_rows"] for record in records)
         for split in ("test", "train")
     )
     found = Folds(str(path), metric, tested, trained, values)
-    artifacts.write_json(path / "folds.json", found.to_dict())
-    table = f"{found.render()[0]}\n\n{found.table().markdown()}\n\n{NOTE}\n"
-    page = f"# {run.path.name} in {config.folds} parts\n\n{table}"
-    artifacts.write_text(
-        path / "README.md", f"{page}\n```\n{config.command_line('distill')}\n```\n"
-    )
+    artifacts.write_json(path / "folds.json", dataclasses.asdict(found))
+    page = [
+        f"# {run.path.name} in {config.folds} parts",
+        *(item.markdown() if isinstance(item, Table) else item for item in found.render()),
+        f"```\n{config.command_line('distill')}\n```\n",
+    ]
+    artifacts.write_text(path / "README.md", "\n\n".join(page))
     return found
 
 
@@ -168,7 +165,3 @@ def _record(
     with progress.stage("other"):
         distilled(config, progress)
     return read_metrics(run)
-
-
-def _of(rows: list[Row], arm: str) -> Row:
-    return next(row for row in rows if row.arm == arm)

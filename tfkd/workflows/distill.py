@@ -105,7 +105,7 @@ class DistillResult(Shown):
             "sentences": list(self.sentences),
             "seconds": self.seconds,
             "warning": self.warning,
-            **(self.folds.to_dict() if self.folds else {}),
+            **({"folds": dataclasses.asdict(self.folds)} if self.folds else {}),
         }
 
     def render(self) -> list[Table | str]:
