@@ -8,7 +8,7 @@ from tests.toys import tiny_backbone
 from tfkd.models.bilstm import build_bilstm
 from tfkd.models.cnn import build_cnn
 from tfkd.models.encoder import build_encoder_classifier, encoder_from_scratch
-from tfkd.models.initialization import reduce_table, start_layers, start_table
+from tfkd.models.initialization import reduce_table, start_anew, start_layers, start_table
 from tfkd.models.sizes import ModelEntry
 from tfkd.models.token_table import token_table
 
@@ -197,3 +197,22 @@ def test_student_with_all_of_its_teacher_differs_in_its_head_alone():
         "pooled_dense/kernel",
         "logits/kernel",
     }
+
+
+def test_what_was_made_before_leaves_no_trace():
+    """Neither in the names that Keras counts up, nor in the weights, nor in the dropout."""
+    made = []
+    for before in (0, 3):
+        for _ in range(before):
+            build_cnn(WORDS, 3, width=8, filters=6)
+        start_anew(5)
+        model = build_cnn(WORDS, 3, width=8, filters=6)
+        inputs = {name: np.ones((2, 5), "int32") for name in model.input}
+        answers = np.asarray(model(inputs, training=True))
+        made.append(([layer.name for layer in model.layers], model.get_weights(), answers))
+    (names, weights, answers), (others, other_weights, other_answers) = made
+    assert names == others
+    assert "dropout" in names
+    np.testing.assert_array_equal(answers, other_answers)
+    for weight, other in zip(weights, other_weights, strict=True):
+        np.testing.assert_array_equal(weight, other)

@@ -171,12 +171,14 @@ def test_an_arm_of_another_teacher_is_trained_anew(made, tmp_path):
     told = Told()
     distill(config, told)
     assert not any("trained anew" in line for line in told.lines)
+    before = (run.model / "model.keras").read_bytes()
     path = run.path / "training" / "student.json"
     artifacts.write_json(path, {**artifacts.read_json(path), "made_of": "0123456789abcdef"})
     run.metrics.unlink()
     distill(config, told)
     line = f"{run.model} is of other rows or another teacher: it is trained anew"
     assert told.lines.count(line) == 1
+    assert (run.model / "model.keras").read_bytes() == before
 
 
 @pytest.mark.slow

@@ -4,11 +4,9 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 
 from tfkd import artifacts
-from tfkd.models.classifier import TextClassifier
 
 ARGUMENTS = (
     "distill",
@@ -72,12 +70,8 @@ def test_killed_command_ends_like_an_uninterrupted_one(tmp_path):
         assert not artifacts.RunFolder(tmp_path / "killed" / "run").is_finished
     subprocess.run(command(tmp_path / "killed"), check=True, capture_output=True)
     for arm in ("student", "control"):
-        weights = [
-            TextClassifier.load(tmp_path / name / "run" / arm).model.get_weights()
-            for name in ("whole", "killed")
-        ]
-        for one, other in zip(*weights, strict=True):
-            np.testing.assert_allclose(one, other, atol=1e-5)
+        files = [tmp_path / name / "run" / arm / "model.keras" for name in ("whole", "killed")]
+        assert files[0].read_bytes() == files[1].read_bytes(), arm
     rows = [
         artifacts.read_json(tmp_path / name / "run" / "metrics.json")["rows"]
         for name in ("whole", "killed")

@@ -172,13 +172,17 @@ def test_report_needs_no_model(whole, tmp_path):
 
 
 def test_interrupted_study_ends_with_the_same_numbers(whole, tmp_path):
-    _, result = whole
+    path, result = whole
     for count in (3, 5, 5):
         with pytest.raises(Stopped, match=r"\w"):
             study(config(tmp_path), Stopping(count))
         with pytest.raises(ArtifactError, match="Start `tfkd study` again; it goes on"):
             report(ReportConfig(study=tmp_path / "tiny"))
     assert study(config(tmp_path)).to_dict() == result.to_dict()
+    models = [file.relative_to(path) for file in path.glob("**/model.keras")]
+    assert len(models) == 5
+    for name in models:
+        assert (tmp_path / "tiny" / name).read_bytes() == (path / name).read_bytes(), name
 
 
 def test_finished_study_makes_nothing_again(whole, tmp_path):

@@ -1,7 +1,8 @@
-"""A student's start from its teacher: the token table by PCA, and layers where widths agree.
+"""The start of a model: by a seed, and a student's from its teacher.
 
-The student's tokens must be among the teacher's. A fresh table learns little from the rare words
-of a small data set; the teacher's has seen them.
+A student takes the teacher's token table by PCA, and its layers where widths agree. Its tokens must
+be among the teacher's. A fresh table learns little from the rare words of a small data set; the
+teacher's has seen them.
 """
 
 import keras
@@ -11,6 +12,20 @@ from tfkd.models.token_table import token_table
 
 TABLE_STANDARD_DEVIATION = 0.05
 _LAYER_PREFIX = "transformer_layer_"
+
+
+def start_anew(seed: int) -> None:
+    """Has the next model be what its seed and its form make it, whatever was made before it.
+
+    Keras counts up the names of layers in a process: a session that goes on with a training would
+    else write other names, and so another file, than one that did it all.
+
+    Args:
+        seed: Integer. Of untrained weights, and of dropout.
+    """
+    # Collecting garbage takes longer than building a small student.
+    keras.utils.clear_session(free_memory=False)
+    keras.utils.set_random_seed(seed)
 
 
 def reduce_table(table: np.ndarray, width: int) -> np.ndarray:

@@ -21,7 +21,7 @@ CHUNK_BYTES = 1 << 24
 
 
 def write_model(model: keras.Model, path: Path) -> None:
-    """Saves a model. Names that Keras counts up in a process stay as they are.
+    """Saves a model with the names of its parts, which `start_anew` keeps alike.
 
     Args:
         model: `keras.Model`.

@@ -16,6 +16,7 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.models.cnn import build_cnn
 from tfkd.models.depth import check_depth, keep_layers
 from tfkd.models.hub import loaded
+from tfkd.models.initialization import start_anew
 from tfkd.models.tokenizer_files import BytePairRules, Rules, WordPieceRules, read_rules
 from tfkd.models.tokenizers import Tokenizer
 
@@ -86,7 +87,7 @@ def load_classifier(
     Raises:
         ModelError: The files do not load, or the classes are not the data set's.
     """
-    keras.utils.set_random_seed(shape.seed)
+    start_anew(shape.seed)
     check_depth(source, shape.layers)
     if source.kind is Kind.RUN:
         return check_classes(TextClassifier.load(_folder(source)), dataset, source.name)

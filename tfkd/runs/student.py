@@ -6,7 +6,6 @@ teacher, temperature or weights have the same.
 
 from typing import Protocol
 
-import keras
 import numpy as np
 
 from tfkd import artifacts, seals
@@ -150,7 +149,7 @@ def bottleneck_student(
         ModelError: The encoder does not load, the sizes do not fit, or the teacher has no such
             bottleneck.
     """
-    keras.utils.set_random_seed(config.seed)
+    initialization.start_anew(config.seed)
     length = config.sequence_length
     backbone, tokenizer = load_encoder(
         source, Shape(length or LEAST, seed=config.seed, layers=config.layers)

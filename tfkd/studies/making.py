@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from tfkd.artifacts import RunFolder
@@ -53,7 +52,6 @@ def make_teacher(teacher: TeacherPlan, material: Material) -> AnyTeacher:
         if not is_scored(teacher.path, material.summaries["test"].fingerprint):
             _scores(answered, None, {KERAS: answered.test_logits}, material).write(teacher.path)
         return answered
-    _forget_names()
     if teacher.settings is not None:
         rows = material.of(teacher.settings)
         source = resolve(str(finetuned(teacher.settings, rows)))
@@ -138,7 +136,6 @@ def make_arm(
     if run.is_finished:
         return
     material = material.with_transfer(config, teachers[arm.start].classifier)
-    _forget_names()
     source = student_source(config)
     config = config.replace(student=source.name)
     check_held_out(source, material)
@@ -326,11 +323,6 @@ def check_arm(arm: ArmPlan, plans: Mapping[str, TeacherPlan]) -> None:
             f"Expected {run.path} to be made with {key}={value!r}. Received: {key}={before!r}. "
             "Delete it to have it made anew, or give another --output-dir."
         )
-
-
-def _forget_names() -> None:
-    """Starts Keras' numbering of layers anew: a file must not tell what was made before it."""
-    keras.backend.clear_session()
 
 
 def _scores(
