@@ -2,13 +2,14 @@
 
 import csv
 
+import keras_hub
 import pytest
 
 from tests.hugging_face import write_encoder, write_folder
-from tests.toys import Stopped, Stopping
+from tests.toys import Stopped, Stopping, tiny_backbone, vocabulary_of
 from tfkd.artifacts import RunFolder
 from tfkd.config.training import DistillConfig, FinetuneConfig, PretrainConfig
-from tfkd.errors import ArtifactError, ModelError
+from tfkd.errors import ArtifactError, ConfigError, ModelError
 from tfkd.progress import Progress
 from tfkd.runs.choices import put_back_if_refused
 from tfkd.workflows.distill import distill
@@ -42,6 +43,16 @@ def data(tmp_path):
                 text = " ".join(WORDS[(row + step) % 7] for step in range(1 + row % 5))
                 writer.writerow([f"{text} {row}", ("business", "sports", "world")[row % 3]])
     return str(folder)
+
+
+def broken_preset(folder):
+    """A KerasHub preset whose weights were cut short, which only loading tells."""
+    words = vocabulary_of(WORDS)
+    tiny_backbone(len(words)).save_to_preset(str(folder))
+    keras_hub.models.BertTokenizer(words).save_to_preset(str(folder))
+    weights = folder / "model.weights.h5"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    return folder
 
 
 def names(*labels):
@@ -106,12 +117,14 @@ def test_refused_length_leaves_no_folder_of_the_teacher(data, tmp_path):
         ("classifier", "^Expected a head with the 3 classes"),
         ("encoder", "^Expected a sequence length of at most 34"),
         ("bert_tiny", "^Expected a sequence length of at most 512"),
+        ("preset", "^Expected a loadable model. Received: '.*preset'"),
     ],
 )
 def test_student_is_refused_before_its_teacher_is_asked(student, message, data, tmp_path):
     folders = {
         "classifier": write_folder(tmp_path / "classifier", "bert", id2label=names("a", "b", "c")),
         "encoder": write_encoder(tmp_path / "encoder", "bert"),
+        "preset": broken_preset(tmp_path / "preset"),
     }
     config = DistillConfig(
         dataset=data,
@@ -125,6 +138,38 @@ def test_student_is_refused_before_its_teacher_is_asked(student, message, data, 
         distill(config, heard)
     assert not (tmp_path / "run").exists()
     assert not [line for line in heard.lines if "no names" in line]
+
+
+def test_refused_vocabulary_leaves_the_folder_to_the_corrected_command(data, tmp_path):
+    """What is known only of the teacher's tokenizer."""
+    config = DistillConfig(
+        dataset=data,
+        teacher=str(write_folder(tmp_path / "published", "bert", id2label=None)),
+        teacher_sequence_length=16,
+        student="bert_tiny",
+        vocabulary_size=3,
+        output_dir=tmp_path / "run",
+    )
+    with pytest.raises(ConfigError, match="^Expected `vocabulary_size` of at least"):
+        distill(config, Progress(quiet=True))
+    assert not (tmp_path / "run").exists()
+
+
+def test_general_student_is_refused_before_the_encoder_reads(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("".join(f"{' '.join(WORDS)} {row}\n" for row in range(60)))
+    config = PretrainConfig(
+        encoder=str(write_encoder(tmp_path / "encoder", "bert")),
+        encoder_sequence_length=16,
+        student="bert_tiny",
+        sequence_length=600,
+        texts=(str(text),),
+        output_dir=tmp_path / "run",
+    )
+    with pytest.raises(ModelError, match="^Expected a sequence length of at most 512"):
+        pretrain(config, Progress(quiet=True))
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "cache" / "tokens").exists()
 
 
 def test_refused_encoder_leaves_no_folder_of_a_general_student(tmp_path):

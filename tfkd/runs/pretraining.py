@@ -28,7 +28,7 @@ from tfkd.evaluation.table import Shown, Table
 from tfkd.models import initialization, sizes
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
-from tfkd.models.loading import Shape, load_classifier
+from tfkd.models.loading import Shape, check_fit, load_classifier
 from tfkd.models.precision import AUTO, FLOAT32, resolved
 from tfkd.models.readings import weights_sha256
 from tfkd.progress import Progress
@@ -185,6 +185,8 @@ def pre_train(
         ArtifactError: The folder holds something else.
         ModelError: The encoder does not load.
     """
+    shape = Shape(config.sequence_length or LEAST)
+    check_fit(Source(config.student, Kind.SIZE), material.dataset, shape)
     with put_back_if_refused(run):
         run.start(artifacts.PRETRAIN, config.to_dict(), config.overwrite, material.record())
         reader = load_reader(config, source, material)

@@ -4,8 +4,11 @@ Keys and key numbers lie in the cache, shared by all runs beside each other: arm
 teacher, temperature or weights have the same.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Protocol
 
+import keras
 import numpy as np
 
 from tfkd import artifacts, seals
@@ -102,15 +105,49 @@ def new_student(
     return student
 
 
+def student_maker(
+    config: DistillConfig,
+    source: Source,
+    start: Start,
+    material: Material,
+    run: RunFolder,
+) -> Callable[[], TextClassifier]:
+    """Makes the untrained student as often as it is called; what can be refused of it is looked at.
+
+    Args:
+        config: `DistillConfig`.
+        source: `Source` of the student.
+        start: `Start`.
+        material: `Material`, with all rows that the student is to see.
+        run: `RunFolder`, for the report on a smaller vocabulary.
+
+    Raises:
+        ConfigError: The vocabulary is too small.
+        ModelError: The teacher has no bottleneck whose keys the student could take.
+    """
+    smaller = smaller_vocabulary(config, source, start, material, run)
+    made = functools.partial(new_student, config, source, start, material, smaller)
+    if config.bottleneck and config.bottleneck_key_source == "teacher":
+        made()
+    return made
+
+
 def check_student_fits(config: DistillConfig, source: Source, material: Material) -> None:
     """Refuses a student that would be refused once its teacher has answered.
 
+    One that is in files is loaded: a teacher may take hours, and hashes are not known of all files.
+
     Raises:
-        ModelError: Its positions are too few, or its classes are not the data set's.
+        ModelError: It does not load, its positions are too few, or its classes are not the data
+            set's.
     """
-    # A bottleneck has a head of its own, on any encoder.
-    if not config.bottleneck:
-        check_fit(source, material.dataset, Shape(config.sequence_length or LEAST))
+    shape = Shape(config.sequence_length or LEAST, config.pooling, config.seed, config.layers)
+    if config.bottleneck:
+        _bottleneck_model(config, source, material)
+        return
+    check_fit(source, material.dataset, shape)
+    if source.kind is not Kind.SIZE:
+        load_classifier(source, material.dataset, shape)
 
 
 def student_plan(config: DistillConfig, source: Source, material: Material) -> Plan:
@@ -149,10 +186,25 @@ def bottleneck_student(
         ModelError: The encoder does not load, the sizes do not fit, or the teacher has no such
             bottleneck.
     """
+    model, tokenizer = _bottleneck_model(config, source, material)
+    dataset = material.dataset
+    student = TextClassifier(model, tokenizer, dataset.task, dataset.label_names, dataset.num_texts)
+    student = with_length(student, config.sequence_length, material)
+    if config.bottleneck_key_source == "teacher":
+        bottleneck.carry_keys(model, start.model)
+    else:
+        set_keys(student, material, config.seed)
+    return student
+
+
+def _bottleneck_model(
+    config: DistillConfig, source: Source, material: Material
+) -> tuple[keras.Model, Tokenizer]:
+    """A frozen encoder under a bottleneck without keys yet, and its tokenizer."""
     initialization.start_anew(config.seed)
-    length = config.sequence_length
+    length = config.sequence_length or LEAST
     backbone, tokenizer = load_encoder(
-        source, Shape(length or LEAST, seed=config.seed, layers=config.layers)
+        source, Shape(length, seed=config.seed, layers=config.layers)
     )
     model = bottleneck.build_bottleneck_classifier(
         backbone,
@@ -161,18 +213,17 @@ def bottleneck_student(
         config.bottleneck_keys,
         config.bottleneck or bottleneck.MLP,
     )
-    dataset = material.dataset
-    student = TextClassifier(model, tokenizer, dataset.task, dataset.label_names, dataset.num_texts)
-    student = with_length(student, length, material)
-    if config.bottleneck_key_source == "teacher":
-        bottleneck.carry_keys(model, start.model)
-    else:
-        _set_keys(student, material, config.seed)
-    return student
+    return model, tokenizer
 
 
-def _set_keys(student: TextClassifier, material: Material, seed: int) -> None:
-    """Keys from the training texts, or as an earlier arm or session found them."""
+def set_keys(student: TextClassifier, material: Material, seed: int) -> None:
+    """Gives a bottleneck keys from the training texts, or as an earlier arm or session found them.
+
+    Args:
+        student: `TextClassifier` with a bottleneck.
+        material: `Material`. Its cache keeps the keys.
+        seed: Integer. Of the rows that are read, and of where keys start.
+    """
     tokens = material.tokens("train", student.tokenizer)
     encoder, layer = keys.encoder_of(student.model)
     mark = fingerprint(

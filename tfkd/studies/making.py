@@ -26,7 +26,7 @@ from tfkd.runs.material import Material
 from tfkd.runs.record import KeptMixture, shared_record
 from tfkd.runs.routes import Demand, Route
 from tfkd.runs.scoring import file_logits, split_logits
-from tfkd.runs.student import Start, new_student, smaller_vocabulary, student_plan
+from tfkd.runs.student import new_student, student_maker, student_plan
 from tfkd.runs.teacher import finetuned, prepare_teacher
 from tfkd.runs.trained_part import read_together
 from tfkd.runs.training import Objective, train_arm, training_record
@@ -143,7 +143,7 @@ def make_arm(
         with put_back_if_refused(run):
             run.start("distill", arm_settings(arm, plans), False, material.record())
             start = teachers[arm.start].start(material)
-            untrained = _untrained(config, source, start, material, run)
+            untrained = student_maker(config, source, start, material, run)()
         keep_texts(run, material, source)
         _make(dataclasses.replace(arm, config=config), untrained, teachers, material, run)
 
@@ -190,14 +190,6 @@ def _make(
             **shared_record(material, config.seed),
         },
     )
-
-
-def _untrained(
-    config: DistillConfig, source: Source, start: Start, material: Material, run: RunFolder
-) -> TextClassifier:
-    """The student with its initial weights, the same for all arms of it."""
-    smaller = smaller_vocabulary(config, source, start, material, run)
-    return new_student(config, source, start, material, smaller)
 
 
 def _logits(

@@ -35,12 +35,7 @@ from tfkd.runs.record import run_page, shared_record
 from tfkd.runs.routes import Demand
 from tfkd.runs.scoring import file_logits, split_logits
 from tfkd.runs.settings import settings_of
-from tfkd.runs.student import (
-    check_student_fits,
-    new_student,
-    smaller_vocabulary,
-    student_plan,
-)
+from tfkd.runs.student import check_student_fits, student_maker, student_plan
 from tfkd.runs.teacher import prepare_teacher
 from tfkd.runs.training import Objective, train_arm, training_record, training_sentence
 
@@ -178,25 +173,29 @@ def _distill(config: DistillConfig, progress: Progress) -> DistillResult:
                 if config.teacher_answers
                 else prepare_teacher(config, sources["teacher"], labelled, run)
             )
-        result = _make(config, sources["student"], teacher, labelled, run)
+            material = labelled.with_transfer(config, teacher.classifier)
+            start = teacher.start(material)
+            untrained = student_maker(config, sources["student"], start, material, run)
+        keep_texts(run, labelled, sources["student"])
+        result = _make(config, sources["student"], teacher, untrained, material, run)
     return dataclasses.replace(result, folds=folds)
 
 
 def _make(
-    config: DistillConfig, source: Source, teacher: AnyTeacher, labelled: Material, run: RunFolder
+    config: DistillConfig,
+    source: Source,
+    teacher: AnyTeacher,
+    untrained: Callable[[], TextClassifier],
+    material: Material,
+    run: RunFolder,
 ) -> DistillResult:
-    """All of a run that has its teacher."""
-    keep_texts(run, labelled, source)
-    material = labelled.with_transfer(config, teacher.classifier)
-    start = teacher.start(material)
-    smaller = smaller_vocabulary(config, source, start, material, run)
+    """All of a run whose teacher and student are known to be good."""
     demand = Demand.of(dataclasses.asdict(config))
     answers, route = teacher.answers(material.transfer, material, demand)
     artifacts.write_record(run.path / SCORING, route.to_dict())
-    untrained = functools.partial(new_student, config, source, start, material, smaller)
     budget = student_plan(config, source, material)
     num_rows = material.summaries[material.transfer].num_rows
-    labelled.progress.say(training_sentence("student", budget, num_rows))
+    material.progress.say(training_sentence("student", budget, num_rows))
     arms, told = _train_arms(config, budget, untrained, (teacher, answers), material, run)
     # Recipes that train see the texts with labels alone.
     labelled_answers = told.logits[: material.summaries["train"].num_rows]
@@ -205,7 +204,7 @@ def _make(
     files = StudentFiles(
         run, arms["student"], material, config, config.seed, lambda: labelled_answers
     )
-    with labelled.progress.stage("convert and check files"):
+    with material.progress.stage("convert and check files"):
         exported = files.make(config.recipes)
     costs = _costs(material, run, teacher) if config.timing else {}
     return finish(config, material, run, (teacher, told), arms, exported, costs)

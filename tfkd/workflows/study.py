@@ -22,6 +22,7 @@ from tfkd.progress import Progress
 from tfkd.runs.costs import ModelFile, time_files
 from tfkd.runs.material import Material, first_texts, prepare
 from tfkd.runs.settings import settings_of
+from tfkd.runs.student import check_student_fits
 from tfkd.studies.form import read_plan
 from tfkd.studies.making import (
     check_arm,
@@ -118,15 +119,16 @@ def _run(plan: StudyPlan, jobs: int, progress: Progress) -> None:
     for arm in plan.arms:
         check_arm(arm, plans)
     # Before a teacher is trained for nothing.
-    for arm in plan.arms:
-        if not RunFolder(arm.path).is_finished:
-            student_source(arm.config)
+    unfinished = [arm for arm in plan.arms if not RunFolder(arm.path).is_finished]
+    students = {arm.student: (arm.config, student_source(arm.config)) for arm in unfinished}
     material = prepare(plan.arms[0].config, plan.path, progress)
     check_rows(plan, material)
     for arm in plan.arms:
         arm.mixing.check_task(material.dataset.task)
-        if not RunFolder(arm.path).is_finished:
-            material.unlabelled_rows(arm.config)
+    for arm in unfinished:
+        material.unlabelled_rows(arm.config)
+    for config, source in students.values():
+        check_student_fits(config, source, material)
     if not _is_made(plan, material.summaries["test"].fingerprint):
         teachers = {name: make_teacher(item, material) for name, item in plans.items()}
         read_frozen(plan.arms, teachers, material)
