@@ -21,14 +21,15 @@ LOG = logging.getLogger(__name__)
 MARK = "TFKD_TEST_MARK"
 LIMIT_SECONDS = 2
 SMALL = ("--epochs", "2", "--batch-size", "8", "--backup-seconds", "0", "--quiet")
-# The command, how often it is killed, and what it makes: removed once it is whole, to begin anew.
+# The command, how often it is killed, and the last file it writes: once that is there, all in its
+# folder goes, to begin anew.
 COMMANDS = {
     "distill": (
         ("--dataset", "reviews.csv", "--teacher", "cnn_small", "--student", "cnn_small", *SMALL)
         + ("--teacher-epochs", "2", "--recipe", "float32", "--recipe", "dynamic_int8")
         + ("--augmented-copies", "1", "--no-timing", "--output-dir", "runs/run"),
         20,
-        "runs",
+        "runs/run/metrics.json",
     ),
     "quantize": (
         ("runs/run", "--recipe", "float32", "--recipe", "float16", "--quiet", "--overwrite"),
@@ -44,15 +45,19 @@ COMMANDS = {
     "finetune": (
         ("--dataset", "reviews.csv", "--model", "cnn_small", *SMALL, "--output-dir", "runs/run"),
         6,
-        "runs",
+        "runs/run/metrics.json",
     ),
     "pretrain": (
         ("--encoder", "runs/run", "--text", "reviews.csv", "--student", "cnn_small", *SMALL)
-        + ("--output-dir", "runs/general"),
+        + ("--output-dir", "general/run"),
         6,
-        "runs/general",
+        "general/run/metrics.json",
     ),
-    "study": (("study.toml", "--jobs", "2", "--quiet", "--output-dir", "studies"), 6, "studies"),
+    "study": (
+        ("study.toml", "--jobs", "2", "--quiet", "--output-dir", "studies"),
+        6,
+        "studies/README.md",
+    ),
 }
 # They are given a finished run.
 OF_A_RUN = ("quantize", "export", "benchmark", "pretrain")
@@ -75,18 +80,30 @@ epochs = 2
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 
 
-@pytest.fixture
-def project(tmp_path):
+def made(project):
     """A folder with a small data set, and one for temporary files."""
-    (tmp_path / "temporary").mkdir()
-    (tmp_path / "study.toml").write_text(STUDY, encoding="utf-8")
-    with (tmp_path / "reviews.csv").open("w", encoding="utf-8", newline="") as stream:
+    (project / "temporary").mkdir()
+    (project / "study.toml").write_text(STUDY, encoding="utf-8")
+    with (project / "reviews.csv").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["text", "label"])
         for number in range(600):
             label = ("good", "bad")[number % 2]
             writer.writerow([f"the {('fine', 'poor')[number % 2]} item {number}", label])
-    return tmp_path
+    return project
+
+
+@pytest.fixture
+def project(tmp_path):
+    return made(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def distilled(tmp_path_factory):
+    """A finished run."""
+    project = made(tmp_path_factory.mktemp("distilled"))
+    finish(start(project, "distill", *COMMANDS["distill"][0])[0])
+    return project / "runs"
 
 
 def start(project, verb, *arguments):
@@ -165,10 +182,10 @@ def test_terminated_command_ends_with_one_line_and_leaves_nothing(project):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("verb", COMMANDS)
-def test_killed_commands_end_like_whole_ones(project, verb, tmp_path_factory):
-    arguments, moments, makes = COMMANDS[verb]
+def test_killed_commands_end_like_whole_ones(project, verb, distilled, tmp_path_factory):
+    arguments, moments, last = COMMANDS[verb]
     if verb in OF_A_RUN:
-        finish(start(project, "distill", *COMMANDS["distill"][0])[0])
+        shutil.copytree(distilled, project / "runs")
     began_at = time.monotonic()
     finish(start(project, verb, *arguments)[0])
     seconds = time.monotonic() - began_at
@@ -177,9 +194,9 @@ def test_killed_commands_end_like_whole_ones(project, verb, tmp_path_factory):
     expected = figures(whole)
     chosen, killed, is_whole = random.Random(verb), 0, True
     for number in range(moments):
-        if is_whole and makes is not None:
+        if is_whole and last is not None:
             assert figures(project) == expected
-            shutil.rmtree(project / makes)
+            shutil.rmtree(project / Path(last).parts[0])
         process, mark = start(project, verb, *arguments)
         try:
             process.communicate(timeout=chosen.uniform(0, seconds))
@@ -192,18 +209,20 @@ def test_killed_commands_end_like_whole_ones(project, verb, tmp_path_factory):
             assert "Traceback" not in said
             if process.returncode == 143:
                 assert said.endswith("\nTerminated.\n")
-        is_whole = process.returncode == 0
+        # Killed between its last file and its end, it is whole, too.
+        is_whole = (project / last).is_file() if last else process.returncode == 0
     assert killed > moments / 4
     LOG.info("%s: killed at %d moments of %.0f s", verb, killed, seconds)
     # What is young may be about to be held.
     time.sleep(NEW_SECONDS)
-    if not is_whole:
-        finish(start(project, verb, *arguments)[0])
+    # Any command removes what a killed one left among the temporary files.
+    after = ("list", "recipes") if is_whole else (verb, *arguments)
+    finish(start(project, *after)[0])
     assert figures(project) == expected
     assert parts(project) == []
     assert list((project / "temporary").iterdir()) == []
-    before = {path.relative_to(whole).as_posix() for path in whole.rglob("*")}
-    after = {path.relative_to(project).as_posix() for path in project.rglob("*")}
-    # TensorBoard's files have their times for names; cached trials and figures of memory do not.
-    more = [name for name in after - before if not ("/logs/" in name or "/cache/" in name)]
+    expected = {path.relative_to(whole).as_posix() for path in whole.rglob("*")}
+    found = {path.relative_to(project).as_posix() for path in project.rglob("*")}
+    # TensorBoard's files have their times for names.
+    more = [name for name in found - expected if not ("/logs/" in name or "/cache/" in name)]
     assert more == []
