@@ -10,63 +10,47 @@ harmless when the answer is the same; any other must end in one line that names 
 
 import collections
 import copy
-import dataclasses
 import json
-import shutil
+import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
+from corruption_targets import ALONE, AWARE, Target, targets
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.compression import flatbuffer
-from tfkd.compression.litert import LiteRTModel
 from tfkd.config.training import DistillConfig
-from tfkd.config.verbs import PredictConfig
-from tfkd.distillation.backup import Backup, Position, save_variables
+from tfkd.config.verbs import StudyConfig
 from tfkd.errors import TfkdError
 from tfkd.evaluation.table import Table, figures, words
-from tfkd.models.classifier import TextClassifier
-from tfkd.progress import Progress
-from tfkd.runs.material import own_config, prepare
-from tfkd.runs.record import KeptMixture, noted_teacher, read_metrics
-from tfkd.runs.routes import Demand
-from tfkd.runs.teacher import Teacher
-from tfkd.runs.training import training_record
 from tfkd.workflows.distill import distill
-from tfkd.workflows.predict import predict
+from tfkd.workflows.study import study
 
-TEXTS = ("Oil prices fell again.", "The striker scored late.", "A new phone for the river bank")
 SAME, REFUSED, ANEW = "same answer", "refused by name", "made anew by name"
 OTHER, NAMELESS, TRACEBACK = "other answer", "refused without a name", "traceback"
-ALONE = "file alone"
+FINGERPRINT = "<fingerprint>"
 OUTCOMES = (SAME, REFUSED, ANEW, OTHER, NAMELESS, TRACEBACK)
 RIGHT = (SAME, REFUSED, ANEW)
+STUDY = """
+seeds = [0]
+timed_texts = 5
+[settings]
+augmented_copies = 0
+max_train_rows = 300
+epochs = 1
+[teachers.cnn]
+model = "cnn_small"
+epochs = 1
+[students.cnn_small]
+[datasets.demo]
+"""
 SHAPES = ("null", "3", '"x"', "[]", "{}", "[" * 100_000, '{"a": ' + "7" * 5000 + "}", "\udcff")
-
-Tell = Callable[[str], None]
-# Asks what reads a file; told what is made anew. None where it starts from nothing.
-Reader = Callable[[Tell], Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class Target:
-    """Files that one reader follows.
-
-    Attributes:
-        name: Of the reader.
-        files: Paths of the files.
-        read: `Reader`.
-    """
-
-    name: str
-    files: list[Path]
-    read: Reader
 
 
 def mutants(path: Path, siblings: list[Path]) -> Iterator[tuple[str, bytes | None]]:
@@ -155,7 +139,9 @@ def _array_mutants(path: Path) -> Iterator[tuple[str, bytes | None]]:
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / path.name
         for name, array in list(arrays.items())[:4]:
-            for kind, changed in (("reversed", array[::-1]), ("plus one", array + 1)):
+            # A number, as QAT's steps are, has no order.
+            turned = (("reversed", array[::-1]),) if array.ndim else ()
+            for kind, changed in (*turned, ("plus one", array + 1)):
                 if path.suffix == ".npy":
                     np.save(made, changed)
                 else:
@@ -181,104 +167,6 @@ def _tflite_mutants(path: Path) -> Iterator[tuple[str, bytes | None]]:
             model.buffers[tensor.buffer].data = turned
             yield f"anew with rows of {tensor.name.decode()[-20:]}", flatbuffer.write(model)
             model.buffers[tensor.buffer].data = original
-
-
-def targets(run: RunFolder, recipes: tuple[str, ...]) -> list[Target]:
-    """What reads the files of a run, of its teacher and of its cache.
-
-    Args:
-        run: `RunFolder` of a finished distillation.
-        recipes: Strings. Its LiteRT files.
-    """
-    folder, teacher = run.model, noted_teacher(run)
-    saved = run.path.parent
-    found = [
-        Target(
-            "predict",
-            _files(folder, "*.keras", "*.txt", "classifier.json", "tokenizer/*"),
-            lambda tell: _predicted(run, None),
-        ),
-        Target("settings", [run.config], lambda tell: run.read_config()),
-        Target("metrics", [run.metrics], lambda tell: _figures(run)),
-        Target(
-            "control",
-            _files(run.path / "control", "*", "tokenizer/*"),
-            lambda tell: _asked(run.path / "control"),
-        ),
-        Target("teacher", _files(teacher, "*", "tokenizer/*"), lambda tell: _asked(teacher)),
-    ]
-    for path in _files(run.path / "training", "*[!gs].json"):
-        found.append(Target("training", [path], lambda tell, p=path: training_record(run, p.stem)))
-    for recipe in recipes:
-        beside = _files(folder, f"{recipe}.*", "classifier.json", "tokenizer/*")
-        found.append(Target(f"predict {recipe}", beside, lambda tell, r=recipe: _predicted(run, r)))
-        alone = saved / "alone" / f"{recipe}.tflite"
-        alone.parent.mkdir(exist_ok=True)
-        shutil.copy(folder / alone.name, alone)
-        found.append(Target(ALONE, [alone], lambda tell, p=alone: _alone(p)))
-    found.append(_cache_target(run, teacher))
-    return [*found, _backup_target(run)]
-
-
-def _files(folder: Path, *patterns: str) -> list[Path]:
-    return [path for one in patterns for path in sorted(folder.glob(one)) if path.is_file()]
-
-
-def _predicted(run: RunFolder, recipe: str | None) -> Any:
-    config = PredictConfig(run=run.path, recipe=recipe)
-    return [answer.to_dict() for answer in predict(config, TEXTS)]
-
-
-def _figures(run: RunFolder) -> Any:
-    return str(noted_teacher(run)), KeptMixture.read(run), read_metrics(run)
-
-
-def _asked(folder: Path) -> Any:
-    classifier = TextClassifier.load(folder)
-    return classifier.label_names, classifier.predict(TEXTS).tolist()
-
-
-def _alone(path: Path) -> Any:
-    model, random = LiteRTModel(path), np.random.default_rng(0)
-    rows = random.integers(1, 20, (4, model.lengths[0])).astype(np.int32)
-    return model.predict_encoded({name: rows for name in model.input_names}).tolist()
-
-
-def _cache_target(run: RunFolder, folder: Path) -> Target:
-    """Tokens of all splits and the teacher's answers to two of them."""
-    material = prepare(own_config(run, None, None), run.path.parent, Progress(quiet=True))
-    teacher = Teacher(TextClassifier.load(folder), folder, np.zeros(0))
-
-    def read(tell: Tell) -> Any:
-        material.progress.say = tell  # type: ignore[method-assign]
-        found: list[Any] = []
-        for split in ("train", "validation", "test"):
-            tokens = material.tokens(split, teacher.classifier.tokenizer)
-            found += [np.asarray(tokens.token_ids).tolist(), np.asarray(tokens.labels).tolist()]
-            arrays = tokens.arrays(np.arange(len(tokens)))
-            found += [values.tolist() for values in arrays.values()]
-        for split in ("train", "test"):
-            found.append(teacher.answers(split, material, Demand()).logits.tolist())
-        return found
-
-    read(lambda line: None)
-    return Target("cache", _files(material.cache, "tokens/*/*", "teacher_logits/*/*"), read)
-
-
-def _backup_target(run: RunFolder) -> Target:
-    """A training that was interrupted."""
-    model = TextClassifier.load(run.path / "control").model
-    folder = run.path / "unfinished" / "student"
-    position = Position(epoch=2, best_epoch=1, history=[{"loss": 1.0}, {"loss": 0.5}])
-    save_variables(folder / "best.npz", model.variables)
-    backup = Backup(folder, model.variables, 60.0)
-    backup.save(position)
-
-    def read(tell: Tell) -> Any:
-        found = backup.restore(tell)
-        return None if found == Position() else (found, [v.numpy().tolist() for v in model.weights])
-
-    return Target("backup", _files(folder, "*"), read)
 
 
 def outcome(target: Target, path: Path, content: bytes | None, expected: Any) -> str:
@@ -314,7 +202,10 @@ def _names(line: str, path: Path) -> bool:
 
 
 def survey(
-    run: RunFolder, recipes: tuple[str, ...], most: int | None = None
+    run: RunFolder,
+    recipes: tuple[str, ...],
+    most: int | None = None,
+    study: Path | None = None,
 ) -> dict[str, dict[str, int]]:
     """Counts of outcomes for every reader and kind of file, "predict: model.keras" and so on.
 
@@ -322,9 +213,10 @@ def survey(
         run: `RunFolder` of a finished distillation, in a folder of its own with its teacher.
         recipes: Strings. Its LiteRT files.
         most: Integer. Mutants of a file; the others are left out by chance. Default: all.
+        study: Path of a finished study's folder, if there is one.
     """
     counts: dict[str, dict[str, int]] = {}
-    for target in targets(run, recipes):
+    for target in targets(run, recipes, study):
         expected = target.read(lambda line: None)
         for path in target.files:
             siblings = [
@@ -338,8 +230,8 @@ def survey(
             if most is not None and len(made) > most:
                 chosen = np.random.default_rng(size_seed(path)).permutation(len(made))[:most]
                 made = [made[index] for index in sorted(chosen)]
-            # The same for all seeds and fingerprints of a folder.
-            key = f"{target.name}: {path.name}"
+            # The same for all seeds and fingerprints, of folders and files.
+            key = f"{target.name}: {re.sub('[0-9a-f]{16}', FINGERPRINT, path.name)}"
             row = counts.setdefault(key, dict.fromkeys(OUTCOMES, 0))
             for name, content in made:
                 found = outcome(target, path, content, expected)
@@ -359,6 +251,14 @@ def render(counts: dict[str, dict[str, int]]) -> Table:
     return Table([words("Read by: file", list(rows)), *columns])
 
 
+def made_study(folder: Path) -> Path:
+    """The folder of a small study."""
+    form = folder / "small.toml"
+    form.write_text(STUDY, encoding="utf-8")
+    study(StudyConfig(study=form, output_dir=folder / "study", quiet=True))
+    return folder / "study"
+
+
 @click.command()
 @click.option("--output", type=click.Path(path_type=Path), help="JSON file of the counts.")
 @click.option("--render", "rendered", type=click.Path(path_type=Path), help="Show such a file.")
@@ -368,7 +268,7 @@ def main(output: Path | None, rendered: Path | None, most: int | None) -> None:
     if rendered is not None:
         click.echo(render(artifacts.read_json(rendered)).markdown())
         return
-    recipes = ("float32", "dynamic_int8")
+    recipes = ("float32", "dynamic_int8", AWARE)
     with tempfile.TemporaryDirectory() as folder:
         config = DistillConfig(
             dataset="demo",
@@ -384,7 +284,9 @@ def main(output: Path | None, rendered: Path | None, most: int | None) -> None:
             quiet=True,
         )
         distill(config)
-        counts = survey(RunFolder(config.output_dir or Path()), recipes, most)
+        counts = survey(
+            RunFolder(config.output_dir or Path()), recipes, most, made_study(Path(folder))
+        )
     if output is not None:
         artifacts.write_json(output, counts)
     click.echo(render(counts).markdown())

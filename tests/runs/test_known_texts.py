@@ -1,5 +1,7 @@
 """A model that has learned from a text must not be judged by it."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -132,7 +134,17 @@ def test_of_a_published_classifier_it_is_said_that_nobody_knows(tmp_path):
 def test_a_run_of_before_hashes_were_kept_is_known_by_its_rows(teacher, tmp_path):
     source, told = teacher(["x"]), Said()
     (tmp_path / "teacher" / PATH).unlink()
+    (tmp_path / "teacher" / PATH).with_suffix(".json").unlink()
     check_held_out(source, material(tmp_path, ["x"], progress=told))
     assert told.lines == []
     check_held_out(source, material(tmp_path, ["y"], progress=told))
     assert len(told.lines) == 1
+
+
+def test_hashes_that_are_gone_are_missed(teacher, tmp_path):
+    """What vouches for them is still there."""
+    source, path = teacher(["t1"]), tmp_path / "teacher" / PATH
+    path.unlink()
+    message = f"^Expected {re.escape(str(path))} as tfkd wrote it. Received: no such file. Put it"
+    with pytest.raises(ArtifactError, match=message):
+        check_held_out(source, material(tmp_path, ["x"]))

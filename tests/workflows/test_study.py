@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
+from tests.messages import exactly
 from tests.toys import QUIET, Stopped, Stopping, demo_rows, frozen_encoder
 from tfkd import artifacts
 from tfkd.compression.recipes import RECIPES
@@ -216,6 +217,27 @@ def test_answers_that_were_changed_are_refused(whole, tmp_path):
     )
     with pytest.raises(ArtifactError, match=message):
         report(ReportConfig(study=tmp_path / "tiny"))
+
+
+def test_times_that_are_gone_are_missed(whole, tmp_path):
+    path, _ = whole
+    shutil.copytree(path, tmp_path / "tiny")
+    plan, times = (tmp_path / "tiny" / name for name in ("plan.json", "demo-times.json"))
+    kept = artifacts.read_json(plan)
+    artifacts.write_record(plan, {**kept, "content": {**kept["content"], "timed_texts": 3}})
+    message = (
+        f"Expected a finished study in {plan.parent}. Received: one without {times} and 0 more "
+        "files. Start `tfkd study` again; it goes on where it stopped."
+    )
+    with pytest.raises(ArtifactError, match=exactly(message)):
+        report(ReportConfig(study=plan.parent))
+    artifacts.write_json(times, {})
+    message = (
+        f"Expected {times} as tfkd wrote it. Received: times=None. Delete it and start the study "
+        "again."
+    )
+    with pytest.raises(ArtifactError, match=exactly(message)):
+        report(ReportConfig(study=plan.parent))
 
 
 def test_file_that_fails_its_gate_is_left_out_and_said(whole, tmp_path, monkeypatch):

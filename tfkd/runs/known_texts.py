@@ -113,7 +113,8 @@ def _known(source: Source) -> np.ndarray | None:
     if source.kind is not Kind.RUN or source.folder is None:
         return None
     path = source.folder.resolve().parent / PATH
-    if not path.is_file():
+    # Where the hash is there alone, the texts are missed.
+    noted = seals.check_files(path.with_suffix(".json"), path.name)
+    if path.name not in noted and not path.is_file():
         return None
-    seals.check_files(path.with_suffix(".json"), path.name)
     return np.load(path, allow_pickle=False)

@@ -12,7 +12,7 @@ import numpy as np
 
 from tfkd import artifacts, seals
 from tfkd.data.examples import DEFAULT_THRESHOLD
-from tfkd.errors import ArtifactError
+from tfkd.errors import ArtifactError, shown
 
 ARRAYS, RECORD = "scores.npz", "scores.json"
 KERAS = "keras"
@@ -61,7 +61,7 @@ class Scores:
         Raises:
             ArtifactError: They are missing or were changed.
         """
-        remedy = f"Delete {folder} and start the study again."
+        remedy = _remedy(folder)
         record = seals.read_record(folder / RECORD, remedy)
         path = folder / ARRAYS
         # Before there were seals, the hash stood among the values.
@@ -79,8 +79,19 @@ class Scores:
 
 
 def is_scored(folder: Path, test_fingerprint: str | None = None) -> bool:
-    """Whether a run folder holds scores, of these test rows if they are named."""
-    if not (folder / RECORD).is_file():
+    """Whether a run folder holds scores, of these test rows if they are named.
+
+    Raises:
+        ArtifactError: Their record was changed.
+    """
+    path = folder / RECORD
+    if not path.is_file():
         return False
-    dataset = artifacts.read_json(folder / RECORD)["dataset"]
-    return test_fingerprint in (None, dataset["test_fingerprint"])
+    dataset = seals.read_record(path, _remedy(folder)).get("dataset")
+    if not isinstance(dataset, dict):
+        raise ArtifactError(seals.damage(path, f"dataset={shown(dataset)}", _remedy(folder)))
+    return test_fingerprint in (None, dataset.get("test_fingerprint"))
+
+
+def _remedy(folder: Path) -> str:
+    return f"Delete {folder} and start the study again."

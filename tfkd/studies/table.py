@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.data.tokens import is_answered
 from tfkd.distillation.mixing import Mixing
 from tfkd.distillation.mixture import mixture
-from tfkd.errors import ArtifactError
+from tfkd.errors import ArtifactError, shown
 from tfkd.evaluation import metrics
 from tfkd.evaluation.rows import SECOND_METRICS
 from tfkd.evaluation.table import MISSING, Shown, Table, figures, words
 from tfkd.runs.record import KeptMixture, read_metrics
+from tfkd.seals import damage, read_record
 from tfkd.studies.plan import ArmPlan, StudyPlan, TeacherPlan
 from tfkd.studies.questions import answered
-from tfkd.studies.scores import KERAS, Scores, is_scored
+from tfkd.studies.scores import KERAS, RECORD, Scores, is_scored
 
 NOTE = (
     "Arm: a teacher, or a student taught by one teacher or several; a control is the same student "
@@ -84,15 +84,19 @@ def collect(plan: StudyPlan) -> StudyResult:
     Raises:
         ArtifactError: Some are missing, or their test rows differ.
     """
-    missing = [item.path.name for item in plan.teachers if not is_scored(item.path)]
-    missing += [arm.path.name for arm in plan.arms if not RunFolder(arm.path).is_finished]
+    missing = [item.path / RECORD for item in plan.teachers if not is_scored(item.path)]
+    runs = [RunFolder(arm.path) for arm in plan.arms]
+    missing += [run.metrics for run in runs if not run.is_finished]
+    if plan.terms.timed_texts:
+        parts = map(plan.of, plan.datasets)
+        missing += [path for path in map(times_path, parts) if not path.is_file()]
     if missing:
         raise ArtifactError(
             f"Expected a finished study in {plan.path}. Received: one without {missing[0]} and "
-            f"{len(missing) - 1} more. Start `tfkd study` again; it goes on where it stopped."
+            f"{len(missing) - 1} more files. Start `tfkd study` again; it goes on where it stopped."
         )
     datasets = {name: _dataset_results(plan.of(name)) for name in plan.datasets}
-    versions = read_metrics(RunFolder(plan.arms[0].path))["versions"]
+    versions = read_metrics(runs[0])["versions"]
     return StudyResult(plan.name, datasets, versions)
 
 
@@ -196,8 +200,7 @@ def _rows(
     }
     for name, arms in plan.seeds_of().items():
         items[name] = (arms[0], [arm.config.seed for arm in arms])
-    path = times_path(plan)
-    times = artifacts.read_record(path).get("times", {}) if path.is_file() else {}
+    times = _times(plan)
     metric = next(iter(scored.values()))[0].dataset["metric"]
     rows = []
     for name, (item, seeds) in items.items():
@@ -230,6 +233,17 @@ def _rows(
                 }
             )
     return rows
+
+
+def _times(plan: StudyPlan) -> Mapping[str, Any]:
+    """Times of one data set's files by `time_key`; empty where none were to be taken."""
+    path, remedy = times_path(plan), "Delete it and start the study again."
+    if not path.is_file():
+        return {}
+    times = read_record(path, remedy).get("times")
+    if not isinstance(times, dict):
+        raise ArtifactError(damage(path, f"times={shown(times)}", remedy))
+    return times
 
 
 def _mean(found: Figures, name: str | None) -> float | None:
