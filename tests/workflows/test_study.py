@@ -219,6 +219,19 @@ def test_answers_that_were_changed_are_refused(whole, tmp_path):
         report(ReportConfig(study=tmp_path / "tiny"))
 
 
+def test_a_student_that_does_not_load_is_refused_before_its_teacher_is_made(data, tmp_path):
+    student = frozen_encoder(tmp_path / "encoder", ["oil fell", "rain again"], ("a", "b"))
+    (student / "model.keras").write_bytes(b"cut short")
+    form = (
+        'seeds = [0]\n[teachers.cnn]\nmodel = "cnn_small"\n[students.broken]\n'
+        f'student = "{student}"\n[datasets.demo]\ndataset = "{data}"\n'
+    )
+    message = f"^Expected {re.escape(str(student))}/model.keras as tfkd wrote it. Received: another"
+    with pytest.raises(ArtifactError, match=message):
+        study(config(tmp_path, form))
+    assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == ["plan.json"]
+
+
 def test_times_that_are_gone_are_missed(whole, tmp_path):
     path, _ = whole
     shutil.copytree(path, tmp_path / "tiny")
