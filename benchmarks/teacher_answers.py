@@ -121,15 +121,23 @@ def write_answers(path: Path, teacher: TextClassifier, material: Material) -> No
     random, lines = np.random.default_rng(0), []
     for split in ("train", "validation", "test"):
         logits = teacher.logits(material.tokens(split, teacher.tokenizer))
-        noisy = log_softmax(logits + NOISE * random.standard_normal(logits.shape), axis=-1)
-        is_missing = random.random(len(logits)) < MISSING
-        rows = zip(material.dataset.splits[split], noisy.tolist(), is_missing, strict=True)
-        lines += [
-            json.dumps({"text": row.texts[0], "logprobs": likeliest(chances, teacher.label_names)})
-            for row, chances, none in rows
-            if not none
-        ]
+        texts = [row.texts[0] for row in material.dataset.splits[split]]
+        lines += answered(texts, logits, teacher.label_names, random)
     write_text(path, "\n".join(lines) + "\n")
+
+
+def answered(
+    texts: Sequence[str], logits: np.ndarray, names: Sequence[str], random: np.random.Generator
+) -> list[str]:
+    """Lines of JSON with noisy answers to nine texts in ten."""
+    noisy = log_softmax(logits + NOISE * random.standard_normal(logits.shape), axis=-1)
+    is_missing = random.random(len(logits)) < MISSING
+    rows = zip(texts, noisy.tolist(), is_missing, strict=True)
+    return [
+        json.dumps({"text": text, "logprobs": likeliest(chances, names)})
+        for text, chances, none in rows
+        if not none
+    ]
 
 
 def likeliest(logarithms: Sequence[float], names: Sequence[str]) -> dict[str, float]:

@@ -7,8 +7,8 @@ import pytest
 from tfkd.config.training import DataConfig
 from tfkd.data import sources
 from tfkd.data.columns import Reading
-from tfkd.data.duplicates import Repeats, distinct, said_of, text_hash
-from tfkd.data.examples import MULTI_LABEL, Example
+from tfkd.data.duplicates import Repeats, distinct, said_of
+from tfkd.data.examples import MULTI_LABEL, Example, text_hash
 
 SPLITS = {
     "train": [("Oil fell.", 0), ("It rained.", 1), ("oil  FELL. ", 1), ("He won.", 1), ("A", 0)],
@@ -146,3 +146,18 @@ def test_duplicates_are_left_out_before_rows_are_held_out(tmp_path):
     rows = [row for split in dataset.splits.values() for row in split]
     assert sorted(texts(rows)) == sorted(f"text {row}" for row in range(20))
     assert dataset.repairs() == {"train": Counter(empty=1, duplicates=21, conflicts=1)}
+
+
+@pytest.mark.parametrize(
+    "same", ["Oil fell.", "oil fell.", " OIL\tfell.\n", "Oil  fell.", "oil\u00a0fell."]
+)
+def test_a_text_is_the_same_in_any_case_and_with_any_blanks(same):
+    assert text_hash(["Oil fell."]) == text_hash([same])
+    assert text_hash(["Oil fell.", "Why?"]) == text_hash([same, "why? "])
+
+
+def test_what_are_different_texts():
+    different = [["Oil fell."], ["Oil fell"], ["Oilfell."], ["Oil", "fell."], ["fell.", "Oil"]]
+    assert len({text_hash(one) for one in different}) == 5
+    assert text_hash(["Oil fell."], seed=1) != text_hash(["Oil fell."])
+    assert text_hash(["\ud800"]) != text_hash(["\ud801"])

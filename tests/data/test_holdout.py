@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.messages import exactly
 from tfkd.data import holdout
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL, Example
-from tfkd.data.holdout import Holdout, TextGroups, score_bins, strata, text_hash
+from tfkd.data.holdout import Holdout, TextGroups, score_bins, strata
 from tfkd.errors import DatasetError
 
 SPLITS = ("train", "validation", "test")
@@ -52,21 +52,6 @@ def test_bins_of_scores():
     assert score_bins(rows).tolist() == [part for part in range(10) for _ in range(20)]
     assert score_bins(rows[:50]).tolist() == [0] * 25 + [1] * 25
     assert score_bins(examples([5.0] * 300)).tolist() == [0] * 300
-
-
-@pytest.mark.parametrize(
-    "same", ["Oil fell.", "oil fell.", " OIL\tfell.\n", "Oil  fell.", "oil\u00a0fell."]
-)
-def test_a_text_is_the_same_in_any_case_and_with_any_blanks(same):
-    assert text_hash(["Oil fell."]) == text_hash([same])
-    assert text_hash(["Oil fell.", "Why?"]) == text_hash([same, "why? "])
-
-
-def test_what_are_different_texts():
-    different = [["Oil fell."], ["Oil fell"], ["Oilfell."], ["Oil", "fell."], ["fell.", "Oil"]]
-    assert len({text_hash(one) for one in different}) == 5
-    assert text_hash(["Oil fell."], seed=1) != text_hash(["Oil fell."])
-    assert text_hash(["\ud800"]) != text_hash(["\ud801"])
 
 
 def test_shares_of_every_class():

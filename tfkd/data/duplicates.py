@@ -4,14 +4,12 @@ Eight bytes a row are kept, and no text, however large a data set is.
 """
 
 import array
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from tfkd.data.examples import Example, Label
+from tfkd.data.examples import Example, Label, text_hash
 from tfkd.data.sample import Sample
 
 # Of two splits with the same text the first keeps it: what is judged by stays as it was published.
@@ -42,18 +40,6 @@ def said_of(repairs: Mapping[str, Counter[str]]) -> list[str]:
         if counts["folded"]:
             lines.append(f"labels of {split} spelled as most of their class: {counts['folded']:,}")
     return lines
-
-
-def text_hash(texts: Iterable[str]) -> int:
-    """A hash of a text or pair of texts, the same whatever its case and blanks.
-
-    Example:
-
-    >>> text_hash(["Oil  fell."]) == text_hash(["oil fell. "])
-    True
-    """
-    content = json.dumps([" ".join(text.casefold().split()) for text in texts])
-    return int.from_bytes(hashlib.blake2b(content.encode("ascii"), digest_size=8).digest(), "big")
 
 
 class Repeats:

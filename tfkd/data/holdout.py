@@ -8,13 +8,11 @@ One byte a row says its part; hashes are kept, and no text.
 
 import array
 import dataclasses
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from tfkd.data.examples import MULTI_LABEL, REGRESSION, Example
+from tfkd.data.examples import MULTI_LABEL, REGRESSION, Example, text_hash
 from tfkd.errors import DatasetError
 
 # Held out where nobody says how much: of many rows a share, of few ones more, since a part of fifty
@@ -41,18 +39,6 @@ def fitting_fraction(num_rows: int, split: str = "validation") -> float:
     """
     wanted, most = WANTED_ROWS[split]
     return min(max(SHARE, wanted / max(num_rows, 1)), most)
-
-
-def text_hash(texts: Iterable[str], seed: int = 0) -> int:
-    """A hash of a text or pair of texts, the same whatever its case and blanks.
-
-    Example:
-
-    >>> text_hash(["Oil  fell."]) == text_hash(["oil fell. "]), text_hash(["oil fell."], seed=1)
-    (True, 1692007219741038627)
-    """
-    content = json.dumps([seed, *(" ".join(text.casefold().split()) for text in texts)])
-    return int.from_bytes(hashlib.blake2b(content.encode("ascii"), digest_size=8).digest(), "big")
 
 
 def strata(examples: Iterable[Example], task: str) -> np.ndarray:
