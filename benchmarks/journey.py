@@ -23,7 +23,7 @@ import numpy as np
 import tfkd
 from benchmarks.teacher_answers import answered
 from tfkd.artifacts import RunFolder, read_json, versions, write_json, write_text
-from tfkd.config.training import DataConfig
+from tfkd.config.data import DataConfig
 from tfkd.errors import TfkdError
 from tfkd.evaluation.table import Table, figures, words
 from tfkd.quiet import quiet_libraries

@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.teacher_answers import FORM, likeliest, write_answers
 from tests.toys import QUIET, classifier_of, demo_rows
-from tfkd.config.training import DataConfig
+from tfkd.config.data import DataConfig
 from tfkd.config.verbs import StudyConfig
 from tfkd.models.cnn import build_cnn
 from tfkd.runs.material import prepare

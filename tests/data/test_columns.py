@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.messages import exactly
-from tfkd.config.training import DataConfig, FinetuneConfig
+from tfkd.config.data import DataConfig
+from tfkd.config.training import FinetuneConfig
 from tfkd.data import sources
 from tfkd.data.columns import ColumnNames, Reading, find_columns, find_texts
 from tfkd.data.examples import MULTI_LABEL, Example, example_of

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from tfkd.config.training import DataConfig
+from tfkd.config.data import DataConfig
 from tfkd.data import sources
 from tfkd.data.columns import Reading
 from tfkd.data.duplicates import Repeats, distinct, said_of

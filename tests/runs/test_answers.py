@@ -11,7 +11,8 @@ from scipy.special import expit, logit, softmax
 from tests.messages import exactly
 from tests.toys import QUIET
 from tfkd.artifacts import RunFolder
-from tfkd.config.training import DataConfig, DistillConfig
+from tfkd.config.data import DataConfig
+from tfkd.config.training import DistillConfig
 from tfkd.data.tokens import is_answered
 from tfkd.errors import ArtifactError, ConfigError, DatasetError
 from tfkd.runs.answers import keep_answers, kept_answers, prepare_answers

@@ -13,7 +13,7 @@ from tests.toys import (
     vocabulary_of,
     wordpiece_tokenizer,
 )
-from tfkd.config.training import DataConfig
+from tfkd.config.data import DataConfig
 from tfkd.models.cnn import build_cnn
 from tfkd.models.encoder import build_encoder_classifier, positions
 from tfkd.runs.lengths import fitting_length, with_length

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.toys import spread_out, tiny_backbone, vocabulary_of, wordpiece_tokenizer
-from tfkd.config.training import DataConfig, DistillConfig, FinetuneConfig
+from tfkd.config.data import DataConfig
+from tfkd.config.training import DistillConfig, FinetuneConfig
 from tfkd.data.augmentation import Augmented, Snippets, Words
 from tfkd.data.checks import check
 from tfkd.data.examples import Dataset, Example

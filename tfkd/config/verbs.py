@@ -9,16 +9,14 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from tfkd.config.data import ColumnConfig, ReadingConfig, RowConfig
 from tfkd.config.fields import Config, nearest, setting
 from tfkd.config.training import (
     RECIPE_NAMES,
     AwareConfig,
-    ColumnConfig,
     DistillConfig,
     FinetuneConfig,
     PretrainConfig,
-    ReadingConfig,
-    RowConfig,
 )
 from tfkd.errors import ConfigError
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tfkd.config.training import ColumnConfig, ReadingConfig
+from tfkd.config.data import ColumnConfig, ReadingConfig
 from tfkd.data.examples import listing
 from tfkd.data.labels import LabelForm
 from tfkd.errors import ConfigError, DatasetError

@@ -11,7 +11,8 @@ import numpy as np
 
 from tfkd import artifacts, seals
 from tfkd.artifacts import JsonObject, RunFolder, fingerprint, sealed_file
-from tfkd.config.training import DataConfig, DistillConfig, TrainingConfig
+from tfkd.config.data import DataConfig
+from tfkd.config.training import DistillConfig, TrainingConfig
 from tfkd.data import sources, tokens
 from tfkd.data.augmentation import Augmented, Snippets, Words, fitting_copies, words_of
 from tfkd.data.checks import SplitSummary, check

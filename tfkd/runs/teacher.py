@@ -10,7 +10,8 @@ import numpy as np
 
 from tfkd import artifacts
 from tfkd.artifacts import JsonObject, RunFolder
-from tfkd.config.training import DataConfig, DistillConfig, FinetuneConfig
+from tfkd.config.data import DataConfig
+from tfkd.config.training import DistillConfig, FinetuneConfig
 from tfkd.distillation.mixture import mixture
 from tfkd.distillation.teacher_logits import load_or_score
 from tfkd.errors import ArtifactError

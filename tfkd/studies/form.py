@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from tfkd import seals
+from tfkd.config.data import DataConfig
 from tfkd.config.fields import nearest
-from tfkd.config.training import DataConfig, DistillConfig, FinetuneConfig
+from tfkd.config.training import DistillConfig, FinetuneConfig
 from tfkd.config.verbs import StudyConfig, toml_content
 from tfkd.errors import ArtifactError, ConfigError
 from tfkd.studies.arm_table import NAME, ArmForm, arm_forms

@@ -7,8 +7,9 @@ from typing import Any
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
+from tfkd.config.data import MAX_SEED
 from tfkd.config.fields import Config, setting
-from tfkd.config.training import MAX_SEED, RECIPE_NAMES, DistillConfig, FinetuneConfig
+from tfkd.config.training import RECIPE_NAMES, DistillConfig, FinetuneConfig
 from tfkd.distillation.mixing import Mixing
 from tfkd.errors import ArtifactError, ConfigError
 from tfkd.evaluation.table import Shown, Table, words
