@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfkd.data.augmentation import Augmented, Snippets, Words, fitting_copies, words_of
+from tfkd.data.augmentation import Augmented, Snippets, fitting_copies, words_of
 from tfkd.data.examples import Example
 
 ROWS = [Example(("a fine day at the sea",), 0), Example(("rain and no end of it",), 1)]
@@ -90,39 +90,31 @@ def test_what_has_no_words_stays():
 
 
 NEAR = {"fine": ("good", "nice"), "rain": ("snow",), "sea": ("lake", "ocean")}
-KNOWN = ("yes", "no")
-TAUGHT = Words(KNOWN, NEAR)
 
 
-def test_near_and_known_words_stand_where_a_word_stood():
-    """What is around the letters stays, and a word without letters is only ever dropped."""
-    rows = [Example(('A "fine", day: Rain at 7 sea.',), 0)] * 1000
-    altered = [text.split() for text in texts(Augmented(rows, copies=1, words=TAUGHT))[1000:]]
+def test_near_words_stand_where_a_word_stood():
+    """What is around the letters stays, and a word without near ones is only ever dropped."""
+    rows = [Example(('A "fine", day: Rain at the sea.',), 0)] * 400
+    altered = [text.split() for text in texts(Augmented(rows, copies=1, near=NEAR))[400:]]
     whole = [text for text in altered if len(text) == 7]
-    assert {text[1] for text in whole} == {
-        f'"{word}",' for word in ("fine", "good", "nice", *KNOWN)
-    }
-    assert {text[3] for text in whole} == {"Rain", "snow", *KNOWN}
-    assert {text[6] for text in whole} == {f"{word}." for word in ("sea", "lake", "ocean", *KNOWN)}
-    assert {text[0] for text in whole} == {"A", *KNOWN}
-    assert {text[5] for text in whole} == {"7"}
+    assert {text[1] for text in whole} == {'"fine",', '"good",', '"nice",'}
+    assert {text[3] for text in whole} == {"Rain", "snow"}
+    assert {text[6] for text in whole} == {"sea.", "lake.", "ocean."}
+    for text in whole:
+        assert [text[place] for place in (0, 2, 4, 5)] == ["A", "day:", "at", "the"]
 
 
-def test_shares_of_near_of_known_and_of_dropped_words():
+def test_shares_of_near_and_of_dropped_words():
     rows = [Example((" ".join(["fine", "plain"] * 20),), 0)] * 300
-    altered = [text.split() for text in texts(Augmented(rows, copies=1, words=TAUGHT))[300:]]
+    altered = [text.split() for text in texts(Augmented(rows, copies=1, near=NEAR))[300:]]
     near = np.mean([sum(word in NEAR["fine"] for word in text) for text in altered]) / 20
-    known = np.mean([sum(word in KNOWN for word in text) for text in altered]) / 40
     assert near == pytest.approx(0.3, abs=0.02)
-    assert known == pytest.approx(0.1, abs=0.01)
     assert np.mean([len(text) for text in altered]) / 40 == pytest.approx(0.95, abs=0.01)
 
 
 def test_second_copies_are_joined_too():
     rows = [*ROWS, *ROWS]
-    second = texts(Augmented(rows, copies=2, seed=1, words=Words(("day",), {"fine": ("good",)})))[
-        8:
-    ]
+    second = texts(Augmented(rows, copies=2, seed=1, near={"fine": ("good",)}))[8:]
     ends = {"sea", "it"}
     assert any(len(ends & set(text.split())) == 2 for text in second)
 
@@ -168,25 +160,11 @@ def test_a_snippet_is_a_part_of_a_text_with_one_other_word(given_texts, contexts
 
 
 @pytest.mark.parametrize(
-    ("num_rows", "length", "copies"),
-    [
-        (1, 12, 24),
-        # 500,000 tokens are 25 times 20,000; 40,000 rows 25 times 1,600.
-        (1600, 12, 24),
-        (1601, 12, 23),
-        (1000, 20, 24),
-        (1000, 21, 22),
-        (1000, 55, 8),
-        (1000, 500, 8),
-        (4444, 1, 8),
-        (4445, 1, 7),
-        (10_000, 12, 3),
-        (20_000, 500, 1),
-        (20_001, 1, 0),
-    ],
+    ("num_rows", "copies"),
+    [(1, 8), (4444, 8), (4445, 7), (10_000, 3), (13_333, 2), (20_000, 1), (20_001, 0)],
 )
-def test_copies_by_the_number_of_rows_and_their_length(num_rows, length, copies):
-    assert fitting_copies(num_rows, num_rows * length) == copies
+def test_copies_by_the_number_of_rows(num_rows, copies):
+    assert fitting_copies(num_rows) == copies
 
 
 def test_words_are_letters_as_they_are_and_in_lower_case():

@@ -8,7 +8,7 @@ import pytest
 from tests.toys import spread_out, tiny_backbone, vocabulary_of, wordpiece_tokenizer
 from tfkd.config.data import DataConfig
 from tfkd.config.training import DistillConfig, FinetuneConfig
-from tfkd.data.augmentation import Augmented, Snippets, Words
+from tfkd.data.augmentation import Augmented, Snippets
 from tfkd.data.checks import check
 from tfkd.data.examples import Dataset, Example
 from tfkd.data.transfer import Unlabelled
@@ -42,7 +42,7 @@ def material_of(rows, folder):
     return Material(dataset, check(dataset), folder / "cache", QUIET)
 
 
-CONFIG = DistillConfig(dataset="toys", augmented_copies=2)
+CONFIG = DistillConfig(dataset="toys")
 
 
 def test_copies_take_the_words_that_the_teacher_knows(tmp_path, capsys):
@@ -51,15 +51,12 @@ def test_copies_take_the_words_that_the_teacher_knows(tmp_path, capsys):
 
     wider = material.with_transfer(CONFIG, teacher)
 
-    assert (
-        "copies of each training text: 2; words, alone and in a snippet: 12\n"
-        in capsys.readouterr().err
-    )
+    assert "copies of each text: 8; words, alone and in snippets: 12\n" in capsys.readouterr().err
     near = near_words(known, teacher.reader().predict(known), known)
     assert all(len(words) == 10 for words in near.values())
-    single = list(Unlabelled(Snippets(rows, known), "single_label"))
-    assert [row.texts[0] for row in single[:12]] == known and len(single) == 24
-    expected = [*Augmented(rows, 2, CONFIG.split_seed, Words(known, near)), *single]
+    snippets = list(Unlabelled(Snippets(rows, known), "single_label"))
+    assert [row.texts[0] for row in snippets[:12]] == known and len(snippets) == 48
+    expected = [*Augmented(rows, 8, CONFIG.split_seed, near), *snippets]
     assert list(wider.dataset.splits["transfer"]) == expected
     # The second time from the cache, which decides.
     (kept,) = (tmp_path / "cache" / "words").glob("*.npy")
@@ -67,15 +64,29 @@ def test_copies_take_the_words_that_the_teacher_knows(tmp_path, capsys):
     np.save(kept, backwards)
     kept.with_suffix(".json").unlink()
     again = list(material.with_transfer(CONFIG, teacher).dataset.splits["transfer"])
-    other = Words(known, near_words(known, backwards, known))
-    assert again == [*Augmented(rows, 2, 0, other), *single]
+    assert again == [*Augmented(rows, 8, 0, near_words(known, backwards, known)), *snippets]
     assert again[:6] == rows
+    # Whoever says how many copies gets these alone.
+    few = material.with_transfer(CONFIG.replace(augmented_copies=1), teacher)
+    assert len(list(few.dataset.splits["transfer"])) == 12
+
+
+def test_texts_without_a_label_have_copies_too(tmp_path):
+    teacher, known, rows = taught()
+    path = tmp_path / "more.txt"
+    path.write_text("some text of mine\nand another\n")
+    config = CONFIG.replace(unlabelled=str(path))
+    wider = material_of(rows, tmp_path).with_transfer(config, teacher)
+    found = [row.texts[0] for row in wider.dataset.splits["transfer"]]
+    assert found[:8] == [*(row.texts[0] for row in rows), "some text of mine", "and another"]
+    assert len(found) == 8 * 9 + 4 * len(known)
+    assert sum({"some", "mine", "another"} & set(text.split()) != set() for text in found) > 16
 
 
 def test_pairs_have_no_snippets(tmp_path):
     teacher, known, rows = taught(num_texts=2)
     transfer = material_of(rows, tmp_path).with_transfer(CONFIG, teacher).dataset.splits["transfer"]
-    assert [len(row.texts) for row in transfer] == [2] * 18
+    assert [len(row.texts) for row in transfer] == [2] * 54
 
 
 def said(tmp_path, capsys, **settings) -> list[str]:
@@ -126,7 +137,11 @@ def test_a_training_says_the_worst_of_its_rows_first(tmp_path, capsys):
     assert lines[7] == (
         "Classes that differ in case or blanks only: 'X' = 'x'. --fold-case takes them for one."
     )
-    assert len(lines) == 8
+    assert lines[8:] == [
+        "without a row of test: X (1 of train)",
+        "equal texts but for case and blanks: 2 rows repeat another one, and are in the same "
+        "split; 2 of these texts have more than one label",
+    ]
 
 
 def test_repairs_are_said_and_recorded(tmp_path, capsys):
@@ -165,5 +180,6 @@ def test_texts_of_the_runs_own_file_are_none_that_are_held_out(tmp_path, changes
     config = DistillConfig(dataset=path, unlabelled=path, **changes)
     material = prepare(config, tmp_path / "runs", QUIET)
     train = [row.texts for row in material.dataset.splits["train"]]
-    assert [row.texts for row in material.unlabelled_rows(config)] == train
+    found = [row.texts for row in material.unlabelled_rows(config)]
+    assert set(found) <= set(train) and len(found) == (48 if "test_split" in changes else num_rows)
     assert len(train) == num_rows

@@ -265,8 +265,8 @@ class DistillConfig(BottleneckConfig, AwareConfig, TrainingConfig):
     )
     augmented_copies: int | None = setting(
         None,
-        "Altered copies of each training text, which the teacher answers; no labels. Default: up "
-        "to 24 for few rows, none for many or beside --unlabelled.",
+        "Altered copies of each text, which the teacher answers; no labels. Default: up to 8 for "
+        "few texts, none for many.",
         0,
         100,
     )

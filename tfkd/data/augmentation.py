@@ -16,30 +16,24 @@ from tfkd.data.examples import Example
 
 POOL_ROWS = 20_000
 DROPPED, REPLACED, CUT = 0.1, 0.2, 0.25
-# With the words of a teacher.
-NEAR, ANY, NEAR_DROPPED = 0.3, 0.1, 0.05
+# With near words.
+NEAR_DROPPED, NEAR_REPLACED = 0.05, 0.3
 # Words of a snippet, and snippets of each word that a teacher knows.
-SHORTEST_SNIPPET, LONGEST_SNIPPET, CONTEXTS = 2, 5, 1
-# Altered copies where nobody says how many: as many as give so many rows, few of many, and more of
-# few short texts, as long as the teacher has no more than so many tokens to read.
+SHORTEST_SNIPPET, LONGEST_SNIPPET, CONTEXTS = 2, 5, 3
+# Altered copies where nobody says how many: as many as give so many rows, and few of many.
 WANTED_ROWS, MOST_COPIES = 40_000, 8
-WANTED_TOKENS, MOST_SHORT_COPIES = 500_000, 24
 _LETTERS = re.compile(r"[^\W\d_]+")
 
 
-def fitting_copies(num_rows: int, num_tokens: int) -> int:
-    """Altered copies of so many training texts of so many tokens, where nobody says how many.
+def fitting_copies(num_rows: int) -> int:
+    """Altered copies of each of so many texts, where nobody says how many.
 
     Example:
 
-    >>> [fitting_copies(num_rows, 12 * num_rows) for num_rows in (1_000, 3_000, 10_000, 30_000)]
-    [24, 12, 3, 0]
-    >>> fitting_copies(1_000, 60_000)
-    8
+    >>> [fitting_copies(num_rows) for num_rows in (1_000, 5_000, 10_000, 30_000)]
+    [8, 7, 3, 0]
     """
-    wanted = WANTED_ROWS // num_rows - 1
-    short = min(WANTED_TOKENS // max(num_tokens, 1) - 1, MOST_SHORT_COPIES)
-    return max(min(wanted, max(short, MOST_COPIES)), 0)
+    return max(min(WANTED_ROWS // num_rows - 1, MOST_COPIES), 0)
 
 
 def words_of(rows: Iterable[Example]) -> Iterator[str]:
@@ -52,19 +46,6 @@ def words_of(rows: Iterable[Example]) -> Iterator[str]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Words:
-    """The words that a teacher knows.
-
-    Attributes:
-        known: All of them.
-        near: Mapping from a word to those that the teacher holds for nearest.
-    """
-
-    known: Sequence[str] = ()
-    near: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True)
 class Augmented:
     """The rows of a split, then altered copies of all of them, then the next copies.
 
@@ -74,15 +55,14 @@ class Augmented:
     another one. Of a pair, one text is altered. The pool is the first 20,000 rows, so frequent
     words replace often. A copy has the label of its row, which need not be true of it.
 
-    With the words of a teacher, in every copy each word is replaced by a near one, if it has some,
-    with probability 0.3, by any known word with probability 0.1 and dropped with probability 0.05;
-    the joining stays.
+    With near words, in every copy each word is replaced by a near one, if it has some,
+    with probability 0.3 and dropped with probability 0.05; the joining stays.
 
     Args:
         rows: Re-iterable of `Example`.
         copies: Integer. Altered copies of each row.
         seed: Integer. The same seed gives the same copies.
-        words: `Words` of the teacher; none by default.
+        near: Mapping from a word to what may stand in its place.
 
     Example:
 
@@ -97,7 +77,7 @@ class Augmented:
     rows: Iterable[Example]
     copies: int
     seed: int = 0
-    words: Words = Words()
+    near: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Example]:
         pool: list[Example] = []
@@ -112,8 +92,8 @@ class Augmented:
                 words = example.texts[side].split()
                 other = pool[int(random.integers(len(pool)))].texts[side].split()
                 altered = _joined(words, other, random) if copy % 2 else words
-                if self.words.near:
-                    altered = _with_words(altered, self.words, random)
+                if self.near:
+                    altered = _near(altered, self.near, random)
                 elif copy % 2 == 0:
                     altered = _altered(words, pool, random)
                 texts = list(example.texts)
@@ -175,17 +155,15 @@ def _altered(words: list[str], pool: Sequence[Example], random: np.random.Genera
     return kept
 
 
-def _with_words(words: list[str], taught: Words, random: np.random.Generator) -> list[str]:
-    """Some words replaced, what stands around their letters kept, and some dropped."""
+def _near(
+    words: list[str], near: Mapping[str, Sequence[str]], random: np.random.Generator
+) -> list[str]:
+    """Some words replaced by near ones, what stands around their letters kept, and some dropped."""
     kept = []
     for word, chance in zip(words, random.random(len(words)), strict=True):
         letters = _LETTERS.search(word)
-        found: Sequence[str] | None = None
-        if letters and chance < NEAR:
-            found = taught.near.get(letters[0]) or taught.near.get(letters[0].lower())
-        elif letters and chance < NEAR + ANY:
-            found = taught.known
-        if found and letters:
+        found = near.get(letters[0]) or near.get(letters[0].lower()) if letters else None
+        if found and letters and chance < NEAR_REPLACED:
             other = found[int(random.integers(len(found)))]
             kept.append(word[: letters.start()] + other + word[letters.end() :])
         elif chance < 1 - NEAR_DROPPED:

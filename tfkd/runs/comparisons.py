@@ -107,14 +107,14 @@ def warning(
         return None
     does = "does harm" if found.verdict == WORSE else "is not seen"
     sentence = found.sentence("student", "control", material.dataset.metric)
-    copies = material.copies(config, arms["student"].tokenizer)
     return (
         f"On the validation rows the teacher's help {does}: {sentence}. "
-        f"{_advice(config, material.dataset.metric, figures, copies)}"
+        f"{_advice(config, material, figures)}"
     )
 
 
-def _advice(config: DistillConfig, metric: str, figures: Mapping[str, float], copies: int) -> str:
+def _advice(config: DistillConfig, material: Material, figures: Mapping[str, float]) -> str:
+    metric = material.dataset.metric
     if "teacher" in figures and not is_better(metric, figures["teacher"], figures["control"]):
         if config.teacher_answers:
             return (
@@ -126,7 +126,8 @@ def _advice(config: DistillConfig, metric: str, figures: Mapping[str, float], co
             f"({figures['control']:.4f}): give it more --teacher-epochs, or take another --teacher."
         )
     untried = []
-    if not copies and not config.teacher_answers:
+    has_copies = config.augmented_copies or material.transfer != "train"
+    if not has_copies and not config.teacher_answers:
         untried.append("--augmented-copies 4")
     if config.unlabelled is None:
         untried.append("--unlabelled with texts of yours")

@@ -9,12 +9,12 @@ from typing import Protocol
 
 import numpy as np
 
-from tfkd import artifacts, seals
-from tfkd.artifacts import JsonObject, RunFolder, fingerprint, sealed_file
+from tfkd import artifacts
+from tfkd.artifacts import JsonObject, RunFolder, fingerprint
 from tfkd.config.data import DataConfig
 from tfkd.config.training import DistillConfig, TrainingConfig
 from tfkd.data import sources, tokens
-from tfkd.data.augmentation import Augmented, Snippets, Words, fitting_copies, words_of
+from tfkd.data.augmentation import Augmented, Snippets, fitting_copies, words_of
 from tfkd.data.checks import SplitSummary, check
 from tfkd.data.columns import ColumnNames, Reading
 from tfkd.data.duplicates import said_of
@@ -28,14 +28,13 @@ from tfkd.errors import ArtifactError
 from tfkd.locks import CACHE, locked
 from tfkd.models.classifier import TextClassifier, batch_texts
 from tfkd.models.near_words import known_words, near_words
-from tfkd.models.readings import weights_sha256
 from tfkd.models.tokenizers import Tokenizer
 from tfkd.progress import Progress
 from tfkd.runs.settings import RUNS as RUNS
+from tfkd.runs.word_vectors import word_vectors
 
 # Train and, behind its rows, what has no label.
 TRANSFER = "transfer"
-WORDS_AT_ONCE = 1024
 
 
 class OwnData(Protocol):
@@ -72,23 +71,6 @@ class Material:
     def transfer(self) -> str:
         """The split that teachers answer: train, or that with rows behind it without labels."""
         return TRANSFER if TRANSFER in self.summaries else "train"
-
-    def copies(self, config: DistillConfig, tokenizer: Tokenizer) -> int:
-        """Altered copies of each training text: as many as are asked for, or as few rows need.
-
-        Where nobody says, there are none beside texts of the user's own, or for a frozen encoder,
-        which would have to read them all.
-
-        Args:
-            config: `DistillConfig`.
-            tokenizer: `Tokenizer` of the teacher, which says how long the texts are.
-        """
-        if config.augmented_copies is not None:
-            return config.augmented_copies
-        if config.unlabelled is not None or config.bottleneck is not None:
-            return 0
-        lengths = self.tokens("train", tokenizer).lengths
-        return fitting_copies(len(lengths), int(lengths.sum()))
 
     def unlabelled_rows(self, config: DistillConfig) -> Apart | None:
         """The texts without a label as rows, or None if there are none.
@@ -143,56 +125,39 @@ class Material:
         Raises:
             DatasetError: The unlabelled texts cannot be had, or one is bad.
         """
-        copies = self.copies(config, teacher.tokenizer) if teacher else 0
-        more = self.unlabelled_rows(config)
+        texts, more = self.dataset.splits["train"], self.unlabelled_rows(config)
+        if more is not None:
+            texts = KeptExamples.of(Joined((texts, more)))
+        copies = _copies(config, texts) if teacher else 0
         if not copies and more is None:
             return self
-        parts: list[Iterable[Example]] = [self.dataset.splits["train"]]
+        parts = [texts]
         said = "read what the teachers answer beside the training texts"
         with self.progress.stage("read and check", said):
             if copies and teacher:
-                words = self._words(teacher, words_of(parts[0]))
-                parts = [Augmented(parts[0], copies, config.split_seed, words)]
-                said = f"altered copies of each training text: {copies}"
-                if words.known and self.dataset.num_texts == 1:
-                    train = self.dataset.splits["train"]
-                    snippets = Snippets(train, words.known, seed=config.split_seed)
-                    parts.append(Unlabelled(snippets, self.dataset.task))
-                    said += f"; words, alone and in a snippet: {len(words.known):,}"
-                self.progress.say(said)
-            if more is not None:
-                parts.append(more)
+                parts = self._altered(texts, copies, config, teacher)
             splits = {**self.dataset.splits, TRANSFER: KeptExamples.of(Joined(tuple(parts)))}
             dataset = dataclasses.replace(self.dataset, splits=splits)
             summaries = {**self.summaries, **check(dataset, [TRANSFER])}
         return dataclasses.replace(self, dataset=dataset, summaries=summaries)
 
-    def _words(self, teacher: TextClassifier, words: Iterable[str]) -> Words:
-        """The words a teacher knows and which are near, by its vectors, which the cache keeps."""
-        known = known_words(teacher.model, teacher.tokenizer.vocabulary)
-        if not known:
-            return Words()
-        mark = fingerprint({"words": known, "model": weights_sha256(teacher.model)})
-        path = self.cache / "words" / f"{mark}.npy"
-        with locked(path):
-            vectors = seals.kept(path, np.load, self.progress.say)
-            if vectors is None:
-                # A word is one text, whatever the teacher reads else.
-                reader = dataclasses.replace(teacher.reader(), num_texts=1)
-                vectors = self._vectors(reader, known)
-                with sealed_file(path) as part:
-                    np.save(part, vectors)
-        return Words(known, near_words(known, vectors, words))
+    def _altered(
+        self, texts: Iterable[Example], copies: int, config: DistillConfig, teacher: TextClassifier
+    ) -> list[Iterable[Example]]:
+        """The texts and altered copies of them, and snippets with each word the teacher knows.
 
-    def _vectors(self, reader: TextClassifier, words: Sequence[str]) -> np.ndarray:
-        """A teacher's vectors of words, each read as a text: float32 `[num_words, width]`."""
-        parts = []
-        with self.progress.task("read single words", len(words)) as task:
-            for start in range(0, len(words), WORDS_AT_ONCE):
-                part = words[start : start + WORDS_AT_ONCE]
-                parts.append(reader.predict(part))
-                task.advance(len(part))
-        return np.concatenate(parts)
+        Whoever says how many copies gets these alone.
+        """
+        seed, known = config.split_seed, known_words(teacher.model, teacher.tokenizer.vocabulary)
+        vectors = word_vectors(teacher, known, self.cache, self.progress) if known else np.empty(0)
+        near = near_words(known, vectors, words_of(texts))
+        parts: list[Iterable[Example]] = [Augmented(texts, copies, seed, near)]
+        said = f"altered copies of each text: {copies}"
+        if known and self.dataset.num_texts == 1 and config.augmented_copies is None:
+            parts.append(Unlabelled(Snippets(texts, known, seed=seed), self.dataset.task))
+            said += f"; words, alone and in snippets: {len(known):,}"
+        self.progress.say(said)
+        return parts
 
     def of(self, config: DataConfig) -> "Material":
         """The rows that a config names: these, or others that are read now.
@@ -262,6 +227,16 @@ class Material:
             },
             **({"repairs": repairs} if repairs else {}),
         }
+
+
+def _copies(config: DistillConfig, texts: Iterable[Example]) -> int:
+    """Altered copies of each text: as many as are asked for, or as few texts need.
+
+    A frozen encoder, which would have to read them all, has none where nobody says.
+    """
+    if config.augmented_copies is not None:
+        return config.augmented_copies
+    return 0 if config.bottleneck else fitting_copies(sum(1 for _ in texts))
 
 
 def own_config(run: RunFolder, dataset: str | None, data_dir: Path | None) -> DataConfig:
