@@ -16,16 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.multiclass import OneVsRestClassifier
-from sklearn.svm import LinearSVC
 
 from tfkd.artifacts import RunFolder, read_json, versions, write_json, write_text
 from tfkd.config.training import DistillConfig
-from tfkd.data.examples import MULTI_LABEL, SINGLE_LABEL, Dataset, Texts
+from tfkd.data.examples import Dataset, Texts
 from tfkd.data.tokens import label_array
-from tfkd.errors import TfkdError
-from tfkd.evaluation.metrics import METRICS, evaluate
+from tfkd.errors import DatasetError, TfkdError
+from tfkd.evaluation.baselines import LabelledTexts, word_figures, word_model
+from tfkd.evaluation.metrics import METRICS
 from tfkd.evaluation.resampling import answers_of, columns
 from tfkd.evaluation.seeds import compare_seeds
 from tfkd.evaluation.table import Table, figures, words
@@ -50,7 +48,6 @@ SIZES: Mapping[str, tuple[int | None, ...]] = {
     "rte": (1000, None),
 }
 CELLS = {f"{name}_{size or 'all'}": (name, size) for name, sizes in SIZES.items() for size in sizes}
-SVM_COSTS = (0.1, 0.3, 1.0, 3.0)
 NOTE = (
     "Teacher: all-MiniLM-L6-v2, fine-tuned once a row of the table. Student and control: Keras "
     "models, means over the seeds. Nothing is given but data, teacher and student. Verdict: the "
@@ -161,21 +158,18 @@ def svm_figure(dataset: Dataset) -> dict[str, float]:
     Args:
         dataset: `Dataset` of single or several labels; the texts of a pair are joined by a blank.
     """
-    parts = {name: _read(dataset, name) for name in ("train", "validation", "test")}
-    features = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-    train = features.fit_transform(parts["train"].joined)
-    held_out, test = (features.transform(parts[name].joined) for name in ("validation", "test"))
-    best: tuple[float, float, Any] = (-np.inf, 0.0, None)
-    for cost in SVM_COSTS:
-        model = LinearSVC(C=cost, random_state=0)
-        if dataset.task == MULTI_LABEL:
-            model = OneVsRestClassifier(model)
-        model.fit(train, parts["train"].labels)
-        figure = _figure(dataset, model, held_out, parts["validation"].labels)
-        if figure > best[0]:
-            best = (figure, cost, model)
-    figure = _figure(dataset, best[2], test, parts["test"].labels)
-    return {"value": figure, "validation": best[0], "cost": best[1]}
+    train, held_out, test = (
+        LabelledTexts.of(dataset, split) for split in ("train", "validation", "test")
+    )
+    model = word_model(dataset, train, held_out)
+    if model is None:
+        raise DatasetError(f"Expected words in the texts of {dataset.name}. Received: none.")
+    found = word_figures(dataset, model.predict(test.texts), test.labels, model.thresholds)
+    return {
+        "value": float(found[dataset.metric]),
+        "validation": model.validation,
+        "cost": model.cost,
+    }
 
 
 def page(kept: Mapping[str, Any]) -> str:
@@ -216,32 +210,11 @@ class Rows:
     texts: Texts
     labels: np.ndarray
 
-    @property
-    def joined(self) -> list[str]:
-        """The texts; those of a pair with a blank between them."""
-        return [item if isinstance(item, str) else " ".join(item) for item in self.texts]
-
 
 def _read(dataset: Dataset, split: str) -> Rows:
     rows = list(dataset.splits[split])
     labels = label_array([row.label for row in rows], dataset.task, dataset.num_outputs)
     return Rows(batch_texts([row.texts for row in rows]), labels)
-
-
-def _figure(dataset: Dataset, model: Any, features: Any, labels: np.ndarray) -> float:
-    """The metric of an SVM's decisions, its distances in the place of logits."""
-    distances = model.decision_function(features)
-    logits = np.zeros((len(labels), dataset.num_outputs))
-    if dataset.task == SINGLE_LABEL:
-        # A class without rows is never the answer.
-        logits -= np.abs(distances).max() + 1
-        if distances.ndim == 1:
-            distances = np.stack([-distances, distances], axis=1)
-        logits[:, model.classes_] = distances
-    else:
-        logits[:] = distances
-    found = evaluate(dataset.task, logits, labels, dataset.label_names)
-    return float(found[dataset.metric])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -32,7 +32,7 @@ import wording
 from tfkd.artifacts import RunFolder, read_json, versions, write_json, write_text
 from tfkd.config.verbs import BenchmarkConfig
 from tfkd.evaluation.architectures import AnalyzeResult
-from tfkd.evaluation.rows import Row, result_table, table_note
+from tfkd.evaluation.rows import BASELINE, Row, result_table, table_note
 from tfkd.evaluation.table import Table, figures, words
 from tfkd.quiet import quiet_libraries
 from tfkd.studies.table import StudyResult
@@ -224,7 +224,10 @@ def collect(arguments: argparse.Namespace) -> dict[str, Any]:
     for run in arguments.runs:
         metrics = read_json(run / "metrics.json")
         for values in metrics["rows"]:
-            if values["arm"] != "teacher" or not any(r["arm"] == "teacher" for r in rows):
+            if values["arm"] == BASELINE:
+                same = [row for row in rows if row["model"] == values["model"]]
+                rows += [] if same else [values]
+            elif values["arm"] != "teacher" or not any(r["arm"] == "teacher" for r in rows):
                 rows.append(
                     timed(values, run, RunFolder(run).find(metrics["teacher_folder"]), costs)
                 )

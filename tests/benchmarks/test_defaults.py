@@ -1,77 +1,23 @@
 """The SVM beside the defaults, and their table from figures that were kept."""
 
-import dataclasses
-import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.metrics import f1_score
-from sklearn.multiclass import OneVsRestClassifier
-from sklearn.svm import LinearSVC
 
 from benchmarks import defaults
 from tfkd.artifacts import read_json
-from tfkd.data.demo import demo_dataset
-from tfkd.data.examples import MULTI_LABEL, Dataset, Example
+from tfkd.data.examples import Dataset, Example
 
 
-def small_demo():
-    demo = demo_dataset()
-    splits = {name: list(itertools.islice(rows, 150)) for name, rows in demo.splits.items()}
-    return dataclasses.replace(demo, splits=splits)
-
-
-def features_of(dataset):
-    texts = {name: [" ".join(row.texts) for row in rows] for name, rows in dataset.splits.items()}
-    found = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-    return found.fit_transform(texts["train"]), found.transform(texts["test"])
-
-
-def labels_of(dataset, split):
-    return [row.label for row in dataset.splits[split]]
-
-
-def test_svm_is_scikit_learns(monkeypatch):
-    monkeypatch.setattr(defaults, "SVM_COSTS", (1.0,))
-    dataset = small_demo()
-    train, test = features_of(dataset)
-    expected = LinearSVC(C=1.0, random_state=0).fit(train, labels_of(dataset, "train"))
-    found = defaults.svm_figure(dataset)
-    assert found["cost"] == 1.0
-    assert found["value"] == pytest.approx(expected.score(test, labels_of(dataset, "test")))
-
-
-def test_a_class_without_rows_is_never_the_answer():
-    """Two of three classes have rows: scikit-learn has one distance, not three."""
+def test_svm_figure_is_that_of_the_test_rows():
+    """Two of three classes have rows."""
     rows = [Example((f"oil {word}",), 0) for word in "ab"] + [Example(("a game",), 2)] * 2
     test = [Example(("oil",), 0), Example(("game",), 2), Example(("game",), 1)]
     splits = {"train": rows, "validation": rows, "test": test}
     dataset = Dataset("x", "single_label", ("a", "b", "c"), 1, "accuracy", splits)
-    assert defaults.svm_figure(dataset)["value"] == pytest.approx(2 / 3)
-
-
-def test_each_of_several_labels_has_an_svm_of_its_own(monkeypatch):
-    monkeypatch.setattr(defaults, "SVM_COSTS", (0.3,))
-    demo = small_demo()
-    names = demo.label_names
-    splits = {
-        split: [
-            Example(row.texts, tuple(sorted({row.label, (row.label + len(row.texts[0])) % 2})))
-            for row in rows
-        ]
-        for split, rows in demo.splits.items()
-    }
-    dataset = Dataset("x", MULTI_LABEL, names, 1, "macro_f1", splits)
-
-    def multi_hot(split):
-        return np.array([[k in row.label for k in range(len(names))] for row in splits[split]])
-
-    train, test = features_of(dataset)
-    model = OneVsRestClassifier(LinearSVC(C=0.3, random_state=0)).fit(train, multi_hot("train"))
-    expected = f1_score(multi_hot("test"), model.predict(test), average="macro", zero_division=0)
-    assert defaults.svm_figure(dataset)["value"] == pytest.approx(expected)
+    found = defaults.svm_figure(dataset)
+    assert found == {"value": pytest.approx(2 / 3), "validation": 1.0, "cost": 0.1}
 
 
 def kept(student, control, verdict):

@@ -83,17 +83,25 @@ def test_the_table_has_the_answers_in_the_teachers_place(result):
     arms = [(row.arm, row.model, row.recipe) for row in result.rows]
     assert arms == [
         ("teacher", "answers of llm.jsonl", "answers"),
+        ("baseline", "TF-IDF + linear SVM", "scikit-learn"),
         ("control", "cnn_small", "keras"),
         ("student", "cnn_small", "keras"),
         ("student", "cnn_small", "float32"),
     ]
-    teacher, _, student, _ = result.rows
+    teacher, words, _, student, _ = result.rows
     assert (teacher.size_bytes, teacher.parameters) == (None, None)
     # 45 of the 50 rows of test have an answer, and on these alone both are compared.
     assert "is of the 45 of 50 rows of test that have an answer" in " ".join(result.sentences)
     assert result.comparisons["student_vs_teacher"].num_rows == 45
     assert result.comparisons["student_vs_control"].num_rows == 50
+    assert result.comparisons["student_vs_words"].num_rows == 50
     assert 0 <= student.metrics["agreement"] <= 1
+    assert 0 <= words.metrics["agreement"] <= 1
+    # Nothing is said of bytes or figures of a teacher that has none of all rows.
+    assert "teacher" not in result.standing
+    assert result.standing.startswith("The student (float32, Accuracy ")
+    assert f"TF-IDF + linear SVM ({words.metrics['accuracy']:.4f})" in result.standing
+    assert result.render()[0] == result.standing
     assert {path.name for path in result.path.iterdir()} == {
         *("config.json", "metrics.json", "README.md", "logs", "training", "student", "control")
     }

@@ -12,7 +12,7 @@ from tfkd.errors import ArtifactError
 from tfkd.evaluation.metrics import METRICS
 from tfkd.evaluation.table import Column, Table, figures, words
 
-TEACHER = "teacher"
+TEACHER, BASELINE = "teacher", "baseline"
 # Figures of `Latency`: one text a call, tokenized in the call or before it.
 WITH_TOKENS, WITHOUT_TOKENS = "p50_ms", "encoded_p50_ms"
 TIME_TITLE = "p50, ms"
@@ -28,9 +28,9 @@ class Row:
 
     Attributes:
         dataset: Name of the data set.
-        arm: "teacher", "control" or "student" (or a rival's name).
-        model: Preset, size word or folder of the model.
-        recipe: "keras", or the LiteRT recipe.
+        arm: "teacher", "control", "student" or "baseline" (or a rival's name).
+        model: Preset, size word or folder of the model, or what the baseline is.
+        recipe: "keras", "scikit-learn", or the LiteRT recipe.
         seed: Seed of the run.
         metrics: Figures as `metrics.evaluate` returns them.
         size_bytes: Bytes of the model file, or None if not measured.
@@ -165,6 +165,11 @@ def table_note(rows: Sequence[Row], metric: str) -> str:
     notes = []
     if any(row.arm == "control" for row in rows):
         notes.append("Control: the same student, trained without the teacher.")
+    if any(row.arm == BASELINE for row in rows):
+        notes.append(
+            "Baseline: a linear model of words and word pairs, or of the vectors of an encoder "
+            "before it is trained."
+        )
     names = {one.title: one.full_name for one in METRICS.values() if not one.higher_is_better}
     shown = [f"{title}: {names[title]}" for title in titles if title in names]
     if shown:

@@ -101,8 +101,7 @@ def claim(verdict: str, name_a: str, name_b: str, difference: float, metric: str
     >>> claim(WORSE, "student", "teacher", -0.0071, "accuracy")
     'student is worse than teacher by 0.71 points'
     """
-    unit = f"in {METRICS[metric].title}" if metric in CORRELATIONS else "points"
-    size = f"by {_number(abs(difference), metric)} {unit}"
+    size = f"by {size_words(difference, metric)}"
     if verdict in (BETTER, WORSE):
         return f"{name_a} is {verdict.lower()} than {name_b} {size}"
     side = "ahead" if difference > 0 else "behind"
@@ -110,6 +109,17 @@ def claim(verdict: str, name_a: str, name_b: str, difference: float, metric: str
     if verdict == TOO_FEW:
         return f"fewer than {FEWEST_ROWS} rows tell nothing of {name_a} against {name_b}: {found}"
     return f"{name_a} against {name_b} is inconclusive: {found}"
+
+
+def size_words(difference: float, metric: str) -> str:
+    """The size of a metric's difference with its unit.
+
+    Example:
+    >>> size_words(-0.0071, "accuracy")
+    '0.71 points'
+    """
+    unit = f"in {METRICS[metric].title}" if metric in CORRELATIONS else "points"
+    return f"{_number(abs(difference), metric)} {unit}"
 
 
 def interval_words(low: float, high: float, confidence: float, metric: str) -> str:

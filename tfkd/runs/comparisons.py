@@ -41,7 +41,7 @@ def compare_arms(
         split: String. Name of the split.
         first: A model and its logits of all rows, float `[num_rows, num_outputs]`. Rows that one
             of both has not answered, of NaN, are left out.
-        second: The other's.
+        second: The other's; it may be a baseline.
         seed: Integer. Seed of the resampling.
     """
     rows = is_answered(first[1]) & is_answered(second[1])

@@ -8,7 +8,8 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from tfkd.data.batching import Chosen, Rows
-from tfkd.data.examples import MULTI_LABEL, REGRESSION
+from tfkd.data.examples import REGRESSION
+from tfkd.evaluation.baselines import fit_linear
 from tfkd.evaluation.metrics import negative_log_likelihood
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress, Task
@@ -20,8 +21,6 @@ STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 MOST_ITERATIONS = 300
 # Of a column's standard deviation, as a share of the mean one.
 LEAST_SPREAD = 0.1
-# How far the logit of a class without rows lies below all others.
-ABSENT = 5.0
 
 
 def start_head(classifier: TextClassifier, rows: Rows, held_out: Rows, progress: Progress) -> None:
@@ -76,29 +75,10 @@ def _fit(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Kernel `[width, num_outputs]` and bias `[num_outputs]` of a linear model."""
     if classifier.task == REGRESSION:
-        ridge = Ridge(1 / strength).fit(vectors, labels.reshape(-1))
-        return ridge.coef_.reshape(-1, 1), np.array([ridge.intercept_])
-    if classifier.task == MULTI_LABEL:
-        columns = [_of_classes(vectors, column.astype(int), 2, strength) for column in labels.T]
-        # Of two logits the difference is a label's one.
-        kernels, biases = zip(*((k[:, 1] - k[:, 0], b[1] - b[0]) for k, b in columns), strict=True)
-        return np.stack(kernels, axis=1), np.array(biases)
-    return _of_classes(vectors, labels, len(classifier.label_names), strength)
-
-
-def _of_classes(
-    vectors: np.ndarray, labels: np.ndarray, num_classes: int, strength: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Logistic regression over all classes; those without rows are hardly ever the answer."""
-    present = np.unique(labels)
-    kernel, bias = np.zeros([vectors.shape[1], num_classes]), np.zeros(num_classes)
-    if len(present) > 1:
-        found = LogisticRegression(C=strength, max_iter=MOST_ITERATIONS).fit(vectors, labels)
-        # Of two classes scikit-learn has one logit.
-        halves = np.array([[-0.5], [0.5]]) if len(present) == 2 else np.eye(len(present))
-        kernel[:, present], bias[present] = (halves @ found.coef_).T, halves @ found.intercept_
-    bias[np.setdiff1d(np.arange(num_classes), present)] = bias.min() - ABSENT
-    return kernel, bias
+        model = Ridge(1 / strength)
+    else:
+        model = LogisticRegression(C=strength, max_iter=MOST_ITERATIONS)
+    return fit_linear(classifier.task, model, vectors, labels, len(classifier.label_names))
 
 
 def _loss(task: str, outputs: np.ndarray, labels: np.ndarray) -> float:

@@ -1,40 +1,167 @@
-"""What a training came to: the rows of its table."""
+"""What a training came to: the rows of its table, and where its model stands among them."""
 
-from collections.abc import Mapping
-from typing import Any, TypeAlias
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from tfkd.config.training import DistillConfig
 from tfkd.data.tokens import is_answered
 from tfkd.evaluation import metrics
-from tfkd.evaluation.rows import Row
+from tfkd.evaluation.metrics import METRICS, is_better
+from tfkd.evaluation.rows import STAGE_NOTE, TEACHER, Row, result_table, stage_table, table_note
+from tfkd.evaluation.table import Shown, Table
+from tfkd.evaluation.verdict import EQUAL, size_words
 from tfkd.models.classifier import TextClassifier
-from tfkd.runs.comparisons import FEWEST_SCORED
+from tfkd.runs.comparisons import FEWEST_SCORED, Decides
 from tfkd.runs.files import ExportResult
-from tfkd.runs.lesson import AnyTeacher
 from tfkd.runs.material import Material
 
-Costs: TypeAlias = dict[str, dict[str, Any]]
+# How a row is called in a sentence about another.
+NAMES = {TEACHER: "its teacher", "control": "its control"}
+Costs: TypeAlias = Mapping[str, Mapping[str, Any]]
 # What the file of a teacher is that is no model.
 ANSWERS = "answers"
 
 
-def headlines(rows: list[Row], metric: str) -> dict[str, float]:
+class Teaches(Decides, Protocol):
+    """A teacher, as far as its row is concerned."""
+
+    @property
+    def name(self) -> str:
+        """As the user calls it."""
+
+    @property
+    def classifier(self) -> TextClassifier | None:
+        """Its model; None where files have answered."""
+
+    @property
+    def test_logits(self) -> np.ndarray:
+        """float32 `[num_test_rows, num_outputs]`; NaN in rows without an answer."""
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class FinetuneResult(Shown):
+    """Folder of the fine-tuned model, and its figures.
+
+    Attributes:
+        path: The run folder.
+        metrics: Metrics on the test split.
+        num_parameters: Number of weights.
+        seconds: Seconds of each stage by its name.
+        rows: `Row` of the model and of each baseline.
+        metric: Headline metric of the data set.
+        warning: What to know first: the test rows are few. None where they are not.
+    """
+
+    path: Path
+    metrics: dict[str, Any]
+    num_parameters: int
+    seconds: Mapping[str, float]
+    rows: tuple[Row, ...]
+    metric: str
+    warning: str | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain JSON values."""
+        return {**dataclasses.asdict(self), "path": str(self.path)}
+
+    def render(self) -> list[Table | str]:
+        """Lines and tables for the console."""
+        figures = ", ".join(
+            f"{name} {value:.4f}"
+            for name, value in self.metrics.items()
+            if isinstance(value, float)
+        )
+        return [
+            *([self.warning] if self.warning else []),
+            standing(self.rows, self.metric),
+            f"test: {figures}",
+            result_table(self.rows, self.metric),
+            table_note(self.rows, self.metric),
+            stage_table(self.seconds),
+            STAGE_NOTE,
+            f"{self.path}: {self.num_parameters:,} parameters",
+        ]
+
+
+def headlines(rows: Sequence[Row], metric: str) -> dict[str, float]:
     """The headline metric of each arm's Keras model."""
     return {row.arm: row.metrics[metric] for row in rows if row.recipe in ("keras", ANSWERS)}
+
+
+def standing(rows: Sequence[Row], metric: str) -> str:
+    """Where a model's smallest file stands by its test rows: below what, above what, in one line.
+
+    Args:
+        rows: `Row` of a table; the last one is of the model that it is about.
+        metric: String. Headline metric, a name of `METRICS`.
+
+    Example:
+    >>> standing(rows, "accuracy")
+    'The student (dynamic_int8, Accuracy 0.9010) stands 2.10 points below its teacher (0.9220) and
+    above TF-IDF + linear SVM (0.8920) and its control (0.8840), at 5% of the teacher's bytes.'
+    """
+    arm = rows[-1].arm
+    own = min((row for row in rows if row.arm == arm), key=lambda row: row.size_bytes or 0)
+    value = own.metrics[metric]
+    below, level, above = [], [], []
+    for other in (row for row in rows if row.arm != arm):
+        figure = other.metrics[metric]
+        name = f"{NAMES.get(other.arm, other.model)} ({figure:.4f})"
+        if abs(value - figure) <= EQUAL:
+            level.append(name)
+        elif is_better(metric, value, figure):
+            above.append(name)
+        else:
+            below.append(f"{size_words(value - figure, metric)} below {name}")
+    sides = {"level with": level, "above": above}
+    parts = [*below, *(f"{side} {_joined(names)}" for side, names in sides.items() if names)]
+    file = "" if own.recipe == "keras" else f"{own.recipe}, "
+    told = f"The {arm} ({file}{METRICS[metric].title} {value:.4f})"
+    places = f" stands {_joined(parts)}" if parts else " stands alone"
+    return f"{told}{places}{_share(own, rows)}."
+
+
+def _share(own: Row, rows: Sequence[Row]) -> str:
+    """The file's bytes as a share of the teacher's."""
+    whole = next((row.size_bytes for row in rows if row.arm == TEACHER), None)
+    if not whole or own.size_bytes is None:
+        return ""
+    share = own.size_bytes / whole
+    return (
+        f", at {share:.0%} of the teacher's bytes"
+        if share >= 0.095
+        else (f", at {share:.1%} of the teacher's bytes")
+    )
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
 
 
 def arm_rows(
     config: DistillConfig,
     material: Material,
-    teacher: AnyTeacher,
-    arms: dict[str, TextClassifier],
-    logits: dict[str, np.ndarray],
+    teacher: Teaches,
+    arms: Mapping[str, TextClassifier],
+    logits: Mapping[str, np.ndarray],
     exported: ExportResult,
     costs: Costs,
 ) -> list[Row]:
-    """One row for teacher, control, student and each file of the student."""
+    """One row for teacher, control, student and each file of the student.
+
+    Args:
+        config: `DistillConfig`.
+        material: `Material`.
+        teacher: `Teacher` or `AnswerTeacher`; it has a row if it has answered rows of test.
+        arms: `TextClassifier` by name: the student, the control if there is one.
+        logits: float32 `[num_test_rows, num_outputs]` of teacher, arms and files by name.
+        exported: The student's files.
+        costs: What was measured of teacher and student, by "teacher", "keras" or recipe.
+    """
     untimed: dict[str, float] | None = None if config.timing else {}
     labels, heard = material.labels("test"), is_answered(teacher.test_logits)
     models = {"teacher": teacher.classifier, **arms}

@@ -2,9 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,8 +14,7 @@ from tfkd.config.training import DistillConfig, FinetuneConfig
 from tfkd.distillation.mixture import mixture
 from tfkd.distillation.teacher_logits import load_or_score
 from tfkd.errors import ArtifactError
-from tfkd.evaluation.rows import STAGE_NOTE, Row, stage_table
-from tfkd.evaluation.table import Shown, Table
+from tfkd.evaluation.rows import Row
 from tfkd.locks import held
 from tfkd.models import sizes
 from tfkd.models.checkpoints import Kind, Source
@@ -24,6 +22,7 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.models.description import Description
 from tfkd.models.loading import Shape, check_classes, load_classifier
 from tfkd.runs.answers import kept_answers
+from tfkd.runs.baselines import baseline_row, embeddings_baseline, word_baseline
 from tfkd.runs.budget import budget_of
 from tfkd.runs.choices import choose, put_back_if_refused, slug
 from tfkd.runs.comparisons import few_rows_warning
@@ -31,6 +30,7 @@ from tfkd.runs.known_texts import check_held_out, keep_texts
 from tfkd.runs.lengths import LEAST, with_length
 from tfkd.runs.linear_head import start_head
 from tfkd.runs.material import Material
+from tfkd.runs.outcome import FinetuneResult, standing
 from tfkd.runs.record import KeptMixture, noted_teacher, read_metrics, run_page, shared_record
 from tfkd.runs.routes import EXACT_ROUTE, LOGITS, Answers, Demand, Routes
 from tfkd.runs.scoring import split_figures
@@ -52,44 +52,6 @@ FILES = {
     "metrics.json": "all figures, versions, seed and data fingerprints",
     "config.json": "the resolved settings",
 }
-
-
-@dataclasses.dataclass(frozen=True, repr=False)
-class FinetuneResult(Shown):
-    """Folder of the fine-tuned model, and its figures.
-
-    Attributes:
-        path: The run folder.
-        metrics: Metrics on the test split.
-        num_parameters: Number of weights.
-        seconds: Seconds of each stage by its name.
-        warning: What to know first: the test rows are few. None where they are not.
-    """
-
-    path: Path
-    metrics: dict[str, Any]
-    num_parameters: int
-    seconds: Mapping[str, float]
-    warning: str | None = None
-
-    def to_dict(self) -> dict[str, object]:
-        """Plain JSON values."""
-        return {**dataclasses.asdict(self), "path": str(self.path)}
-
-    def render(self) -> list[Table | str]:
-        """Lines and tables for the console."""
-        figures = ", ".join(
-            f"{name} {value:.4f}"
-            for name, value in self.metrics.items()
-            if isinstance(value, float)
-        )
-        return [
-            *([self.warning] if self.warning else []),
-            f"test: {figures}",
-            stage_table(self.seconds),
-            STAGE_NOTE,
-            f"{self.path}: {self.num_parameters:,} parameters",
-        ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -287,8 +249,10 @@ def fine_tune(
     check_held_out(source, material)
     with put_back_if_refused(run):
         run.start("finetune", config.to_dict(), config.overwrite, material.record())
-        untrained = _untrained(config, source, material)
+        untrained, has_head = _untrained(config, source, material)
     keep_texts(run, material, source)
+    baselines = [embeddings_baseline(untrained, material) if has_head else None]
+    baselines.append(word_baseline(material))
     rate = config.learning_rate or sizes.default_learning_rate(source.size)
     num_rows = material.summaries["train"].num_rows
     chosen = plan(config, rate, budget_of(source), num_rows)
@@ -297,9 +261,6 @@ def fine_tune(
     # Kept, since a student's table holds the same answers.
     logits = _answers(classifier, run.model, "test", material, Demand()).logits
     figures = split_figures(logits, material.tokens("test", classifier.tokenizer), classifier)
-    seconds = material.progress.seconds
-    warned = few_rows_warning(material, "test", "model", classifier, logits)
-    result = FinetuneResult(run.path, figures, classifier.num_parameters, seconds, warned)
     row = Row(
         dataset=material.dataset.name,
         arm="model",
@@ -312,28 +273,39 @@ def fine_tune(
         latency=None,
         command=config.command_line("finetune"),
     )
-    title = f"{config.model} fine-tuned on {material.dataset.name}"
-    artifacts.write_text(
-        run.path / "README.md", run_page(title, [row], material, FILES, seconds, warned or "")
+    others = [baseline_row(item, row, material, classifier, logits) for item in baselines if item]
+    rows, seconds, metric = (*others, row), material.progress.seconds, material.dataset.metric
+    warned = few_rows_warning(material, "test", "model", classifier, logits)
+    result = FinetuneResult(
+        run.path, figures, classifier.num_parameters, seconds, rows, metric, warned
     )
-    training = training_record(run, "model")
-    record = {**result.to_dict(), "rows": [row.to_dict()], "training": training}
+    title = f"{config.model} fine-tuned on {material.dataset.name}"
+    told = " ".join(filter(None, [warned, standing(rows, metric)]))
+    page = run_page(title, rows, material, FILES, seconds, told)
+    artifacts.write_text(run.path / "README.md", page)
+    record = {**result.to_dict(), "training": training_record(run, "model")}
     run.finish(record | shared_record(material, config.seed))
     return result
 
 
-def _untrained(config: FinetuneConfig, source: Source, material: Material) -> TextClassifier:
-    """A model before its fine-tuning; a trained encoder gets a head that knows the classes."""
+def _untrained(
+    config: FinetuneConfig, source: Source, material: Material
+) -> tuple[TextClassifier, bool]:
+    """A model before its fine-tuning; a trained encoder gets a head that knows the classes.
+
+    Whether it has got one comes second.
+    """
     length = config.sequence_length
     shape = Shape(length or LEAST, config.pooling, config.seed, config.layers)
     classifier = load_classifier(source, material.dataset, shape, say=material.progress.say)
     classifier = with_length(classifier, length, material)
-    if source.size is None and not source.is_ready:
+    is_encoder = source.size is None and not source.is_ready
+    if is_encoder:
         train, held_out = (
             material.tokens(split, classifier.tokenizer) for split in ("train", "validation")
         )
         start_head(classifier, train, held_out, material.progress)
-    return classifier
+    return classifier, is_encoder
 
 
 def finetune_config(config: DistillConfig, source: Source, run: RunFolder) -> FinetuneConfig:

@@ -14,7 +14,7 @@ from tfkd.config.training import DistillConfig
 from tfkd.data.tokens import is_answered
 from tfkd.distillation.tensorboard import RunLog
 from tfkd.distillation.training import Plan
-from tfkd.evaluation.rows import STAGE_NOTE, Row, result_table, stage_table, table_note
+from tfkd.evaluation.rows import STAGE_NOTE, TEACHER, Row, result_table, stage_table, table_note
 from tfkd.evaluation.table import Shown, Table
 from tfkd.evaluation.verdict import Comparison
 from tfkd.locks import held
@@ -22,6 +22,7 @@ from tfkd.models.checkpoints import Source
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
 from tfkd.runs.answers import keep_answers, prepare_answers
+from tfkd.runs.baselines import Baseline, baseline_row, embeddings_row, word_baseline
 from tfkd.runs.choices import choose, put_back_if_refused, slug
 from tfkd.runs.comparisons import FEWEST_SCORED, Decides, compare_arms, few_rows_warning, warning
 from tfkd.runs.costs import measure_costs, model_files
@@ -30,7 +31,7 @@ from tfkd.runs.folds import Folds, in_folds
 from tfkd.runs.known_texts import check_held_out, keep_texts
 from tfkd.runs.lesson import AnyTeacher, Lesson, lesson
 from tfkd.runs.material import RUNS, Material, first_texts, prepare
-from tfkd.runs.outcome import Costs, arm_rows, headlines
+from tfkd.runs.outcome import Costs, arm_rows, headlines, standing
 from tfkd.runs.record import run_page, shared_record
 from tfkd.runs.routes import Demand
 from tfkd.runs.scoring import file_logits, split_logits
@@ -61,11 +62,12 @@ class DistillResult(Shown):
 
     Attributes:
         path: The run folder.
-        rows: One `Row` for teacher, control, student and each LiteRT file.
+        rows: One `Row` for teacher, baselines, control, student and each LiteRT file.
         metric: Headline metric of the data set.
-        comparisons: Paired tests on the test rows: student against control and teacher.
+        comparisons: Paired tests on the test rows: student against control, teacher and words.
         sentences: The same in words.
         seconds: Seconds of each stage by its name.
+        standing: Where the student's smallest file stands: below what, above what, its bytes.
         warning: What to know first: the test rows are few, or on the validation rows the student is
             not ahead of its control. None where neither is so.
         folds: Figures of parts of the rows that took turns as test, if they were asked for.
@@ -77,6 +79,7 @@ class DistillResult(Shown):
     comparisons: dict[str, Comparison]
     sentences: tuple[str, ...]
     seconds: dict[str, float]
+    standing: str
     warning: str | None = None
     folds: Folds | None = None
 
@@ -99,6 +102,7 @@ class DistillResult(Shown):
             "comparisons": {name: item.to_dict() for name, item in self.comparisons.items()},
             "sentences": list(self.sentences),
             "seconds": self.seconds,
+            "standing": self.standing,
             "warning": self.warning,
             **({"folds": dataclasses.asdict(self.folds)} if self.folds else {}),
         }
@@ -108,6 +112,7 @@ class DistillResult(Shown):
         return [
             *(self.folds.render() if self.folds else []),
             *([self.warning] if self.warning else []),
+            self.standing,
             result_table(self.rows, self.metric),
             table_note(self.rows, self.metric),
             *self.sentences,
@@ -274,10 +279,14 @@ def finish(
     """Scores everything on the test split and writes metrics.json, README.md and the last logs."""
     teacher, told = taught
     logits = {"teacher": teacher.test_logits, **_test_logits(material, arms, exported)}
+    words = word_baseline(material)
     with material.progress.stage("compare"):
         rows = arm_rows(config, material, teacher, arms, logits, exported, costs)
+        # A teacher's answers to some rows of test have no place among figures of all.
+        first, is_whole = int(rows[0].arm == TEACHER), is_answered(teacher.test_logits).all()
+        rows[first:first] = _baseline_rows(rows[-1], words, teacher, material)
         models = {"teacher": teacher, **arms}
-        comparisons, sentences = _comparisons(material, models, logits, config)
+        comparisons, sentences = _comparisons(material, models, logits, config, words)
         few = few_rows_warning(material, "test", "student", arms["student"], logits["student"])
         lags = warning(config, material, arms, headlines(rows, material.dataset.metric))
         warned = " ".join(filter(None, [few, lags])) or None
@@ -290,10 +299,11 @@ def finish(
         (*(f"{line[0].upper()}{line[1:]}." for line in teacher.sentences), *told.sentences)
         + tuple(sentences),
         material.progress.seconds,
+        standing(rows if is_whole else rows[first:], material.dataset.metric),
         warned,
     )
     title = f"{config.student} distilled from {teacher.name} on {material.dataset.name}"
-    comparison = " ".join(filter(None, [warned, *result.sentences]))
+    comparison = " ".join(filter(None, [result.standing, warned, *result.sentences]))
     page = run_page(title, rows, material, FILES, result.seconds, comparison)
     artifacts.write_text(run.path / "README.md", page)
     run.finish(
@@ -325,21 +335,36 @@ def _test_logits(
     return logits
 
 
+def _baseline_rows(
+    shared: Row, words: Baseline | None, teacher: AnyTeacher, material: Material
+) -> list[Row]:
+    """Rows of the encoder as it was before its fine-tuning, and of the words' linear model."""
+    found = [embeddings_row(teacher.folder, shared, material)]
+    if words is not None:
+        found.append(baseline_row(words, shared, material, teacher, teacher.test_logits))
+    return [row for row in found if row is not None]
+
+
 def _comparisons(
     material: Material,
     models: Mapping[str, Decides],
     logits: dict[str, np.ndarray],
     config: DistillConfig,
+    words: Baseline | None = None,
 ) -> tuple[dict[str, Comparison], list[str]]:
-    """The student against its control and its teacher on the same test rows, and in words."""
+    """The student against words, control and teacher on the same test rows, and in words."""
     comparisons, sentences = {}, []
-    for other in ("control", "teacher"):
+    names = {name: name for name in ("control", "teacher")}
+    if words is not None:
+        models, logits = {**models, "words": words}, {**logits, "words": words.logits}
+        names = {"words": words.name, **names}
+    for other, called in names.items():
         if other not in models or is_answered(logits[other]).sum() < FEWEST_SCORED:
             continue
         one, two = ((models[name], logits[name]) for name in ("student", other))
         found = compare_arms(material, "test", one, two, config.seed)
         comparisons[f"student_vs_{other}"] = found
-        sentences.append(found.sentence("student", other, material.dataset.metric) + ".")
+        sentences.append(found.sentence("student", called, material.dataset.metric) + ".")
     return comparisons, sentences
 
 

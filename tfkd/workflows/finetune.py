@@ -9,8 +9,9 @@ from tfkd.locks import held
 from tfkd.progress import Progress
 from tfkd.runs.choices import choose, slug
 from tfkd.runs.material import RUNS, prepare
+from tfkd.runs.outcome import FinetuneResult
 from tfkd.runs.settings import settings_of
-from tfkd.runs.teacher import FinetuneResult, fine_tune
+from tfkd.runs.teacher import fine_tune
 
 
 def finetune(
