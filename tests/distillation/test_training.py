@@ -105,6 +105,7 @@ class Session:
         self.folder, self.measures = folder, measures
         self.log, self.first_steps = Log(stop_at), []
         self.stop_in_epoch = stop_in_epoch
+        self.judges_start = settings.pop("judges_start", False)
         self.is_better = settings.pop("is_better", lambda a, b: a > b)
         self.weights_of_epochs = []
         self.plan = dataclasses.replace(PLAN, **settings)
@@ -129,7 +130,7 @@ class Session:
             self.distiller,
             self.batches,
             self.plan,
-            Validation(self.measure, "accuracy", self.is_better),
+            Validation(self.measure, "accuracy", self.is_better, self.judges_start),
             self.folder,
             self.open_log,
             (QUIET, "student"),
@@ -264,6 +265,30 @@ def test_of_equal_epochs_the_one_with_the_smaller_loss_is_kept(tmp_path, losses,
     session.run()
     assert session.position.best_epoch == best_epoch
     assert_close(values(session.model), session.weights_of_epochs[best_epoch - 1], 0)
+
+
+@pytest.mark.parametrize(
+    ("measures", "best_epoch"), [([0.9, 0.5, 0.9, 0.7], 0), ([0.5, 0.4, 0.6, 0.6], 2)]
+)
+def test_a_start_that_no_epoch_beats_is_kept(tmp_path, measures, best_epoch):
+    """Judged like an epoch, first of all; training goes on, for a later one may be better."""
+    session = Session(tmp_path, measures, epochs=3, patience=1, rows=80, judges_start=True).run()
+    position = session.position
+    assert position.best_epoch == best_epoch
+    assert position.start == {"validation_accuracy": measures[0]}
+    assert [entry["validation_accuracy"] for entry in position.history] == measures[1:]
+    assert_close(values(session.model), session.weights_of_epochs[best_epoch], 0)
+    assert not np.array_equal(session.weights_of_epochs[0][0], session.weights_of_epochs[1][0])
+
+
+def test_a_start_is_judged_once_however_often_training_is_broken_off(tmp_path):
+    settings = {"epochs": 2, "rows": 80, "judges_start": True}
+    with pytest.raises(Interrupted, match="^in the validation of epoch 2$"):
+        Session(tmp_path, [0.9, 0.5], stop_in_epoch=2, **settings).run()
+    again = Session(tmp_path, [0.6], **settings).run()
+    assert again.position.start == {"validation_accuracy": 0.9}
+    assert (again.position.best_epoch, len(again.position.history)) == (0, 2)
+    assert_close(values(again.model), values(toy_model()), 0)
 
 
 def test_it_stops_when_patience_is_over(tmp_path):

@@ -30,10 +30,12 @@ class Position:
     Attributes:
         epoch: Epochs finished.
         step: Steps finished in the epoch under way.
-        best_epoch: Epoch, counted from 1, of the best validation; 0 before the first.
+        best_epoch: Epoch, counted from 1, of the best validation; 0 before the first, and where
+            none is better than the start.
         history: Figures of each finished epoch.
         seconds: Time trained in all sessions.
         means: Sum and count behind each running mean of the epoch under way.
+        start: Validation figures of the start, where it is judged like an epoch; else empty.
     """
 
     epoch: int = 0
@@ -42,6 +44,12 @@ class Position:
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
     means: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    start: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def best(self) -> dict[str, float]:
+        """Figures of the best epoch, or of the start; empty where neither was judged."""
+        return self.history[self.best_epoch - 1] if self.best_epoch else self.start
 
 
 class Backup:
@@ -88,7 +96,7 @@ class Backup:
         position = Position(**stored.note)
         # Without them the training could not end.
         best = self._path.with_name(BEST)
-        if position.best_epoch and seals.kept(best, Stored.read, tell) is None:
+        if (position.best_epoch or position.start) and seals.kept(best, Stored.read, tell) is None:
             if not best.is_file():
                 tell(seals.damage(best, "no such file", seals.ANEW))
             return Position()

@@ -68,11 +68,14 @@ class Validation:
         metric: Name of the deciding one; of two epochs that it holds for equal, the one with the
             smaller `nll` is better, where that is measured.
         is_better: Whether its first argument beats its second.
+        judges_start: Whether the model is an answer before its first epoch, too, to be kept where
+            no epoch is better.
     """
 
     measure: Callable[[], dict[str, float]]
     metric: str
     is_better: Callable[[float, float], bool]
+    judges_start: bool = False
 
     def prefers(self, figures: Mapping[str, float], best: Mapping[str, float]) -> bool:
         """Whether an epoch is better than the best one so far.
@@ -82,7 +85,7 @@ class Validation:
 
         Args:
             figures: Its metrics.
-            best: The other's entry of the history.
+            best: The other's entry of the history, or the start's.
         """
         mine, its = figures[self.metric], best[HELD_OUT + self.metric]
         if self.is_better(mine, its) or self.is_better(its, mine):
@@ -102,7 +105,8 @@ def train(
     """Trains to the end of the plan, or until the validation metric stops getting better.
 
     Args:
-        distiller: `Distiller`, not compiled. Its student ends with the best epoch's weights.
+        distiller: `Distiller`, not compiled. Its student ends with the best epoch's weights, or
+            those it started with, where they are judged and no epoch's are better.
         batches: `Batches` of the training rows.
         plan: `Plan`.
         validation: `Validation`, asked after each epoch.
@@ -129,6 +133,9 @@ def train(
         contextlib.closing(open_log(first_step)) as log,
     ):
         monitor = _Monitor(log, backup, position, batches, (task, progress[1]))
+        if validation.judges_start and not position.history and not position.start:
+            position.start = _held_out(validation.measure())
+            save_variables(folder / BEST, distiller.student.variables)
         while position.epoch < plan.epochs and not _is_stopped(position, plan):
             # A backup of the last step leaves only the validation to do.
             if position.step < steps:
@@ -183,13 +190,15 @@ def _finish_epoch(
     monitor.check(means.get("loss", 0.0))
     measured = validation.measure()
     position.epoch, position.step, position.means = position.epoch + 1, 0, {}
-    best = position.history[position.best_epoch - 1] if position.best_epoch else None
-    if best is None or validation.prefers(measured, best):
+    if not position.best or validation.prefers(measured, position.best):
         save_variables(folder / BEST, distiller.student.variables)
         position.best_epoch = position.epoch
-    figures = {f"{HELD_OUT}{key}": float(value) for key, value in measured.items()}
-    position.history.append({"epoch": position.epoch, **means, **figures})
+    position.history.append({"epoch": position.epoch, **means, **_held_out(measured)})
     monitor.log.scalars(monitor.global_step, {f"validation/{k}": v for k, v in measured.items()})
+
+
+def _held_out(measured: Mapping[str, float]) -> dict[str, float]:
+    return {f"{HELD_OUT}{key}": float(value) for key, value in measured.items()}
 
 
 class _Monitor(keras.callbacks.Callback):

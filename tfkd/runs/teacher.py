@@ -257,7 +257,9 @@ def fine_tune(
     num_rows = material.summaries["train"].num_rows
     chosen = plan(config, rate, budget_of(source), num_rows)
     material.progress.say(training_sentence("model", chosen, num_rows))
-    classifier = train_arm("model", untrained, Objective(), chosen, material, run)
+    classifier = train_arm(
+        "model", untrained, Objective(starts_ready=has_head), chosen, material, run
+    )
     # Kept, since a student's table holds the same answers.
     logits = _answers(classifier, run.model, "test", material, Demand()).logits
     figures = split_figures(logits, material.tokens("test", classifier.tokenizer), classifier)

@@ -12,7 +12,7 @@ from tfkd.data.batching import Batches, Rows
 from tfkd.data.examples import MULTI_LABEL
 from tfkd.distillation.distiller import Distiller
 from tfkd.distillation.tensorboard import RunLog
-from tfkd.distillation.training import Plan, Validation, train
+from tfkd.distillation.training import HELD_OUT, Plan, Validation, train
 from tfkd.errors import ArtifactError, shown
 from tfkd.evaluation import metrics
 from tfkd.evaluation.similarity import COSINE, similarity_figures
@@ -42,6 +42,7 @@ class Objective:
         heard: SHA-256 of the models whose answers they are.
         held_out: The teacher's for the validation rows, float32 `[num_rows, num_outputs]`, where
             there are no labels to judge an epoch by.
+        starts_ready: Whether the initial weights are an answer, to be kept if no epoch is better.
     """
 
     teacher_logits: np.ndarray | None = None
@@ -50,6 +51,7 @@ class Objective:
     distillation_loss: str = "kl"
     heard: tuple[str, ...] = ()
     held_out: np.ndarray | None = None
+    starts_ready: bool = False
 
 
 def plan(config: OptimizerConfig, learning_rate: float, budget: Budget, num_rows: int) -> Plan:
@@ -104,7 +106,8 @@ def train_arm(
         run: `RunFolder`.
 
     Returns:
-        The trained `TextClassifier`, with the weights of its best epoch and its own thresholds.
+        The trained `TextClassifier`, with the weights of its best epoch, or of its start, and its
+        own thresholds.
     """
     folder, work = run.path / name, run.path / "unfinished" / name
     mark = _mark(classifier, objective, material)
@@ -119,12 +122,7 @@ def train_arm(
         distillation_loss=objective.distillation_loss,
     )
     batches = _batches(classifier, part.input_names, objective, plan, material)
-    held_out = trained_part_rows(classifier, "validation", material)
-    judge = (
-        validation(part, held_out, material.dataset.metric)
-        if objective.held_out is None
-        else likeness(part, held_out, objective.held_out)
-    )
+    judge = _judge(classifier, part, objective, material)
     position = train(
         distiller,
         batches,
@@ -135,6 +133,11 @@ def train_arm(
         (material.progress, name),
     )
     material.progress.took(position.seconds)
+    if judge.judges_start and not position.best_epoch:
+        material.progress.say(
+            f"no epoch of {name} is better on the validation rows than its start ({judge.metric} "
+            f"{position.start[HELD_OUT + judge.metric]:.4f}), which is kept"
+        )
     artifacts.write_record(
         run.path / "training" / f"{name}.json",
         {"plan": dataclasses.asdict(plan), **dataclasses.asdict(position), "made_of": mark},
@@ -143,6 +146,17 @@ def train_arm(
     remove_backup(work)
     # As saved: what was traced while training still computes in the training's precision.
     return TextClassifier.load(folder)
+
+
+def _judge(
+    classifier: TextClassifier, part: TextClassifier, objective: Objective, material: Material
+) -> Validation:
+    """Judgement of an epoch of an arm's trained part."""
+    rows = trained_part_rows(classifier, "validation", material)
+    if objective.held_out is not None:
+        return likeness(part, rows, objective.held_out)
+    judge = validation(part, rows, material.dataset.metric)
+    return dataclasses.replace(judge, judges_start=objective.starts_ready)
 
 
 def _is_trained(name: str, mark: str, material: Material, run: artifacts.RunFolder) -> bool:
