@@ -4,7 +4,9 @@ import dataclasses
 import hashlib
 import time
 
+import numpy as np
 import pytest
+from sklearn.utils.class_weight import compute_class_weight
 
 from tfkd.data.checks import SplitSummary, check
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL, Dataset, Example
@@ -29,6 +31,35 @@ def test_class_counts_of_other_tasks():
     rows = [Example(("one", "uno"), 0.5), Example(("two", "dos"), 4.0)]
     summary = check(dataset(rows, REGRESSION, ("score",), 2), ["test"])["test"]
     assert (summary.num_rows, summary.class_counts) == (2, ())
+
+
+def summary(*counts):
+    return SplitSummary(sum(counts), "", counts)
+
+
+def test_balanced_weights_are_scikit_learns():
+    labels = np.repeat([0, 1, 3], [50, 5, 20])
+    found = summary(50, 5, 0, 20).balanced_weights
+    expected = compute_class_weight("balanced", classes=np.array([0, 1, 3]), y=labels)
+    np.testing.assert_allclose(found[[0, 1, 3]], expected)
+    assert found[2] == 0.0
+    assert found[labels].mean() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ((950, 50), (0, 1)),
+        ((30, 11, 301), (2, 1)),
+        ((500, 50), None),
+        # Fewer than ten rows say nothing, here and in a test split.
+        ((500, 60, 9), None),
+        ((990, 9), None),
+        ((), None),
+    ],
+)
+def test_classes_are_uneven_from_ten_to_one_on(counts, expected):
+    assert summary(*counts).uneven == expected
 
 
 def changed(rows, row, **values):

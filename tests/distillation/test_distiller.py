@@ -1,4 +1,3 @@
-import inspect
 import re
 
 import keras
@@ -8,7 +7,6 @@ import tensorflow as tf
 from scipy.special import log_softmax, softmax
 
 import tfkd
-from tfkd.compression.qat.model import QuantizationAware
 from tfkd.config.training import DistillConfig
 from tfkd.distillation.distiller import Distiller
 from tfkd.distillation.losses import label_loss, teacher_loss
@@ -372,6 +370,51 @@ def test_each_example_has_its_own_weight():
     np.testing.assert_allclose(one_step(sample_weight[:, None])[0], expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("sample_weight", [None, np.array([1.0, 0.0, 2.0, 3.0, 0.0, 0.5])])
+def test_class_weights_multiply_the_label_loss_alone(sample_weight):
+    inputs, labels, teacher = data()
+    kernel, class_weight = weights(linear(0))[0], np.array([0.5, 2.0, 3.0, 0.25])
+    parts = np.array(
+        [
+            closed_form(kernel, inputs[i : i + 1], labels[i : i + 1], teacher[i : i + 1], 2, 0.3)[0]
+            for i in range(6)
+        ]
+    )
+    given = np.ones(6) if sample_weight is None else sample_weight
+    of_labels = (parts[:, 1] * class_weight[labels] * given).mean()
+    of_teacher = (parts[:, 2] * given).mean()
+    found = compiled(linear(0), class_weight=class_weight).train_on_batch(
+        inputs, targets(labels, teacher), sample_weight=sample_weight, return_dict=True
+    )
+    expected = [0.3 * of_labels + 0.7 * of_teacher, of_labels, of_teacher]
+    assert [float(found[name]) for name in PARTS] == pytest.approx(expected, rel=1e-5)
+
+
+def test_what_has_no_label_has_no_class():
+    inputs, labels, teacher = data()
+    is_labelled = np.arange(6) < 3
+    distiller = compiled(linear(0), class_weight=[0.5, 2.0, 3.0, 0.25])
+    given = {**targets(np.where(is_labelled, labels, -1), teacher), "is_labelled": is_labelled}
+    found = distiller.train_on_batch(inputs, given, return_dict=True)
+    logits = inputs @ weights(linear(0))[0]
+    losses = -log_softmax(logits, axis=1)[np.arange(6), labels]
+    expected = (losses * np.array([0.5, 2.0, 3.0, 0.25])[labels])[:3].sum() / 6
+    assert float(found["student_loss"]) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("class_weight", "task", "received"),
+    [
+        ([1.0, 2.0], "single_label", "2 numbers for single_label"),
+        ([1.0] * 4, "multi_label", "4 numbers for multi_label"),
+    ],
+)
+def test_class_weights_of_other_classes_are_refused(class_weight, task, received):
+    message = "Expected `class_weight` for 4 classes of a single_label task. Received: " + received
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        Distiller(student=linear(0), task=task, class_weight=class_weight)
+
+
 def test_epoch_loss_is_the_mean_of_examples_not_of_batches():
     inputs, labels, teacher = data()
     distiller = compiled(linear(0), learning_rate=0.0)
@@ -461,8 +504,6 @@ def test_a_model_by_position_beside_keywords_is_refused():
 def test_the_label_loss_has_one_default_weight():
     default = DistillConfig.defaults()["student_loss_weight"]
     assert default == Distiller(student=linear(0)).student_loss_weight == 0.3
-    of_aware = inspect.signature(QuantizationAware).parameters["student_loss_weight"]
-    assert of_aware.default == default
 
 
 @pytest.mark.parametrize("has_teacher", [True, False])

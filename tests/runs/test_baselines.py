@@ -99,6 +99,14 @@ def test_words_are_fitted_once_for_the_same_rows(data, tuned, monkeypatch):
     accuracy = float((kept.logits.argmax(axis=1) == labels).mean())
     assert accuracy == result.rows[1].metrics["accuracy"] > 0.9
     assert kept.note["latency"]["p50_ms"] > 0
+    with pytest.raises(TypeError, match="^'NoneType' object is not callable$"):
+        word_baseline(
+            prepare(
+                DistillConfig(dataset=str(data), class_weight="balanced"),
+                runs,
+                Progress(quiet=True),
+            )
+        )
 
 
 def test_a_student_table_takes_the_row_of_the_encoder_from_its_teacher(data, tuned):

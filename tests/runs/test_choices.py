@@ -73,6 +73,11 @@ def test_the_teacher_reads_the_labels_of_its_student(tmp_path):
     config = DistillConfig(dataset="demo", task="single_label", label_separator="/")
     found = finetune_config(config, resolve("cnn"), RunFolder(tmp_path))
     assert (found.task, found.label_separator) == ("single_label", "/")
+    balanced = finetune_config(
+        config.replace(class_weight="balanced"), resolve("cnn"), RunFolder(tmp_path)
+    )
+    assert balanced.class_weight == "balanced"
+    assert balanced.output_dir == found.output_dir.with_name("demo-cnn-finetuned-balanced")
 
 
 def test_names_that_stand_for_nothing(tmp_path):

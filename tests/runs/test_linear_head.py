@@ -73,6 +73,20 @@ def test_the_penalty_is_the_best_on_the_held_out_rows(monkeypatch):
     assert len({round(value, 4) for value in losses.values()}) > 1
 
 
+def test_classes_that_count_alike_are_scikit_learns_balanced_ones(monkeypatch):
+    monkeypatch.setattr(linear_head, "STRENGTHS", (0.1,))
+    rows, found = toy_tokens(300), classifier()
+    labels = np.where(np.arange(300) % 8 == 0, 1, 0).astype(np.int32)
+    rows = with_labels(rows, labels)
+    counts = np.bincount(labels)
+    start_head(found, rows, rows, QUIET, 300 / (2 * counts))
+    scaled = StandardScaler().fit_transform(vectors_of(found, rows))
+    expected = LogisticRegression(C=0.1, max_iter=300, class_weight="balanced").fit(scaled, labels)
+    logits = found.logits(rows)
+    decided = expected.decision_function(scaled)
+    np.testing.assert_allclose(logits[:, 1] - logits[:, 0], decided, atol=1e-3)
+
+
 def test_of_many_rows_some_are_read(monkeypatch):
     monkeypatch.setattr(linear_head, "MOST_ROWS", 5)
     assert linear_head._some(toy_tokens(9)).chosen.tolist() == [0, 2, 4, 6, 8]

@@ -5,18 +5,22 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tests.messages import exactly
 from tests.toys import spread_out, tiny_backbone, vocabulary_of, wordpiece_tokenizer
+from tfkd.artifacts import RunFolder
 from tfkd.config.data import DataConfig
 from tfkd.config.training import DistillConfig, FinetuneConfig
+from tfkd.config.verbs import EvaluateConfig
 from tfkd.data.augmentation import Augmented, Snippets
 from tfkd.data.checks import check
 from tfkd.data.examples import Dataset, Example
 from tfkd.data.transfer import Unlabelled
+from tfkd.errors import ConfigError
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.encoder import build_encoder_classifier
 from tfkd.models.near_words import known_words, near_words
 from tfkd.progress import Progress
-from tfkd.runs.material import Material, prepare
+from tfkd.runs.material import Material, own_material, prepare
 
 QUIET = Progress(quiet=True)
 
@@ -183,3 +187,52 @@ def test_texts_of_the_runs_own_file_are_none_that_are_held_out(tmp_path, changes
     found = [row.texts for row in material.unlabelled_rows(config)]
     assert set(found) <= set(train) and len(found) == (48 if "test_split" in changes else num_rows)
     assert len(train) == num_rows
+
+
+def test_of_uneven_classes_the_headline_is_macro_f1_and_said(tmp_path, capsys):
+    path = write(tmp_path / "a.csv", ["calm"] * 380 + ["angry"] * 20)
+    assert said(tmp_path, capsys, dataset=path)[-1] == (
+        "headline metric: macro F1, since calm has 266 rows of train and angry has 14, which "
+        "accuracy would hardly see; --class-weight balanced has all classes count alike in "
+        "training, too"
+    )
+    balanced = said(tmp_path, capsys, dataset=path, class_weight="balanced")[-1]
+    assert balanced.endswith(" has 14, which accuracy would hardly see")
+    material = prepare(DataConfig(dataset=path), tmp_path / "runs", QUIET)
+    assert material.dataset.metric == material.describe()["metric"] == "macro_f1"
+    assert material.class_weights is None
+    balanced = DataConfig(dataset=path, class_weight="balanced")
+    weights = prepare(balanced, tmp_path / "runs", QUIET).class_weights
+    np.testing.assert_allclose(weights, [280 / (2 * 14), 280 / (2 * 266)])
+
+
+def test_the_catalogs_metric_stays(tmp_path):
+    folder = tmp_path / "sst2"
+    folder.mkdir()
+    for split, rows in (("train", 200), ("validation", 40), ("test", 40)):
+        write(folder / f"{split}.csv", [0] * (rows - 12) + [1] * 12)
+    config = DataConfig(dataset="sst2", data_dir=tmp_path)
+    assert prepare(config, tmp_path / "runs", QUIET).dataset.metric == "accuracy"
+    own = prepare(DataConfig(dataset=str(folder)), tmp_path / "runs", QUIET)
+    assert own.dataset.metric == "macro_f1"
+
+
+def test_a_run_keeps_the_metric_it_was_judged_by(tmp_path):
+    """Also where the split that would tell is not read."""
+    path = write(tmp_path / "a.csv", ["calm"] * 380 + ["angry"] * 20)
+    config = DataConfig(dataset=path)
+    run = RunFolder(tmp_path / "runs" / "run")
+    settings = FinetuneConfig(dataset=path, model="cnn").to_dict()
+    run.start("finetune", settings, False, prepare(config, run.path.parent, QUIET).record())
+    again = own_material(run, EvaluateConfig(run=run.path), QUIET, ["test"])
+    assert again.dataset.metric == "macro_f1"
+
+
+def test_classes_of_rows_with_several_cannot_be_balanced(tmp_path):
+    path = write(tmp_path / "a.csv", ["food, home", "work"] * 20, "labels")
+    message = (
+        "Expected `class_weight` none for a multi_label task, whose rows are of no one class. "
+        "Received: class_weight='balanced'. Leave it out."
+    )
+    with pytest.raises(ConfigError, match=exactly(message)):
+        prepare(DataConfig(dataset=path, class_weight="balanced"), tmp_path / "runs", QUIET)

@@ -8,6 +8,7 @@ from tfkd.errors import ConfigError
 
 # numpy takes up to 2**32 - 1.
 MAX_SEED = 10**9
+BALANCED = "balanced"
 TASKS = ("single_label", "multi_label", "regression")
 
 
@@ -103,6 +104,12 @@ class DataConfig(ReadingConfig, DatasetConfig):
         "Use only so many rows of train: the first, or a sample by --split-seed where these do not "
         "have each class in its share.",
         1,
+    )
+    class_weight: str = setting(
+        "none",
+        "Weight of a row's label in the loss of teacher, control and student: 1 (none), or such "
+        "that all classes count alike however many rows they have (balanced).",
+        choices=("none", BALANCED),
     )
     split_seed: int = setting(
         0,

@@ -10,6 +10,8 @@ import json
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from tfkd.data.examples import (
     EMBEDDING,
     MULTI_LABEL,
@@ -19,6 +21,10 @@ from tfkd.data.examples import (
     Example,
 )
 from tfkd.errors import DatasetError
+from tfkd.progress import Progress
+
+# Largest class by smallest, from which on each class counts alike in the headline metric.
+UNEVEN, FEWEST_ROWS = 10, 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +40,36 @@ class SplitSummary:
     num_rows: int
     fingerprint: str
     class_counts: tuple[int, ...]
+
+    @property
+    def balanced_weights(self) -> np.ndarray:
+        """Weight of a row of each class by which all classes count alike: `n / (k * count)`.
+
+        float64 `[num_classes]`, as scikit-learn has it: k is the number of classes with rows, the
+        mean over rows is 1, and classes without rows have 0.
+
+        Example:
+
+        >>> SplitSummary(8, "", (6, 2)).balanced_weights
+        array([0.66666667, 2.        ])
+        """
+        counts = np.array(self.class_counts, np.float64)
+        total = np.count_nonzero(counts) * counts
+        return np.divide(counts.sum(), total, out=np.zeros_like(counts), where=counts > 0)
+
+    @property
+    def uneven(self) -> tuple[int, int] | None:
+        """The classes with the most and the fewest rows, if the one has over 10 times the other's.
+
+        Accuracy then hardly changes with the small class. Classes of fewer than 10 rows are passed
+        over: no figure of so few rows says anything.
+        """
+        counts = np.array(self.class_counts)
+        counted = np.flatnonzero(counts >= FEWEST_ROWS)
+        if len(counted) < 2:
+            return None
+        most, fewest = (int(counted[find(counts[counted])]) for find in (np.argmax, np.argmin))
+        return (most, fewest) if counts[most] > UNEVEN * counts[fewest] else None
 
 
 def check(
@@ -58,6 +94,30 @@ def check(
     7600
     """
     return {split: _check_split(dataset, split) for split in splits}
+
+
+def with_headline(
+    dataset: Dataset, train: SplitSummary, progress: Progress, is_balanced: bool
+) -> Dataset:
+    """A data set of the user's own, judged by macro F1 where its classes are very uneven.
+
+    Args:
+        dataset: `Dataset` whose metric nobody chose.
+        train: `SplitSummary` of its rows to learn from.
+        progress: `Progress`, told of it.
+        is_balanced: Whether the classes count alike in training, which is advised otherwise.
+    """
+    if dataset.task != SINGLE_LABEL or train.uneven is None:
+        return dataset
+    (most, name), (fewest, rare) = (
+        (train.class_counts[k], dataset.label_names[k]) for k in train.uneven
+    )
+    untried = "; --class-weight balanced has all classes count alike in training, too"
+    progress.say(
+        f"headline metric: macro F1, since {name} has {most:,} rows of train and {rare} has "
+        f"{fewest:,}, which accuracy would hardly see" + ("" if is_balanced else untried)
+    )
+    return dataclasses.replace(dataset, metric="macro_f1")
 
 
 def _check_split(dataset: Dataset, split: str) -> SplitSummary:

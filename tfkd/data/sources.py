@@ -265,6 +265,11 @@ def place(name: str, data_dir: Path | None = None) -> dict[str, str | None]:
     }
 
 
+def is_listed(name: str) -> bool:
+    """Whether `load` takes a name for one of the catalog, whose metric is settled."""
+    return _spec(name) is not None and not _is_path(name)
+
+
 def _is_path(name: str) -> bool:
     """Whether a name is taken for a path; a known name needs a `/` at its end."""
     return Path(name).expanduser().exists() and (_spec(name) is None or name.endswith(os.sep))

@@ -5,7 +5,7 @@ student have different tokenizers and lengths, and cost the teacher one pass how
 follow. Without either it trains on labels alone, which is how teachers and controls are made.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Self, TypeAlias
 
@@ -49,10 +49,14 @@ class Distiller(keras.Model):
             teacher.
         distillation_loss: String. "kl", "mse", or "hard": the label loss of what the teacher
             decides for.
+        class_weight: Optional floats `[num_outputs]`, for "single_label": an example's label loss
+            is multiplied by its class's. What the teacher says of it has no class and stays, as
+            what it says of texts without labels.
 
     Raises:
         TypeError: A model is given by position, or there is no student.
-        ValueError: For a temperature below 1, a weight outside [0, 1] or an unknown loss.
+        ValueError: For a temperature below 1, a weight outside [0, 1], an unknown loss, or class
+            weights of another task or number.
 
     Example:
 
@@ -76,6 +80,7 @@ class Distiller(keras.Model):
         temperature: float = 2.0,
         student_loss_weight: float = STUDENT_LOSS_WEIGHT,
         distillation_loss: str = "kl",
+        class_weight: Sequence[float] | np.ndarray | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -99,7 +104,10 @@ class Distiller(keras.Model):
                 f"Expected `distillation_loss` to be one of {', '.join(DISTILLATION_LOSSES)}. "
                 f"Received: distillation_loss={distillation_loss!r}"
             )
+        if class_weight is not None:
+            _check_class_weight(class_weight, task, student.output_shape[-1])
         self.student, self.teacher, self.task = student, teacher, task
+        self.class_weight = None if class_weight is None else [float(x) for x in class_weight]
         self.temperature, self.student_loss_weight = temperature, student_loss_weight
         self.distillation_loss = distillation_loss
         if teacher is not None:
@@ -181,6 +189,10 @@ class Distiller(keras.Model):
             # What stands where there is none may be -1, or anything.
             labels = _where(targets["is_labelled"], labels)
         label_losses = label_loss(self.task, labels, logits)
+        if self.class_weight is not None:
+            classes = ops.reshape(ops.cast(labels, "int32"), [-1])
+            weights = ops.convert_to_tensor(self.class_weight, label_losses.dtype)
+            label_losses *= ops.take(weights, classes)
         if "is_labelled" in targets:
             # Not a product: what no label bounds may be infinite.
             label_losses = ops.where(targets["is_labelled"], label_losses, 0.0)
@@ -250,6 +262,7 @@ class Distiller(keras.Model):
             "temperature": self.temperature,
             "student_loss_weight": self.student_loss_weight,
             "distillation_loss": self.distillation_loss,
+            "class_weight": self.class_weight,
         }
 
     @classmethod
@@ -262,6 +275,16 @@ class Distiller(keras.Model):
             for name in ("student", "teacher")
         }
         return cls(**{**config, **models})
+
+
+def _check_class_weight(
+    class_weight: Sequence[float] | np.ndarray, task: str, num_outputs: int
+) -> None:
+    if task != "single_label" or len(class_weight) != num_outputs:
+        raise ValueError(
+            f"Expected `class_weight` for {num_outputs} classes of a single_label task. Received: "
+            f"{len(class_weight)} numbers for {task}"
+        )
 
 
 def _where(are_there: tf.Tensor, values: tf.Tensor) -> tf.Tensor:

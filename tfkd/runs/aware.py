@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 # Of the student's own learning rate: little is left to learn.
 RATE_SHARE = 0.1
 # For runs of `tfkd finetune`, which have no teacher, and runs older than a setting.
-_LOSS = {"temperature": 1.0, "student_loss_weight": 1.0, "distillation_loss": "kl"}
+_LOSS = {
+    "temperature": 1.0,
+    "student_loss_weight": 1.0,
+    "distillation_loss": "kl",
+    "class_weight": None,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,6 +176,7 @@ class AwareTraining:
     def _settings(self, recipe: str) -> dict[str, Any]:
         """All that decides what comes out, as JSON values."""
         run, plan = self.run.read_config(), self._plan
+        weights = self.material.class_weights
         rows = self.material.summaries["train"]
         steps = plan.epochs * -(-rows.num_rows // plan.batch_size)
         moving_steps = round((1 - self.config.qat_frozen_fraction) * steps)
@@ -180,6 +186,7 @@ class AwareTraining:
             "recipe": recipe,
             **values,
             **{name: run.get(name, value) for name, value in _LOSS.items()},
+            "class_weight": None if weights is None else weights.tolist(),
             "integer_softmax": self.config.integer_softmax,
             # The first batch sets the ranges, so it always counts.
             "freeze_after": max(1, moving_steps),

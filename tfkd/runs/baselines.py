@@ -69,7 +69,9 @@ def word_baseline(material: Material) -> Baseline | None:
         train, held_out, test = (
             LabelledTexts.of(dataset, split) for split in ("train", "validation", "test")
         )
-        model = word_model(dataset, train, held_out)
+        balance = material.class_weights
+        weights = None if balance is None else balance[train.labels]
+        model = word_model(dataset, train, held_out, weights)
         if model is None:
             return None
         texts = first_texts(dataset.splits["test"], TIMED_TEXTS)
@@ -84,7 +86,12 @@ def word_baseline(material: Material) -> Baseline | None:
             "num_rows": model.num_rows,
         }
 
-    mark = {"metric": dataset.metric, "words": baselines.MOST_WORDS, "costs": baselines.COSTS}
+    mark = {
+        "metric": dataset.metric,
+        "words": baselines.MOST_WORDS,
+        "costs": baselines.COSTS,
+        "is_balanced": material.class_weights is not None,
+    }
     found = _kept(material, mark, make)
     if found is None:
         material.progress.say(f"no {name}: the texts hold no words")

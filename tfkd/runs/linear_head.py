@@ -23,7 +23,13 @@ MOST_ITERATIONS = 300
 LEAST_SPREAD = 0.1
 
 
-def start_head(classifier: TextClassifier, rows: Rows, held_out: Rows, progress: Progress) -> None:
+def start_head(
+    classifier: TextClassifier,
+    rows: Rows,
+    held_out: Rows,
+    progress: Progress,
+    class_weights: np.ndarray | None = None,
+) -> None:
     """Sets the logits layer to a linear model of the vectors that it reads.
 
     Logistic regression, one a label for multi-label tasks; ridge regression for scores. Its penalty
@@ -34,6 +40,7 @@ def start_head(classifier: TextClassifier, rows: Rows, held_out: Rows, progress:
         rows: `Rows` of train; of many, 10,000 spread over all are read.
         held_out: `Rows` of validation; likewise.
         progress: `Progress` that shows what is read.
+        class_weights: float64 `[num_classes]` by which all classes count alike. Default: rows do.
 
     Reference: [Kumar et al., 2022](https://arxiv.org/abs/2202.10054)
     """
@@ -47,10 +54,17 @@ def start_head(classifier: TextClassifier, rows: Rows, held_out: Rows, progress:
     spread = np.maximum(spread, LEAST_SPREAD * spread.mean())
     vectors, others = (vectors - mean) / spread, (others - mean) / spread
     labels, expected = np.asarray(chosen.labels), np.asarray(held_out.labels)
-    fits = [_fit(classifier, vectors, labels, strength) for strength in STRENGTHS]
-    kernel, bias = min(
-        fits, key=lambda fit: _loss(classifier.task, others @ fit[0] + fit[1], expected)
-    )
+    weights = None if class_weights is None else class_weights[labels]
+    fits = [_fit(classifier, vectors, labels, weights, strength) for strength in STRENGTHS]
+    # Of balanced weights the mean is that of the classes' means.
+    parts = [slice(None)] if weights is None else [expected == k for k in np.unique(expected)]
+
+    def loss(fit: tuple[np.ndarray, np.ndarray]) -> float:
+        outputs = others @ fit[0] + fit[1]
+        losses = [_loss(classifier.task, outputs[part], expected[part]) for part in parts]
+        return float(np.mean(losses))
+
+    kernel, bias = min(fits, key=loss)
     kernel = kernel / spread[:, None]
     layer.set_weights([kernel, bias - mean @ kernel])
 
@@ -71,14 +85,18 @@ def _vectors(reader: TextClassifier, rows: Rows, task: Task) -> np.ndarray:
 
 
 def _fit(
-    classifier: TextClassifier, vectors: np.ndarray, labels: np.ndarray, strength: float
+    classifier: TextClassifier,
+    vectors: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray | None,
+    strength: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Kernel `[width, num_outputs]` and bias `[num_outputs]` of a linear model."""
     if classifier.task == REGRESSION:
         model = Ridge(1 / strength)
     else:
         model = LogisticRegression(C=strength, max_iter=MOST_ITERATIONS)
-    return fit_linear(classifier.task, model, vectors, labels, len(classifier.label_names))
+    return fit_linear(classifier.task, model, vectors, labels, len(classifier.label_names), weights)
 
 
 def _loss(task: str, outputs: np.ndarray, labels: np.ndarray) -> float:

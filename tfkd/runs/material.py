@@ -11,20 +11,20 @@ import numpy as np
 
 from tfkd import artifacts
 from tfkd.artifacts import JsonObject, RunFolder, fingerprint
-from tfkd.config.data import DataConfig
+from tfkd.config.data import BALANCED, DataConfig
 from tfkd.config.training import DistillConfig, TrainingConfig
 from tfkd.data import sources, tokens
 from tfkd.data.augmentation import Augmented, Snippets, fitting_copies, words_of
-from tfkd.data.checks import SplitSummary, check
+from tfkd.data.checks import SplitSummary, check, with_headline
 from tfkd.data.columns import ColumnNames, Reading
 from tfkd.data.duplicates import said_of
-from tfkd.data.examples import MULTI_LABEL, Dataset, Example, Texts, listing
+from tfkd.data.examples import MULTI_LABEL, SINGLE_LABEL, Dataset, Example, Texts, listing
 from tfkd.data.files import UNLABELLED
 from tfkd.data.kept_rows import KeptExamples
 from tfkd.data.survey import SAID_BEFORE_TRAINING, survey
 from tfkd.data.tokens import Tokens
 from tfkd.data.transfer import Apart, Joined, Unlabelled, unlabelled
-from tfkd.errors import ArtifactError
+from tfkd.errors import ArtifactError, ConfigError
 from tfkd.locks import CACHE, locked
 from tfkd.models.classifier import TextClassifier, batch_texts
 from tfkd.models.near_words import known_words, near_words
@@ -71,6 +71,13 @@ class Material:
     def transfer(self) -> str:
         """The split that teachers answer: train, or that with rows behind it without labels."""
         return TRANSFER if TRANSFER in self.summaries else "train"
+
+    @property
+    def class_weights(self) -> np.ndarray | None:
+        """Weight of each class's labels in the loss; None where all rows count alike."""
+        if self.config is None or self.config.class_weight != BALANCED:
+            return None
+        return self.summaries["train"].balanced_weights
 
     def unlabelled_rows(self, config: DistillConfig) -> Apart | None:
         """The texts without a label as rows, or None if there are none.
@@ -220,6 +227,7 @@ class Material:
         return {
             "dataset": self.dataset.name,
             "task": self.dataset.task,
+            "metric": self.dataset.metric,
             "label_names": list(self.dataset.label_names),
             "splits": {
                 name: {"num_rows": summary.num_rows, "fingerprint": summary.fingerprint}
@@ -294,9 +302,10 @@ def own_material(
             f"Expected the rows that {run.path} was made of. Received others from {named.dataset}: "
             f"{changed}. Give the data set as it was to --dataset, or make the run again."
         )
-    # As the run calls it, wherever it lies.
-    name = run.read_config()["dataset"]
-    return dataclasses.replace(material, dataset=dataclasses.replace(material.dataset, name=name))
+    # As the run calls it, wherever it lies, and by the metric that the run is judged by.
+    name, metric = run.read_config()["dataset"], run.data.get("metric", material.dataset.metric)
+    dataset = dataclasses.replace(material.dataset, name=name, metric=metric)
+    return dataclasses.replace(material, dataset=dataset)
 
 
 def held_out(config: DataConfig) -> dict[str, float | None]:
@@ -352,10 +361,16 @@ def prepare(
         splits: Names of the splits to read.
 
     Raises:
+        ConfigError: Classes are to be weighed where a row is of no one class.
         DatasetError: The data set cannot be had, or a row is bad.
     """
     with progress.stage("read and check"):
         dataset = load_dataset(config)
+        if config.class_weight == BALANCED and dataset.task != SINGLE_LABEL:
+            raise ConfigError(
+                f"Expected `class_weight` none for a {dataset.task} task, whose rows are of no one "
+                f"class. Received: class_weight={BALANCED!r}. Leave it out."
+            )
         progress.say(f"read and check {dataset.name}")
         if dataset.columns:
             progress.say(f"columns: {dataset.columns}")
@@ -372,6 +387,9 @@ def prepare(
                 progress.say(str(finding))
     for said in (*_gaps(dataset, summaries), *dataset.findings()):
         progress.say(said)
+    if "train" in summaries and not sources.is_listed(config.dataset):
+        is_balanced = config.class_weight == BALANCED
+        dataset = with_headline(dataset, summaries["train"], progress, is_balanced)
     return Material(dataset, summaries, runs / CACHE, progress, config)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tfkd import artifacts
 from tfkd.artifacts import JsonObject, RunFolder
-from tfkd.config.data import DataConfig
+from tfkd.config.data import BALANCED, DataConfig
 from tfkd.config.training import DistillConfig, FinetuneConfig
 from tfkd.distillation.mixture import mixture
 from tfkd.distillation.teacher_logits import load_or_score
@@ -306,7 +306,7 @@ def _untrained(
         train, held_out = (
             material.tokens(split, classifier.tokenizer) for split in ("train", "validation")
         )
-        start_head(classifier, train, held_out, material.progress)
+        start_head(classifier, train, held_out, material.progress, material.class_weights)
     return classifier, is_encoder
 
 
@@ -327,9 +327,11 @@ def finetune_config(config: DistillConfig, source: Source, run: RunFolder) -> Fi
         "seed",
         "layers",
     )
+    # A user who was told of balanced classes tries them beside what is there.
+    end = f"-{BALANCED}" if config.class_weight == BALANCED else ""
     return FinetuneConfig(
         model=source.name,
-        output_dir=run.path.parent / f"{slug(config.dataset)}-{source.slug}-finetuned",
+        output_dir=run.path.parent / f"{slug(config.dataset)}-{source.slug}-finetuned{end}",
         **{name: getattr(config, name) for name in shared},
         **{name: getattr(config, f"teacher_{name}") for name in own},
     )

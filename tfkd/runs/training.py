@@ -120,6 +120,7 @@ def train_arm(
         temperature=objective.temperature,
         student_loss_weight=objective.student_loss_weight,
         distillation_loss=objective.distillation_loss,
+        class_weight=material.class_weights,
     )
     batches = _batches(classifier, part.input_names, objective, plan, material)
     judge = _judge(classifier, part, objective, material)

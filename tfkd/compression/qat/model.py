@@ -16,7 +16,6 @@ from tfkd.compression import recipes
 from tfkd.compression.qat import mirror
 from tfkd.compression.qat.scheme import Scheme
 from tfkd.compression.recipes import INT4, RECIPES
-from tfkd.config.training import STUDENT_LOSS_WEIGHT
 from tfkd.data.texts import GivenTexts, given_texts
 from tfkd.distillation.distiller import Distiller
 from tfkd.errors import ConfigError
@@ -24,6 +23,15 @@ from tfkd.models.classifier import TextClassifier
 
 if TYPE_CHECKING:
     from tfkd.compression.qat.export import AwareFile
+
+
+class Losses(TypedDict, total=False):
+    """Settings of the loss, as for `Distiller`."""
+
+    temperature: float
+    student_loss_weight: float
+    distillation_loss: str
+    class_weight: Sequence[float] | np.ndarray | None
 
 
 class QuantizationAware(Distiller):
@@ -37,9 +45,8 @@ class QuantizationAware(Distiller):
         recipe: String. Name of a recipe that trains.
         scheme: `Scheme` of that recipe.
         teacher: Optional `keras.Model`, as for `Distiller`.
-        temperature: Float, at least 1.
-        student_loss_weight: Float in [0, 1]. Weight of the label loss.
-        distillation_loss: String. "kl", "mse" or "hard".
+        **losses: `temperature`, `student_loss_weight`, `distillation_loss` and `class_weight`, as
+            for `Distiller`.
 
     Attributes:
         twin: `TextClassifier` that answers with all the rounding in place.
@@ -51,19 +58,10 @@ class QuantizationAware(Distiller):
         recipe: str,
         scheme: Scheme,
         teacher: keras.Model | None = None,
-        temperature: float = 2.0,
-        student_loss_weight: float = STUDENT_LOSS_WEIGHT,
-        distillation_loss: str = "kl",
+        **losses: Unpack[Losses],
     ) -> None:
         student = mirror.build(classifier, scheme)
-        super().__init__(
-            student=student,
-            teacher=teacher,
-            task=classifier.task,
-            temperature=temperature,
-            student_loss_weight=student_loss_weight,
-            distillation_loss=distillation_loss,
-        )
+        super().__init__(student=student, teacher=teacher, task=classifier.task, **losses)
         self.classifier, self.recipe, self.scheme = classifier, recipe, scheme
         self.twin = classifier.with_model(student)
 
@@ -143,14 +141,6 @@ class QuantizationAware(Distiller):
         )
 
 
-class Losses(TypedDict, total=False):
-    """Settings of the loss, as for `QuantizationAware`."""
-
-    temperature: float
-    student_loss_weight: float
-    distillation_loss: str
-
-
 def scheme_of(
     recipe: str, integer_softmax: bool = False, freeze_after: int | None = None
 ) -> Scheme:
@@ -199,8 +189,7 @@ def quantization_aware(
             mapping of `label` and `teacher_logits`, or labels alone.
         integer_softmax: Boolean. Attention scores are integers too, for chips without floats.
         freeze_after: Integer or None. Training batches after which the ranges stay.
-        **losses: `temperature`, `student_loss_weight` and `distillation_loss`, as for
-            `QuantizationAware`.
+        **losses: As for `QuantizationAware`.
 
     Returns:
         `QuantizationAware`: a `keras.Model` with `fit`, `predict` and `export`.
