@@ -212,6 +212,18 @@ FAULTS = {
         "Expected a text in {path}, row 2 {place}. Received: an empty one. "
         "Fill it in, or leave such rows out: --drop-empty.",
     ),
+    "no header's column at first": (
+        "a.jsonl",
+        '{"text": "a"}\n{"text": "b", "label": 1}\n',
+        "Expected a label in {path}, row 1 {place}. Received: none. "
+        "Fill it in, or leave such rows out: --drop-empty.",
+    ),
+    "no table": (
+        "a.csv",
+        b"\x80\x04\x00\x1b\xff\n",
+        "Expected the columns `text` (or `sentence1`, `sentence2`) and `label` (or `labels`) in "
+        "{path}. Received: '\\udc80\\x04\\x00\\x1b\\udcff'. Is it the right file?",
+    ),
     "no string": (
         "a.jsonl",
         '{"text": "a", "label": 0}\n{"text": 5, "label": 1}\n',
@@ -263,12 +275,14 @@ FAULTS = {
         "a.jsonl",
         '{"text": "a", "label": 0}\n{"text": "b"\n',
         "Expected a JSON object in {path}, row 2 {place}. Received: Expecting ',' delimiter: "
-        "line 2 column 1 (char 13).",
+        "line 2 column 1 (char 13). Write one object a line: pandas' "
+        "to_json(orient='records', lines=True).",
     ),
     "no JSON object": (
         "a.jsonl",
         '{"text": "a", "label": 0}\n["b", 1]\n',
-        "Expected a JSON object in {path}, row 2 {place}. Received: ['b', 1].",
+        "Expected a JSON object in {path}, row 2 {place}. Received: ['b', 1]. "
+        "Write one object a line: pandas' to_json(orient='records', lines=True).",
     ),
     "JSON field missing": (
         "a.jsonl",
@@ -284,8 +298,7 @@ FAULTS = {
     "header only": (
         "a.csv",
         "text,label\n",
-        "Expected at least two classes in {path}. Received: none. Add rows of other classes, or a "
-        "labels.txt with one class name a line.",
+        "Expected rows with a label in {path}. Received: none.",
     ),
     "empty csv": (
         "a.csv",
@@ -324,7 +337,7 @@ def test_a_label_outside_labels_txt(tmp_path, value):
     path = write(tmp_path / "train.csv", f"text,label\na,cat\nb,{value}\n")
     assert refused(tmp_path) == (
         f"Expected a label of {tmp_path / 'labels.txt'} (cat, dog) or an index 0 to 1 in {path}, "
-        f"row 2 {PLACE}. Received: '{value}'."
+        f"row 2 {PLACE}. Received: '{value}'. Correct the label, or drop the row."
     )
 
 
@@ -334,7 +347,8 @@ def test_a_label_that_train_does_not_have(tmp_path):
     with pytest.raises(DatasetError, match="^Expected a label of ") as caught:
         examples(tmp_path, "test")
     assert str(caught.value) == (
-        f"Expected a label of {train} (cat, dog) in {path}, row 1 {PLACE}. Received: 'cow'."
+        f"Expected a label of {train} (cat, dog) in {path}, row 1 {PLACE}. Received: 'cow'. "
+        "Correct the label, or drop the row."
     )
 
 
@@ -342,7 +356,8 @@ def test_a_score_that_is_no_number(tmp_path):
     write(tmp_path / "labels.txt", "score\n")
     path = write(tmp_path / "train.csv", "text,label\na,1.5\nb,nan\n")
     assert refused(tmp_path) == (
-        f"Expected a finite number as label in {path}, row 2 {PLACE}. Received: 'nan'."
+        f"Expected a finite number as label in {path}, row 2 {PLACE}. Received: 'nan'. "
+        "Write numbers with a point, and nothing between thousands."
     )
 
 

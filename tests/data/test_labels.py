@@ -22,7 +22,9 @@ FILL = "Fill it in, or leave such rows out: --drop-empty."
 
 
 def csv(path: Path, labels: list[str], column: str = "label") -> Path:
-    rows = "".join(f'text {row},"{label}"\n' for row, label in enumerate(labels))
+    rows = "".join(
+        f'text {row},"{label.replace(chr(34), chr(34) * 2)}"\n' for row, label in enumerate(labels)
+    )
     path.write_text(f"text,{column}\n{rows}", encoding="utf-8")
     return path
 
@@ -121,7 +123,8 @@ def test_a_number_that_train_lacks_is_no_index(tmp_path, label):
     with pytest.raises(DatasetError, match="^Expected a label of ") as caught:
         list(read_folder(tmp_path, "set").splits["test"])
     assert str(caught.value) == (
-        f"Expected a label of {train} (1, 2, 4, 5) in {test}, row 2 {PLACE}. Received: '{label}'."
+        f"Expected a label of {train} (1, 2, 4, 5) in {test}, row 2 {PLACE}. Received: '{label}'. "
+        "Correct the label, or drop the row."
     )
 
 
@@ -132,7 +135,8 @@ def test_an_index_counts_beside_names_that_are_no_numbers_only(tmp_path):
     (tmp_path / "labels.txt").write_text("3\n1\n")
     names = tmp_path / "labels.txt"
     assert refusal(path) == (
-        f"Expected a label of {names} (3, 1) in {path}, row 1 {PLACE}. Received: '0'."
+        f"Expected a label of {names} (3, 1) in {path}, row 1 {PLACE}. Received: '0'. "
+        "Correct the label, or drop the row."
     )
 
 
@@ -313,7 +317,8 @@ def test_a_setting_says_the_task(tmp_path):
     path = csv(tmp_path / "c.csv", ["a", "a;b"])
     assert read(path, LabelForm(MULTI_LABEL))[0] == [["a"], ["a", "b"]]
     assert refusal(path, LabelForm(REGRESSION)) == (
-        f"Expected a finite number as label in {path}, row 1 {PLACE}. Received: 'a'."
+        f"Expected a finite number as label in {path}, row 1 {PLACE}. Received: 'a'. "
+        "Write numbers with a point, and nothing between thousands."
     )
 
 
@@ -360,9 +365,100 @@ def test_a_name_that_is_no_utf_8(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes(b"text,label\none,x\ntwo,caf\xe9\n")
     assert refusal(path) == (
-        f"Expected a class name of visible characters in {path}, row 2. Received: 'caf\\udce9', "
-        "with '\\udce9'. Remove that character."
+        f"Expected UTF-8 text in {path}, row 2. Received: a broken character in 'caf\\udce9'. "
+        "Save the file as UTF-8."
     )
+
+
+def test_a_name_has_a_limit(tmp_path):
+    path = csv(tmp_path / "a.csv", ["x" * 1000, "y" * 1001])
+    assert refusal(path) == (
+        f"Expected class names of at most 1,000 characters in {path}, row 2. Received: one of "
+        f"1,001, '{'y' * 36}.... Is the label column right?"
+    )
+    names = read(csv(tmp_path / "a.csv", ["x" * 1000, "y"]))[1]
+    assert names == f"single_label, 2 classes: {'x' * 57}..., y"
+
+
+@pytest.mark.parametrize("label", ["1,234", "-12,345,678"])
+def test_a_comma_of_thousands_or_of_decimals_is_asked_for(tmp_path, label):
+    path = csv(tmp_path / "a.csv", ["5", label])
+    assert refusal(path) == (
+        f"Expected a class or a score as label in {path}, row 2 {PLACE}. Received: {label!r}, with "
+        "a comma of decimals or of thousands. Write a number without it or with a point, or give "
+        "--task single_label to take it as the name of a class."
+    )
+    assert refusal(path, LabelForm(REGRESSION)) == (
+        f"Expected a finite number as label in {path}, row 2 {PLACE}. Received: {label!r}. "
+        "Write numbers with a point, and nothing between thousands."
+    )
+    assert read(path, LabelForm(SINGLE_LABEL))[0] == ["5", label]
+    path = csv(tmp_path / "b.csv", ["0,125", "1,25", "1,2345"])
+    assert read(path, LabelForm(REGRESSION))[0] == [0.125, 1.25, 1.2345]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Food", "food"),
+        ("fast food", "fast  food"),
+        ("fast food", "fast\u00a0food"),
+        ("caf\u00e9", "cafe\u0301"),
+        ("ab", "a\u200bb"),
+    ],
+)
+def test_names_that_look_alike_are_two_and_it_is_said(tmp_path, one, other):
+    path = csv(tmp_path / "train.csv", [one, other, "tea"])
+    names, said = read(path)
+    assert names == [one, other, "tea"]
+    assert said.endswith(
+        f" (two of them are {one!a} and {other!a}; --fold-case takes them for one)"
+    )
+    path = csv(tmp_path / "train.csv", [one, "tea"])
+    assert read(path)[1] == f"single_label, 2 classes: {', '.join(sorted([one, 'tea']))}"
+    test = csv(tmp_path / "test.csv", [other])
+    with pytest.raises(DatasetError, match="^Expected a label of ") as caught:
+        list(read_folder(tmp_path, "set").splits["test"])
+    assert str(caught.value) == (
+        f"Expected a label of {path} ({', '.join(sorted([one, 'tea']))}) in {test}, row 1 {PLACE}. "
+        f"Received: {other!a}, which is not {one!a}. Correct the label, or drop the row."
+    )
+
+
+def test_one_word_among_decimals_is_said(tmp_path):
+    path = csv(tmp_path / "a.csv", ["0.1", "0.2", "n.a."])
+    assert read(path)[1] == (
+        "single_label, 3 classes: 0.1, 0.2, n.a. ('n.a.' is no number, so each is a class)"
+    )
+
+
+def test_lists_as_programs_write_them_into_a_csv_file(tmp_path):
+    for one, other in (("('a', 'b')", "('b',)"), ("{'a', 'b'}", "{'b'}"), ('["a", "b"]', "['b']")):
+        path = csv(tmp_path / "a.csv", [one, other], "labels")
+        assert read(path) == ([["a", "b"], ["b"]], "multi_label, 2 labels: a, b")
+        path = csv(tmp_path / "b.csv", [one, other])
+        assert refusal(path).startswith(f"Expected one label in {path}, row 1 {PLACE}. Received: ")
+    # NumPy's: Python would join the two.
+    path = csv(tmp_path / "a.csv", ["['a' 'b']", "['b']"], "labels")
+    assert refusal(path) == (
+        f"Expected a JSON list of labels in {path}, row 1 {PLACE}. Received: \"['a' 'b']\"."
+    )
+    path = csv(tmp_path / "a.csv", ['{"name": "a"}', "b"])
+    assert refusal(path) == (
+        f'Expected a label in {path}, row 1 {PLACE}. Received: an object, \'{{"name": "a"}}\'. '
+        "Write the class alone, by its name or its number."
+    )
+    assert read(csv(tmp_path / "c.csv", ["(other)", "{x}"]))[0] == ["(other)", "{x}"]
+
+
+def test_rows_of_0_and_1_of_different_lengths(tmp_path):
+    path = jsonl(tmp_path / "a.jsonl", [[1, 0], [0, 1, 1]], "labels")
+    assert refusal(path) == (
+        f"Expected equally many 0 and 1 in each row, or no number twice in {path}, row 2 {PLACE}. "
+        "Received: [0, 1, 1]."
+    )
+    path = jsonl(tmp_path / "b.jsonl", [[1, 0], [1], []], "labels")
+    assert read(path) == ([["0", "1"], ["1"], []], "multi_label, 2 labels: 0, 1")
 
 
 def test_a_data_set_of_the_catalog_keeps_its_task(tmp_path):

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfkd.data import readers, streams
+from tfkd.data import files, readers, streams
 from tfkd.data.files import read_file
 from tfkd.data.readers import open_table
 from tfkd.errors import DatasetError
@@ -58,6 +58,21 @@ def test_excel_writes_tabs_and_semicolons_under_csv(tmp_path):
     assert table(tmp_path / "a.csv", TSV.encode("utf-16")) == expected
     content = 'text;label\nKäse, bitte;pos\n"a ""b"" c";neg\n二;pos\n'
     assert table(tmp_path / "b.csv", content) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "sep=;\r\ntext;label\r\nKäse, bitte;pos\r\n"),
+        ("a.csv", '"sep=|"\ntext|label\nKäse, bitte|pos\n'),
+        ("a.csv", "text|label\nKäse, bitte|pos\n"),
+        ("a.tsv", 'text,label\n"Käse, bitte",pos\n'),
+        ("A.CSV", 'text,label\n"Käse, bitte",pos\n'),
+        ("a.csv", '\ufeff\ufefftext,label\n"Käse, bitte",pos\n'),
+    ],
+)
+def test_the_separator_is_what_the_file_says(tmp_path, name, content):
+    assert table(tmp_path / name, content) == [("text", "label"), ROWS[0]]
 
 
 def test_a_utf_16_file_cut_in_a_character(tmp_path):
@@ -262,14 +277,14 @@ def test_deep_json_and_huge_numbers(tmp_path):
             f"Expected a JSON object in {path}, row 2 {PLACE}. Received: one of too many levels."
         )
     assert refusal(path, first + '{"text": "a", "label": ' + "9" * 5000 + "}").startswith(
-        f"Expected a JSON object in {path}, row 2 {PLACE}. Received: Exceeds the limit (4300"
+        f"Expected a JSON object in {path}, row 2 {PLACE}. Received: a number of thousands"
     )
     for label in ("[" * 400 + "]" * 400, '{"a":' * 400 + "1" + "}" * 400):
         path.write_text(f'{first}{{"text": "a", "label": {label}}}\n')
         with pytest.raises(DatasetError, match=r"^Expected a (list of labels|label) in .*, row 2 "):
             read_file(path, "a")
-    path.write_text(f'{first}{{"text": "a", "label": {"9" * 4000}}}\n')
-    assert read_file(path, "a").label_names == ("9" * 4000, "b")
+    path.write_text(f'{first}{{"text": "a", "label": {"9" * 900}}}\n')
+    assert read_file(path, "a").label_names == ("9" * 900, "b")
 
 
 def test_parquet_with_broken_column_names(tmp_path):
@@ -291,3 +306,40 @@ def test_a_parquet_row_has_a_limit(tmp_path):
         f"Expected rows of at most 10,000,000 bytes in {path}. Received: {size:,} bytes a row. Cut "
         "longer texts."
     )
+
+
+@pytest.mark.parametrize("kind", [pyarrow.string(), pyarrow.large_string(), pyarrow.binary()])
+def test_a_long_text_of_many_parquet_rows_is_held_once(tmp_path, kind):
+    """As a dictionary of one text it is a small file; decoded it would be 4 GB."""
+    path, number = tmp_path / "a.parquet", 1000
+    texts = pyarrow.array(["x" * 4_000_000], kind)
+    texts = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * number, "int32"), texts)
+    pyarrow.parquet.write_table(pyarrow.table({"text": texts, "label": ["a"] * number}), path)
+    before = pyarrow.total_allocated_bytes()
+    with open_table(path) as found:
+        for _ in range(40):
+            text, label = next(found.rows)
+            assert (len(text), label) == (4_000_000, "a")
+        assert pyarrow.total_allocated_bytes() - before < 100_000_000
+
+
+def test_a_long_text_of_a_parquet_dictionary(tmp_path):
+    path = tmp_path / "a.parquet"
+    texts = pyarrow.array(["short", "x" * 10_000_000])
+    texts = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0, 1] * 20, "int32"), texts)
+    pyarrow.parquet.write_table(pyarrow.table({"text": texts, "label": ["a", "b"] * 20}), path)
+    with open_table(path) as found, pytest.raises(DatasetError, match="^Expected at") as caught:
+        list(found.rows)
+    assert str(caught.value) == (
+        f"Expected at most 10,000,000 bytes in {path}, row 2 {PLACE}. Received: 10,000,001. Cut "
+        "longer texts."
+    )
+
+
+def test_all_texts_of_a_packed_file_have_a_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "LEAST_KEPT", 1000)
+    path = tmp_path / "a.csv.gz"
+    rows = "".join(f"{'x' * 9000},{'ab'[row % 2]}\n" for row in range(40))
+    path.write_bytes(gzip.compress(f"text,label\n{rows}".encode(), 9))
+    with pytest.raises(DatasetError, match="^Expected texts of at most 200 times the file's bytes"):
+        read_file(path, "a")

@@ -66,8 +66,7 @@ def test_classes_that_are_one_or_too_rare():
     names = ("Bug", "bug", "Legal", "Spam", "BUG")
     assert found(dataset(names, train=rows)) == {
         "spellings": (
-            "Classes that differ in case or blanks only: 'Bug' = 'bug' = 'BUG'. --fold-case takes "
-            "them for one."
+            "Classes that look alike: 'Bug' = 'bug' = 'BUG'. --fold-case takes them for one."
         ),
         "rare": (
             "Classes too rare to learn and to judge: BUG (0), Spam (1), Legal (2). Add rows, or "

@@ -138,9 +138,7 @@ def test_a_training_says_the_worst_of_its_rows_first(tmp_path, capsys):
     assert lines[4] == "left out of train: 2 without a text or a label"
     assert lines[5].startswith("Rows with a text that a split to judge by has as well: ")
     assert lines[6].startswith("Rows with the text of an earlier row and another label: ")
-    assert lines[7] == (
-        "Classes that differ in case or blanks only: 'X' = 'x'. --fold-case takes them for one."
-    )
+    assert lines[7] == ("Classes that look alike: 'X' = 'x'. --fold-case takes them for one.")
     assert lines[8:] == [
         "without a row of test: X (1 of train)",
         "equal texts but for case and blanks: 2 rows repeat another one, and are in the same "

@@ -66,7 +66,8 @@ def test_a_label_that_the_run_does_not_have(run, tmp_path):
     path = write(tmp_path / "test.csv", [("goal", "sport"), ("rain", "business")])
     message = (
         f"Expected a label of the run {run} (weather, sport, politics) or an index 0 to 2 in "
-        f"{path}, row 2 (row 1 is the first row of data). Received: 'business'."
+        f"{path}, row 2 (row 1 is the first row of data). Received: 'business'. "
+        "Correct the label, or drop the row."
     )
     with pytest.raises(DatasetError, match=exactly(message)):
         score(run, path)

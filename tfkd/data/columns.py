@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from tfkd.config.data import ColumnConfig, ReadingConfig
 from tfkd.data.examples import listing
 from tfkd.data.labels import LabelForm
-from tfkd.errors import ConfigError, DatasetError
+from tfkd.errors import ConfigError, DatasetError, shown
 
 TEXT, PAIR, LABEL, LABELS = "text", ("sentence1", "sentence2"), "label", "labels"
 TEXT_OPTIONS = ("--text-column", "--second-text-column")
@@ -212,6 +212,11 @@ def find_columns(
     )
 
 
+def listed_columns(columns: Sequence[str]) -> str:
+    """The first names of columns; of what is no table at all they may be anything."""
+    return listing([name if name.isprintable() else shown(name) for name in columns])
+
+
 def find_texts(
     path: Path,
     columns: Sequence[str],
@@ -257,7 +262,7 @@ def _position(path: Path, columns: Sequence[str], name: str, option: str) -> int
         close = difflib.get_close_matches(name, columns, n=1, cutoff=0.5)
         advice = f"Did you mean `{close[0]}`?" if close else f"Correct {option}."
         raise DatasetError(
-            f"Expected a column `{name}` in {path}. Received: {listing(columns)}. {advice}"
+            f"Expected a column `{name}` in {path}. Received: {listed_columns(columns)}. {advice}"
         )
     if columns.count(name) > 1:
         raise DatasetError(f"Expected one column `{name}` in {path}. Received: several.")
@@ -291,9 +296,11 @@ def _check_known(
     if not is_known:
         missing = [TEXT_OPTIONS[0]] * (not has_texts) + [LABEL_OPTION] * (not has_label)
         advice = f"Name the columns: {' and '.join(missing)}. {advice}".rstrip()
+    if not all(map(str.isprintable, columns)):
+        advice = "Is it the right file?"
     raise DatasetError(
         f"Expected the column{'s' * (len(expected) > 1 or PAIR == texts)} "
-        f"{' and '.join(expected)} in {path}. Received: {listing(columns)}. {advice}"
+        f"{' and '.join(expected)} in {path}. Received: {listed_columns(columns)}. {advice}"
     )
 
 

@@ -118,8 +118,9 @@ class Dataset:
 
 
 def listing(names: Sequence[str]) -> str:
-    """The first of some names as they stand in a line or a message."""
-    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    """The first of some names as they stand in a line or a message, long ones cut."""
+    first = [name if len(name) <= 60 else f"{name[:57]}..." for name in names[:8]]
+    return ", ".join(first) + (", ..." if len(names) > 8 else "")
 
 
 def text_hash(texts: Iterable[str], seed: int = 0) -> int:

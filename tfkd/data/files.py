@@ -21,6 +21,7 @@ from tfkd.data.columns import (
     Columns,
     Reading,
     find_columns,
+    listed_columns,
 )
 from tfkd.data.examples import (
     EMBEDDING,
@@ -37,7 +38,8 @@ from tfkd.data.label_columns import of_columns, understood
 from tfkd.data.label_values import check_name, is_missing, plain, spelled, truth
 from tfkd.data.labels import BLANKS, LabelForm, LabelReader
 from tfkd.data.missing_labels import ByLabel, NoLabels, is_unlabelled
-from tfkd.data.readers import FORMATS, SUFFIXES, fault, open_table, unreadable
+from tfkd.data.readers import FORMATS, SUFFIXES, fault, open_table
+from tfkd.data.streams import unreadable
 from tfkd.data.texts import has_lone_surrogate
 from tfkd.errors import DatasetError, shown
 
@@ -51,6 +53,8 @@ TRAIN, UNLABELLED = "train", "unlabelled"
 NO_TEXT = "Fill it in, or leave such rows out: --drop-empty."
 # Files whose rows a process keeps at the same time.
 KEPT_FILES = 16
+# A small packed file may hold more text than the disk does; a sound one shrinks much less.
+MOST_GROWTH, LEAST_KEPT = 200, 2**30
 METRICS = {
     SINGLE_LABEL: "accuracy",
     MULTI_LABEL: "macro_f1",
@@ -146,10 +150,15 @@ def _rows(version: Version, names: ColumnNames, first: Path, drops: Drops) -> Fi
     path, counts = version.path, Counter[str]()
 
     def parsed() -> Iterator[tuple[Any, ...]]:
+        most = max(LEAST_KEPT, MOST_GROWTH * version.size_bytes)
         with open_table(path) as table:
             columns = _same_columns(path, table.columns, names, first)
             for row, values in enumerate(table.rows, start=1):
                 texts = _texts([values[index] for index in columns.texts], path, row)
+                most -= sum(map(len, texts))
+                if most < 0:
+                    expected = f"texts of at most {MOST_GROWTH} times the file's bytes"
+                    raise fault(path, row, expected, "more", "Unpack it yourself if it is sound.")
                 labels = [plain(values[index], path, row) for index in columns.labels]
                 label = labels[0] if len(labels) == 1 else list(map(truth, labels))
                 if is_blank(texts) and not drops.empty:
@@ -174,7 +183,7 @@ def _same_columns(path: Path, columns: Sequence[str], names: ColumnNames, first:
             advice = "Move a file without labels out of the folder: nothing can be scored on it."
         raise DatasetError(
             f"Expected the column{'s' * (len(missing) > 1)} {listing(missing)} of {first.name} in "
-            f"{path}. Received: {listing(columns)}. {advice}"
+            f"{path}. Received: {listed_columns(columns)}. {advice}"
         )
     return find_columns(path, columns, names, has_labels=bool(names.labels))
 
@@ -188,6 +197,11 @@ def _id(value: Any, path: Path, row: int) -> str:
 def _texts(values: Sequence[Any], path: Path, row: int) -> list[str]:
     """The texts of a row, null as an empty one."""
     texts = ["" if value is None else value for value in values]
+    # Some programs write Parquet's strings as bytes.
+    texts = [
+        text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else text
+        for text in texts
+    ]
     for text in texts:
         if not isinstance(text, str):
             raise fault(path, row, "a string as text", shown(text))

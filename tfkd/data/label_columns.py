@@ -10,28 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tfkd.data.class_names import ClassNames
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL, listing
-from tfkd.data.label_values import (
-    check_name,
-    check_names,
-    folded,
-    is_decimal_comma,
-    is_missing_word,
-    listed,
-    number,
-    spelled,
-    whole,
-)
-from tfkd.data.labels import (
-    BLANKS,
-    MOST_CLASSES,
-    LabelForm,
-    LabelReader,
-    is_bit,
-    items_of,
-    parts_of,
-    refuse_missing,
-)
+from tfkd.data.label_values import OBJECT_ADVICE, check_names, is_object, listed, whole
+from tfkd.data.labels import BLANKS, LabelForm, LabelReader, bit, is_bit, items_of, parts_of
 from tfkd.data.readers import fault
 from tfkd.errors import ConfigError, DatasetError, shown
 
@@ -39,17 +21,13 @@ SCORE_NAME = "score"
 SEVERAL = "labels"
 SEPARATORS = ("|", ";", ",", "#")
 # They stand between labels at times, and within names more often.
-RARE_SEPARATORS = ("/", "+", "&", ":")
+RARE_SEPARATORS = ("/", "+", "&", ":", "、", "，", "；")
 # Different values that are looked at for the separator: more of them tell nothing new.
 LOOKED_AT = 10_000
 ONE_EACH = "one in each row of `labels`; --task multi_label takes them for several"
 HOT = "a 0 or a 1 for each label in every row"
 WHOLE = "whole numbers; --task regression takes them as scores"
 SCORES = "numbers; --task single_label takes each for a class"
-ASK = (
-    "Give --task regression to take it as a number, or --task single_label to take it as the name "
-    "of a class."
-)
 
 
 def understood(
@@ -111,8 +89,10 @@ def of_columns(form: LabelForm, columns: Sequence[str], path: Path) -> LabelForm
 def _one_each(form: LabelForm, rows: Iterable[Sequence[Any]], path: Path) -> LabelForm:
     if form.task == REGRESSION:
         return form.replace(names=(SCORE_NAME,))
-    found = _Names(path, form.folds_case)
-    for row, value in _labels(rows):
+    found = ClassNames(path, form.folds_case)
+    for row, value in _labels(rows, path):
+        if is_object(value):
+            raise fault(path, row, "a label", f"an object, {shown(value)}", OBJECT_ADVICE)
         if listed(value) is not None:
             advice = "Name the column `labels`, or give --task multi_label, for several labels."
             raise fault(path, row, "one label", shown(value), advice)
@@ -126,7 +106,8 @@ def _one_each(form: LabelForm, rows: Iterable[Sequence[Any]], path: Path) -> Lab
         raise _too_few(found.rows, str(path), "two classes")
     names = found.sorted()
     may_be_scores = form.task is None and None not in map(whole, names)
-    note = form.note or (WHOLE if may_be_scores else "")
+    notes = [form.note or (WHOLE if may_be_scores else found.mixture()), found.alike()]
+    note = "; ".join(filter(None, notes))
     form = form.replace(task=SINGLE_LABEL, names=names, origin=str(path), note=note)
     return form.replace(num_folded=found.num_folded)
 
@@ -140,8 +121,8 @@ def _several(
     if shape.width:
         names = tuple(str(index) for index in range(shape.width))
         return form.replace(is_hot=True, names=names, origin=str(path))
-    found = _Names(path, form.folds_case)
-    for row, value in _labels(rows):
+    found = ClassNames(path, form.folds_case)
+    for row, value in _labels(rows, path):
         for item in items_of(value, shape.separator, path, row):
             if isinstance(item, float) and not item.is_integer():
                 raise fault(path, row, "names or whole numbers as labels", shown(value))
@@ -149,11 +130,22 @@ def _several(
     found.refuse_missing_words()
     if not found.rows:
         raise _too_few(found.rows, str(path), "one class")
-    return form.replace(names=found.sorted(), origin=str(path), num_folded=found.num_folded)
+    note = "; ".join(filter(None, (form.note, found.alike())))
+    form = form.replace(names=found.sorted(), origin=str(path), note=note)
+    return form.replace(num_folded=found.num_folded)
 
 
-def _labels(rows: Iterable[Sequence[Any]]) -> Iterator[tuple[int, Any]]:
-    return ((values[0], values[-1]) for values in rows)
+def _labels(rows: Iterable[Sequence[Any]], path: Path) -> Iterator[tuple[int, Any]]:
+    """What stands in the label column, with its row.
+
+    Raises:
+        DatasetError: There is no row.
+    """
+    row = None
+    for row, *_, value in rows:
+        yield row, value
+    if row is None:
+        raise DatasetError(f"Expected rows with a label in {path}. Received: none.")
 
 
 def _too_few(names: Iterable[str], origin: str, wanted: str) -> DatasetError:
@@ -161,101 +153,6 @@ def _too_few(names: Iterable[str], origin: str, wanted: str) -> DatasetError:
         f"Expected at least {wanted} in {origin}. Received: {', '.join(names) or 'none'}. "
         "Add rows of other classes, or a labels.txt with one class name a line."
     )
-
-
-class _Names:
-    """The distinct labels of a column and the row where each comes first.
-
-    Args:
-        path: Path. The file, for error messages.
-        folds_case: Whether labels that differ in case and blanks only are one, spelled as in most
-            of its rows.
-    """
-
-    def __init__(self, path: Path, folds_case: bool = False) -> None:
-        self._path, self._folds_case = path, folds_case
-        self._spellings: dict[str, collections.Counter[str]] = {}
-        self.rows: dict[str, int] = {}
-        self.is_numeric = self.is_whole = True
-        self._missing: dict[str, int] = {}
-
-    def add(self, value: Any, row: int) -> None:
-        """Takes a label in.
-
-        Raises:
-            DatasetError: It is missing or cannot be shown, or there are too many.
-        """
-        refuse_missing(value, self._path, row)
-        name = spelled(value)
-        if self._folds_case:
-            spellings = self._spellings.setdefault(folded(name), collections.Counter())
-            spellings[name] += 1
-            name = next(iter(spellings))
-        if name in self.rows:
-            return
-        check_name(name, f"{self._path}, row {row}")
-        if is_missing_word(name):
-            self._missing.setdefault(name, row)
-            return
-        score = number(value)
-        self.is_numeric = self.is_numeric and score is not None
-        self.is_whole = self.is_whole and score is not None and score.is_integer()
-        if len(self.rows) < MOST_CLASSES:
-            self.rows[name] = row
-        elif self.is_whole or not self.is_numeric:
-            advice = "Is the label column right?"
-            advice += " With --task regression they are scores." if self.is_whole else ""
-            raise fault(self._path, row, f"at most {MOST_CLASSES} classes", "more", advice)
-
-    @property
-    def num_folded(self) -> int:
-        """Labels that were spelled otherwise than most of their class."""
-        return sum(found.total() - max(found.values()) for found in self._spellings.values())
-
-    def refuse_missing_words(self) -> None:
-        """Settles words such as "NaN": missing among numbers, names among names.
-
-        Raises:
-            DatasetError: There is one among numbers.
-        """
-        if self._missing and self.rows and self.is_numeric:
-            word, row = next(iter(self._missing.items()))
-            advice = "Drop the row or fill it in."
-            raise fault(self._path, row, "a number as label, as in other rows", repr(word), advice)
-        self.rows |= self._missing
-        if self._missing:
-            self.is_numeric = self.is_whole = False
-
-    def refuse_what_has_two_meanings(self) -> None:
-        """Refuses numbers that may as well be names.
-
-        Raises:
-            DatasetError: One has a decimal comma, or two are one number, such as 1.1 and 1.10.
-        """
-        first: dict[float | None, str] = {}
-        for name, row in self.rows.items():
-            expected, other = "a class or a score as label", name
-            if "." in name:
-                other = first.setdefault(number(name), name)
-            if is_decimal_comma(name) or other != name:
-                received = repr(name)
-                received += ", perhaps a decimal comma" if other == name else f" beside {other!r}"
-                raise fault(self._path, row, expected, received, ASK)
-
-    def sorted(self) -> tuple[str, ...]:
-        """The names, whole numbers in numeric order, "1.0" as "1" where there are both."""
-        numbers = {name: whole(name) for name in self.rows}
-        if None in numbers.values():
-            return tuple(sorted(map(self._spelling, self.rows)))
-        values = sorted(set(numbers.values()))  # type: ignore[type-var]
-        if len(values) < len(numbers) or any("." not in name for name in numbers):
-            return tuple(map(str, values))
-        return tuple(sorted(numbers, key=lambda name: numbers[name] or 0))
-
-    def _spelling(self, name: str) -> str:
-        """The spelling that most rows of a class have, the first of equally many."""
-        found = self._spellings.get(folded(name))
-        return found.most_common(1)[0][0] if found else name
 
 
 class Shape(NamedTuple):
@@ -281,7 +178,7 @@ def _shape(form: LabelForm, rows: Iterable[Sequence[Any]], path: Path) -> Shape:
         DatasetError: A value is missing, or there are two separators.
     """
     distinct: dict[str, tuple[int, Any]] = {}
-    for row, value in _labels(rows):
+    for row, value in _labels(rows, path):
         distinct.setdefault(repr(value), (row, value))
         if len(distinct) == LOOKED_AT:
             break
@@ -304,6 +201,12 @@ def _shape(form: LabelForm, rows: Iterable[Sequence[Any]], path: Path) -> Shape:
         and widths <= {len(names) or max(widths)}
         and all(is_bit(item) for found in items for item in found)
     )
+    is_bits = has_lists and all(is_bit(item) for found in items for item in found)
+    for (row, value), found in zip(distinct.values(), items, strict=True):
+        if is_bits and not is_hot and len(set(map(bit, found))) < len(found):
+            raise fault(
+                path, row, "equally many 0 and 1 in each row, or no number twice", shown(value)
+            )
     note = HOT if is_hot else ""
     if any(parts_of(word, separator)[1:] for word in words) and not is_hot and not form.separator:
         between = "blanks" if separator == BLANKS else repr(separator)

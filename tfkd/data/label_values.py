@@ -5,6 +5,7 @@ A string is a name as it is written: "01" and "1" are two. Only a plain whole nu
 """
 
 import ast
+import contextlib
 import json
 import math
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tfkd.data.readers import fault
+from tfkd.data.texts import has_lone_surrogate
 from tfkd.errors import DatasetError, shown
 
 # What programs write for a missing number. In a column of words they are words.
@@ -27,6 +29,12 @@ UNSHOWN = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufef
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))(\.0+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
+# One thousand two hundred, or a little more than one: nobody can tell.
+_GROUPED = re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+")
+# NumPy writes no commas between strings, and Python joins those.
+_JOINED = re.compile(r"""['"]\s+['"]""")
+LONGEST_NAME = 1000
+OBJECT_ADVICE = "Write the class alone, by its name or its number."
 
 
 def plain(value: Any, path: Path, row: int) -> Any:
@@ -41,8 +49,7 @@ def plain(value: Any, path: Path, row: int) -> Any:
                 raise fault(path, row, "a list of labels", "a list of lists or objects")
         return [plain(item, path, row) for item in value]
     if isinstance(value, dict):
-        advice = "Write the class alone, by its name or its number."
-        raise fault(path, row, "a label", f"an object, {shown(value)}", advice)
+        raise fault(path, row, "a label", f"an object, {shown(value)}", OBJECT_ADVICE)
     if isinstance(value, bytes):
         value = value.decode("utf-8", "surrogateescape")
     if value is None or isinstance(value, (str, int, float)):
@@ -71,11 +78,6 @@ def spelled(value: Any) -> str:
     return str(value).strip()
 
 
-def folded(name: str) -> str:
-    """A name without capitals, and with single blanks."""
-    return " ".join(name.split()).casefold()
-
-
 def truth(value: Any) -> Any:
     """A truth value that a string spells, as pandas writes one; any other value as it is."""
     word = value.strip().lower() if isinstance(value, str) else None
@@ -93,9 +95,15 @@ def whole(value: Any) -> int | None:
 
 
 def number(value: Any) -> float | None:
-    """The finite number a value is or spells, with a point or a comma, or None."""
+    """The finite number a value is or spells, with a point or a comma, or None.
+
+    >>> number("1,25"), number("1,250")
+    (1.25, None)
+    """
     if isinstance(value, str):
         value = value.strip()
+        if is_grouped(value):
+            return None
         if is_decimal_comma(value):
             value = value.replace(",", ".")
         elif not _NUMBER.fullmatch(value):
@@ -114,19 +122,50 @@ def is_decimal_comma(value: Any) -> bool:
     return isinstance(value, str) and bool(_DECIMAL_COMMA.fullmatch(value.strip()))
 
 
+def is_grouped(value: Any) -> bool:
+    """Whether a value is a number whose commas may stand between thousands."""
+    return isinstance(value, str) and bool(_GROUPED.fullmatch(value.strip()))
+
+
 def listed(value: Any) -> Sequence[Any] | None:
-    """The list that a value is or spells, as JSON or Python write one, or None."""
-    if isinstance(value, (list, tuple)):
+    """The list that a value is or spells, as JSON or Python write one, or None.
+
+    Python's tuples and sets count as well.
+    """
+    found = _spelled_out(value)
+    if isinstance(found, (set, frozenset)):
+        return sorted(found, key=str)
+    return found if isinstance(found, (list, tuple)) else None
+
+
+def is_object(value: Any) -> bool:
+    """Whether a string spells an object of JSON or a dictionary of Python."""
+    return isinstance(_spelled_out(value), dict)
+
+
+def _spelled_out(value: Any) -> Any:
+    """What a string with brackets around it spells; another value as it is."""
+    if not isinstance(value, str):
         return value
-    if not isinstance(value, str) or not value.lstrip().startswith("["):
+    text = value.strip()
+    if text[:1] + text[-1:] not in ("[]", "()", "{}"):
         return None
-    for read in (json.loads, ast.literal_eval):
-        try:
-            found = read(value.strip())
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-        return found if isinstance(found, list) else None
+    with contextlib.suppress(ValueError, RecursionError):
+        return json.loads(text)
+    if _JOINED.search(text) is None:
+        with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+            return ast.literal_eval(text)
     return None
+
+
+def folded(name: str) -> str:
+    """What is left of a name without case, blanks, and the ways to write an accented letter.
+
+    >>> folded("Fast  food") == folded("fast food")
+    True
+    """
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    return " ".join("".join(c for c in plain if unicodedata.category(c) != "Cf").split())
 
 
 def check_names(names: Iterable[str], place: str) -> None:
@@ -143,8 +182,18 @@ def check_name(name: str, place: str) -> None:
         place: String. Where it stands, for the error message.
 
     Raises:
-        DatasetError: It holds a control character, or one that is not UTF-8.
+        DatasetError: It holds a control character, or one that is not UTF-8, or is too long.
     """
+    if len(name) > LONGEST_NAME:
+        raise DatasetError(
+            f"Expected class names of at most {LONGEST_NAME:,} characters in {place}. Received: "
+            f"one of {len(name):,}, {shown(name, 40)}. Is the label column right?"
+        )
+    if has_lone_surrogate(name):
+        raise DatasetError(
+            f"Expected UTF-8 text in {place}. Received: a broken character in {shown(name)}. Save "
+            "the file as UTF-8."
+        )
     for character in name:
         is_unshown = unicodedata.category(character) in UNSHOWN_CATEGORIES
         if is_unshown or character in UNSHOWN:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tfkd.data.examples import REGRESSION, SINGLE_LABEL, Label, listing
-from tfkd.data.label_values import folded, is_missing, listed, number, spelled, whole
+from tfkd.data.label_values import folded, is_missing, is_object, listed, number, spelled, whole
 from tfkd.data.readers import fault
 from tfkd.errors import shown
 
@@ -88,7 +88,8 @@ class LabelReader:
         if self._form.task == REGRESSION:
             score = number(value)
             if score is None:
-                raise fault(path, row, "a finite number as label", shown(value))
+                advice = "Write numbers with a point, and nothing between thousands."
+                raise fault(path, row, "a finite number as label", shown(value), advice)
             return score
         # Few values fill a column, so each is understood once.
         is_plain = isinstance(value, (str, int)) and not isinstance(value, bool)
@@ -131,7 +132,9 @@ class LabelReader:
         expected = f"a label of {self._form.origin} ({listing(self._names)})"
         if self._form.takes_indices:
             expected += f" or an index 0 to {len(self._names) - 1}"
-        raise fault(path, row, expected, shown(value))
+        near = next((known for known in self._names if folded(known) == folded(name)), None)
+        received = shown(value) if near is None else f"{name!a}, which is not {near!a}"
+        raise fault(path, row, expected, received, "Correct the label, or drop the row.")
 
 
 def refuse_missing(value: Any, path: Path, row: int) -> None:
@@ -166,7 +169,7 @@ def items_of(value: Any, separator: str | None, path: Path, row: int) -> Sequenc
     if not isinstance(value, str):
         refuse_missing(value, path, row)
         return [value]
-    if value.lstrip().startswith("["):
+    if value.lstrip().startswith("[") or is_object(value):
         raise fault(path, row, "a JSON list of labels", shown(value))
     return parts_of(value, separator or BLANKS)
 

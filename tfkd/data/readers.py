@@ -7,25 +7,26 @@ the first row of data.
 
 import contextlib
 import csv
-import gzip
+import functools
 import itertools
 import json
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeAlias
+from typing import IO, Any, NamedTuple
 
-from tfkd.data.streams import LARGEST_ROW_CHARACTERS, UTF_8, Rows, fault, open_bytes, open_text
+from tfkd.data.parquet import open_parquet, parquet_rows
+from tfkd.data.streams import LARGEST_ROW_CHARACTERS, UTF_8, Rows, fault, open_text, unreadable
 from tfkd.errors import DatasetError, shown
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
 SUFFIXES = tuple(f".{name}{ending}" for name in FORMATS for ending in ("", ".gz"))
-PARQUET_BATCH_ROWS, PARQUET_BATCH_BYTES = 1024, 2**24
-# Of gzip around Parquet, which goes to a temporary file; a sound file shrinks much less than this.
-MOST_UNPACKING, LEAST_UNPACKED_BYTES, BLOCK_BYTES = 50, 2**26, 2**20
 # A quote that opens behind a separator and blanks; inside a quoted text it would be doubled.
 BLANK_QUOTE = re.compile(r'[,;] +"(?![",;\r\n])')
+SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+# Objects whose fields together are the columns: the first may lack what is empty.
+FIRST_OBJECTS = 10
+ONE_EACH = "Write one object a line: pandas' to_json(orient='records', lines=True)."
 QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
 
@@ -41,15 +42,6 @@ class Table(NamedTuple):
     delimiter: str = ","
 
 
-# Record batches of Arrow, of at most so many rows.
-Batches: TypeAlias = Callable[[int], Iterator[Any]]
-
-
-def unreadable(path: Path, error: OSError) -> DatasetError:
-    """The error for a file that cannot be opened."""
-    return DatasetError(f"Expected a readable file. Received: {path}: {error.strerror or error}.")
-
-
 def format_of(path: Path) -> str:
     """The file's format by its name, one of `FORMATS`.
 
@@ -57,7 +49,7 @@ def format_of(path: Path) -> str:
         DatasetError: The name ends otherwise.
     """
     for name in FORMATS:
-        if path.name.endswith((f".{name}", f".{name}.gz")):
+        if path.name.lower().endswith((f".{name}", f".{name}.gz")):
             return name
     raise DatasetError(
         f"Expected a file that ends in one of {', '.join(SUFFIXES)}. Received: {path}. "
@@ -88,9 +80,8 @@ def open_table(path: Path, kind: str | None = None) -> Iterator[Table]:
     kind = kind or format_of(path)
     with contextlib.ExitStack() as stack:
         if kind == "parquet":
-            parquet, batches = stack.enter_context(open_parquet(path))
-            columns = tuple(parquet.schema_arrow.names)
-            table = Table(columns, _parquet_rows(batches(PARQUET_BATCH_ROWS)))
+            schema, batches = stack.enter_context(open_parquet(path))
+            table = Table(tuple(schema.names), parquet_rows(batches))
         else:
             text, rows = stack.enter_context(_open_lines(path))
             try:
@@ -112,26 +103,6 @@ def open_objects(path: Path) -> Iterator[Iterator[dict[str, Any]]]:
 
 
 @contextlib.contextmanager
-def open_parquet(path: Path) -> Iterator[tuple[Any, Batches]]:
-    """Opens Parquet for one pass over its record batches.
-
-    Yields:
-        `pyarrow.parquet.ParquetFile`, and a function from a number of rows to batches of at most
-        as many: fewer where rows are long.
-
-    Raises:
-        DatasetError: As `open_table`.
-    """
-    with contextlib.ExitStack() as stack:
-        try:
-            stream = stack.enter_context(_parquet_stream(path, Rows(path)))
-            parquet = _parquet_file(path, stream)
-        except OSError as error:
-            raise unreadable(path, error) from error
-        yield parquet, lambda count: _parquet_batches(path, parquet, count)
-
-
-@contextlib.contextmanager
 def _open_lines(path: Path) -> Iterator[tuple[IO[str], Rows]]:
     rows = Rows(path)
     with contextlib.ExitStack() as stack:
@@ -142,12 +113,16 @@ def _open_lines(path: Path) -> Iterator[tuple[IO[str], Rows]]:
         yield text, rows
 
 
-def _csv_table(path: Path, stream: IO[str], rows: Rows) -> Table:
+def _text_table(path: Path, stream: IO[str], rows: Rows, marks: str = ",;\t|") -> Table:
     lines = rows.lines(stream)
     with rows.faults():
         first, second = next(lines, ""), next(lines, "")
+        # Excel's own way to say which mark separates.
+        said = SEPARATOR_LINE.fullmatch(first)
+        if said:
+            first, second = second, next(lines, "")
     # Excel writes semicolons where the comma is the decimal point, and tabs into UTF-16.
-    delimiter = next((mark for mark in ",;\t" if mark in first), ",")
+    delimiter = said[1] if said else next((mark for mark in marks if mark in first), marks[0])
     if delimiter == "\t":
         return _tsv_table(path, stream, rows, [first, second])
     # Blanks that begin a text are its own where the file does not write them everywhere.
@@ -158,7 +133,7 @@ def _csv_table(path: Path, stream: IO[str], rows: Rows) -> Table:
     return Table(columns, _csv_rows(path, reader, len(columns), rows), form, delimiter)
 
 
-def _tsv_table(path: Path, stream: IO[str], rows: Rows, first: Sequence[str] = ()) -> Table:
+def _tsv_table(path: Path, stream: IO[str], rows: Rows, first: Sequence[str]) -> Table:
     lines = itertools.chain(filter(None, first), rows.lines(stream))
     columns = _header(path, _reader(lines, "\t"), rows)
     form = f"TSV, {_encoding(stream)}"
@@ -185,7 +160,8 @@ def _header(path: Path, reader: Iterator[list[str]], rows: Rows) -> tuple[str, .
             f"Expected a header line such as text,label in {path}. Received: an empty first line."
         )
     rows.num_characters = 0
-    return tuple(name.strip() for name in header)
+    # Some programs write the byte-order mark twice.
+    return tuple(name.strip().lstrip("\ufeff") for name in header)
 
 
 def _csv_rows(
@@ -279,12 +255,12 @@ def _quoted_row(
 
 def _jsonl_table(path: Path, stream: IO[str], rows: Rows) -> Table:
     objects = _json_objects(path, stream, rows)
-    first = next(objects, None)
-    if first is None:
+    first = list(itertools.islice(objects, FIRST_OBJECTS))
+    if not first:
         raise DatasetError(f"Expected rows in {path}. Received: an empty file.")
-    columns = tuple(first)
-    every = itertools.chain([first], objects)
     # A field that a row lacks is null: many writers leave out what is empty.
+    columns = tuple(dict.fromkeys(itertools.chain.from_iterable(first)))
+    every = itertools.chain(first, objects)
     found = (tuple(values.get(name) for name in columns) for values in every)
     return Table(columns, found, f"JSONL, {_encoding(stream)}")
 
@@ -298,89 +274,20 @@ def _json_objects(path: Path, stream: IO[str], rows: Rows) -> Iterator[dict[str,
             row = rows.next()
             try:
                 value = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise fault(path, row, "a JSON object", f"{error}", ONE_EACH) from error
             except ValueError as error:
-                raise fault(path, row, "a JSON object", f"{error}") from error
+                received = "a number of thousands of digits"
+                raise fault(path, row, "a JSON object", received) from error
             except RecursionError as error:
                 raise fault(path, row, "a JSON object", "one of too many levels") from error
             if not isinstance(value, dict):
-                raise fault(path, row, "a JSON object", shown(value))
+                raise fault(path, row, "a JSON object", shown(value), ONE_EACH)
             yield value
 
 
-TABLES = {"csv": _csv_table, "tsv": _tsv_table, "jsonl": _jsonl_table}
-
-
-@contextlib.contextmanager
-def _parquet_stream(path: Path, rows: Rows) -> Iterator[IO[bytes]]:
-    with open_bytes(path) as stream:
-        if not isinstance(stream, gzip.GzipFile):
-            yield stream
-            return
-        # Parquet is read from its end, which gzip cannot seek to.
-        most = max(LEAST_UNPACKED_BYTES, MOST_UNPACKING * path.stat().st_size)
-        with tempfile.TemporaryFile() as plain:
-            with rows.faults():
-                while block := stream.read(BLOCK_BYTES):
-                    plain.write(block)
-                    if plain.tell() > most:
-                        raise DatasetError(
-                            f"Expected at most {most:,} bytes when {path} is unpacked. Received: "
-                            "more. Unpack it yourself if it is sound."
-                        )
-            plain.seek(0)
-            yield plain
-
-
-def _parquet_file(path: Path, stream: IO[bytes]) -> Any:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        parquet = pyarrow.parquet.ParquetFile(stream)
-        _ = parquet.schema_arrow
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"Expected a Parquet file in {path}. Received: {error}.") from error
-    return parquet
-
-
-def _parquet_batches(path: Path, parquet: Any, count: int) -> Iterator[Any]:
-    import pyarrow
-
-    row = 0
-    try:
-        for batch in parquet.iter_batches(batch_size=_batch_rows(path, parquet.metadata, count)):
-            # Strings that are no UTF-8 would be found by whoever asks for one.
-            batch.validate(full=True)
-            yield batch
-            row += batch.num_rows
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise fault(path, row + 1, "readable Parquet data", str(error)) from error
-
-
-def _parquet_rows(batches: Iterator[Any]) -> Iterator[tuple[Any, ...]]:
-    for batch in batches:
-        yield from zip(*map(arrow_values, batch.columns), strict=True)
-
-
-def arrow_values(column: Any) -> list[Any]:
-    """The Python values of an Arrow array; of times with nanoseconds, which Python's lack, text."""
-    try:
-        return column.to_pylist()
-    except ValueError:
-        return column.cast("string").to_pylist()
-
-
-def _batch_rows(path: Path, metadata: Any, count: int) -> int:
-    """Rows to read at once: fewer where they are long.
-
-    Raises:
-        DatasetError: Rows are longer than `LARGEST_ROW_CHARACTERS` on average.
-    """
-    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
-    longest = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
-    if longest > LARGEST_ROW_CHARACTERS:
-        raise DatasetError(
-            f"Expected rows of at most {LARGEST_ROW_CHARACTERS:,} bytes in {path}. Received: "
-            f"{longest:,} bytes a row. Cut longer texts."
-        )
-    return min(max(PARQUET_BATCH_BYTES // max(longest, 1), 1), count)
+TABLES: dict[str, Callable[[Path, IO[str], Rows], Table]] = {
+    "csv": _text_table,
+    "tsv": functools.partial(_text_table, marks="\t,;|"),
+    "jsonl": _jsonl_table,
+}

@@ -38,6 +38,11 @@ def fault(path: Path, row: int, expected: str, received: str, advice: str = "") 
     )
 
 
+def unreadable(path: Path, error: OSError) -> DatasetError:
+    """The error for a file that cannot be opened."""
+    return DatasetError(f"Expected a readable file. Received: {path}: {error.strerror or error}.")
+
+
 class Rows:
     """Counts the rows that were read, and the characters of the one under way."""
 

@@ -129,7 +129,7 @@ class Survey:
         found = [" = ".join(map(repr, names)) for names in alike.values() if len(names) > 1]
         if not found:
             return []
-        what = f"Classes that differ in case or blanks only: {listing(found)}"
+        what = f"Classes that look alike: {listing(found)}"
         return [Finding("spellings", what, "--fold-case takes them for one.")]
 
     def _rare(self) -> list[Finding]:

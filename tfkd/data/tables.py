@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from tfkd.data.readers import arrow_values, format_of, open_objects, open_parquet, open_table
+from tfkd.data.parquet import arrow_values, open_parquet
+from tfkd.data.readers import format_of, open_objects, open_table
 
 # A chunk ends at either; so few long rows fill no memory.
 CHUNK_ROWS, CHUNK_CHARACTERS = 4096, 2**24
@@ -59,8 +60,8 @@ class UserTable:
                     names.update(dict.fromkeys(values))
             return cls(path, tuple(names))
         if kind == "parquet":
-            with open_parquet(path) as (parquet, _):
-                return cls(path, tuple(parquet.schema_arrow.names), schema=parquet.schema_arrow)
+            with open_parquet(path) as (schema, _):
+                return cls(path, tuple(schema.names), schema=schema)
         with open_table(path) as table:
             return cls(path, table.columns, table.delimiter)
 
