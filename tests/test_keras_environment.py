@@ -47,10 +47,20 @@ def message(name, needed, value):
     )
 
 
-def test_tensorflow_is_taken_whatever_is_set(elsewhere):
+@pytest.mark.parametrize(
+    "statement",
+    ["import tfkd; tfkd.Distiller", "import tfkd.models.classifier, tfkd.distillation.distiller"],
+)
+def test_tensorflow_is_taken_whatever_is_set(elsewhere, statement):
     environment = {**elsewhere, "KERAS_BACKEND": "torch"}
-    found = ended(f"import tfkd; tfkd.Distiller; {SHOW}", environment)
+    found = ended(f"{statement}; {SHOW}", environment)
     assert found.stdout == "tensorflow float16 channels_first 0.5 None\n", found.stderr
+
+
+def test_what_needs_no_keras_leaves_a_projects_own_as_it_is(elsewhere):
+    code = "import os, tfkd; tfkd.LiteRTModel; tfkd.predict; print(os.environ['KERAS_BACKEND'])"
+    found = ended(code, {**elsewhere, "KERAS_BACKEND": "torch"})
+    assert found.stdout == "torch\n", found.stderr
 
 
 def test_types_of_the_users_keras_json_are_refused_where_tfkd_makes_the_models(elsewhere):

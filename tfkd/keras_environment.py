@@ -60,6 +60,23 @@ def _settle_variables() -> None:
         os.environ.pop(name, None)
 
 
+def settle_for_modules() -> None:
+    """The same for modules that a program imports by their full names, before they import Keras.
+
+    Nothing is done where a LiteRT file or a verb is under way: what needs no Keras leaves a
+    project's own as it is, and what does was settled by its public name.
+
+    Raises:
+        ConfigError: Keras is imported already with another backend.
+    """
+    if {"tfkd.compression", "tfkd.workflows"} & set(sys.modules):
+        return
+    if "keras" in sys.modules:
+        settle_keras(builds_models=False)
+    else:
+        _settle_variables()
+
+
 def settle_for(name: str) -> None:
     """The same for a public name of tfkd that is about to be imported.
 
