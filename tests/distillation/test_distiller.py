@@ -548,7 +548,7 @@ def test_it_is_a_name_of_the_package():
     assert tfkd.Distiller is Distiller
 
 
-@pytest.mark.parametrize("temperature", [0.99, 0.0, -2.0])
+@pytest.mark.parametrize("temperature", [0.99, 0.0, -2.0, float("nan"), float("inf")])
 def test_temperature_below_one(temperature):
     message = rf"^Expected `temperature` of at least 1. Received: temperature={temperature}$"
     with pytest.raises(ValueError, match=message):

@@ -19,6 +19,13 @@ from tfkd.distillation.losses import DISTILLATION_LOSSES, label_loss, teacher_lo
 from tfkd.distillation.optimizer import FusedAdamW, merged
 from tfkd.models.precision import training_arithmetic
 
+# Targets by name, and what they are for the loss.
+_CASTS = {
+    "label": lambda labels: labels,
+    "teacher_logits": lambda logits: ops.cast(logits, "float32"),
+    "is_labelled": lambda are_there: ops.cast(are_there, "bool"),
+    "is_answered": lambda are_there: ops.cast(are_there, "bool"),
+}
 # A tensor, or tensors by name.
 Tensors: TypeAlias = tf.Tensor | Mapping[str, tf.Tensor]
 
@@ -54,9 +61,10 @@ class Distiller(keras.Model):
             what it says of texts without labels.
 
     Raises:
-        TypeError: A model is given by position, or there is no student.
+        TypeError: A model is given by position or is none, or there is no student.
         ValueError: For a temperature below 1, a weight outside [0, 1], an unknown loss, or class
-            weights of another task or number.
+            weights of another task or number; for a teacher that is the student, and for models
+            that give probabilities.
 
     Example:
 
@@ -90,7 +98,8 @@ class Distiller(keras.Model):
                 "keras.distillation takes them in the other order. Received: "
                 f"{len(models)} by position{'' if student else ', no `student`'}"
             )
-        if temperature < 1:
+        _check_models({"student": student, "teacher": teacher})
+        if not 1 <= temperature < float("inf"):
             raise ValueError(
                 f"Expected `temperature` of at least 1. Received: temperature={temperature}"
             )
@@ -122,22 +131,36 @@ class Distiller(keras.Model):
         """As of `keras.Model`.
 
         Raises:
-            ValueError: Labels are strings, or have another shape than those of the task.
+            ValueError: Labels are strings, or have another shape than those of the task; a score or
+                a teacher's logit is no finite number; targets have unknown names.
             tf.errors.InvalidArgumentError: A label is out of range, as Keras' own losses say it.
         """
-        self._refuse_strings(y)
+        self._check_targets(y)
         return super().fit(x, y, *args, **kwargs)
 
     def evaluate(self, x: object = None, y: object = None, *args: Any, **kwargs: Any) -> Any:
         """As of `keras.Model`. Raises what `fit` does."""
-        self._refuse_strings(y)
+        self._check_targets(y)
         return super().evaluate(x, y, *args, **kwargs)
 
-    def _refuse_strings(self, targets: object) -> None:
-        """Keras would say "Invalid dtype: str32"."""
-        labels = targets.get("label") if isinstance(targets, Mapping) else targets
+    def _check_targets(self, targets: object) -> None:
+        """Refuses arrays with what Keras calls "Invalid dtype: str32", or would make a loss NaN."""
+        arrays = targets if isinstance(targets, Mapping) else {"label": targets}
+        labels = arrays.get("label")
         if isinstance(labels, np.ndarray) and labels.dtype.kind in "OSU":
-            label_loss(self.task, labels, np.zeros((1, self.student.output_shape[-1])))
+            outputs = self.student.output_shape[-1] if self.student.built else 1
+            label_loss(self.task, labels, np.zeros((1, outputs)))
+        looked_at = ["label"] if self.task == "regression" and "is_labelled" not in arrays else []
+        # At weight 1 the teacher is not followed.
+        is_followed = self.student_loss_weight < 1 and "is_answered" not in arrays
+        looked_at += ["teacher_logits"] if is_followed else []
+        for name in looked_at:
+            values = arrays.get(name)
+            if isinstance(values, np.ndarray) and values.dtype.kind == "f":
+                for row in np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(1))[:1]:
+                    raise ValueError(
+                        f"Expected finite numbers as `{name}`. Received: {values[row]} in row {row}"
+                    )
 
     def call(self, inputs: Tensors, training: bool | None = None) -> tf.Tensor:
         """The student's logits."""
@@ -173,8 +196,19 @@ class Distiller(keras.Model):
         # For targets in a mapping, `fit` makes a mapping of the weights too.
         if isinstance(sample_weight, dict):
             sample_weight = sample_weight["label"]
+        if targets is None:
+            raise ValueError("Expected labels as `y`, or with each batch. Received: None")
         if isinstance(targets, dict):
-            return inputs, targets, sample_weight
+            if "label" not in targets or not _CASTS.keys() >= targets.keys():
+                raise ValueError(
+                    "Expected targets `label` and, if there are any, `teacher_logits`, "
+                    f"`is_labelled` and `is_answered`. Received: {', '.join(targets)}"
+                )
+            return (
+                inputs,
+                {name: _CASTS[name](value) for name, value in targets.items()},
+                sample_weight,
+            )
         if self.teacher is None:
             return inputs, {"label": targets}, sample_weight
         teacher_logits = ops.stop_gradient(self.teacher(inputs, training=False))
@@ -285,6 +319,32 @@ def _check_class_weight(
             f"Expected `class_weight` for {num_outputs} classes of a single_label task. Received: "
             f"{len(class_weight)} numbers for {task}"
         )
+
+
+def _check_models(models: Mapping[str, keras.Model | None]) -> None:
+    """Refuses what cannot be distilled from or into.
+
+    Raises:
+        TypeError: It is no model.
+        ValueError: Its outputs are probabilities, or teacher and student are one model, which
+            would be frozen.
+    """
+    if models["teacher"] is models["student"]:
+        raise ValueError("Expected another model as `teacher` than the student. Received: the same")
+    for name, model in models.items():
+        if model is None:
+            continue
+        if not isinstance(model, keras.Model):
+            raise TypeError(f"Expected a keras.Model as `{name}`. Received: {model!r:.100}")
+        last = model.layers[-1] if getattr(model, "layers", None) else None
+        if (
+            isinstance(last, keras.layers.Softmax)
+            or getattr(last, "activation", None) is keras.activations.softmax
+        ):
+            raise ValueError(
+                f"Expected logits from `{name}`. Received: probabilities, from the softmax of its "
+                "last layer. Build it without."
+            )
 
 
 def _where(are_there: tf.Tensor, values: tf.Tensor) -> tf.Tensor:

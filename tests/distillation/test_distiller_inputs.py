@@ -1,0 +1,76 @@
+"""What a stranger may give the Distiller: refused in one line, or counted as what it is."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from tests.distillation.test_distiller import NUM_CLASSES, compiled, data, linear, targets
+from tfkd.distillation.distiller import Distiller
+
+
+@pytest.mark.parametrize(
+    ("names", "received"),
+    [
+        (["teacher_logits"], "teacher_logits"),
+        (["label", "logits"], "label, logits"),
+        (["labels", "teacher_logits"], "labels, teacher_logits"),
+    ],
+)
+def test_targets_by_other_names_are_refused(names, received):
+    inputs, labels, teacher_logits = data()
+    message = (
+        "Expected targets `label` and, if there are any, `teacher_logits`, `is_labelled` and "
+        f"`is_answered`. Received: {received}"
+    )
+    values = [labels if name.startswith("label") else teacher_logits for name in names]
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        compiled(linear(0)).fit(inputs, dict(zip(names, values, strict=True)), verbose=0)
+    with pytest.raises(ValueError, match="^Expected labels as `y`, or with each batch. Received: "):
+        compiled(linear(0)).fit(inputs, verbose=0)
+
+
+def test_logits_and_marks_of_other_types_count_as_they_are():
+    inputs, labels, _ = data()
+    logits = np.eye(NUM_CLASSES)[labels] * 4
+    losses = []
+    for kind, mark in ((np.float32, bool), (np.int64, np.int64)):
+        y = targets(labels, logits.astype(kind)) | {"is_labelled": (np.arange(6) > 2).astype(mark)}
+        losses.append(compiled(linear(0)).fit(inputs, y, verbose=0).history["loss"])
+    assert losses[0] == losses[1]
+
+
+def test_numbers_that_are_none_are_refused_before_training():
+    inputs, labels, teacher_logits = data()
+    teacher_logits[4, 1] = np.nan
+    message = "^Expected finite numbers as `teacher_logits`. Received: .* in row 4$"
+    with pytest.raises(ValueError, match=message):
+        compiled(linear(0)).fit(inputs, targets(labels, teacher_logits), verbose=0)
+    scores = np.array([0.5, np.inf, 0, 1, 2, 3])
+    with pytest.raises(ValueError, match="^Expected finite numbers as `label`. Received: inf in r"):
+        compiled(linear(0, outputs=1), task="regression").evaluate(inputs, scores, verbose=0)
+
+
+def test_strings_for_a_student_that_was_never_called():
+    inputs, labels, _ = data()
+    student = keras.Sequential([keras.layers.Dense(NUM_CLASSES)])
+    with pytest.raises(ValueError, match=r"^Expected labels for .* Received: strings$"):
+        compiled(student).fit(inputs, labels.astype(str), verbose=0)
+
+
+def test_models_that_cannot_be_distilled():
+    student = linear(0)
+    message = "^Expected another model as `teacher` than the student. Received: the same$"
+    with pytest.raises(ValueError, match=message):
+        Distiller(student=student, teacher=student)
+    assert student.trainable
+    with pytest.raises(TypeError, match="^Expected a keras.Model as `student`. Received: 'tiny'$"):
+        Distiller(student="tiny")
+    message = (
+        "^Expected logits from `teacher`. Received: probabilities, from the softmax of its last "
+        "layer. Build it without.$"
+    )
+    for last in (keras.layers.Softmax(), keras.layers.Dense(3, activation="softmax")):
+        with pytest.raises(ValueError, match=message):
+            Distiller(student=student, teacher=keras.Sequential([keras.Input([3]), last]))
