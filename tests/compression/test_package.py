@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -18,10 +19,11 @@ from tests.hard_texts import HARD_TEXTS, character_vocabulary
 from tests.toys import byte_pair_tokenizer, spread_out, tiny_backbone, wordpiece_tokenizer
 from tfkd.compression import clients, flatbuffer, package_writer
 from tfkd.compression.formats import EDGE, FORMATS, SAVED_MODEL, TEXT_TFLITE, find
+from tfkd.compression.litert import LiteRTModel
 from tfkd.compression.package import Order, _comparable, _scores, check_package, export_package
 from tfkd.compression.parity import check_parity
 from tfkd.compression.recipes import RECIPES
-from tfkd.errors import ConfigError, ConversionError, ModelError
+from tfkd.errors import ArtifactError, ConfigError, ConversionError, ModelError
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.cnn import build_cnn
 from tfkd.models.encoder import build_encoder_classifier
@@ -234,6 +236,11 @@ def test_a_student_without_segments_has_an_edge_package_of_three_inputs(tmp_path
     )
     student.save(tmp_path / "student")
     path = written(EDGE, tmp_path / "student", tmp_path / "edge.tflite")
+    message = (
+        f"Expected a LiteRT file that gives logits. Received: {path}, which gives scores, as t"
+    )
+    with pytest.raises(ArtifactError, match=f"^{re.escape(message)}hose for MediaPipe do. Write"):
+        LiteRTModel(path)
     scores = clients.edge_scores(path, student.encode(TEXTS, LENGTH))
     np.testing.assert_allclose(scores, expit(student.predict(TEXTS)), atol=1e-5)
     with zipfile.ZipFile(path) as archive:
@@ -256,6 +263,14 @@ def test_byte_pairs_are_served_by_tensorflow(tmp_path):
         written(SAVED_MODEL, tmp_path / "student", tmp_path / "served"), texts
     )
     np.testing.assert_allclose(scores, student.predict(texts), atol=1e-5)
+    signatures = tf.saved_model.load(str(tmp_path / "served")).signatures
+    features = [tf.train.Feature(bytes_list={"value": [text.encode()]}) for text in texts]
+    examples = [
+        tf.train.Example(features={"feature": {"text": text}}).SerializeToString()
+        for text in features
+    ]
+    found = signatures["regress"](tf.constant(examples))
+    np.testing.assert_allclose(found["outputs"], student.predict(texts), atol=1e-5)
 
 
 @pytest.mark.parametrize(

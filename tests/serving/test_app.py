@@ -362,5 +362,14 @@ def test_pairs_and_scores():
         answer = client.post("/v1/models/pairs:classify", json={"examples": [{"text": "a"}]})
         assert (answer.status_code, answer.json()) == (
             400,
-            {"error": "Expected :predict for a model without classes. Received :classify."},
+            {
+                "error": "Expected :predict or :regress for a model without classes. Received "
+                ":classify."
+            },
         )
+        value = {"examples": [{"text": ["rain", "a"]}, {"text": ["", "goal"], "id": 1}]}
+        answer = client.post("/v1/models/pairs/versions/1:regress", json=value)
+        assert answer.json() == {"results": [3.0, -4.0]}
+        value = {"examples": [{}, {}], "context": {"text": ["rain", "a"]}}
+        answer = client.post("/v1/models/pairs:regress", json=value)
+        assert answer.json() == {"results": [3.0, 3.0]}

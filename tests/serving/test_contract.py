@@ -14,6 +14,7 @@ LABELS = ("weather", "sport")
 SINGLE = ServedModel("news", SINGLE_LABEL, LABELS)
 MULTI = ServedModel("news", MULTI_LABEL, LABELS, thresholds=(0.8, 0.2))
 PAIRS = ServedModel("pairs", REGRESSION, ("score",), num_texts=2)
+SCORE = ServedModel("score", REGRESSION, ("score",))
 LIMITS = RequestLimits(texts=3, text_characters=5)
 # Logits of ln 3 and 0: three to one.
 LOGITS = np.array([[math.log(3), 0.0], [0.0, math.log(3)]], np.float32)
@@ -58,12 +59,25 @@ def test_pairs_of_a_predict_request(request_value, by_columns):
     assert found == ([("rain", "goal"), ("a", "b")], by_columns)
 
 
-def test_texts_of_a_classify_request():
-    value = {"signature_name": "classify", "examples": [{"text": "rain"}, {"text": "goal"}]}
-    assert contract.classify_request(body(value), SINGLE, LIMITS) == ["rain", "goal"]
-    # A feature may be a list of values, and a value may be in Base64.
-    value = {"examples": [{"text": ["rain"]}, {"text": {"b64": "Z29hbA=="}}]}
-    assert contract.classify_request(body(value), SINGLE, LIMITS) == ["rain", "goal"]
+@pytest.mark.parametrize(
+    ("model", "method"), [(SINGLE, "classify"), (MULTI, "classify"), (SCORE, "regress")]
+)
+@pytest.mark.parametrize(
+    ("value", "texts"),
+    [
+        ({"examples": [{"text": "rain"}, {"text": "goal"}]}, ["rain", "goal"]),
+        # A feature may be a list of values, and a value may be in Base64.
+        ({"examples": [{"text": ["rain"]}, {"text": {"b64": "Z29hbA=="}}]}, ["rain", "goal"]),
+        # What the model does not read is passed over.
+        ({"examples": [{"text": "rain", "id": 7}], "context": {"user": ["a"]}}, ["rain"]),
+        ({"examples": [{}, {"id": 7}], "context": {"text": "rain"}}, ["rain", "rain"]),
+        ({"examples": [{"text": "rain"}], "context": {}}, ["rain"]),
+    ],
+)
+def test_texts_of_examples(model, method, value, texts):
+    for name in ({}, {"signature_name": method}, {"signature_name": "serving_default"}):
+        sent = body({**value, **name})
+        assert contract.examples_request(sent, model, LIMITS, method) == texts
 
 
 @pytest.mark.parametrize(
@@ -178,18 +192,54 @@ def test_what_is_no_pair_is_refused(value, message):
         ([{"words": "rain"}], 'Expected examples[0] to be {"text": ...}. Received: other keys.'),
         ({"text": "rain"}, "Expected examples to be a list. Received: an object."),
         ([{"text": ["a", "b"]}], "Expected text in examples[0]. Received: a list."),
+        ([{"text": "a", "id": 1}, {"id": 2}], 'examples[1] to be {"text": ...}. Received: other k'),
     ],
 )
-def test_a_classify_request_that_does_not_fit_is_refused(value, message):
+def test_examples_that_do_not_fit_are_refused(value, message):
     with pytest.raises(Refusal, match="^Expected") as caught:
-        contract.classify_request(body({"examples": value}), SINGLE, LIMITS)
+        contract.examples_request(body({"examples": value}), SINGLE, LIMITS)
+    assert caught.value.status == 400
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (
+            {"examples": [{"text": "a"}], "context": {"text": "b"}},
+            "Expected text in context or in examples[0]. Received: both.",
+        ),
+        (
+            {"examples": [{"text": "a"}], "context": ["b"]},
+            "Expected context to be an object. Received: a list.",
+        ),
+        ({"context": {"text": "a"}}, "Expected one of examples. Received: context."),
+        (
+            {"examples": [{"text": "a"}], "contexts": {}},
+            "Expected examples and context and signature_name. Received: 'contexts'.",
+        ),
+        (
+            {"examples": [{"text": "a"}], "signature_name": "regress"},
+            "Expected signature_name serving_default or classify. Received another.",
+        ),
+    ],
+)
+def test_a_context_that_does_not_fit_is_refused(value, message):
+    with pytest.raises(Refusal, match="^Expected") as caught:
+        contract.examples_request(body(value), SINGLE, LIMITS)
     assert (caught.value.status, str(caught.value)) == (400, message)
 
 
-def test_a_model_without_classes_does_not_classify():
-    message = r"^Expected :predict for a model without classes\. Received :classify\.$"
-    with pytest.raises(Refusal, match=message):
-        contract.classify_request(b"{}", PAIRS, LIMITS)
+@pytest.mark.parametrize(
+    ("model", "method", "message"),
+    [
+        (PAIRS, "classify", "Expected :predict or :regress for a model without classes. "),
+        (MULTI, "regress", "Expected :predict or :classify for a model of classes. "),
+    ],
+)
+def test_a_method_of_another_task_is_refused(model, method, message):
+    with pytest.raises(Refusal, match=f"^{message}Received :{method}.$"):
+        contract.examples_request(b"{}", model, LIMITS, method)
 
 
 def test_scores_are_those_of_the_task():
@@ -261,6 +311,11 @@ def test_classification_has_every_label():
     }
 
 
+def test_a_regression_is_a_list_of_scores():
+    scores = np.array([[0.5], [-2.0]], np.float32)
+    assert contract.regress_answer(scores) == {"results": [0.5, -2.0]}
+
+
 def test_metadata_names_the_signatures_of_the_task():
     def signatures(model):
         value = contract.metadata(model)
@@ -274,7 +329,8 @@ def test_metadata_names_the_signatures_of_the_task():
     assert list(signatures(SINGLE)["predict"]["outputs"]) == ["scores", "label"]
     assert list(signatures(MULTI)["predict"]["outputs"]) == ["scores", "decisions"]
     assert shape(signatures(MULTI)["predict"]["outputs"]["decisions"]) == ["-1", "2"]
-    assert list(signatures(PAIRS)) == ["serving_default", "predict"]
+    assert list(signatures(PAIRS)) == ["serving_default", "predict", "regress"]
+    assert shape(signatures(SCORE)["regress"]["outputs"]["outputs"]) == ["-1", "1"]
     assert shape(signatures(SINGLE)["predict"]["inputs"]["text"]) == ["-1"]
     assert shape(signatures(PAIRS)["predict"]["inputs"]["text"]) == ["-1", "2"]
     assert shape(signatures(SINGLE)["classify"]["outputs"]["scores"]) == ["-1", "2"]

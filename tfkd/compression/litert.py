@@ -43,7 +43,7 @@ class LiteRTModel:
 
     Raises:
         ArtifactError: The file is missing, was changed, is not a LiteRT file or has no
-            `tokens_<length>` signature.
+            `tokens_<length>` signature with logits.
 
     Example:
 
@@ -80,6 +80,12 @@ class LiteRTModel:
         self.lengths = tuple(sorted(self._runners))
         self._signatures: dict[int, _Signature] = {}
         first = self._runners[self.lengths[0]]
+        if "logits" not in first.get_output_details():
+            raise ArtifactError(
+                f"Expected a LiteRT file that gives logits. Received: {self.path}, which gives "
+                f"{', '.join(first.get_output_details())}, as those for MediaPipe do. Write one "
+                "with `tfkd export --format tokens`."
+            )
         self.input_names = tuple(first.get_input_details())
         self.num_outputs = int(first.get_output_details()["logits"]["shape"][-1])
 

@@ -21,7 +21,6 @@ from tfkd.models.tokenizers import Tokenizer
 
 # The feature of a `tf.Example` that holds the text.
 EXAMPLE_FEATURE = "text"
-_CLASSIFY_METHOD = "tensorflow/serving/classify"
 
 Arrays = Mapping[str, tf.Tensor]
 
@@ -65,8 +64,8 @@ def write_text_saved_model(classifier: TextClassifier, folder: Path | str) -> No
     `[n, num_outputs]`, for single_label `label`, string `[n]`, and for multi_label `decisions`,
     boolean `[n, num_outputs]`, true above a label's threshold. Classifiers have `classify` too,
     which takes `inputs`, `n` serialized `tf.Example` with the feature `text`, and gives `classes`,
-    string, and `scores`, float32, both `[n, num_outputs]`. The program that loads it needs the
-    operators of tensorflow_text.
+    string, and `scores`, float32, both `[n, num_outputs]`; a regression has `regress`, which gives
+    `outputs`, float32 `[n, 1]`. The program that loads it needs the operators of tensorflow_text.
 
     Args:
         classifier: `TextClassifier` of single texts.
@@ -79,13 +78,11 @@ def write_text_saved_model(classifier: TextClassifier, folder: Path | str) -> No
     """
     module = _ServedModel(classifier)
     signatures = {"serving_default": module.predict, "predict": module.predict}
-    if classifier.task == REGRESSION:
-        tf.saved_model.save(module, str(folder), signatures)
-        return
-    tf.saved_model.save(module, str(folder), {**signatures, "classify": module.classify})
-    # `save` knows one method only, and a server answers Classify by no other name than its own.
+    method = "regress" if classifier.task == REGRESSION else "classify"
+    tf.saved_model.save(module, str(folder), {**signatures, method: getattr(module, method)})
+    # `save` knows one method only, and a server answers these by no other name than their own.
     updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(str(folder))
-    updater.replace_method_name("classify", _CLASSIFY_METHOD)
+    updater.replace_method_name(method, f"tensorflow/serving/{method}")
     updater.save()
 
 
@@ -115,11 +112,18 @@ class _ServedModel(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
     def classify(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        feature = tf.io.FixedLenFeature([], tf.string)
-        examples = tf.io.parse_example(inputs, {EXAMPLE_FEATURE: feature})
-        scores = self.predict(examples[EXAMPLE_FEATURE])["scores"]
+        scores = self._scores(inputs)
         classes = tf.broadcast_to(tf.constant([self._label_names]), tf.shape(scores))
         return {"classes": classes, "scores": scores}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
+    def regress(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"outputs": self._scores(inputs)}
+
+    def _scores(self, examples: tf.Tensor) -> tf.Tensor:
+        feature = tf.io.FixedLenFeature([], tf.string)
+        parsed = tf.io.parse_example(examples, {EXAMPLE_FEATURE: feature})
+        return self.predict(parsed[EXAMPLE_FEATURE])["scores"]
 
 
 class _HubEncoder(tf.Module):

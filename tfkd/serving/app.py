@@ -6,6 +6,7 @@
 | `GET /v1/models/NAME/metadata` | signatures |
 | `POST /v1/models/NAME:predict` | labels and scores |
 | `POST /v1/models/NAME:classify` | every label with its score |
+| `POST /v1/models/NAME:regress` | the score, of a model without classes |
 | `GET /healthz` | 200 as long as the process answers |
 | `GET /readyz` | 200 when it takes requests, else 503 |
 
@@ -63,6 +64,7 @@ def build_app(
         routes += [
             Route(f"{path}:predict", service.predict, methods=["POST"]),
             Route(f"{path}:classify", service.classify, methods=["POST"]),
+            Route(f"{path}:regress", service.regress, methods=["POST"]),
             Route(f"{path}/metadata", service.metadata),
             Route(path, service.status),
         ]
@@ -102,9 +104,18 @@ class _Service:
         return _json(contract.predict_answer(scores, self._model, by_columns))
 
     async def classify(self, request: Request) -> Response:
+        scores = await self._scores_of_examples(request, contract.CLASSIFY)
+        return _json(contract.classify_answer(scores, self._model))
+
+    async def regress(self, request: Request) -> Response:
+        scores = await self._scores_of_examples(request, contract.REGRESS)
+        return _json(contract.regress_answer(scores))
+
+    async def _scores_of_examples(self, request: Request, method: str) -> np.ndarray:
         self._check(request)
-        texts = contract.classify_request(await self._body(request), self._model, self._limits)
-        return _json(contract.classify_answer(await self._scores(texts, request), self._model))
+        body = await self._body(request)
+        texts = contract.examples_request(body, self._model, self._limits, method)
+        return await self._scores(texts, request)
 
     async def status(self, request: Request) -> Response:
         self._check(request)

@@ -25,7 +25,7 @@ TEXT = "text"
 # The key of a string in Base64.
 B64 = {"b64"}
 PREDICT_SIGNATURES = ("serving_default", "predict")
-CLASSIFY_SIGNATURES = ("serving_default", "classify")
+CLASSIFY, REGRESS = "classify", "regress"
 _KINDS = {
     dict: "an object",
     list: "a list",
@@ -150,29 +150,37 @@ def predict_request(body: bytes, model: ServedModel, limits: RequestLimits) -> t
     return _texts(rows, "instances", model, limits), False
 
 
-def classify_request(body: bytes, model: ServedModel, limits: RequestLimits) -> Texts:
-    """Texts of the body of a `:classify` request.
+def examples_request(
+    body: bytes, model: ServedModel, limits: RequestLimits, method: str = CLASSIFY
+) -> Texts:
+    """Texts of the body of a `:classify` or a `:regress` request.
 
     Args:
-        body: Bytes. `{"examples": [{"text": ...}, ...]}`, a text alone or in a list of one.
+        body: Bytes. `{"examples": [{"text": ...}, ...]}`, a text alone or in a list of one. What
+            all examples share may stand in `"context": {...}` instead. Features that the model
+            does not read are passed over.
         model: `ServedModel`.
         limits: `RequestLimits`.
+        method: String. `CLASSIFY` or `REGRESS`.
 
     Raises:
-        Refusal: 400; also when the model has no classes.
+        Refusal: 400; also when the model answers the other one.
 
     Example:
 
-    >>> classify_request(b'{"examples": [{"text": "Oil prices fell."}]}', model, RequestLimits())
+    >>> examples_request(b'{"examples": [{"text": "Oil prices fell."}]}', model, RequestLimits())
     ['Oil prices fell.']
     """
-    if model.task == REGRESSION:
-        raise Refusal(400, "Expected :predict for a model without classes. Received :classify.")
-    rows = _request(body, ("examples",), CLASSIFY_SIGNATURES)["examples"]
+    own = REGRESS if model.task == REGRESSION else CLASSIFY
+    if method != own:
+        what = "without classes" if own == REGRESS else "of classes"
+        raise Refusal(400, f"Expected :predict or :{own} for a model {what}. Received :{method}.")
+    request = _request(body, ("examples",), ("serving_default", method), ("context",))
+    rows, context = request["examples"], request.get("context", {})
+    if not isinstance(context, dict):
+        raise Refusal(400, f"Expected context to be an object. Received: {_kind(context)}.")
     if isinstance(rows, list):
-        rows = [_named(row, f"examples[{index}]") for index, row in enumerate(rows)]
-        # A feature of an example is a value, or a list of values.
-        rows = [_of_one(row, model) for row in rows]
+        rows = [_feature(row, context, index, model) for index, row in enumerate(rows)]
     return _texts(rows, "examples", model, limits)
 
 
@@ -229,6 +237,15 @@ def classify_answer(scores: np.ndarray, model: ServedModel) -> dict[str, object]
     return {"results": [list(zip(model.label_names, row, strict=True)) for row in rows]}
 
 
+def regress_answer(scores: np.ndarray) -> dict[str, object]:
+    """The answer to a `:regress` request: a score for each text.
+
+    Args:
+        scores: Float32 array, shape `[n, 1]`.
+    """
+    return {"results": scores[:, 0].tolist()}
+
+
 def status(is_stopping: bool) -> dict[str, object]:
     """The answer to a request for the model's status."""
     state = {
@@ -254,15 +271,15 @@ def metadata(model: ServedModel) -> dict[str, object]:
         "method_name": "tensorflow/serving/predict",
     }
     signatures: dict[str, object] = dict.fromkeys(PREDICT_SIGNATURES, predict)
+    method, found = REGRESS, {"outputs": _tensor("DT_FLOAT", "outputs", *shape)}
     if model.task != REGRESSION:
-        signatures["classify"] = {
-            "inputs": {"inputs": _tensor("DT_STRING", "inputs", -1)},
-            "outputs": {
-                "classes": _tensor("DT_STRING", "classes", *shape),
-                "scores": _tensor("DT_FLOAT", "scores", *shape),
-            },
-            "method_name": "tensorflow/serving/classify",
-        }
+        classes = _tensor("DT_STRING", "classes", *shape)
+        method, found = CLASSIFY, {"classes": classes, "scores": outputs["scores"]}
+    signatures[method] = {
+        "inputs": {"inputs": _tensor("DT_STRING", "inputs", -1)},
+        "outputs": found,
+        "method_name": f"tensorflow/serving/{method}",
+    }
     return {
         "model_spec": {"name": model.name, "signature_name": "", "version": VERSION},
         "metadata": {"signature_def": {"signature_def": signatures}},
@@ -280,7 +297,10 @@ def _tensor(dtype: str, name: str, *shape: int) -> dict[str, object]:
 
 
 def _request(
-    body: bytes, contents: tuple[str, ...], signatures: tuple[str, ...]
+    body: bytes,
+    contents: tuple[str, ...],
+    signatures: tuple[str, ...],
+    optional: tuple[str, ...] = (),
 ) -> dict[str, object]:
     """The JSON object of a body, with exactly one of the keys in `contents`."""
     try:
@@ -292,8 +312,9 @@ def _request(
     if not isinstance(request, dict):
         raise Refusal(400, f"Expected an object with {known}. Received: {_kind(request)}.")
     for key in request:
-        if key not in (*contents, "signature_name"):
-            raise Refusal(400, f"Expected {known} and signature_name. Received: {key[:100]!a}.")
+        if key not in (*contents, *optional, "signature_name"):
+            keys = " and ".join((known, *optional, "signature_name"))
+            raise Refusal(400, f"Expected {keys}. Received: {key[:100]!a}.")
     if sum(key in request for key in contents) != 1:
         received = ", ".join(request) or "neither"
         raise Refusal(400, f"Expected one of {known}. Received: {received}.")
@@ -309,6 +330,21 @@ def _named(value: object, place: str) -> object:
         received = "other keys" if isinstance(value, Mapping) else _kind(value)
         raise Refusal(400, f'Expected {place} to be {{"{TEXT}": ...}}. Received: {received}.')
     return value[TEXT]
+
+
+def _feature(row: object, context: Mapping[str, object], index: int, model: ServedModel) -> object:
+    """The text of an example, its own or the one that all examples share."""
+    place = f"examples[{index}]"
+    if isinstance(row, dict) and TEXT in row and TEXT in context:
+        raise Refusal(400, f"Expected {TEXT} in context or in {place}. Received: both.")
+    features = {**context, **row} if isinstance(row, dict) else row
+    # TensorFlow Serving parses the features that a model reads, and no others.
+    if isinstance(features, dict) and TEXT in features:
+        features = {TEXT: features[TEXT]}
+    value = _named(features, place)
+    # A feature is a value, or a list of values.
+    is_one = model.num_texts == 1 and isinstance(value, list) and len(value) == 1
+    return value[0] if is_one else value  # type: ignore[index]
 
 
 def _texts(values: object, place: str, model: ServedModel, limits: RequestLimits) -> Texts:
@@ -357,12 +393,6 @@ def _from_base64(value: object, place: str) -> str:
         return base64.b64decode(value, validate=True).decode("utf-8")
     except (binascii.Error, ValueError) as error:
         raise Refusal(400, f"Expected UTF-8 in Base64 in {place}. Received: {error}.") from error
-
-
-def _of_one(row: object, model: ServedModel) -> object:
-    """The text of a list of one; anything else as it is."""
-    is_one = model.num_texts == 1 and isinstance(row, list) and len(row) == 1
-    return row[0] if is_one else row  # type: ignore[index]
 
 
 def _kind(value: object) -> str:
