@@ -130,3 +130,14 @@ def test_parts_that_killed_commands_left_go_first(tmp_path):
     with held(run, "distill"):
         assert [part.exists() for part in parts] == [False] * 4
         assert other.exists()
+
+
+@pytest.mark.parametrize("target", ["loop", "nowhere"])
+def test_a_link_to_itself_or_to_nothing_is_no_folder(tmp_path, target):
+    (tmp_path / "loop").symlink_to(target)
+    with (
+        pytest.raises(NotADirectoryError, match="Not a directory: '.*/(loop|nowhere)'$"),
+        held(tmp_path / "loop", "distill"),
+    ):
+        pass
+    assert os.listdir(tmp_path) == ["loop"]

@@ -316,7 +316,7 @@ class RunFolder:
 
     def noted(self, path: Path) -> str:
         """A path as the run's records hold it: what lies in the run is moved with it."""
-        run, path = self.path.resolve(), path.resolve()
+        run, path = Path(os.path.realpath(self.path)), Path(os.path.realpath(path))
         return str(path.relative_to(run) if path.is_relative_to(run) else path)
 
     def find(self, noted: str) -> Path:

@@ -42,8 +42,10 @@ def held(
     Raises:
         ArtifactError: Another command holds it.
     """
-    folder = folder.resolve()
-    if folder.exists() and not folder.is_dir():
+    is_there, is_folder = os.path.lexists(folder), folder.is_dir()
+    # Not `Path.resolve`, which ends in a RuntimeError where links lead to themselves.
+    folder = Path(os.path.realpath(folder))
+    if is_there and not is_folder:
         # Before there is a lock for nothing.
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     cache = folder.parent / CACHE

@@ -176,7 +176,12 @@ def test_toml_table_of_the_verb_is_read(tmp_path):
     path.write_text('[distill]\ndataset = "demo"\nlearning_rate = 5e-5\n[export]\nlengths = [16]\n')
     assert read_toml(path, "distill") == {"dataset": "demo", "learning_rate": 5e-5}
     assert read_toml(path, "export") == {"lengths": [16]}
-    assert read_toml(path, "finetune") == {}
+    message = (
+        f"Expected a table [finetune] in {path}. Received: [distill], [export]. Add it, or leave "
+        "--config out."
+    )
+    with pytest.raises(ConfigError, match=exactly(message)):
+        read_toml(path, "finetune")
 
 
 def test_toml_may_begin_with_a_byte_order_mark(tmp_path):

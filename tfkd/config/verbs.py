@@ -281,10 +281,11 @@ def toml_content(path: Path) -> dict[str, Any]:
 
 
 def read_toml(path: Path, verb: str) -> dict[str, object]:
-    """The verb's table of a TOML file, or an empty mapping when the file has none.
+    """The verb's table of a TOML file, or an empty mapping when the file is empty.
 
     Raises:
-        ConfigError: The file cannot be read, is not TOML, or holds settings outside a verb's table.
+        ConfigError: The file cannot be read, is not TOML, holds settings outside a verb's table, or
+            tables of other verbs alone.
     """
     content = toml_content(path)
     for name, table in content.items():
@@ -295,4 +296,10 @@ def read_toml(path: Path, verb: str) -> dict[str, object]:
             )
         if not isinstance(table, dict):
             raise ConfigError(f"Expected `{name}` in {path} to be a table. Write it as [{name}].")
+    if content and verb not in content:
+        received = ", ".join(f"[{name}]" for name in content)
+        raise ConfigError(
+            f"Expected a table [{verb}] in {path}. Received: {received}. Add it, or leave --config "
+            "out."
+        )
     return content.get(verb, {})

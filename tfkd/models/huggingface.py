@@ -97,6 +97,8 @@ def has_head(config: JsonObject) -> bool:
 
 def _architecture(config: JsonObject) -> str:
     names = config.get("architectures")
+    # Some folders have the name alone.
+    names = [names] if isinstance(names, str) else names
     return str(names[0]) if isinstance(names, list) and names else ""
 
 

@@ -2,7 +2,9 @@
 
 import dataclasses
 import importlib.util
+import os
 import re
+from pathlib import Path
 
 from tfkd.artifacts import RunFolder
 from tfkd.compression.litert import LiteRTModel
@@ -78,7 +80,7 @@ def _check_installed() -> None:
 def _served_model(config: ServeConfig) -> ServedModel:
     run = RunFolder(config.run)
     run.read_config()
-    name = config.name or config.run.resolve().name
+    name = config.name or Path(os.path.realpath(config.run)).name
     if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
         raise ConfigError(
             "Expected a name of letters, digits and any of . _ - for the model's address. "
