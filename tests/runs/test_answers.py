@@ -17,7 +17,8 @@ from tfkd.data.tokens import is_answered
 from tfkd.errors import ArtifactError, ConfigError, DatasetError
 from tfkd.runs.answers import keep_answers, kept_answers, prepare_answers
 from tfkd.runs.choices import choose
-from tfkd.runs.material import own_config, prepare
+from tfkd.runs.material import prepare
+from tfkd.runs.own_data import own_config
 from tfkd.runs.routes import Demand
 from tfkd.runs.teacher import train_logits
 

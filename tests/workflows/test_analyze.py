@@ -9,12 +9,13 @@ from tests.toys import Stopped, Stopping, vocabulary_of, wordpiece_tokenizer
 from tfkd.compression.recipes import RECIPES
 from tfkd.config.training import DEFAULT_RECIPES
 from tfkd.config.verbs import ARCHITECTURES, UNCALIBRATED_RECIPES, AnalyzeConfig
+from tfkd.data.examples import SINGLE_LABEL
 from tfkd.errors import ArtifactError, ConfigError, ConversionError, ModelError
 from tfkd.evaluation.architectures import AnalyzeResult, Architecture, Conditions, FileFigures
 from tfkd.evaluation.latency import Latency
 from tfkd.models.sizes import SIZE_WORDS
 from tfkd.runs.architectures import filled_vocabulary
-from tfkd.workflows.analyze import analyze, filled_texts
+from tfkd.workflows.analyze import _dataset, analyze, filled_texts
 
 pytestmark = pytest.mark.usefixtures("converted_here")
 WORDS = ["rain", "goal", "vote", "team", "sun", "##day"]
@@ -180,6 +181,17 @@ def test_what_cannot_be_analyzed_is_said_before_anything_is_built(tmp_path):
     config = AnalyzeConfig(models=("bert_tiny",), tokenizer="bilstm", quiet=True)
     with pytest.raises(ModelError, match="^Expected a model with a tokenizer. Received: bilstm"):
         analyze(config)
+
+
+def test_labels_are_not_read(tmp_path):
+    path = tmp_path / "notes.csv"
+    path.write_text("text\nfirst\nsecond\n")
+    found = _dataset(AnalyzeConfig(dataset=str(path)))
+    assert (found.num_outputs, found.task) == (2, SINGLE_LABEL)
+    assert [row.texts for row in found.splits["test"]] == [("first",), ("second",)]
+    path.write_text('text,label\nfirst,"1,5"\nsecond,2\n')
+    assert len(list(_dataset(AnalyzeConfig(dataset=str(path))).splits["train"])) == 2
+    assert _dataset(AnalyzeConfig()).num_outputs == 4
 
 
 def test_a_model_that_cannot_be_converted_leaves_no_file(tmp_path, monkeypatch):

@@ -15,7 +15,8 @@ from tfkd.evaluation.latency import Latency
 from tfkd.models.classifier import TextClassifier
 from tfkd.runs.choices import check_names
 from tfkd.runs.costs import Cost
-from tfkd.runs.material import own_config, prepare
+from tfkd.runs.material import prepare
+from tfkd.runs.own_data import own_config
 from tfkd.runs.record import KeptMixture
 from tfkd.runs.teacher import train_logits
 from tfkd.workflows import distill as distill_verb

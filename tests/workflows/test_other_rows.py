@@ -19,7 +19,7 @@ from tfkd.errors import ArtifactError
 from tfkd.locks import held
 from tfkd.progress import Progress
 from tfkd.runs.known_texts import text_hashes
-from tfkd.runs.material import own_config, own_material
+from tfkd.runs.own_data import own_config, own_material
 from tfkd.runs.record import noted_teacher, read_metrics
 from tfkd.workflows.benchmark import benchmark
 from tfkd.workflows.distill import distill
@@ -253,8 +253,33 @@ def test_data_that_moved_are_asked_for_and_others_are_refused(folder, tmp_path, 
         VERBS[verb](run, dataset=str(path))
 
 
+def test_evaluate_says_that_data_moved_and_reads_them_in_a_folder(folder, made, tmp_path):
+    """A data set that is given is scored whole, so this needs another option."""
+    run = folder / "runs" / "run"
+    message = (
+        f"Expected the data set of {run} in {tmp_path / 'gone' / 'reviews.csv'}. It is not there. "
+        "Say where it is now: --data-dir."
+    )
+    with pytest.raises(ArtifactError, match=exactly(message)):
+        evaluate(EvaluateConfig(run=run), QUIET)
+    result = evaluate(EvaluateConfig(run=run, data_dir=folder), QUIET)
+    assert result.num_rows == splits(run)["test"]["num_rows"] == 19
+    told = Told()
+    assert (
+        evaluate(EvaluateConfig(run=run, dataset=str(folder / "reviews.csv")), told).num_rows == 128
+    )
+    assert told.lines[-1] == (
+        f"90 of 128 rows are such that {run} was trained on: what it knows of them it need not "
+        "know of others"
+    )
+    reviews(folder / "reviews.csv", swapped=True)
+    with pytest.raises(ArtifactError, match=r" Give the data set as it was to --data-dir, or make"):
+        evaluate(EvaluateConfig(run=run, data_dir=folder), QUIET)
+
+
 def test_data_that_moved_are_read_where_they_are_now(folder):
     run = folder / "runs" / "run"
+    assert own_config(RunFolder(run), None, folder).dataset == str(folder / "reviews.csv")
     result = VERBS["quantize"](run, dataset=str(folder / "reviews.csv"))
     assert result.data["splits"] == splits(run)
     assert result.data["dataset"] == artifacts.read_json(run / "config.json")["dataset"]

@@ -11,12 +11,15 @@ from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config.training import DistillConfig, PretrainConfig
 from tfkd.data import sources
+from tfkd.data.checks import check
 from tfkd.errors import ArtifactError, ConfigError, DatasetError, ModelError
 from tfkd.models.checkpoints import Kind, resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, load_classifier
 from tfkd.models.token_table import token_table
+from tfkd.progress import Progress
 from tfkd.runs.choices import check_names
+from tfkd.runs.known_texts import check_held_out, text_hashes
 from tfkd.runs.material import prepare
 from tfkd.runs.pretraining import read_texts
 from tfkd.runs.student import student_plan
@@ -57,6 +60,15 @@ def config_of(folder, **changes):
 @pytest.fixture(scope="module")
 def result(folder):
     return pretrain(config_of(folder))
+
+
+class Told(Progress):
+    def __init__(self):
+        super().__init__(quiet=True)
+        self.lines = []
+
+    def say(self, text):
+        self.lines.append(text)
 
 
 def held_out_texts(folder):
@@ -140,6 +152,36 @@ def test_distilling_into_it_starts_both_arms_from_it(result, folder, converted_h
         found = TextClassifier.load(run.path / arm)
         np.testing.assert_allclose(token_table(found.model).embeddings, general, atol=1e-5)
         assert found.num_texts == 1
+
+
+def test_texts_it_has_read_are_noted_and_said_of_a_task(result, folder, tmp_path):
+    kept = np.load(result.path / "training" / "texts.npy")
+    rows = list(sources.load(str(folder / "rows"), None).splits["train"])
+    # The encoder's file repeats the first sixty with a word more.
+    assert len(kept) == 180
+    assert np.isin(text_hashes(rows), kept).all()
+    told = Told()
+    config = DistillConfig(dataset=str(folder / "rows"), student=str(result.path))
+    material = dataclasses.replace(prepare(config, tmp_path, QUIET), progress=told)
+    check_held_out(resolve(str(result.path)), material)
+    assert told.lines == []
+    splits = {**material.dataset.splits, "test": rows[:3] + list(material.dataset.splits["test"])}
+    dataset = dataclasses.replace(material.dataset, splits=splits)
+    check_held_out(
+        resolve(str(result.path)),
+        dataclasses.replace(material, dataset=dataset, summaries=check(dataset)),
+    )
+    assert told.lines == [f"{result.path} has read 3 of 43 rows of test, without their labels"]
+
+
+def test_a_column_of_texts_is_enough(folder, tmp_path):
+    lines = "".join(f"rain number {row}\n" for row in range(40))
+    (tmp_path / "notes.csv").write_text(f"text\n{lines}")
+    config = config_of(folder, texts=(str(tmp_path / "notes.csv"),))
+    check_names(config)
+    material = read_texts(config, tmp_path, QUIET)
+    counts = [material.summaries[name].num_rows for name in ("train", "validation")]
+    assert counts == [36, 4]
 
 
 def test_started_again_it_goes_on_and_ends_the_same(result, folder):

@@ -13,7 +13,7 @@ from tfkd.config.verbs import ReportConfig, StudyConfig
 from tfkd.data.demo import demo_dataset, posterior
 from tfkd.data.sources import load
 from tfkd.evaluation.metrics import agreement
-from tfkd.runs.material import own_material
+from tfkd.runs.own_data import own_material
 from tfkd.runs.teacher import train_logits
 from tfkd.workflows.distill import distill
 from tfkd.workflows.report import report

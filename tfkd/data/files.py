@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from tfkd.data.catalog import DatasetSpec
 from tfkd.data.columns import (
     KNOWN_NAMES,
-    LABEL,
     LABELS,
     ColumnNames,
     Columns,
@@ -277,7 +276,7 @@ def read_folder(
     if spec is not None:
         form = form.named(spec.label_names, f"the data set `{spec.name}`")
         form = form.replace(task=spec.task, separator=form.separator or BLANKS)
-    if label_path.is_file():
+    if label_path.is_file() and not reading.texts_only:
         form = form.named(_read_label_names(label_path), str(label_path))
     return _dataset(split_files(folder), name, dataclasses.replace(reading, labels=form), spec)
 
@@ -287,25 +286,15 @@ def read_file(path: Path, name: str, reading: Reading | None = None) -> Dataset:
     return _dataset({"train": path}, name, reading or Reading(), None)
 
 
-def has_labels(path: Path, names: ColumnNames) -> bool:
-    """Whether a file, or a folder's first file, has labels in a column of these or known names."""
-    return bool(set(names.labels or (LABEL, LABELS)) & _column_names(path))
-
-
 def names_there(path: Path, names: ColumnNames) -> ColumnNames:
-    """Those of the names that a file, or a folder's first file, has."""
-    columns = _column_names(path)
-    if names.text not in columns:
-        names = dataclasses.replace(names, text=None, second_text=None)
-    if not set(names.labels) <= columns:
-        names = dataclasses.replace(names, labels=())
-    return names if names.id in columns else dataclasses.replace(names, id=None)
-
-
-def _column_names(path: Path) -> set[str]:
+    """Those of the names of texts and id that a file, or a folder's first file, has."""
     head = next(iter(split_files(path).values())) if path.is_dir() else path
     with open_table(head) as table:
-        return set(table.columns)
+        columns = set(table.columns)
+    names = dataclasses.replace(names, labels=())
+    if names.text not in columns:
+        names = dataclasses.replace(names, text=None, second_text=None)
+    return names if names.id in columns else dataclasses.replace(names, id=None)
 
 
 def _dataset(

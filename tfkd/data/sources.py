@@ -207,7 +207,7 @@ def load_split(
         DatasetError: The data is nowhere to be had or cannot be understood, or lacks the split.
     """
     reading = reading or Reading()
-    if _spec(name) is not None and not name.endswith(os.sep):
+    if is_listed(name):
         reading = dataclasses.replace(reading, labels=LabelForm())
     dataset = _find(name, _data_dir(data_dir), seed, reading)
     splits = dict(dataset.splits)
@@ -219,33 +219,24 @@ def load_split(
 
 
 def load_texts(
-    name: str,
-    data_dir: Path | None,
-    names: ColumnNames,
-    fractions: Mapping[str, float | None] = MappingProxyType({}),
-    seed: int = 0,
+    name: str, data_dir: Path | None = None, names: ColumnNames = KNOWN_NAMES
 ) -> Dataset:
-    """A data set for its texts alone: that of `load`, or all rows where there are no labels.
+    """A data set of which the texts alone are asked for: no label is read, nothing is held out.
 
     Args:
         name: String. See `load`.
         data_dir: See `load`.
         names: `ColumnNames`, for a folder or a file. Those it lacks are the known ones.
-        fractions: See `load`.
-        seed: See `load`.
 
     Raises:
         ConfigError: The name is unknown.
         DatasetError: The data is nowhere to be had, or its columns are not.
     """
-    if not _is_path(name):
-        return load(name, data_dir, fractions, seed)
-    path = Path(name).expanduser()
-    names = files.names_there(path, names)
-    if not files.has_labels(path, names):
-        found = _find(name, None, seed, Reading(names, drop_empty=True, texts_only=True))
-        return dataclasses.replace(found, splits=Splits(name, found.splits))
-    return load(name, data_dir, fractions, seed, reading=Reading(names))
+    is_path = _is_path(name)
+    names = files.names_there(Path(name).expanduser(), names) if is_path else KNOWN_NAMES
+    reading = Reading(names, drop_empty=True, texts_only=True)
+    found = _find(name, None if is_path else _data_dir(data_dir), 0, reading)
+    return dataclasses.replace(found, name=name, splits=Splits(name, found.splits))
 
 
 def place(name: str, data_dir: Path | None = None) -> dict[str, str | None]:
@@ -266,13 +257,13 @@ def place(name: str, data_dir: Path | None = None) -> dict[str, str | None]:
 
 
 def is_listed(name: str) -> bool:
-    """Whether `load` takes a name for one of the catalog, whose metric is settled."""
-    return _spec(name) is not None and not _is_path(name)
+    """Whether a data set is one of the catalog, and no path of its name is asked for."""
+    return _spec(name) is not None and not name.endswith(os.sep)
 
 
 def _is_path(name: str) -> bool:
     """Whether a name is taken for a path; a known name needs a `/` at its end."""
-    return Path(name).expanduser().exists() and (_spec(name) is None or name.endswith(os.sep))
+    return Path(name).expanduser().exists() and not is_listed(name)
 
 
 def _data_dir(data_dir: Path | None) -> Path | None:

@@ -23,6 +23,7 @@ from tfkd.data.examples import (
 from tfkd.errors import DatasetError
 
 TEXT, SENTENCE = "text", "sentence"
+HELD_OUT = ("validation", "test")
 Load = Callable[[str], Dataset]
 LINES_SUFFIX = ".txt"
 # What stands where a label would; no loss reads it.
@@ -116,24 +117,30 @@ class Unlabelled:
 
 @dataclasses.dataclass(frozen=True)
 class Apart:
-    """Rows without those of some texts, which are held out.
+    """Rows without those whose texts a data set holds out.
 
     Attributes:
         rows: Re-iterable of examples.
-        held_out: Hashes of tuples of texts, of this process.
+        dataset: `Dataset`.
     """
 
     rows: Iterable[Example]
-    held_out: frozenset[int]
+    dataset: Dataset
 
     def __iter__(self) -> Iterator[Example]:
         """Streams the rows."""
-        return (row for row in self.rows if hash(row.texts) not in self.held_out)
+        held_out = self._held_out()
+        return (row for row in self.rows if _key(row) not in held_out)
 
     @property
     def num_left_out(self) -> int:
         """Rows that are not among these."""
-        return sum(hash(row.texts) in self.held_out for row in self.rows)
+        held_out = self._held_out()
+        return sum(_key(row) in held_out for row in self.rows)
+
+    def _held_out(self) -> set[int]:
+        splits = self.dataset.splits
+        return {_key(row) for name in HELD_OUT if name in splits for row in splits[name]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,6 +152,11 @@ class Joined:
     def __iter__(self) -> Iterator[Example]:
         """Streams the rows."""
         return itertools.chain.from_iterable(self.parts)
+
+
+def _key(row: Example) -> int:
+    """What stands for a row's texts in this process; blanks around them do not count."""
+    return hash(tuple(text.strip() for text in row.texts))
 
 
 def sentences(text: str) -> list[str]:
@@ -161,8 +173,8 @@ def unlabelled(
     Args:
         source: String. A `.txt` file of one text a line, or what `load` takes.
         dataset: `Dataset` they are for.
-        load: Gives the data set of a name, split as the one they are for: of the same rows, those
-            that are held out there stay out here.
+        load: Gives the texts of a data set's name. What the one they are for holds out is left
+            out of them.
         unit: String. `TEXT` or `SENTENCE`.
         num_rows: Integer or None. Only the first ones.
 
@@ -179,7 +191,11 @@ def unlabelled(
             f"Expected single texts for --unlabelled. Received: {source}, of pairs. Give a "
             "data set of single texts, or a .txt file of one text a line."
         )
-    return Unlabelled(texts_of(source, load, "--unlabelled"), dataset.task, unit, num_rows)
+    texts = texts_of(source, load, "--unlabelled")
+    if unit == SENTENCE:
+        # Before the texts are cut: no sentence of a text that is held out is read.
+        texts = TextsOf(Apart(Unlabelled(texts, dataset.task), dataset))
+    return Unlabelled(texts, dataset.task, unit, num_rows)
 
 
 def is_lines(source: str) -> bool:

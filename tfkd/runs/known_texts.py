@@ -6,7 +6,7 @@ tell: another seed, or a row that moved from train to test, holds out other rows
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,13 +49,22 @@ def keep_texts(run: RunFolder, material: Material, start: Source) -> None:
         material: `Material`.
         start: `Source` of the model that is trained on.
     """
+    earlier = _known(start)
+    keep(run, material.dataset.splits["train"], [] if earlier is None else [earlier])
+
+
+def keep(run: RunFolder, rows: Iterable[Example], earlier: Sequence[np.ndarray] = ()) -> None:
+    """Notes in a run the texts of rows, unless it has its note.
+
+    Args:
+        run: `RunFolder`, started.
+        rows: Iterable of `Example`.
+        earlier: Hashes of texts that count as well.
+    """
     path = run.path / PATH
     if path.is_file():
         return
-    known = [text_hashes(material.dataset.splits["train"])]
-    earlier = _known(start)
-    if earlier is not None:
-        known.append(earlier)
+    known = [text_hashes(rows), *earlier]
     with artifacts.sealed_file(path) as part:
         np.save(part, np.unique(np.concatenate(known)))
 
@@ -73,6 +82,9 @@ def check_held_out(source: Source, material: Material) -> None:
     Raises:
         ArtifactError: It knows some of them.
     """
+    if source.kind is Kind.PRETRAINED:
+        _say_what_was_read(source, material)
+        return
     if not source.is_ready:
         return
     known = _known(source)
@@ -108,11 +120,32 @@ def check_held_out(source: Source, material: Material) -> None:
         )
 
 
+def _say_what_was_read(source: Source, material: Material) -> None:
+    """Says how many rows of test a general student has read: their texts, not their labels."""
+    run = RunFolder((source.folder or Path()).resolve().parent)
+    number = num_known(run, material.dataset.splits["test"])
+    if number:
+        count = material.summaries["test"].num_rows
+        material.progress.say(
+            f"{source.name} has read {number:,} of {count:,} rows of test, without their labels"
+        )
+
+
+def num_known(run: RunFolder, rows: Iterable[Example]) -> int:
+    """Number of rows whose texts are among those noted in a run; 0 where none are noted."""
+    known = _noted(run)
+    return 0 if known is None else int(np.isin(text_hashes(rows), known).sum())
+
+
 def _known(source: Source) -> np.ndarray | None:
     """Hashes of the texts a model has learned from, in rising order; None where none are noted."""
     if source.kind is not Kind.RUN or source.folder is None:
         return None
-    path = source.folder.resolve().parent / PATH
+    return _noted(RunFolder(source.folder.resolve().parent))
+
+
+def _noted(run: RunFolder) -> np.ndarray | None:
+    path = run.path / PATH
     # Where the hash is there alone, the texts are missed.
     noted = seals.check_files(path.with_suffix(".json"), path.name)
     if path.name not in noted and not path.is_file():

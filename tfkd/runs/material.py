@@ -1,16 +1,15 @@
 """First steps of every training verb: find the data, check every row, tokenize once."""
 
 import dataclasses
+import functools
 import itertools
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from tfkd import artifacts
-from tfkd.artifacts import JsonObject, RunFolder, fingerprint
+from tfkd.artifacts import JsonObject, fingerprint
 from tfkd.config.data import BALANCED, DataConfig
 from tfkd.config.training import DistillConfig, TrainingConfig
 from tfkd.data import sources, tokens
@@ -24,7 +23,7 @@ from tfkd.data.kept_rows import KeptExamples
 from tfkd.data.survey import SAID_BEFORE_TRAINING, survey
 from tfkd.data.tokens import Tokens
 from tfkd.data.transfer import Apart, Joined, Unlabelled, unlabelled
-from tfkd.errors import ArtifactError, ConfigError
+from tfkd.errors import ConfigError
 from tfkd.locks import CACHE, locked
 from tfkd.models.classifier import TextClassifier, batch_texts
 from tfkd.models.near_words import known_words, near_words
@@ -35,18 +34,6 @@ from tfkd.runs.word_vectors import word_vectors
 
 # Train and, behind its rows, what has no label.
 TRANSFER = "transfer"
-
-
-class OwnData(Protocol):
-    """Settings of a verb that reads a run's data: where they lie now."""
-
-    @property
-    def dataset(self) -> str | None:
-        """Path or name; None where they were."""
-
-    @property
-    def data_dir(self) -> Path | None:
-        """Folder that holds them; None where they were."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,18 +79,15 @@ class Material:
         parts += [] if given is None else [given]
         if not parts:
             return None
-        held_out = itertools.chain(splits["validation"], splits["test"])
-        return Apart(Joined(tuple(parts)), frozenset(hash(row.texts) for row in held_out))
+        return Apart(Joined(tuple(parts)), self.dataset)
 
     def _given_rows(self, config: DistillConfig) -> Iterable[Example] | None:
         """The texts of `--unlabelled` as rows; nothing is read yet."""
         if config.unlabelled is None:
             return None
-
-        def load(name: str) -> Dataset:
-            fractions, names = held_out(config), ColumnNames.of(config)
-            return sources.load_texts(name, config.data_dir, names, fractions, config.split_seed)
-
+        load = functools.partial(
+            sources.load_texts, data_dir=config.data_dir, names=ColumnNames.of(config)
+        )
         unit, most = config.transfer_unit, config.max_transfer_rows
         return unlabelled(config.unlabelled, self.dataset, load, unit, most)
 
@@ -247,103 +231,17 @@ def _copies(config: DistillConfig, texts: Iterable[Example]) -> int:
     return 0 if config.bottleneck else fitting_copies(sum(1 for _ in texts))
 
 
-def own_config(run: RunFolder, dataset: str | None, data_dir: Path | None) -> DataConfig:
-    """Settings of a run's data set where it lies now, so that it is split as it was for the run.
-
-    Args:
-        run: `RunFolder`.
-        dataset: String. The data set's path or name now, or None where it still lies there.
-        data_dir: Path of the folder that holds it now, or None for the same.
-
-    Raises:
-        ArtifactError: It is not where it was.
-    """
-    settings, place = run.read_config(), run.data.get("place") or {}
-    then, folder = place.get("dataset"), place.get("data_dir")
-    if dataset is None and then is not None and os.path.isabs(then) and not os.path.exists(then):
-        if not Path(settings["dataset"]).exists():
-            raise ArtifactError(
-                f"Expected the data set of {run.path} in {then}. It is not there. Say where it is "
-                "now: --dataset."
-            )
-        then = None
-    if data_dir is None and folder is not None and os.path.isdir(folder):
-        data_dir = Path(folder)
-    names = [field.name for field in dataclasses.fields(DataConfig) if field.name in settings]
-    values = {name: settings[name] for name in names} | {"data_dir": data_dir}
-    values |= {"dataset": dataset or then or settings["dataset"]}
-    answers = settings.get("teacher_answers")
-    return DistillConfig(**values, teacher_answers=answers) if answers else DataConfig(**values)
-
-
-def own_material(
-    run: RunFolder,
-    config: OwnData,
-    progress: Progress,
-    splits: Sequence[str] = artifacts.SPLITS,
-) -> Material:
-    """The rows a run was made of, read and checked once more.
-
-    Args:
-        run: `RunFolder`.
-        config: Settings of a verb that name another place of the data.
-        progress: `Progress`.
-        splits: Names of the splits to read.
-
-    Raises:
-        ArtifactError: They are not where they were, or are others.
-        DatasetError: They cannot be had, or a row is bad.
-    """
-    named = own_config(run, config.dataset, config.data_dir)
-    material = prepare(named, run.path.parent, progress, splits)
-    changed = run.changed_rows(material.describe()) if run.data else None
-    if changed is not None:
-        raise ArtifactError(
-            f"Expected the rows that {run.path} was made of. Received others from {named.dataset}: "
-            f"{changed}. Give the data set as it was to --dataset, or make the run again."
-        )
-    # As the run calls it, wherever it lies, and by the metric that the run is judged by.
-    name, metric = run.read_config()["dataset"], run.data.get("metric", material.dataset.metric)
-    dataset = dataclasses.replace(material.dataset, name=name, metric=metric)
-    return dataclasses.replace(material, dataset=dataset)
-
-
-def held_out(config: DataConfig) -> dict[str, float | None]:
-    """The share of train that is asked for, for each split that a data set may lack."""
-    return {"validation": config.validation_fraction, "test": config.test_fraction}
-
-
 def load_dataset(config: DataConfig) -> Dataset:
     """The data set that is asked for, split as it is asked for; no row is read."""
     return sources.load(
         config.dataset,
         config.data_dir,
-        held_out(config),
+        {"validation": config.validation_fraction, "test": config.test_fraction},
         config.split_seed,
         config.max_train_rows,
         config.test_split,
         Reading.of(config),
     )
-
-
-def own_dataset(run: RunFolder, data_dir: Path | None) -> Dataset:
-    """The data set of a run, split as it was for the run; no row is read."""
-    return load_dataset(own_config(run, None, data_dir))
-
-
-def finished(run: RunFolder) -> RunFolder:
-    """The run, when it came to its end.
-
-    Raises:
-        ArtifactError: The folder is no run, or one that is not finished.
-    """
-    run.read_config()
-    if not run.is_finished:
-        raise ArtifactError(
-            f"Expected a finished run. Received: {run.path}, which has no metrics.json yet. "
-            "Start its command again; it goes on where it stopped."
-        )
-    return run
 
 
 def prepare(

@@ -6,7 +6,7 @@ without labels is there in any amount, and a sentence encoder's vector says more
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,10 @@ from tfkd.config.training import PretrainConfig
 from tfkd.data import sources
 from tfkd.data.checks import check
 from tfkd.data.columns import ColumnNames
-from tfkd.data.examples import EMBEDDING, Dataset, Example
+from tfkd.data.examples import EMBEDDING, Dataset
 from tfkd.data.holdout import Holdout
 from tfkd.data.kept_rows import KeptExamples
-from tfkd.data.transfer import Joined, Unlabelled, texts_of
+from tfkd.data.transfer import TEXT, Joined, Unlabelled, texts_of
 from tfkd.distillation.teacher_logits import load_or_score
 from tfkd.evaluation.rows import STAGE_NOTE, stage_table
 from tfkd.evaluation.similarity import COSINE
@@ -34,6 +34,7 @@ from tfkd.models.readings import weights_sha256
 from tfkd.progress import Progress
 from tfkd.runs.budget import GENERAL
 from tfkd.runs.choices import put_back_if_refused
+from tfkd.runs.known_texts import keep
 from tfkd.runs.lengths import LEAST, with_length
 from tfkd.runs.material import Material
 from tfkd.runs.record import shared_record
@@ -96,14 +97,7 @@ def read_texts(config: PretrainConfig, cache: Path, progress: Progress) -> Mater
         DatasetError: A text is not there or bad, or there are too few.
     """
     with progress.stage("read and check", "read and check the texts"):
-        load = functools.partial(
-            sources.load_texts, data_dir=config.data_dir, names=ColumnNames(config.text_column)
-        )
-        parts: list[Iterable[Example]] = [
-            Unlabelled(texts_of(text, load, "--text"), EMBEDDING, config.unit, config.max_rows)
-            for text in config.texts
-        ]
-        rows = KeptExamples.of(Joined(tuple(parts)))
+        rows = KeptExamples.of(_rows(config, config.unit))
         held_out = {"validation": config.validation_fraction}
         splits = Holdout(rows, EMBEDDING, held_out, config.seed).splits()
         dataset = Dataset(", ".join(config.texts), EMBEDDING, ("vector",), 1, COSINE, splits)
@@ -111,6 +105,19 @@ def read_texts(config: PretrainConfig, cache: Path, progress: Progress) -> Mater
     counts = ", ".join(f"{name} {item.num_rows:,}" for name, item in summaries.items())
     progress.say(f"texts: {counts}")
     return Material(dataset, summaries, cache, progress)
+
+
+def _rows(config: PretrainConfig, unit: str) -> Joined:
+    """The rows of all texts that are asked for; nothing is read yet."""
+    load = functools.partial(
+        sources.load_texts, data_dir=config.data_dir, names=ColumnNames(config.text_column)
+    )
+    return Joined(
+        tuple(
+            Unlabelled(texts_of(text, load, "--text"), EMBEDDING, unit, config.max_rows)
+            for text in config.texts
+        )
+    )
 
 
 def load_reader(config: PretrainConfig, source: Source, material: Material) -> TextClassifier:
@@ -190,6 +197,8 @@ def pre_train(
     with put_back_if_refused(run):
         run.start(artifacts.PRETRAIN, config.to_dict(), config.overwrite, material.record())
         reader = load_reader(config, source, material)
+    # Whole texts, as a task has them.
+    keep(run, _rows(config, TEXT))
     vectors = {split: vectors_of(reader, split, material) for split in SPLITS}
     student = _untrained(config, reader, material, vectors["train"].shape[1])
     num_rows = len(vectors["train"])

@@ -4,6 +4,7 @@ All models are built before the first is timed, since they take turns.
 """
 
 import bisect
+import dataclasses
 import itertools
 import shutil
 from collections.abc import Sequence
@@ -14,8 +15,8 @@ from tfkd import artifacts
 from tfkd.config.verbs import AnalyzeConfig
 from tfkd.data import sources
 from tfkd.data.columns import ColumnNames, Reading
-from tfkd.data.examples import Texts
-from tfkd.errors import ConfigError, TfkdError
+from tfkd.data.examples import SINGLE_LABEL, Dataset, Texts
+from tfkd.errors import ConfigError, DatasetError, TfkdError
 from tfkd.evaluation.architectures import AnalyzeResult, Architecture, Conditions, FileFigures
 from tfkd.evaluation.latency import Latency
 from tfkd.evaluation.memory import fresh_start
@@ -60,8 +61,7 @@ def analyze(
     progress = progress or Progress(config.quiet)
     report = artifacts.report_file(config.output_dir, REPORT)
     models = [resolve(name) for name in dict.fromkeys(config.models)]
-    reading = Reading(ColumnNames.of(config))
-    dataset = sources.load(config.dataset, config.data_dir, reading=reading)
+    dataset = _dataset(config)
     texts = first_texts(dataset.splits["test"], config.texts)
     if config.lengths and dataset.num_texts != 1:
         raise ConfigError(
@@ -94,6 +94,21 @@ def analyze(
         artifacts.write_text(report.with_name(PAGE), result.markdown())
         artifacts.write_json(report, result.to_dict())
     return result
+
+
+def _dataset(config: AnalyzeConfig) -> Dataset:
+    """The data set, or where its labels cannot be understood its texts, as if of two classes."""
+    names = ColumnNames.of(config)
+    try:
+        return sources.load(config.dataset, config.data_dir, reading=Reading(names))
+    except DatasetError:
+        # Labels that are named are wanted.
+        if names.labels:
+            raise
+    found = sources.load_texts(config.dataset, config.data_dir, names)
+    first = next(iter(found.splits.values()))
+    splits = {"train": first, "test": first, **found.splits}
+    return dataclasses.replace(found, task=SINGLE_LABEL, label_names=("0", "1"), splits=splits)
 
 
 def _built(models: Sequence[Source], setup: Setup, folder: Path) -> list[Built]:

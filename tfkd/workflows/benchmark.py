@@ -11,7 +11,8 @@ from tfkd.errors import ArtifactError
 from tfkd.evaluation.table import Shown, Table, figures, words
 from tfkd.progress import Progress
 from tfkd.runs.costs import Cost, ModelFile, measure_costs, model_files
-from tfkd.runs.material import first_texts, own_material
+from tfkd.runs.material import first_texts
+from tfkd.runs.own_data import own_material
 from tfkd.runs.settings import settings_of
 
 

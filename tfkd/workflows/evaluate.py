@@ -23,7 +23,9 @@ from tfkd.models.description import Description
 from tfkd.models.loading import check_classes
 from tfkd.progress import Progress
 from tfkd.runs.comparisons import few_rows_warning
-from tfkd.runs.material import Material, finished, own_material
+from tfkd.runs.known_texts import num_known
+from tfkd.runs.material import Material
+from tfkd.runs.own_data import finished, own_material
 from tfkd.runs.scoring import split_figures, split_logits
 from tfkd.runs.settings import settings_of
 
@@ -117,9 +119,8 @@ def _material(config: EvaluateConfig, run: RunFolder, progress: Progress) -> Mat
     name, settings = config.dataset, run.read_config()
     if name is None or (name == settings["dataset"] and not Path(name).expanduser().is_file()):
         _check_own(config)
-        return own_material(
-            run, dataclasses.replace(config, dataset=None), progress, [config.split]
-        )
+        own = dataclasses.replace(config, dataset=None)
+        return own_material(run, own, progress, [config.split], option="--data-dir")
     known = Description.read(run.model)
     folds = settings.get("fold_case", False)
     form = LabelForm(known.task, settings.get("label_separator"), folds_case=folds)
@@ -136,6 +137,12 @@ def _material(config: EvaluateConfig, run: RunFolder, progress: Progress) -> Mat
     summaries = check(dataset, [config.split])
     for line in said_of(dataset.repairs()):
         progress.say(line)
+    count = num_known(run, dataset.splits[config.split])
+    if count:
+        progress.say(
+            f"{count:,} of {summaries[config.split].num_rows:,} rows are such that {run.path} was "
+            "trained on: what it knows of them it need not know of others"
+        )
     return Material(dataset, summaries, run.path.parent / CACHE, progress)
 
 

@@ -18,7 +18,8 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.parts import remove_parts
 from tfkd.progress import Progress
 from tfkd.runs.files import PARITY_TEXTS, ExportResult, calibration, say_conversion
-from tfkd.runs.material import Material, first_texts, own_material
+from tfkd.runs.material import Material, first_texts
+from tfkd.runs.own_data import own_material
 from tfkd.runs.settings import settings_of
 
 # What a LiteRT file that takes tokens needs in its folder.

@@ -22,7 +22,8 @@ from tfkd.process import LITERT_LOADER, TimedModel
 from tfkd.progress import Progress
 from tfkd.runs.costs import time_files
 from tfkd.runs.files import StudentFiles
-from tfkd.runs.material import Material, finished, first_texts, own_material
+from tfkd.runs.material import Material, first_texts
+from tfkd.runs.own_data import finished, own_material
 from tfkd.runs.scoring import file_logits, split_figures, split_logits
 from tfkd.runs.settings import settings_of
 from tfkd.runs.teacher import train_logits

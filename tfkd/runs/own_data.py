@@ -1,0 +1,112 @@
+"""The rows that a finished run was made of, found where they lie now and read once more."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from tfkd import artifacts
+from tfkd.artifacts import RunFolder
+from tfkd.config.data import DataConfig
+from tfkd.config.training import DistillConfig
+from tfkd.errors import ArtifactError
+from tfkd.progress import Progress
+from tfkd.runs.material import Material, prepare
+
+
+class OwnData(Protocol):
+    """Settings of a verb that reads a run's data: where they lie now."""
+
+    @property
+    def dataset(self) -> str | None:
+        """Path or name; None where they were."""
+
+    @property
+    def data_dir(self) -> Path | None:
+        """Folder that holds them; None where they were."""
+
+
+def own_config(
+    run: RunFolder, dataset: str | None, data_dir: Path | None, option: str = "--dataset"
+) -> DataConfig:
+    """Settings of a run's data set where it lies now, so that it is split as it was for the run.
+
+    Args:
+        run: `RunFolder`.
+        dataset: String. The data set's path or name now, or None where it still lies there.
+        data_dir: Path of the folder that holds it now, or None for the same.
+        option: String. Option of the verb that says where it is, for the error message.
+
+    Raises:
+        ArtifactError: It is not where it was.
+    """
+    settings, place = run.read_config(), run.data.get("place") or {}
+    then, folder = place.get("dataset"), place.get("data_dir")
+    if dataset is None and then is not None and os.path.isabs(then) and data_dir is not None:
+        # In the folder that is given, by its own name.
+        beside = data_dir / Path(then).name
+        then = str(beside) if beside.exists() else then
+    if dataset is None and then is not None and os.path.isabs(then) and not os.path.exists(then):
+        if not Path(settings["dataset"]).exists():
+            raise ArtifactError(
+                f"Expected the data set of {run.path} in {then}. It is not there. Say where it is "
+                f"now: {option}."
+            )
+        then = None
+    if data_dir is None and folder is not None and os.path.isdir(folder):
+        data_dir = Path(folder)
+    names = [field.name for field in dataclasses.fields(DataConfig) if field.name in settings]
+    values = {name: settings[name] for name in names} | {"data_dir": data_dir}
+    values |= {"dataset": dataset or then or settings["dataset"]}
+    answers = settings.get("teacher_answers")
+    return DistillConfig(**values, teacher_answers=answers) if answers else DataConfig(**values)
+
+
+def own_material(
+    run: RunFolder,
+    config: OwnData,
+    progress: Progress,
+    splits: Sequence[str] = artifacts.SPLITS,
+    option: str = "--dataset",
+) -> Material:
+    """The rows a run was made of, read and checked once more.
+
+    Args:
+        run: `RunFolder`.
+        config: Settings of a verb that name another place of the data.
+        progress: `Progress`.
+        splits: Names of the splits to read.
+        option: String. Option of the verb that says where they are, for the error message.
+
+    Raises:
+        ArtifactError: They are not where they were, or are others.
+        DatasetError: They cannot be had, or a row is bad.
+    """
+    named = own_config(run, config.dataset, config.data_dir, option)
+    material = prepare(named, run.path.parent, progress, splits)
+    changed = run.changed_rows(material.describe()) if run.data else None
+    if changed is not None:
+        raise ArtifactError(
+            f"Expected the rows that {run.path} was made of. Received others from {named.dataset}: "
+            f"{changed}. Give the data set as it was to {option}, or make the run again."
+        )
+    # As the run calls it, wherever it lies, and by the metric that the run is judged by.
+    name, metric = run.read_config()["dataset"], run.data.get("metric", material.dataset.metric)
+    dataset = dataclasses.replace(material.dataset, name=name, metric=metric)
+    return dataclasses.replace(material, dataset=dataset)
+
+
+def finished(run: RunFolder) -> RunFolder:
+    """The run, when it came to its end.
+
+    Raises:
+        ArtifactError: The folder is no run, or one that is not finished.
+    """
+    run.read_config()
+    if not run.is_finished:
+        raise ArtifactError(
+            f"Expected a finished run. Received: {run.path}, which has no metrics.json yet. "
+            "Start its command again; it goes on where it stopped."
+        )
+    return run
