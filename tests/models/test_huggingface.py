@@ -115,6 +115,12 @@ def test_ready_classifier_is_known_by_its_architecture(tmp_path):
         json.dumps(config_of("distilbert", architectures=["DistilBertModel"]))
     )
     assert resolve(str(folder)).is_ready is False
+    # The name alone, as some folders have it.
+    write_json(
+        folder / "config.json",
+        config_of("distilbert", architectures="DistilBertForSequenceClassification"),
+    )
+    assert resolve(str(folder)).is_ready is True
 
 
 def said(folder, dataset=DATASET):

@@ -141,7 +141,7 @@ def test_another_model_is_not_found(served, path):
     [
         ("GET", "/", 404),
         ("GET", "/v1/models", 404),
-        ("POST", "/v1/models/news:regress", 405),
+        ("POST", "/v1/models/news:multiInference", 405),
         ("GET", "/v1/models/news/labels/stable", 404),
         ("POST", "/v1/models/news", 405),
         ("DELETE", "/v1/models/news:predict", 405),

@@ -240,8 +240,18 @@ def test_tab_in_a_single_text_is_part_of_it(single_label_run):
             "Expected lines of at most 1000000 bytes in a.txt. Received: more in row 2. "
             "Write one text a line.",
         ),
+        (
+            b"rain\rgoal\r",
+            "Expected lines of text in a.txt, row 1. Received: a carriage return inside the line. "
+            "Save the file as UTF-8 text with a line feed behind each text.",
+        ),
+        (
+            "rain\ngoal\n".encode("utf-16-le"),
+            "Expected lines of text in a.txt, row 1. Received: a zero byte inside the line. Save "
+            "the file as UTF-8 text with a line feed behind each text.",
+        ),
     ],
-    ids=["empty", "encoding", "too long"],
+    ids=["empty", "encoding", "too long", "old Mac", "no text"],
 )
 def test_bad_line_is_refused_with_file_and_row(content, message):
     with pytest.raises(DatasetError, match=exactly(message)):

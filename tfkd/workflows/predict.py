@@ -139,7 +139,7 @@ def read_texts(stream: IO[bytes], source: str) -> Iterator[str]:
         source: String. Name of the stream for error messages.
 
     Raises:
-        DatasetError: A line is empty, is not UTF-8 or is longer than `MAX_LINE_BYTES`.
+        DatasetError: A line is empty, is not UTF-8 text or is longer than `MAX_LINE_BYTES`.
     """
     # Read with a limit: a file without line ends would fill the memory first.
     for row, line in enumerate(iter(lambda: stream.readline(MAX_LINE_BYTES + 1), b""), 1):
@@ -160,6 +160,13 @@ def read_texts(stream: IO[bytes], source: str) -> Iterator[str]:
             raise DatasetError(
                 f"Expected a text in {source}, row {row}. Received: an empty line. Remove it."
             )
+        # Lines of an old Mac would be one text; UTF-16 and archives are full of zeros.
+        for mark, name in (("\r", "a carriage return"), ("\0", "a zero byte")):
+            if mark in text:
+                raise DatasetError(
+                    f"Expected lines of text in {source}, row {row}. Received: {name} inside the "
+                    "line. Save the file as UTF-8 text with a line feed behind each text."
+                )
         yield text
 
 
