@@ -102,7 +102,7 @@ def test_command_settles_it_for_itself_and_its_children(elsewhere):
 
 def test_what_has_no_keras_leaves_it_to_its_project(elsewhere):
     code = (
-        "import os, tfkd; tfkd.DistillConfig, tfkd.LiteRTModel, tfkd.predict, tfkd.serve;"
+        "import os, tfkd; tfkd.Prediction, tfkd.DistillConfig, tfkd.LiteRTModel, tfkd.serve;"
         "print(os.environ['KERAS_BACKEND'], 'tfkd' in os.environ['KERAS_HOME'])"
     )
     found = ended(code, {**elsewhere, "KERAS_BACKEND": "torch"})

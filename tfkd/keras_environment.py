@@ -17,6 +17,10 @@ _SETTINGS_FOLDER = Path(__file__).parent / "models"
 _LIMITS = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
 # Public names behind which no Keras is.
 _WITHOUT_KERAS = ("LiteRTModel", "Prediction", "predict", "predict_file", "report", "serve")
+_HOMES_WITHOUT_KERAS = {
+    "tfkd.compression.litert",
+    *(f"tfkd.workflows.{verb}" for verb in ("predict", "report", "serve")),
+}
 
 
 def settle_command() -> None:
@@ -63,13 +67,12 @@ def _settle_variables() -> None:
 def settle_for_modules() -> None:
     """The same for modules that a program imports by their full names, before they import Keras.
 
-    Nothing is done where a LiteRT file or a verb is under way: what needs no Keras leaves a
-    project's own as it is, and what does was settled by its public name.
+    Nothing is done for what needs no Keras, which leaves a project's own as it is.
 
     Raises:
         ConfigError: Keras is imported already with another backend.
     """
-    if {"tfkd.compression", "tfkd.workflows"} & set(sys.modules):
+    if not _HOMES_WITHOUT_KERAS.isdisjoint(sys.modules):
         return
     if "keras" in sys.modules:
         settle_keras(builds_models=False)
