@@ -44,7 +44,8 @@ from tfkd.models.loading import Shape, load_encoder
 from tfkd.models.readings import Readings
 from tfkd.progress import Progress
 from tfkd.runs.files import calibration
-from tfkd.runs.material import Material, first_texts, own_dataset, prepare
+from tfkd.runs.material import Material, first_texts, prepare
+from tfkd.runs.own_data import own_dataset
 from tfkd.runs.scoring import split_figures
 from tfkd.runs.training import validation
 

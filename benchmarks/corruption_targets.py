@@ -23,7 +23,8 @@ from tfkd.progress import Progress
 from tfkd.runs import costs
 from tfkd.runs.aware import AwareTraining
 from tfkd.runs.known_texts import PATH, check_held_out
-from tfkd.runs.material import Material, own_config, prepare
+from tfkd.runs.material import Material, prepare
+from tfkd.runs.own_data import own_config
 from tfkd.runs.record import KeptMixture, noted_teacher, read_metrics
 from tfkd.runs.routes import EXACT_ROUTE, Demand, Routes
 from tfkd.runs.student import bottleneck_student, set_keys

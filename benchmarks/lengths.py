@@ -27,7 +27,8 @@ from tfkd.compression.saved_model import SIGNATURE_PREFIX
 from tfkd.evaluation.table import Table, figures, words
 from tfkd.models.classifier import TextClassifier
 from tfkd.quiet import quiet_libraries
-from tfkd.runs.material import first_texts, own_dataset
+from tfkd.runs.material import first_texts
+from tfkd.runs.own_data import own_dataset
 
 LENGTHS = (32, 64, 128)
 FILES = ("float32", "dynamic_int8", "int4_tables", "qat_int8", "qat_int4_tables")

@@ -33,7 +33,8 @@ from tfkd.errors import TfkdError
 from tfkd.evaluation.table import Table, figures, words
 from tfkd.models.classifier import TextClassifier
 from tfkd.quiet import quiet_libraries
-from tfkd.runs.material import first_texts, own_dataset
+from tfkd.runs.material import first_texts
+from tfkd.runs.own_data import own_dataset
 
 RECIPE = "dynamic_int8"
 NUM_PROCESSES = 4

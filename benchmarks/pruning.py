@@ -26,7 +26,8 @@ from tfkd.compression.litert import LiteRTModel
 from tfkd.compression.saved_model import SIGNATURE_PREFIX, write_saved_model
 from tfkd.errors import ArtifactError
 from tfkd.models.classifier import TextClassifier
-from tfkd.runs.material import first_texts, own_dataset
+from tfkd.runs.material import first_texts
+from tfkd.runs.own_data import own_dataset
 
 SHARES = (0.0, 0.5, 0.8)
 DENSE, SPARSE = "dense", "sparse encoding"

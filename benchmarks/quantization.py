@@ -30,7 +30,8 @@ from tfkd.evaluation.verdict import BETTER, Comparison, compare_scores
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
 from tfkd.quiet import quiet_libraries
-from tfkd.runs.material import CACHE, Material, finished, own_dataset
+from tfkd.runs.material import CACHE, Material
+from tfkd.runs.own_data import finished, own_dataset
 from tfkd.runs.scoring import file_logits
 from tfkd.studies.questions import EXACT
 from tfkd.workflows.quantize import REPORT

@@ -14,7 +14,8 @@ from tfkd.models.tokenizers import Tokenizer
 from tfkd.models.vocabulary import trim
 from tfkd.progress import Progress
 from tfkd.quiet import quiet_libraries
-from tfkd.runs.material import Material, first_texts, own_dataset
+from tfkd.runs.material import Material, first_texts
+from tfkd.runs.own_data import own_dataset
 from tfkd.runs.student import COMPARED_TEXTS
 
 TABLE_WIDTH = 128

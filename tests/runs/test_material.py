@@ -20,7 +20,8 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.models.encoder import build_encoder_classifier
 from tfkd.models.near_words import known_words, near_words
 from tfkd.progress import Progress
-from tfkd.runs.material import Material, own_material, prepare
+from tfkd.runs.material import Material, prepare
+from tfkd.runs.own_data import own_material
 
 QUIET = Progress(quiet=True)
 

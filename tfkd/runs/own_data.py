@@ -10,9 +10,10 @@ from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config.data import DataConfig
 from tfkd.config.training import DistillConfig
+from tfkd.data.examples import Dataset
 from tfkd.errors import ArtifactError
 from tfkd.progress import Progress
-from tfkd.runs.material import Material, prepare
+from tfkd.runs.material import Material, load_dataset, prepare
 
 
 class OwnData(Protocol):
@@ -95,6 +96,11 @@ def own_material(
     name, metric = run.read_config()["dataset"], run.data.get("metric", material.dataset.metric)
     dataset = dataclasses.replace(material.dataset, name=name, metric=metric)
     return dataclasses.replace(material, dataset=dataset)
+
+
+def own_dataset(run: RunFolder, data_dir: Path | None) -> Dataset:
+    """The data set of a run, split as it was for the run; no row is read."""
+    return load_dataset(own_config(run, None, data_dir))
 
 
 def finished(run: RunFolder) -> RunFolder:
