@@ -109,6 +109,45 @@ def test_help_of_a_verb_shows_every_setting_with_its_default(verb):
             assert f"[default: {field.default}" in output
 
 
+@pytest.mark.parametrize(
+    ("verb", "headings"),
+    [
+        (
+            "distill",
+            ["Options", "Data", "Teacher", "Student", "Training", "Recipes that train"]
+            + ["Key-value bottleneck"],
+        ),
+        ("finetune", ["Options", "Data", "Model", "Training"]),
+        ("predict", ["Options"]),
+    ],
+)
+def test_many_options_stand_under_headings(verb, headings):
+    shown = CliRunner().invoke(verbs, [verb, "--help"]).output
+    assert re.findall(r"^(\S.*):$", shown, re.M) == headings
+    parts = dict(zip(headings, re.split(r"^\S.*:$", shown, flags=re.M)[1:], strict=False))
+    options = {
+        name: re.findall(r"^  (?:-h, )?(--[a-z-]+)", part, re.M) for name, part in parts.items()
+    }
+    every = [name for part in options.values() for name in part]
+    assert len(every) == len(set(every))
+    assert set(every) == {
+        item.opts[-1] if item.opts[0] == "-h" else item.opts[0]
+        for item in verbs.commands[verb].get_params(click.Context(verbs.commands[verb]))
+        if isinstance(item, click.Option) and not item.hidden
+    }
+    first = VERBS[verb].first
+    assert [name[2:].replace("-", "_") for name in options["Options"]][: len(first)] == [
+        name.removesuffix("s")
+        if name
+        in (
+            "label_columns",
+            "recipes",
+        )
+        else name
+        for name in first
+    ]
+
+
 def test_help_shows_limits_choices_and_lists():
     output = " ".join(run("distill", "--help").output.split())
     assert "Softens teacher and student; 1 = not at all. [default: 2.0; 1<=x<=100]" in output

@@ -35,7 +35,7 @@ from tfkd.config.verbs import (
 )
 from tfkd.errors import DatasetError, TfkdError, system_error
 from tfkd.keras_environment import settle_command
-from tfkd.options import json_option, parameters, resolve
+from tfkd.options import VerbCommand, json_option, parameters, resolve
 from tfkd.parts import temporary_files_of_a_command
 from tfkd.quiet import import_tensorflow, quiet_libraries
 from tfkd.workflows import Result
@@ -147,7 +147,8 @@ def verb(
             show(result, as_json)
 
         run.__doc__ = function.__doc__
-        return verbs.command(name, params=parameters(name), epilog=example(line))(run)
+        made = verbs.command(name, VerbCommand, params=parameters(name), epilog=example(line))
+        return made(run)
 
     return decorate
 

@@ -17,12 +17,44 @@ import click
 from tfkd.config.fields import POSITIONAL, Config, option
 from tfkd.config.verbs import VERBS, read_toml
 
+HEADINGS = (Config.heading, "Data", "Teacher", "Student", "Model", "Training")
 CLICK_TYPES = {
     str: click.STRING,
     int: click.INT,
     float: click.FLOAT,
     Path: click.Path(path_type=Path),
 }
+
+
+class VerbCommand(click.Command):
+    """A verb. Of many options those that matter first stand first in its help, then headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the options under their headings."""
+        config_class = VERBS.get(self.name or "", Config)
+        records: dict[str, list[tuple[str, str]]] = {heading: [] for heading in HEADINGS}
+        places = {name: place for place, name in enumerate(config_class.first)}
+        for parameter in sorted(
+            self.get_params(ctx), key=lambda item: places.get(item.name or "", len(places))
+        ):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                heading = _heading(config_class, parameter.name or "")
+                records.setdefault(heading, []).append(record)
+        for heading, rows in records.items():
+            if rows:
+                with formatter.section(heading):
+                    formatter.write_dl(rows)
+
+
+def _heading(config_class: type[Config], name: str) -> str:
+    """The heading of an option: that of the class which declares the setting first."""
+    if not config_class.first or name in config_class.first:
+        return Config.heading
+    for declares in reversed(config_class.__mro__):
+        if issubclass(declares, Config) and name in declares.__dict__.get("__annotations__", ()):
+            return declares.heading
+    return Config.heading
 
 
 def parameters(verb: str) -> list[click.Parameter]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import ClassVar
 
 from tfkd.config.fields import Config, setting
 from tfkd.errors import ConfigError
@@ -16,6 +17,8 @@ TASKS = ("single_label", "multi_label", "regression")
 class DatasetConfig(Config):
     """Which data set."""
 
+    heading: ClassVar[str] = "Data"
+
     dataset: str = setting(
         dataclasses.MISSING,
         "A data set of `tfkd list datasets`, or a folder or file of CSV, TSV, JSONL or Parquet.",
@@ -28,6 +31,8 @@ class DatasetConfig(Config):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ColumnConfig(Config):
     """Columns of a folder's or a file's tables; without a word those of known names are taken."""
+
+    heading: ClassVar[str] = "Data"
 
     text_column: str | None = setting(
         None, "Column of the text. Default: text, or the pair sentence1, sentence2."

@@ -10,7 +10,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from tfkd.errors import ConfigError
 
@@ -59,7 +59,15 @@ def nearest(name: str, known: Sequence[str]) -> str:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """Base of all settings: checks itself, reads TOML, turns into plain values."""
+    """Base of all settings: checks itself, reads TOML, turns into plain values.
+
+    Attributes:
+        heading: Where the settings that a class declares stand in `--help`.
+        first: Those of a verb with many that come before all headings.
+    """
+
+    heading: ClassVar[str] = "Options"
+    first: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(type(self))

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import ClassVar
 
 from tfkd.config.data import MAX_SEED, DataConfig
 from tfkd.config.fields import Config, setting
@@ -27,6 +28,8 @@ BOTTLENECK_DECODERS = ("mlp", "values")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizerConfig(Config):
     """Settings of every training: where it goes, how long it takes, how it steps."""
+
+    heading: ClassVar[str] = "Training"
 
     output_dir: Path | None = setting(None, "The run's folder. Default: saved_models/<run>.")
     overwrite: bool = setting(False, "Replace a finished run in the output folder.")
@@ -122,6 +125,8 @@ class PretrainConfig(OptimizerConfig):
 class AwareConfig(Config):
     """Settings of the recipes that train; the rest is as the run trained its student."""
 
+    heading: ClassVar[str] = "Recipes that train"
+
     qat_epochs: int = setting(
         1, "Passes over the training rows for each recipe that trains (qat_int8 ...).", 1
     )
@@ -139,6 +144,11 @@ class AwareConfig(Config):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FinetuneConfig(TrainingConfig):
     """Settings of `tfkd finetune`: a classifier trained on labels, mostly to be a teacher."""
+
+    heading: ClassVar[str] = "Model"
+    first: ClassVar[tuple[str, ...]] = (
+        *("dataset", "text_column", "label_columns", "model", "epochs", "output_dir"),
+    )
 
     model: str | None = setting(
         None,
@@ -164,6 +174,8 @@ class FinetuneConfig(TrainingConfig):
 class BottleneckConfig(Config):
     """A student that is a frozen encoder with a discrete key-value bottleneck behind it."""
 
+    heading: ClassVar[str] = "Key-value bottleneck"
+
     bottleneck: str | None = setting(
         None,
         "Freeze the student's encoder and train a key-value bottleneck on it: values side by side "
@@ -183,8 +195,10 @@ class BottleneckConfig(Config):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DistillConfig(BottleneckConfig, AwareConfig, TrainingConfig):
-    """Settings of `tfkd distill`: a student, its control, its files and the table."""
+class TeacherConfig(Config):
+    """Whom a student learns from, and how that one is fine-tuned."""
+
+    heading: ClassVar[str] = "Teacher"
 
     teacher: str | None = setting(
         None, "As --model of finetune, or a finished run. Default: the data set's."
@@ -221,6 +235,18 @@ class DistillConfig(BottleneckConfig, AwareConfig, TrainingConfig):
     teacher_layers: tuple[int, ...] | None = setting(
         None, "Layers of the teacher's encoder to keep, counted from 0. Default: all."
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DistillConfig(BottleneckConfig, AwareConfig, TeacherConfig, TrainingConfig):
+    """Settings of `tfkd distill`: a student, its control, its files and the table."""
+
+    heading: ClassVar[str] = "Student"
+    first: ClassVar[tuple[str, ...]] = (
+        *("dataset", "text_column", "label_columns", "teacher", "teacher_answers", "unlabelled"),
+        *("student", "epochs", "recipes", "output_dir"),
+    )
+
     student: str | None = setting(
         None,
         "Preset, folder, handle, or size word (such as bert_tiny: built from scratch). Default: "
