@@ -74,3 +74,32 @@ def test_models_that_cannot_be_distilled():
     for last in (keras.layers.Softmax(), keras.layers.Dense(3, activation="softmax")):
         with pytest.raises(ValueError, match=message):
             Distiller(student=student, teacher=keras.Sequential([keras.Input([3]), last]))
+
+
+@pytest.mark.parametrize("temperature", [0.99, 0.0, -2.0, float("nan"), float("inf")])
+def test_temperature_below_one(temperature):
+    message = rf"^Expected `temperature` of at least 1. Received: temperature={temperature}$"
+    with pytest.raises(ValueError, match=message):
+        Distiller(student=linear(0), temperature=temperature)
+
+
+@pytest.mark.parametrize("weight", [-0.1, 1.01])
+def test_weight_outside_zero_to_one(weight):
+    message = (
+        r"^Expected `student_loss_weight` in \[0, 1\]. Received: "
+        rf"student_loss_weight={weight}$"
+    )
+    with pytest.raises(ValueError, match=message):
+        Distiller(student=linear(0), student_loss_weight=weight)
+
+
+def test_unknown_distillation_loss():
+    message = "^Expected `distillation_loss` to be one of kl, mse, hard. Received: .*='cosine'$"
+    with pytest.raises(ValueError, match=message):
+        Distiller(student=linear(0), distillation_loss="cosine")
+
+
+def test_unknown_task():
+    inputs, labels, _ = data()
+    with pytest.raises(ValueError, match=r"Received: task='tagging'"):
+        compiled(linear(0), task="tagging").train_on_batch(inputs, labels)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -263,18 +263,7 @@ def fine_tune(
     # Kept, since a student's table holds the same answers.
     logits = _answers(classifier, run.model, "test", material, Demand()).logits
     figures = split_figures(logits, material.tokens("test", classifier.tokenizer), classifier)
-    row = Row(
-        dataset=material.dataset.name,
-        arm="model",
-        model=source.name,
-        recipe="keras",
-        seed=config.seed,
-        metrics=figures,
-        size_bytes=classifier.size_bytes,
-        parameters=classifier.num_parameters,
-        latency=None,
-        command=config.command_line("finetune"),
-    )
+    row = _row(config, material, classifier, figures)
     others = [baseline_row(item, row, material, classifier, logits) for item in baselines if item]
     rows, seconds, metric = (*others, row), material.progress.seconds, material.dataset.metric
     warned = few_rows_warning(material, "test", "model", classifier, logits)
@@ -288,6 +277,27 @@ def fine_tune(
     record = {**result.to_dict(), "training": training_record(run, "model")}
     run.finish(record | shared_record(material, config.seed))
     return result
+
+
+def _row(
+    config: FinetuneConfig,
+    material: Material,
+    classifier: TextClassifier,
+    figures: Mapping[str, float],
+) -> Row:
+    """The model's row of the table."""
+    return Row(
+        dataset=material.dataset.name,
+        arm="model",
+        model=str(config.model),
+        recipe="keras",
+        seed=config.seed,
+        metrics=figures,
+        size_bytes=classifier.size_bytes,
+        parameters=classifier.num_parameters,
+        latency=None,
+        command=config.command_line("finetune"),
+    )
 
 
 def _untrained(

@@ -287,9 +287,7 @@ def finish(
         rows[first:first] = _baseline_rows(rows[-1], words, teacher, material)
         models = {"teacher": teacher, **arms}
         comparisons, sentences = _comparisons(material, models, logits, config, words)
-        few = few_rows_warning(material, "test", "student", arms["student"], logits["student"])
-        lags = warning(config, material, arms, headlines(rows, material.dataset.metric))
-        warned = " ".join(filter(None, [few, lags])) or None
+        warned = _warning(config, material, arms, logits["student"], rows)
     _write_logs(config, run, rows)
     result = DistillResult(
         run.path,
@@ -319,6 +317,19 @@ def finish(
         },
     )
     return result
+
+
+def _warning(
+    config: DistillConfig,
+    material: Material,
+    arms: dict[str, TextClassifier],
+    logits: np.ndarray,
+    rows: list[Row],
+) -> str | None:
+    """What to know first: the test rows are few, or the student is not ahead of its control."""
+    few = few_rows_warning(material, "test", "student", arms["student"], logits)
+    lags = warning(config, material, arms, headlines(rows, material.dataset.metric))
+    return " ".join(filter(None, [few, lags])) or None
 
 
 def _test_logits(
