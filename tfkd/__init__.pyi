@@ -18,6 +18,7 @@ from .config.verbs import ServeConfig as ServeConfig
 from .config.verbs import StudyConfig as StudyConfig
 from .distillation.distiller import Distiller as Distiller
 from .models.classifier import TextClassifier as TextClassifier
+from .models.predictions import Prediction as Prediction
 from .workflows.analyze import analyze as analyze
 from .workflows.benchmark import benchmark as benchmark
 from .workflows.check import check as check
@@ -25,7 +26,6 @@ from .workflows.distill import distill as distill
 from .workflows.evaluate import evaluate as evaluate
 from .workflows.export import export as export
 from .workflows.finetune import finetune as finetune
-from .workflows.predict import Prediction as Prediction
 from .workflows.predict import predict as predict
 from .workflows.predict import predict_file as predict_file
 from .workflows.pretrain import pretrain as pretrain
