@@ -174,7 +174,8 @@ def test_figures_of_a_whole_call(small_cnn):
 def test_what_cannot_be_analyzed_is_said_before_anything_is_built(tmp_path):
     with pytest.raises(ModelError, match="^Expected a known model. Received: 'bert_bose'"):
         analyze(AnalyzeConfig(models=("bert_bose",), quiet=True))
-    (tmp_path / "train.csv").write_text("sentence1,sentence2,label\n" + "a,b,0\nc,d,1\n" * 20)
+    pairs = "".join(f"a {row},b,{row % 2}\n" for row in range(40))
+    (tmp_path / "train.csv").write_text(f"sentence1,sentence2,label\n{pairs}")
     config = AnalyzeConfig(dataset=str(tmp_path), lengths=(16,), quiet=True)
     with pytest.raises(ConfigError, match="^Expected a data set of single texts to fill"):
         analyze(config)

@@ -334,7 +334,8 @@ def _check_models(models: Mapping[str, keras.Model | None]) -> None:
     for name, model in models.items():
         if model is None:
             continue
-        if not isinstance(model, keras.Model):
+        # A student under quantization is a model of tf_keras.
+        if not hasattr(model, "trainable_variables"):
             raise TypeError(f"Expected a keras.Model as `{name}`. Received: {model!r:.100}")
         last = model.layers[-1] if getattr(model, "layers", None) else None
         if (
