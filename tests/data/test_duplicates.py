@@ -123,7 +123,7 @@ def test_rows_keep_their_number_behind_those_left_out(tmp_path):
     (tmp_path / "train.csv").write_text("text,label\n,x\na,x\nb,z\n")
     reading = Reading.of(DataConfig(dataset=str(tmp_path), drop_empty=True))
     dataset = sources.load_split(str(tmp_path), None, "train", 0, reading)
-    message = r"train\.csv, row 3 \(row 1 is the first row of data\)\. Received: 'z'\.$"
+    message = r"train\.csv, row 3 \(row 1 is the first row of data\)\. Received: 'z'\. Correct"
     with pytest.raises(sources.DatasetError, match=message):
         list(dataset.splits["train"])
 

@@ -8,7 +8,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from tfkd.config import training
+from tfkd.config import data
 from tfkd.data import examples, sources
 from tfkd.data.catalog import CATALOG
 from tfkd.data.columns import Reading
@@ -66,7 +66,7 @@ def refusal(path: Path, form: LabelForm | None = None) -> str:
 
 
 def test_the_setting_knows_every_task():
-    assert training.TASKS == examples.TASKS
+    assert data.TASKS == examples.TASKS
 
 
 @pytest.mark.parametrize(
