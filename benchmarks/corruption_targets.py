@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -239,10 +240,10 @@ def _trial_target(teacher: Teacher, material: Material) -> Target:
 def _memory_target(run: RunFolder, material: Material) -> Target:
     """Figures of memory; what a process would measure anew is a constant here."""
     files, kept = costs.model_files(run)[-1:], material.cache / "memory"
-    costs.peak_memory_bytes = lambda folder, kind, texts: 400_000_000
 
     def read(tell: Tell) -> Any:
-        return costs.measure_memory(files, TEXTS, _listening(material, tell).progress, kept)
+        with mock.patch.object(costs, "peak_memory_bytes", lambda *asked: 400_000_000):
+            return costs.measure_memory(files, TEXTS, _listening(material, tell).progress, kept)
 
     read(lambda line: None)
     return Target("memory", _files(kept, "*"), read)

@@ -21,6 +21,8 @@ _HOMES_WITHOUT_KERAS = {
     "tfkd.compression.litert",
     *(f"tfkd.workflows.{verb}" for verb in ("predict", "report", "serve")),
 }
+# Those of `_WITHOUT_KERAS` that this process asked for.
+_asked: set[str] = set()
 
 
 def settle_command() -> None:
@@ -72,7 +74,7 @@ def settle_for_modules() -> None:
     Raises:
         ConfigError: Keras is imported already with another backend.
     """
-    if not _HOMES_WITHOUT_KERAS.isdisjoint(sys.modules):
+    if _asked or not _HOMES_WITHOUT_KERAS.isdisjoint(sys.modules):
         return
     if "keras" in sys.modules:
         settle_keras(builds_models=False)
@@ -86,5 +88,7 @@ def settle_for(name: str) -> None:
     Args:
         name: String. One of `tfkd.__all__`; nothing is done for those without Keras.
     """
-    if not name.endswith("Config") and name not in _WITHOUT_KERAS:
+    if name in _WITHOUT_KERAS:
+        _asked.add(name)
+    elif not name.endswith("Config"):
         settle_keras(builds_models=name != "Distiller")

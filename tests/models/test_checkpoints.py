@@ -87,10 +87,13 @@ def test_hugging_face_folder(architecture, is_ready, tmp_path):
     assert (source.is_ready, source.slug) == (is_ready, "published")
 
 
-@pytest.mark.parametrize("architectures", [None, [], "BertForSequenceClassification", [3]])
-def test_hugging_face_folder_without_architectures(architectures, tmp_path):
+@pytest.mark.parametrize(
+    ("architectures", "is_ready"),
+    [(None, False), ([], False), ("BertForSequenceClassification", True), ([3], False)],
+)
+def test_hugging_face_folder_with_architectures_of_another_shape(architectures, is_ready, tmp_path):
     folder = write_folder(tmp_path / "published", "bert", architectures=architectures)
-    assert resolve(str(folder)).is_ready is False
+    assert resolve(str(folder)).is_ready is is_ready
 
 
 def test_keras_hub_folder(tmp_path):

@@ -84,9 +84,10 @@ def test_table_of_a_fine_tuning_has_its_baselines(tuned):
     assert result.rows[0].size_bytes == result.rows[2].size_bytes
     record = read_json(result.path / "metrics.json")
     assert record["rows"] == [row.to_dict() for row in result.rows]
-    first = result.render()[0]
+    warned, first = result.render()[:2]
+    assert warned.startswith("The test is too small: of 30 rows ")
     assert first.startswith("The model (Accuracy ")
-    assert first in (result.path / "README.md").read_text()
+    assert f"{warned} {first}" in (result.path / "README.md").read_text()
 
 
 def test_words_are_fitted_once_for_the_same_rows(data, tuned, monkeypatch):

@@ -56,6 +56,22 @@ def tickets(tmp_path):
     return path
 
 
+def test_strings_that_parquet_holds_as_bytes_are_texts(tmp_path):
+    table = pyarrow.table({"text": [b"rain", "für".encode("latin-1")]})
+    source = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(table.slice(0, 1), source)
+    scored(source, tmp_path / "b.parquet")
+    rows = pyarrow.parquet.read_table(tmp_path / "b.parquet").to_pylist()
+    assert rows == [{"text": b"rain", "label": "weather", "probability": pytest.approx(ONE, 1e-5)}]
+    pyarrow.parquet.write_table(table, source)
+    message = (
+        f"Expected UTF-8 text in {source}, row 2 (row 1 is the first row of data). Received: a "
+        r"broken character in 'f\udcfcr'. Save the file as UTF-8."
+    )
+    with pytest.raises(DatasetError, match=exactly(message)):
+        scored(source, tmp_path / "b.parquet")
+
+
 def test_answers_stand_behind_the_own_columns(tickets, tmp_path):
     names = ColumnNames("body")
     result = scored(tickets, tmp_path / "scored.csv", names=names)

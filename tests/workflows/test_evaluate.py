@@ -158,7 +158,8 @@ def test_rows_in_memory_are_scored_as_those_of_a_file(tmp_path):
     assert result.rows[0].metrics["confusion_matrix"] == [[2, 1, 0], [0, 1, 0], [0, 0, 0]]
     indices = evaluate(str(run), Progress(quiet=True), texts=texts, labels=[0, 1, 0, 0])
     assert indices.rows[0].metrics == result.rows[0].metrics
-    shown = repr(result).splitlines()
+    warned, *shown = repr(result).splitlines()
+    assert warned.startswith("The test is too small: of 4 rows ")
     assert shown[0].split()[:4] == ["Arm", "Model", "File", "Accuracy"]
     assert shown[-1] == "Split: test, 4 rows."
 

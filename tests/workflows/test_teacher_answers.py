@@ -101,7 +101,7 @@ def test_the_table_has_the_answers_in_the_teachers_place(result):
     assert "teacher" not in result.standing
     assert result.standing.startswith("The student (float32, Accuracy ")
     assert f"TF-IDF + linear SVM ({words.metrics['accuracy']:.4f})" in result.standing
-    assert result.render()[0] == result.standing
+    assert result.render()[:2] == [result.warning, result.standing]
     assert {path.name for path in result.path.iterdir()} == {
         *("config.json", "metrics.json", "README.md", "logs", "training", "student", "control")
     }

@@ -153,7 +153,7 @@ def _rows(version: Version, names: ColumnNames, first: Path, drops: Drops) -> Fi
         with open_table(path) as table:
             columns = _same_columns(path, table.columns, names, first)
             for row, values in enumerate(table.rows, start=1):
-                texts = _texts([values[index] for index in columns.texts], path, row)
+                texts = texts_of_row([values[index] for index in columns.texts], path, row)
                 most -= sum(map(len, texts))
                 if most < 0:
                     expected = f"texts of at most {MOST_GROWTH} times the file's bytes"
@@ -193,8 +193,12 @@ def _id(value: Any, path: Path, row: int) -> str:
     return spelled(plain(value, path, row))
 
 
-def _texts(values: Sequence[Any], path: Path, row: int) -> list[str]:
-    """The texts of a row, null as an empty one."""
+def texts_of_row(values: Sequence[Any], path: Path, row: int) -> list[str]:
+    """The texts of a row, null as an empty one.
+
+    Raises:
+        DatasetError: One is no string, or no UTF-8.
+    """
     texts = ["" if value is None else value for value in values]
     # Some programs write Parquet's strings as bytes.
     texts = [

@@ -107,8 +107,9 @@ class Unlabelled:
     def _rows(self) -> Iterator[Example]:
         label = NO_LABEL[self.task]
         if self.unit == TEXT and isinstance(self.texts, TextsOf):
-            # Whole rows keep what their source calls them.
-            yield from (example_of(row.texts, label, row.id) for row in self.texts.rows)
+            # Whole texts keep what their source calls them.
+            for row in self.texts.rows:
+                yield from (example_of((text,), label, row.id) for text in TextsOf([row]))
             return
         for text in self.texts:
             units = sentences(text) if self.unit == SENTENCE else (text,)

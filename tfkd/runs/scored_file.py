@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from tfkd.data.columns import ColumnNames, find_texts
-from tfkd.data.readers import fault, format_of
+from tfkd.data.files import is_blank, texts_of_row
+from tfkd.data.readers import format_of
 from tfkd.data.tables import Column, UserTable, plain
-from tfkd.data.texts import has_lone_surrogate
 from tfkd.data.writers import LIST_OF, table_writer
-from tfkd.errors import DatasetError, shown
+from tfkd.errors import DatasetError
 from tfkd.evaluation.table import Shown
 from tfkd.models.predictions import SEPARATORS, Described, answer_columns, answer_names
 from tfkd.progress import Progress
@@ -117,14 +117,8 @@ class TextTable:
 
 def _row(values: Sequence[Any], path: Path, row: int) -> Row | None:
     """The texts of a row; of a pair one may be empty."""
-    texts = tuple("" if value is None else value for value in values)
-    for text in texts:
-        if not isinstance(text, str):
-            raise fault(path, row, "a string as text", shown(text))
-        if has_lone_surrogate(text):
-            received = f"a broken character in {shown(text)}"
-            raise fault(path, row, "UTF-8 text", received, "Save the file as UTF-8.")
-    return texts if any(text and not text.isspace() for text in texts) else None
+    texts = texts_of_row(values, path, row)
+    return None if is_blank(texts) else tuple(texts)
 
 
 def score_file(

@@ -17,8 +17,7 @@ from tfkd.data.readers import SUFFIXES, format_of
 from tfkd.data.texts import GivenTexts, given_rows
 from tfkd.errors import ArtifactError, ConfigError, DatasetError
 from tfkd.models.description import Description
-from tfkd.models.predictions import Prediction as Prediction
-from tfkd.models.predictions import predictions
+from tfkd.models.predictions import Prediction, predictions
 from tfkd.progress import Progress
 from tfkd.runs.answering import KERAS, Answering, Asked, of_any, of_folder, quick_recipe
 from tfkd.runs.scored_file import ScoredFile, TextTable, score_file
