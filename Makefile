@@ -25,6 +25,7 @@ test: $(INSTALLED)
 	$(BIN)/python -m pytest
 
 demo: $(INSTALLED)
+	$(BIN)/python -m tfkd finetune --config configs/demo.toml
 	$(BIN)/python -m tfkd distill --config configs/demo.toml
 
 # saved_models/ and .venv/ hold hours of work and gigabytes of downloads: they stay.

@@ -228,6 +228,8 @@ def test_best_accuracy_is_between_90_and_95_percent(sample):
     texts, _, truth = sample
     assert 0.90 < best_accuracy() < 0.95
     assert best_accuracy() == pytest.approx(0.9373, abs=0.0005)
+    best = f"best possible accuracy: {best_accuracy():.3f}"
+    assert demo_dataset().findings() == (f"{best}, since the texts are drawn by known chances",)
     assert best_accuracy(texts) == truth.max(axis=1).mean()
     # The spread of the largest posterior over texts is 0.13.
     assert best_accuracy(texts) == pytest.approx(best_accuracy(), abs=4 * 0.13 / np.sqrt(20_000))
