@@ -1,6 +1,6 @@
 r"""A stranger's journey: one messy table of tickets, few labels, a language model's answers.
 
-    python benchmarks/journey.py --data-dir DIR
+    python -m benchmarks.journey --data-dir DIR
 
 Makes ticket-like rows of a data set at hand: its ten largest classes, with an id and a date, some
 rows twice, some without a text, some classes in other letters. Then what a stranger does: `check`,
