@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import tfkd
+from benchmarks import defaults, journey
 from tfkd.artifacts import read_json
 from tfkd.evaluation.rows import Row
 from tfkd.evaluation.verdict import compare
@@ -46,7 +47,17 @@ def test_other_tables_of_the_docs_are_those_of_their_programs(results_program):
         assert results_program.with_tables(text, tables) == text
 
 
-STUDIES = sorted(path.stem for path in (ROOT / "results").glob("*.md"))
+# Of programs that are no study.
+PAGES = {"journey": journey.page, "defaults": defaults.page}
+STUDIES = sorted({path.stem for path in (ROOT / "results").glob("*.md")} - set(PAGES))
+
+
+def test_pages_of_programs_are_those_of_their_figures():
+    made = [ROOT / "results" / f"{name}.md" for name in PAGES]
+    assert made[0].is_file()
+    for path in filter(Path.is_file, made):
+        page = PAGES[path.stem](read_json(path.with_suffix(".json")))
+        assert path.read_text(encoding="utf-8") == page
 
 
 @pytest.mark.parametrize("name", STUDIES)
