@@ -2,7 +2,7 @@
 
 A student learns from the teacher's answer, so a text need not be true to a label, or good English,
 as long as it is near what will be asked. Each copy is altered by words alone: those of other texts,
-or near ones by a teacher's token table, in any language that writes words apart.
+or near ones by what a teacher says of each, in any language that writes words apart.
 """
 
 import dataclasses
