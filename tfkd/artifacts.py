@@ -24,9 +24,10 @@ from typing import Any
 from tfkd.config.verbs import VERBS
 from tfkd.errors import ArtifactError, ConfigError
 from tfkd.parts import part_file, part_folder, sync
-from tfkd.seals import REMEDY, JsonObject, check_files, json_value, read_record, sealed
+from tfkd.seals import REMEDY, JsonObject, check_files, json_value, sealed
 from tfkd.seals import file_sha256 as file_sha256
 from tfkd.seals import read_json as read_json
+from tfkd.seals import read_record as read_record
 from tfkd.written_files import CONFIG, remove_run
 
 PACKAGES = (
@@ -291,7 +292,7 @@ class RunFolder:
     def data(self) -> JsonObject:
         """The rows it was made of, as `start` was told; empty where it is not known."""
         for path in (self.config, self.metrics):
-            found = read_json(path).get("data") if path.is_file() else None
+            found = read_record(path).get("data") if path.is_file() else None
             if found:
                 return found
         return {}

@@ -126,8 +126,9 @@ def test_other_tasks_and_lost_head_weights_are_encoders_alone(published, tmp_pat
     assert presets.has_head(tmp_path) is False
     (tmp_path / "task.weights.h5").write_bytes(b"")
     assert presets.has_head(tmp_path) is True
-    (tmp_path / "task.json").write_text(json.dumps({"class_name": "BertMaskedLM"}))
-    assert presets.has_head(tmp_path) is False
+    for other in ({"class_name": "BertMaskedLM"}, [], None):
+        (tmp_path / "task.json").write_text(json.dumps(other))
+        assert presets.has_head(tmp_path) is False
 
 
 def test_folder_with_lost_weights_is_one_line(tmp_path):

@@ -4,6 +4,7 @@ import io
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -449,3 +450,20 @@ def test_the_recipe_says_what_of_a_run_answers(run_with_file):
     assert of_any(run_with_file).name == "float32.tflite"
     assert of_any(run_with_file, "keras").name == "the Keras model"
     assert answer(run_with_file, "rain", "--recipe", "float32").stdout == "weather\t0.7870\n"
+
+
+@pytest.mark.parametrize(
+    ("record", "note"),
+    [
+        ('{"agreement": 0.75}', " (agreement with the Keras model 0.7500)"),
+        *((content, "") for content in ("[]", "null", "3", '{"agreement": "x"}', "{}")),
+    ],
+)
+def test_a_record_of_another_program_beside_a_file_says_nothing(
+    run_with_file, tmp_path, record, note
+):
+    folder = shutil.copytree(run_with_file / "model", tmp_path / "model")
+    (folder / "float32.json").write_text(record)
+    found = of_any(folder / "float32.tflite")
+    assert found.note == note
+    assert found.predict(["rain"]).tolist() == [[2.0, 0.0, 0.0]]

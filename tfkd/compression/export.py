@@ -280,7 +280,7 @@ def _kept(
         **made.report.to_dict(),
         "operators": made.operators.to_dict(),
         "calibration": calibration.to_dict() if calibration else None,
-        "route": artifacts.read_json(made.path.with_suffix(".json")),
+        "route": artifacts.read_record(made.path.with_suffix(".json")),
     }
     keep(made.path, path, figures, model_folder)
     return dataclasses.replace(made, path=path)

@@ -7,8 +7,8 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfkd.artifacts import read_json
 from tfkd.models.head import Head
+from tfkd.seals import json_value
 
 if TYPE_CHECKING:
     import keras_hub
@@ -45,7 +45,7 @@ def handles() -> dict[str, str]:
 def is_preset(folder: Path) -> bool:
     """Whether the folder was written by KerasHub's `save_to_preset`."""
     path = folder / "config.json"
-    config = read_json(path) if path.is_file() else None
+    config = json_value(path) if path.is_file() else None
     return isinstance(config, dict) and "registered_name" in config
 
 
@@ -54,7 +54,8 @@ def has_head(folder: Path) -> bool:
     path = folder / TASK_FILE
     if not path.is_file() or not (folder / TASK_WEIGHTS_FILE).is_file():
         return False
-    return str(read_json(path).get("class_name")).endswith("TextClassifier")
+    task = json_value(path)
+    return isinstance(task, dict) and str(task.get("class_name")).endswith("TextClassifier")
 
 
 def load_with_head(folder: Path) -> "tuple[keras_hub.models.Backbone, Head]":

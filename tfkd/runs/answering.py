@@ -140,8 +140,11 @@ def of_any(source: Asked, recipe: str | None = None) -> Answering:
 def _of_file(path: Path) -> Answering:
     scorer = FileScorer(path, num_cores())
     record = path.with_suffix(".json")
-    agreement = artifacts.read_json(record).get("agreement") if record.is_file() else None
-    note = "" if agreement is None else f" (agreement with the Keras model {agreement:.4f})"
+    # Beside a file that was moved, another program may have put one of that name.
+    found = artifacts.read_json(record) if record.is_file() else None
+    agreement = found.get("agreement") if isinstance(found, dict) else None
+    is_known = isinstance(agreement, float)
+    note = f" (agreement with the Keras model {agreement:.4f})" if is_known else ""
     return Answering(path.name, Description.read(path.parent), scorer.predict, note)
 
 

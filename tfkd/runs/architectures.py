@@ -133,7 +133,7 @@ def build(source: Source, setup: Setup, folder: Path) -> Built:
     if not (folder / RECORD).is_file():
         shutil.rmtree(folder, ignore_errors=True)
         artifacts.write_record(folder / RECORD, _write(source, setup, folder))
-    return Built(source, folder, **artifacts.read_json(folder / RECORD))
+    return Built(source, folder, **artifacts.read_record(folder / RECORD))
 
 
 def _write(source: Source, setup: Setup, folder: Path) -> dict[str, object]:
@@ -150,7 +150,7 @@ def _write(source: Source, setup: Setup, folder: Path) -> dict[str, object]:
         for kind, path in files.items():
             found = LiteRTModel(path).predict(setup.texts[:COMPARED_TEXTS])
             differences[kind] = largest_difference(logits, found)
-            graphs[kind] = artifacts.read_json(path.with_suffix(".json"))["name"]
+            graphs[kind] = artifacts.read_record(path.with_suffix(".json"))["name"]
             if not math.isfinite(differences[kind]):
                 raise ConversionError(
                     f"Expected finite logits from {kind} of {source.name}. Received: NaN or "

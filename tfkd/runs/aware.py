@@ -76,10 +76,10 @@ class AwareTraining:
         aware = self.train(recipe)
         self.material.progress.say(f"convert {recipe} and compare on {len(texts)} held-out texts")
         path = aware.export(self.run.model, texts).path
-        record = artifacts.read_json(self._record_path(recipe))
+        record = artifacts.read_record(self._record_path(recipe))
         record["file_sha256"] = artifacts.file_sha256(path)
         self._write_record(recipe, record)
-        return artifacts.read_json(path.with_suffix(".json"))
+        return artifacts.read_record(path.with_suffix(".json"))
 
     def is_kept(self, recipe: str) -> bool:
         """Whether the file of a recipe is there and comes from a training with these settings."""
@@ -87,8 +87,8 @@ class AwareTraining:
             is_kept(self.run.model, recipe, self.material.progress.say) and self._is_trained(recipe)
         ):
             return False
-        written = artifacts.read_json(self.run.model / f"{recipe}.json")["sha256"]
-        return artifacts.read_json(self._record_path(recipe)).get("file_sha256") == written
+        written = artifacts.read_record(self.run.model / f"{recipe}.json")["sha256"]
+        return artifacts.read_record(self._record_path(recipe)).get("file_sha256") == written
 
     def train(self, recipe: str) -> "QuantizationAware":
         """The trained model of a recipe.

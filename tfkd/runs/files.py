@@ -97,7 +97,7 @@ class StudentFiles:
         if not recipes.find(name).needs_calibration:
             return True
         count = min(self.calibration_rows, self.material.summaries["train"].num_rows)
-        record = artifacts.read_json(self.run.model / f"{name}.json")
+        record = artifacts.read_record(self.run.model / f"{name}.json")
         return bool(record["calibration"] == calibration_record(count, self.seed))
 
     def make(self, names: Sequence[str], anew: bool = False) -> ExportResult:
@@ -124,7 +124,8 @@ class StudentFiles:
                 self._aware.write(name, self.texts)
         paths = {name: self.run.model / f"{name}.tflite" for name in names}
         return ExportResult(
-            paths, {name: artifacts.read_json(p.with_suffix(".json")) for name, p in paths.items()}
+            paths,
+            {name: artifacts.read_record(p.with_suffix(".json")) for name, p in paths.items()},
         )
 
 

@@ -310,7 +310,7 @@ def finish(
             **teacher.record(run),
             **told.record,
             "training": {name: training_record(run, name) for name in arms},
-            "scoring": artifacts.read_json(run.path / SCORING),
+            "scoring": artifacts.read_record(run.path / SCORING),
             "exports": exported.to_dict(),
             "costs": costs,
             **shared_record(material, config.seed),

@@ -234,7 +234,7 @@ def _measure(
             Quantized(
                 recipe=name,
                 path=path,
-                parity=artifacts.read_json(path.with_suffix(".json")),
+                parity=artifacts.read_record(path.with_suffix(".json")),
                 operators=operators.describe(path),
                 metrics=figures["test"],
                 drop=floats[metric] - figures["validation"][metric],
