@@ -157,8 +157,12 @@ def figures(project):
     return {
         "metrics": [
             [(row["arm"], row["recipe"], row["metrics"]) for row in record.get("rows", ())]
-            or record["metrics"]
+            or record.get("metrics")
             for record in records
+        ],
+        # Of a study's arms, whose answers are scored together.
+        "studies": [
+            artifacts.read_json(path)["datasets"] for path in sorted(project.rglob("study.json"))
         ],
         "files": {
             path.relative_to(project).as_posix(): artifacts.file_sha256(path)

@@ -45,8 +45,8 @@ def command(folder):
 # The command is killed as soon as each of these is there.
 MOMENTS = (
     "demo-cnn-finetuned/unfinished/model/*/state.npz",
-    "run/unfinished/student/*/state.npz",
     "run/unfinished/control/*/state.npz",
+    "run/unfinished/student/*/state.npz",
     "run/student/float32.tflite",
 )
 
