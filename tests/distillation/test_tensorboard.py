@@ -10,6 +10,7 @@ import pytest
 from matplotlib import pyplot
 from PIL import Image
 from tensorboard.backend.event_processing import event_accumulator, plugin_event_accumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import metadata as hparams_metadata
 from tensorboard.util import tensor_util
 
@@ -325,3 +326,15 @@ def test_hparams_table_has_only_the_final_metrics_as_columns(tmp_path):
     end = read(tmp_path).SummaryMetadata(hparams_metadata.SESSION_END_INFO_TAG)
     status = hparams_metadata.parse_session_end_info_plugin_data(end.plugin_data.content).status
     assert status == 1, "STATUS_SUCCESS"
+
+
+def test_layout_puts_the_arms_of_a_tag_into_one_chart(tmp_path):
+    with RunLog(tmp_path) as log:
+        log.layout({"Training": {"loss": "train/loss"}, "Goal": {"accuracy": "validation/acc.*"}})
+    events = read(tmp_path)
+    (event,) = events.Tensors("custom_scalars__config__")
+    found = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0])
+    assert [
+        (category.title, [(chart.title, list(chart.multiline.tag)) for chart in category.chart])
+        for category in found.category
+    ] == [("Training", [("loss", ["train/loss"])]), ("Goal", [("accuracy", ["validation/acc.*"])])]

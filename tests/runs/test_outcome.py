@@ -1,9 +1,11 @@
 """Where a model stands among the rows of its table, in one line."""
 
+from pathlib import Path
+
 import pytest
 
 from tfkd.evaluation.rows import Row
-from tfkd.runs.outcome import ANSWERS, headlines, standing
+from tfkd.runs.outcome import ANSWERS, headlines, next_commands, standing
 
 
 def row(arm, model, value, size_bytes=1000, recipe="keras", metric="accuracy"):
@@ -94,3 +96,12 @@ def test_answers_of_files_have_no_bytes_to_be_a_share_of():
 def test_headlines_are_those_of_keras_models():
     found = headlines([TEACHER, WORDS, CONTROL, *student(0.93)], "accuracy")
     assert found == {"teacher": 0.922, "control": 0.884, "student": 0.5}
+
+
+def test_next_commands_are_ready_for_a_shell():
+    assert next_commands(Path("saved models/demo")) == (
+        "Everything is in saved models/demo. Next:\n"
+        "  tfkd predict 'saved models/demo' \"your text\"\n"
+        "  tfkd quantize 'saved models/demo' --max-drop 0.5\n"
+        "  tensorboard --logdir 'saved models/demo/logs'"
+    )

@@ -266,7 +266,12 @@ def test_tensorboard_shows_both_arms_on_the_same_axes(demo_result):
     } | {"validation/accuracy"}
     assert curves <= tags["student"] and curves <= tags["control"]
     for arm in tags:
-        assert {"confusion matrix", "test/accuracy", "config"} <= tags[arm]
+        assert {"confusion matrix", "when finished: test/accuracy", "config"} <= tags[arm]
+        # TensorBoard shows them by name: curves first, then what has a single dot.
+        scalars = sorted(tag for tag in tags[arm] if "/" in tag and not tag.startswith("_"))
+        first = [tag for tag in scalars if tag.startswith(("train/", "validation/"))]
+        assert scalars[: len(first)] == first
+        assert {tag.split("/")[0] for tag in scalars[len(first) :]} == {"when finished: test"}
 
 
 def test_teacher_logits_are_asked_once(demo_config, demo_result, without_costs):

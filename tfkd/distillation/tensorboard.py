@@ -14,6 +14,8 @@ from typing import Any, Self
 
 import numpy as np
 from tensorboard.compat.proto import event_pb2, summary_pb2, types_pb2
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar import summary as custom_scalar
 from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams import summary as hparams_summary
 from tensorboard.plugins.hparams import summary_v2 as hparams_api
@@ -127,6 +129,28 @@ class RunLog:
         self._write(0, hparams_api.hparams_pb(shown, trial_id=session))
         self.scalars(0, metrics)
         self._write(0, hparams_summary.session_end_pb(api_pb2.STATUS_SUCCESS))
+
+    def layout(self, categories: Mapping[str, Mapping[str, str]]) -> None:
+        """Says what the Custom Scalars page shows: all arms of a tag in one chart.
+
+        Args:
+            categories: Mapping of headings to charts, and those to tags: regular expressions.
+        """
+        shown = layout_pb2.Layout(
+            category=[
+                layout_pb2.Category(
+                    title=heading,
+                    chart=[
+                        layout_pb2.Chart(
+                            title=title, multiline=layout_pb2.MultilineChartContent(tag=[tag])
+                        )
+                        for title, tag in charts.items()
+                    ],
+                )
+                for heading, charts in categories.items()
+            ]
+        )
+        self._write(0, custom_scalar.pb(shown))
 
     def text(self, tag: str, markdown: str, step: int = 0) -> None:
         """Adds a text.

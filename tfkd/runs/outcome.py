@@ -1,14 +1,18 @@
 """What a training came to: the rows of its table, and where its model stands among them."""
 
 import dataclasses
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from tfkd import artifacts
+from tfkd.artifacts import RunFolder
 from tfkd.config.training import DistillConfig
 from tfkd.data.tokens import is_answered
+from tfkd.distillation.tensorboard import RunLog
 from tfkd.evaluation import metrics
 from tfkd.evaluation.metrics import METRICS, is_better
 from tfkd.evaluation.rows import STAGE_NOTE, TEACHER, Row, result_table, stage_table, table_note
@@ -22,6 +26,19 @@ from tfkd.runs.material import Material
 # How a row is called in a sentence about another.
 NAMES = {TEACHER: "its teacher", "control": "its control"}
 Costs: TypeAlias = Mapping[str, Mapping[str, Any]]
+# TensorBoard sorts by name, and a figure of the end is a single dot: below the curves.
+FINAL = "when finished: test/"
+LAYOUT = {
+    "What training lowers": {
+        "loss": "train/loss",
+        "distance to the teacher": "train/distillation_loss",
+        "distance to the labels": "train/student_loss",
+    },
+    "What it is for": {
+        "metric on held-out rows": "validation/(accuracy|f1|mcc|spearman|average_precision)$",
+        "negative log-likelihood on held-out rows": "validation/nll",
+    },
+}
 # What the file of a teacher is that is no model.
 ANSWERS = "answers"
 
@@ -207,3 +224,43 @@ def _size(
         return exported.paths[name].stat().st_size
     model = models[name]
     return None if model is None else model.size_bytes
+
+
+def write_logs(config: DistillConfig, run: RunFolder, rows: Sequence[Row]) -> None:
+    """Final figures of each arm in TensorBoard, beside the settings that are not the defaults.
+
+    Args:
+        config: `DistillConfig`.
+        run: `RunFolder`.
+        rows: `Row` of each arm and file; files are left out.
+    """
+    chosen = config.chosen().items()
+    settings = {name: value for name, value in chosen if name not in artifacts.WITHOUT_EFFECT}
+    for row in (row for row in rows if row.recipe == "keras"):
+        with RunLog(run.logs / row.arm) as log:
+            log.layout(LAYOUT)
+            if "confusion_matrix" in row.metrics:
+                matrix = np.asarray(row.metrics["confusion_matrix"])
+                log.confusion_matrix("confusion matrix", matrix, list(row.metrics["f1_per_class"]))
+            numbers = {k: v for k, v in row.metrics.items() if isinstance(v, float)}
+            log.hparams(
+                {**settings, "seed": row.seed, "arm": row.arm},
+                {FINAL + k: v for k, v in numbers.items()},
+            )
+            lines = [f"- {key}: {value}" for key, value in config.to_dict().items()]
+            log.text("config", "\n".join(lines))
+
+
+def next_commands(path: Path) -> str:
+    """What to do with a finished run, as commands to copy.
+
+    Args:
+        path: Path of the run folder.
+    """
+    run, logs = (shlex.quote(str(place)) for place in (path, path / "logs"))
+    return (
+        f"Everything is in {path}. Next:\n"
+        f'  tfkd predict {run} "your text"\n'
+        f"  tfkd quantize {run} --max-drop 0.5\n"
+        f"  tensorboard --logdir {logs}"
+    )

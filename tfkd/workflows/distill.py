@@ -12,7 +12,6 @@ from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config.training import DistillConfig
 from tfkd.data.tokens import is_answered
-from tfkd.distillation.tensorboard import RunLog
 from tfkd.distillation.training import Plan
 from tfkd.evaluation.rows import STAGE_NOTE, TEACHER, Row, result_table, stage_table, table_note
 from tfkd.evaluation.table import Shown, Table
@@ -31,7 +30,7 @@ from tfkd.runs.folds import Folds, in_folds
 from tfkd.runs.known_texts import check_held_out, keep_texts
 from tfkd.runs.lesson import AnyTeacher, Lesson, lesson
 from tfkd.runs.material import RUNS, Material, first_texts, prepare
-from tfkd.runs.outcome import Costs, arm_rows, headlines, standing
+from tfkd.runs.outcome import Costs, arm_rows, headlines, next_commands, standing, write_logs
 from tfkd.runs.record import run_page, shared_record
 from tfkd.runs.routes import Demand
 from tfkd.runs.scoring import file_logits, split_logits
@@ -118,7 +117,7 @@ class DistillResult(Shown):
             *self.sentences,
             stage_table(self.seconds),
             STAGE_NOTE,
-            f"Everything is in {self.path}. Curves: tensorboard --logdir {self.path / 'logs'}",
+            next_commands(self.path),
         ]
 
 
@@ -288,7 +287,7 @@ def finish(
         models = {"teacher": teacher, **arms}
         comparisons, sentences = _comparisons(material, models, logits, config, words)
         warned = _warning(config, material, arms, logits["student"], rows)
-    _write_logs(config, run, rows)
+    write_logs(config, run, rows)
     result = DistillResult(
         run.path,
         tuple(rows),
@@ -377,22 +376,3 @@ def _comparisons(
         comparisons[f"student_vs_{other}"] = found
         sentences.append(found.sentence("student", called, material.dataset.metric) + ".")
     return comparisons, sentences
-
-
-def _write_logs(config: DistillConfig, run: RunFolder, rows: list[Row]) -> None:
-    """Confusion matrices, hyper-parameters with final metrics, and the config as text."""
-    settings = {key: value for key, value in config.to_dict().items() if value is not None}
-    for row in rows:
-        if row.recipe != "keras":
-            continue
-        with RunLog(run.logs / row.arm) as log:
-            if "confusion_matrix" in row.metrics:
-                names = list(row.metrics["f1_per_class"])
-                log.confusion_matrix(
-                    "confusion matrix", np.asarray(row.metrics["confusion_matrix"]), names
-                )
-            numbers = {k: v for k, v in row.metrics.items() if isinstance(v, float)}
-            log.scalars(0, {f"test/{key}": value for key, value in numbers.items()})
-            log.hparams({**settings, "arm": row.arm}, numbers)
-            lines = [f"- {key}: {value}" for key, value in settings.items()]
-            log.text("config", "\n".join(lines))
