@@ -1,14 +1,15 @@
-r"""Collects the figures of finished runs into results/, and writes README.md's table from them.
+r"""Collects the figures of finished runs into results/, and writes the tables of pages from them.
 
     python benchmarks/results.py collect --dataset ag_news \
         saved_models/ag_news-bert_tiny saved_models/ag_news-bilstm saved_models/ag_news-cnn
-    python benchmarks/results.py readme --dataset ag_news
+    python benchmarks/results.py readme
     python benchmarks/results.py edge saved_models/ag_news-bert_tiny saved_models/ag_news-cnn-16000
     python benchmarks/results.py pages
     python benchmarks/results.py words
 
 `collect` times the files of all runs in one process, in turns, takes the other
-figures from each run's metrics.json and adds the rows of `benchmarks/rivals.py`. `edge`
+figures from each run's metrics.json and adds the rows of `benchmarks/rivals.py`. `readme` writes
+README.md's table and picture, the means of a study: see headline.py. `edge`
 keeps what `tfkd quantize` and `tfkd export` measured and writes docs/edge.md's tables from it;
 `pages` writes the tables of `peers`, `vocabulary`, `quantization`, `load`, `tfkd analyze` and the
 studies into docs/. `words` makes the sentences of results/ anew from their figures.
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import accounting
+import headline
 import lengths
 import load
 import peers
@@ -46,14 +48,13 @@ def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     verbs = parser.add_subparsers(dest="verb", required=True)
-    for verb in ("collect", "readme"):
-        options = verbs.add_parser(verb)
-        options.add_argument("--dataset", required=True)
-        if verb == "collect":
-            options.add_argument("runs", nargs="+", type=Path)
-            options.add_argument("--data-dir", type=Path)
-            options.add_argument("--texts", type=int, default=200)
-            options.add_argument("--rounds", type=int, default=5)
+    options = verbs.add_parser("collect")
+    options.add_argument("--dataset", required=True)
+    options.add_argument("runs", nargs="+", type=Path)
+    options.add_argument("--data-dir", type=Path)
+    options.add_argument("--texts", type=int, default=200)
+    options.add_argument("--rounds", type=int, default=5)
+    verbs.add_parser("readme")
     verbs.add_parser("edge").add_argument("runs", nargs="+", type=Path)
     verbs.add_parser("pages")
     verbs.add_parser("words")
@@ -70,12 +71,19 @@ def main() -> None:
             page = ROOT / "docs" / name
             write_text(page, with_tables(page.read_text(encoding="utf-8"), tables))
         return
-    path = ROOT / "results" / f"{arguments.dataset}.json"
     if arguments.verb == "collect":
-        write_json(path, collect(arguments))
+        write_json(ROOT / "results" / f"{arguments.dataset}.json", collect(arguments))
     else:
         readme = ROOT / "README.md"
-        write_text(readme, with_table(readme.read_text(encoding="utf-8"), read_json(path)))
+        content = headline.markdown(*headline_figures())
+        write_text(readme, between_marks(readme.read_text(encoding="utf-8"), content))
+        headline.picture(*headline_figures(), ROOT / headline.PICTURE)
+
+
+def headline_figures() -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The study of the README's table, and the rivals on its rows."""
+    path = ROOT / "results" / f"{headline.STUDY}.json"
+    return read_json(path), read_json(path.with_stem(f"{path.stem}_rivals"))
 
 
 def write_words() -> None:
@@ -143,6 +151,7 @@ def pages() -> dict[str, dict[str, str]]:
     analyzed = AnalyzeResult.from_dict(read_json(ROOT / "results" / "analysis.json"))
     _, _, analysis = analyzed.markdown().partition("\n\n")
     return {
+        "ag_news.md": {"results": table(read_json(ROOT / "results" / "ag_news.json"))},
         "edge.md": {
             "peers": peers.markdown(found["peers"]),
             "vocabulary": vocabulary_table(read_json(ROOT / "results" / "ag_news_vocabulary.json")),
@@ -259,17 +268,12 @@ def rival_row(values: dict[str, Any]) -> dict[str, Any]:
     return {name: values.get(name) if name != "recipe" else "-" for name in names}
 
 
-def with_table(text: str, results: dict[str, Any]) -> str:
-    """The README with the part between the marks made anew."""
-    return between_marks(text, table(results).rstrip("\n"))
-
-
 def table(results: dict[str, Any]) -> str:
     """The table, its note and the paired tests."""
     rows = [Row.from_dict(values) for values in results["rows"]]
     sentences = "\n".join(f"- {sentence}" for sentence in results["sentences"])
     shown = result_table(rows, "accuracy").markdown()
-    return f"{shown}\n\n{table_note(rows, 'accuracy')}\n\n{sentences}\n"
+    return f"{shown}\n\n{table_note(rows, 'accuracy')}\n\n{sentences}"
 
 
 if __name__ == "__main__":
