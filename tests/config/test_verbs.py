@@ -116,9 +116,17 @@ def test_missing_required_setting_says_how_to_give_it():
         DistillConfig.from_mapping({})
 
 
-def test_nearest_lists_everything_when_nothing_is_near():
+def test_nearest_lists_what_there_is_when_nothing_is_near():
     assert nearest("temprature", ["temperature", "epochs"]) == "Did you mean `temperature`?"
     assert nearest("zzz", ["temperature", "epochs"]) == "Known: temperature, epochs."
+    known = [f"name_{number}" for number in range(16)]
+    first = ", ".join(known[:10])
+    assert nearest("zzz", known[:15]) == f"Known: {', '.join(known[:15])}."
+    assert nearest("zzz", known) == f"Known: {first} and 6 more."
+    more = "6 more, which `tfkd list` lists."
+    assert nearest("zzz", known, "tfkd list") == f"Known: {first} and {more}"
+    with pytest.raises(ConfigError, match=r" and \d+ more, which `tfkd distill --help` lists\.$"):
+        DistillConfig.from_mapping({"dataset": "demo", "zzz": 1})
 
 
 def test_every_verb_has_a_sample():
@@ -268,7 +276,8 @@ def test_a_name_too_long_is_one_line(tmp_path):
         ({"seed": -(2**70)}, "Expected `seed` to be a number of at most 63 bits. Received: 71 b"),
         ({"seed": 2**32}, "Expected `seed` in [0, 1000000000]. Received: seed=4294967296."),
         ({"layers": [2**63]}, "Expected `layers` to be a number of at most 63 bits. Received: 64"),
-        ({"dataset": "a\0b"}, "Expected `dataset` to be text. Received: a zero character in data"),
+        ({"dataset": "a\0b"}, "Expected `dataset` to be text. Received: a zero character in 'a\\x"),
+        ({"output_dir": Path("\0")}, "Expected `output_dir` to be text. Received: a zero character"),
         ({"output_dir": "\0"}, "Expected `output_dir` to be text. Received: a zero character in"),
         (
             {"epochs": ["x" * 9999]},

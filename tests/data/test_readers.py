@@ -269,7 +269,7 @@ def test_gzip_around_parquet_has_a_limit(tmp_path):
     )
 
 
-def test_deep_json_and_huge_numbers(tmp_path):
+def test_deep_json_huge_numbers_and_a_key_twice(tmp_path):
     path = tmp_path / "a.jsonl"
     first = '{"text": "a", "label": "b"}\n'
     for deep in ("[" * 100_000, '{"text": ' + "[" * 100_000):
@@ -279,6 +279,11 @@ def test_deep_json_and_huge_numbers(tmp_path):
     assert refusal(path, first + '{"text": "a", "label": ' + "9" * 5000 + "}").startswith(
         f"Expected a JSON object in {path}, row 2 {PLACE}. Received: a number of thousands"
     )
+    for twice, key in (('"label": "c"', "'label'"), ('"note": {"a": 1, "b": 2, "a": 1}', "'a'")):
+        assert refusal(path, first + '{"text": "a", "label": "b", ' + twice + "}") == (
+            f"Expected each key of an object once in {path}, row 2 {PLACE}. Received: {key} 2 "
+            "times."
+        )
     for label in ("[" * 400 + "]" * 400, '{"a":' * 400 + "1" + "}" * 400):
         path.write_text(f'{first}{{"text": "a", "label": {label}}}\n')
         with pytest.raises(DatasetError, match=r"^Expected a (list of labels|label) in .*, row 2 "):

@@ -186,6 +186,10 @@ def test_what_is_not_named_shares_evenly_and_leads_nowhere(named, num_others):
             "classes.",
         ),
         (
+            {"probabilities": '{"joy": 0.2, "joy": 0.8}'},
+            "Expected each key of an object once in {}, row 2 {}. Received: 'joy' 2 times.",
+        ),
+        (
             {"probabilities": {"joy": "much"}},
             "Expected numbers as probabilities in {}, row 2 {}. Received: 'much'.",
         ),

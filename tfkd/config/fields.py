@@ -18,6 +18,8 @@ from tfkd.errors import ConfigError
 POSITIONAL = ("run", "runs", "study", "data")
 # Options of several values that are named by what one of them holds many of.
 PLURAL = ("teacher_answers",)
+# Names that a message lists: all, or of more the first ones.
+MOST_LISTED, FIRST_LISTED = 15, 10
 
 
 def setting(
@@ -51,10 +53,21 @@ def option(name: str, is_many: bool) -> str:
     return f"--{dashed.removesuffix('s') if is_many and name not in PLURAL else dashed}"
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
-    """A sentence that offers the known name nearest to `name`, or lists all of them."""
+def nearest(name: str, known: Sequence[str], command: str = "") -> str:
+    """A sentence that offers the known name nearest to `name`, or lists them.
+
+    Args:
+        name: String.
+        known: Names.
+        command: String. What lists all of them, where they may be many.
+    """
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"Did you mean `{close[0]}`?" if close else f"Known: {', '.join(known)}."
+    if close:
+        return f"Did you mean `{close[0]}`?"
+    if len(known) <= MOST_LISTED:
+        return f"Known: {', '.join(known)}."
+    more = f"{len(known) - FIRST_LISTED} more" + (f", which `{command}` lists" if command else "")
+    return f"Known: {', '.join(known[:FIRST_LISTED])} and {more}."
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,11 +106,13 @@ class Config:
             )
         values = cls.renamed(values, source)
         known = [field.name for field in dataclasses.fields(cls)]
+        # Other classes than those of verbs have few.
+        listed_by = f"tfkd {cls.__name__.removesuffix('Config').lower()} --help"
         for key in values:
             if key not in known:
                 raise ConfigError(
                     f"Expected only known settings in {source}. Received: `{key[:100]}`. "
-                    f"{nearest(key[:100], known)}"
+                    f"{nearest(key[:100], known, listed_by)}"
                 )
         missing = [
             field.name
@@ -226,9 +241,9 @@ def _check_sound(name: str, value: object) -> None:
             f"Expected `{name}` to be a number of at most 63 bits. Received: "
             f"{value.bit_length()} bits."
         )
-    if isinstance(value, str) and "\0" in value:
+    if isinstance(value, (str, Path)) and "\0" in str(value):
         raise ConfigError(
-            f"Expected `{name}` to be text. Received: a zero character in {name}={value!r:.100}."
+            f"Expected `{name}` to be text. Received: a zero character in {str(value)!r:.100}."
         )
 
 

@@ -336,5 +336,5 @@ def find(name: str) -> DatasetSpec:
         )
     raise ConfigError(
         f"Expected a known data set or an existing folder or file. Received: `{name}`. "
-        f"{nearest(name, list(CATALOG))}"
+        f"{nearest(name, list(CATALOG), 'tfkd list datasets')}"
     )

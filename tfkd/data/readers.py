@@ -11,6 +11,7 @@ import functools
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -266,6 +267,7 @@ def _jsonl_table(path: Path, stream: IO[str], rows: Rows) -> Table:
 
 
 def _json_objects(path: Path, stream: IO[str], rows: Rows) -> Iterator[dict[str, Any]]:
+    decoder = json.JSONDecoder(object_pairs_hook=lambda pairs: object_of(pairs, path, rows.count))
     with rows.faults():
         for line in rows.lines(stream):
             if not line.strip():
@@ -273,7 +275,7 @@ def _json_objects(path: Path, stream: IO[str], rows: Rows) -> Iterator[dict[str,
                 continue
             row = rows.next()
             try:
-                value = json.loads(line)
+                value = decoder.decode(line)
             except json.JSONDecodeError as error:
                 raise fault(path, row, "a JSON object", f"{error}", ONE_EACH) from error
             except ValueError as error:
@@ -284,6 +286,19 @@ def _json_objects(path: Path, stream: IO[str], rows: Rows) -> Iterator[dict[str,
             if not isinstance(value, dict):
                 raise fault(path, row, "a JSON object", shown(value), ONE_EACH)
             yield value
+
+
+def object_of(pairs: Sequence[tuple[str, Any]], path: Path, row: int) -> dict[str, Any]:
+    """An object of JSON, for `object_pairs_hook`.
+
+    Raises:
+        DatasetError: A key stands in it twice.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        (name, times), *_ = Counter(name for name, _ in pairs).most_common(1)
+        raise fault(path, row, "each key of an object once", f"{shown(name)} {times} times")
+    return found
 
 
 TABLES: dict[str, Callable[[Path, IO[str], Rows], Table]] = {

@@ -18,7 +18,7 @@ import numpy as np
 from tfkd.config.fields import nearest
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, Dataset, Example
 from tfkd.data.label_values import is_missing, listed, number, spelled
-from tfkd.data.readers import Table, fault, open_table
+from tfkd.data.readers import Table, fault, object_of, open_table
 from tfkd.distillation.mixture import weighted_average
 from tfkd.errors import DatasetError, shown
 
@@ -221,6 +221,7 @@ class _Classes:
 
     def __init__(self, dataset: Dataset) -> None:
         self._names, self._task = dataset.label_names, dataset.task
+        self._data = dataset.name
         self._indices = {name: index for index, name in enumerate(dataset.label_names)}
 
     def probabilities(self, value: Any, path: Path, row: int) -> np.ndarray | None:
@@ -276,7 +277,7 @@ class _Classes:
 
     def _numbers(self, value: Any, what: str, path: Path, row: int) -> dict[int, float] | None:
         """Numbers by the index of their class; None where there are none."""
-        found = _structure(value)
+        found = _structure(value, path, row)
         if isinstance(found, Mapping):
             pairs = [(self._index(name, path, row), item) for name, item in found.items()]
         elif isinstance(found, Sequence) and not isinstance(found, str):
@@ -299,7 +300,8 @@ class _Classes:
     def _index(self, value: Any, path: Path, row: int) -> int:
         name = spelled(value)
         if name not in self._indices:
-            raise fault(path, row, "a class of the data", shown(name), nearest(name, self._names))
+            advice = nearest(name, self._names, f"tfkd check {self._data}")
+            raise fault(path, row, "a class of the data", shown(name), advice)
         return self._indices[name]
 
 
@@ -316,11 +318,11 @@ def _spread(chances: np.ndarray) -> np.ndarray:
     return chances / chances.sum()
 
 
-def _structure(value: Any) -> Any:
+def _structure(value: Any, path: Path, row: int) -> Any:
     """A mapping or list, or what a string spells as one."""
     if isinstance(value, str) and value.lstrip().startswith("{"):
         try:
-            return json.loads(value)
+            return json.loads(value, object_pairs_hook=lambda pairs: object_of(pairs, path, row))
         except ValueError:
             return value
     found = listed(value)
