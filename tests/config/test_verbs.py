@@ -277,7 +277,10 @@ def test_a_name_too_long_is_one_line(tmp_path):
         ({"seed": 2**32}, "Expected `seed` in [0, 1000000000]. Received: seed=4294967296."),
         ({"layers": [2**63]}, "Expected `layers` to be a number of at most 63 bits. Received: 64"),
         ({"dataset": "a\0b"}, "Expected `dataset` to be text. Received: a zero character in 'a\\x"),
-        ({"output_dir": Path("\0")}, "Expected `output_dir` to be text. Received: a zero character"),
+        (
+            {"output_dir": Path("\0")},
+            "Expected `output_dir` to be text. Received: a zero character",
+        ),
         ({"output_dir": "\0"}, "Expected `output_dir` to be text. Received: a zero character in"),
         (
             {"epochs": ["x" * 9999]},

@@ -9,8 +9,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from tfkd.data.columns import Reading
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from tfkd.data.files import read_file, read_folder, split_files
+from tfkd.data.labels import LabelForm
 from tfkd.errors import DatasetError
 
 PLACE = "(row 1 is the first row of data)"
@@ -405,6 +407,30 @@ def test_bad_labels_txt(tmp_path, content):
     write(tmp_path / "train.csv", "text,label\na,0\n")
     expected = f"Expected one class name a line in {path}, no blank line and no name twice. "
     assert refused(tmp_path).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "task"),
+    [
+        ("no,yes", "no", None),
+        ("no,yes", "1", None),
+        ("no; yes", "0", None),
+        ("no yes", "no", None),
+        ("no", "1", SINGLE_LABEL),
+    ],
+)
+def test_all_classes_on_one_line_of_labels_txt(tmp_path, name, label, task):
+    path = write(tmp_path / "labels.txt", f"{name}\n")
+    train = write(tmp_path / "train.csv", f"text,label\na,{label}\nb,1\n")
+    with pytest.raises(DatasetError, match="^Expected") as caught:
+        read_folder(tmp_path, "data", reading=Reading(labels=LabelForm(task)))
+    assert str(caught.value) == (
+        f"Expected one class name a line in {path}, at least two, or the name of a score. "
+        f"Received: one class, '{name}', and the label '{label}' in {train}, row 1. Write each "
+        "class on a line of its own, or give --task regression."
+    )
+    scores = Reading(labels=LabelForm(REGRESSION))
+    assert read_folder(tmp_path, "data", reading=scores).label_names == (name,)
 
 
 def test_two_files_for_a_split(tmp_path):

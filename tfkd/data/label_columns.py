@@ -12,7 +12,15 @@ from typing import Any, NamedTuple
 
 from tfkd.data.class_names import ClassNames
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL, listing
-from tfkd.data.label_values import OBJECT_ADVICE, check_names, is_object, listed, whole
+from tfkd.data.label_values import (
+    OBJECT_ADVICE,
+    check_names,
+    is_missing,
+    is_object,
+    listed,
+    number,
+    whole,
+)
 from tfkd.data.labels import BLANKS, LabelForm, LabelReader, bit, is_bit, items_of, parts_of
 from tfkd.data.readers import fault
 from tfkd.errors import ConfigError, DatasetError, shown
@@ -53,9 +61,27 @@ def understood(
         form = form.replace(note=ONE_EACH)
     if form.names is None:
         return _one_each(form, rows, path)
-    if form.task == SINGLE_LABEL and len(form.names) == 1:
-        raise _too_few(form.names, form.origin, "two classes")
+    if form.task != REGRESSION and len(form.names) == 1:
+        _check_one_name(form, next(_labels(rows, path)), path)
     return form.replace(task=form.task or (SINGLE_LABEL if len(form.names) > 1 else REGRESSION))
+
+
+def _check_one_name(form: LabelForm, first: tuple[int, Any], path: Path) -> None:
+    """Refuses a single name for classes; it may be that of a score.
+
+    Raises:
+        DatasetError: Classes are asked for, or the name holds a separator, or the label of the
+            first row is no number.
+    """
+    row, value = first
+    (name,) = form.names or ()
+    is_list = any(mark in name for mark in SEPARATORS)
+    if form.task or is_list or (number(value) is None and not is_missing(value)):
+        raise DatasetError(
+            f"Expected one class name a line in {form.origin}, at least two, or the name of a "
+            f"score. Received: one class, {shown(name)}, and the label {shown(value)} in {path}, "
+            f"row {row}. Write each class on a line of its own, or give --task regression."
+        )
 
 
 def of_columns(form: LabelForm, columns: Sequence[str], path: Path) -> LabelForm:
