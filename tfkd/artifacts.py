@@ -199,6 +199,7 @@ class RunFolder:
         settings: Mapping[str, object],
         overwrite: bool,
         data: JsonObject | None = None,
+        aside: Path | None = None,
     ) -> None:
         """Makes the folder, or finds it fit to go on with.
 
@@ -208,13 +209,14 @@ class RunFolder:
             overwrite: Boolean. Start anew whatever is there.
             data: JSON object. The rows it is made of: `splits` with `num_rows` and `fingerprint` of
                 each, and where they lie. None for nothing to be gone on with.
+            aside: Path of a folder for what is replaced. Default: it is removed.
 
         Raises:
             ArtifactError: The folder holds a finished run, another run, or other files.
         """
         self.check_unfinished(overwrite)
         if overwrite and self.is_run:
-            remove_run(self.path)
+            remove_run(self.path, aside)
         elif self.is_run:
             self._check_same(verb, settings, data)
         elif self.path.exists() and any(self.path.iterdir()):

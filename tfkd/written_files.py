@@ -45,11 +45,21 @@ _PATTERNS = (
 _FOLDERS = (*MODELS, "training", "qat", "unfinished", "logs")
 
 
-def remove_run(run: Path) -> None:
-    """Removes what tfkd wrote into a run, and folders that are empty then; all else stays."""
+def remove_run(run: Path, aside: Path | None = None) -> None:
+    """Removes what tfkd wrote into a run, and folders that are empty then; all else stays.
+
+    Args:
+        run: Path.
+        aside: Path of a folder to move it to instead.
+    """
     for pattern in _PATTERNS:
         for path in _found(run, pattern):
-            path.unlink()
+            if aside is None:
+                path.unlink()
+            else:
+                place = aside / path.relative_to(run)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(place)
     for name in _FOLDERS:
         remove_empty(run / name)
 

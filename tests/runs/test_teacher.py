@@ -204,6 +204,42 @@ def test_what_was_there_stays(tmp_path):
     assert (other.path / "photos" / "a.jpg").read_text() == "mine"
 
 
+def test_a_run_stays_until_the_one_that_replaces_it_is_found_good(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.start("finetune", {"dataset": "toy"}, overwrite=False)
+    for name in ("model/labels.txt", "metrics.json", "qat/notes.txt"):
+        (run.path / name).parent.mkdir(exist_ok=True)
+        (run.path / name).write_text(name)
+    before = contents(run.path)
+
+    def replace(aside):
+        run.start("finetune", {"dataset": "other"}, overwrite=True, aside=aside)
+        (run.path / "training").mkdir()
+        (run.path / "training" / "texts.json").write_text("made")
+        assert not run.is_finished
+
+    with (
+        pytest.raises(ModelError, match="^no$"),
+        put_back_if_refused(run, overwrite=True) as aside,
+    ):
+        replace(aside)
+        raise ModelError("no")
+    assert contents(run.path) == before
+    with put_back_if_refused(run, overwrite=True) as aside:
+        replace(aside)
+    assert sorted(contents(run.path)) == ["config.json", "qat/notes.txt", "training/texts.json"]
+
+
+def contents(folder):
+    """What the files of a folder hold; it has no empty folder."""
+    assert all(any(path.iterdir()) for path in folder.rglob("*") if path.is_dir())
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
 def test_what_was_written_goes(tmp_path):
     run = RunFolder(tmp_path / "run")
     with pytest.raises(ModelError, match="^no$"), put_back_if_refused(run):

@@ -18,6 +18,8 @@ from tfkd.errors import ConfigError, DatasetError, ModelError, TfkdError
 from tfkd.models import sizes
 from tfkd.models.checkpoints import Kind, Source, resolve
 from tfkd.models.depth import check_depth
+from tfkd.parts import part_folder
+from tfkd.written_files import remove_run
 
 # Setting that names a model, and the catalogue's default for it.
 ROLES = {"model": "teacher", "student": "student", "teacher": "teacher"}
@@ -91,26 +93,36 @@ def choose(config: TrainingConfig) -> dict[str, Source]:
 
 
 @contextlib.contextmanager
-def put_back_if_refused(run: RunFolder) -> Iterator[None]:
+def put_back_if_refused(run: RunFolder, overwrite: bool = False) -> Iterator[Path | None]:
     """Takes away what the block wrote into a new run's folder when it is refused.
 
     Else the refused settings would hold the folder, and keep the corrected command out.
 
     Args:
         run: `RunFolder`. One that was there before stays as it is.
+        overwrite: Boolean. The block replaces the run.
+
+    Yields:
+        A folder for what is replaced, which is put back as well; None for none.
     """
     was_there, is_new = run.path.exists(), not run.is_run
     before = set(run.path.rglob("*"))
-    try:
-        yield
-    except TfkdError:
-        if is_new and run.path.exists():
-            # Files before the folders they are in.
-            for path in sorted(set(run.path.rglob("*")) - before, reverse=True):
-                path.rmdir() if path.is_dir() else path.unlink()
-            if not was_there:
-                run.path.rmdir()
-        raise
+    is_replaced = overwrite and not is_new
+    place = part_folder(run.path / "replaced") if is_replaced else contextlib.nullcontext()
+    with place as aside:
+        try:
+            yield aside
+        except TfkdError:
+            if aside is not None and any(aside.iterdir()):
+                remove_run(run.path)
+                remove_run(aside, run.path)
+            elif is_new and run.path.exists():
+                # Files before the folders they are in.
+                for path in sorted(set(run.path.rglob("*")) - before, reverse=True):
+                    path.rmdir() if path.is_dir() else path.unlink()
+                if not was_there:
+                    run.path.rmdir()
+            raise
 
 
 def check_student(config: DistillConfig, student: Source) -> None:

@@ -194,8 +194,8 @@ def pre_train(
     """
     shape = Shape(config.sequence_length or LEAST)
     check_fit(Source(config.student, Kind.SIZE), material.dataset, shape)
-    with put_back_if_refused(run):
-        run.start(artifacts.PRETRAIN, config.to_dict(), config.overwrite, material.record())
+    with put_back_if_refused(run, config.overwrite) as aside:
+        run.start(artifacts.PRETRAIN, config.to_dict(), config.overwrite, material.record(), aside)
         reader = load_reader(config, source, material)
     # Whole texts, as a task has them.
     keep(run, _rows(config, TEXT))

@@ -247,8 +247,8 @@ def fine_tune(
     """
     config = config.replace(model=source.name)
     check_held_out(source, material)
-    with put_back_if_refused(run):
-        run.start("finetune", config.to_dict(), config.overwrite, material.record())
+    with put_back_if_refused(run, config.overwrite) as aside:
+        run.start("finetune", config.to_dict(), config.overwrite, material.record(), aside)
         untrained, has_head = _untrained(config, source, material)
     keep_texts(run, material, source)
     baselines = [embeddings_baseline(untrained, material) if has_head else None]

@@ -170,8 +170,8 @@ def _distill(config: DistillConfig, progress: Progress) -> DistillResult:
     for source in sources.values():
         check_held_out(source, labelled)
     with held(run.path, "distill"):
-        with put_back_if_refused(run):
-            run.start("distill", config.to_dict(), config.overwrite, labelled.record())
+        with put_back_if_refused(run, config.overwrite) as aside:
+            run.start("distill", config.to_dict(), config.overwrite, labelled.record(), aside)
             teacher: AnyTeacher = (
                 prepare_answers(config.teacher_answers, config, labelled, run)
                 if config.teacher_answers
