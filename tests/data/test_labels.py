@@ -234,6 +234,23 @@ def test_two_separators_are_asked_for(tmp_path):
     assert said.endswith("('|' between them; --label-separator says otherwise)")
 
 
+@pytest.mark.parametrize(
+    ("labels", "note"),
+    [
+        (["home", "food|home"], " ('food|home' is one; --task multi_label takes it for several)"),
+        (["home", "food, home"], " ('food, home' is one; --task multi_label takes it for several)"),
+        (["home", "food; drink", "C#"], ""),
+    ],
+)
+def test_a_class_that_holds_the_name_of_another_is_noted(tmp_path, labels, note):
+    path = csv(tmp_path / "a.csv", labels)
+    names = ", ".join(sorted(labels))
+    assert read(path) == (labels, f"single_label, {len(labels)} classes: {names}{note}")
+    assert not read(path, LabelForm(task="single_label"))[1].endswith(")")
+    if note:
+        assert read(path, LabelForm(task="multi_label"))[0] == [["home"], ["food", "home"]]
+
+
 def test_a_rare_separator_is_asked_for_where_its_parts_recur(tmp_path):
     path = csv(tmp_path / "a.csv", ["home", "food/home"], "labels")
     assert refusal(path) == (

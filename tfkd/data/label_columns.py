@@ -133,6 +133,7 @@ def _one_each(form: LabelForm, rows: Iterable[Sequence[Any]], path: Path) -> Lab
     names = found.sorted()
     may_be_scores = form.task is None and None not in map(whole, names)
     notes = [form.note or (WHOLE if may_be_scores else found.mixture()), found.alike()]
+    notes.append("" if form.task else _may_be_several(names))
     note = "; ".join(filter(None, notes))
     form = form.replace(task=SINGLE_LABEL, names=names, origin=str(path), note=note)
     return form.replace(num_folded=found.num_folded)
@@ -252,6 +253,12 @@ def _recurring(words: Iterable[str], separator: str) -> str | None:
         if len(found) > 1 and any(counts[part] > 1 or whole(part) is not None for part in found):
             return word
     return None
+
+
+def _may_be_several(names: Sequence[str]) -> str:
+    """A note on a class whose name holds another's; empty where there is none."""
+    found = next(filter(None, (_recurring(names, mark) for mark in SEPARATORS)), None)
+    return f"{shown(found, 40)} is one; --task multi_label takes it for several" if found else ""
 
 
 def _separator(form: LabelForm, words: dict[str, int], path: Path) -> str:
