@@ -97,6 +97,11 @@ def test_seal_of_another_shape_is_none(seal, tmp_path):
         read_record(path)
 
 
+def test_a_path_with_a_zero_character_is_one_line(tmp_path):
+    with pytest.raises(ArtifactError, match="^Expected JSON in .*. Received: embedded null byte. "):
+        read_record(tmp_path / "a\0b" / "classifier.json")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

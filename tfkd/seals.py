@@ -141,8 +141,10 @@ def json_value(path: Path, remedy: str = "") -> Any:
     except FileNotFoundError as error:
         raise ArtifactError(f"Expected the file {path}. It does not exist.") from error
     except (ValueError, RecursionError) as error:
-        # Not JSON, not UTF-8, a number of thousands of digits, or a thousand brackets.
-        received = str(error) if path.stat().st_size else "an empty file"
+        # Not JSON, not UTF-8, a number of thousands of digits, or a thousand brackets; or the path
+        # holds a zero character, and there is no such file.
+        is_empty = path.is_file() and not path.stat().st_size
+        received = "an empty file" if is_empty else str(error)
         told = f"Expected JSON in {path}. Received: {received}. {remedy}"
         raise ArtifactError(told.rstrip()) from error
 
