@@ -226,6 +226,11 @@ def test_a_file_without_answers_or_keys_is_refused(tmp_path):
     )
     with pytest.raises(DatasetError, match=exactly(message)):
         read_answers(path, dataset(), BY_ID)
+    path = tmp_path / "twice.csv"
+    path.write_text("id,label,label\n1,joy,fear\n")
+    message = f"Expected one column `label` in {path}. Received: several."
+    with pytest.raises(DatasetError, match=exactly(message)):
+        read_answers(path, dataset(), BY_ID)
     path = jsonl(tmp_path, [{"id": 1, "label": "joy"}])
     message = (
         f"Expected one of the columns text, text_sha256 in {path}, to know whose answer a row is. "

@@ -98,6 +98,9 @@ def read_answers(path: Path, dataset: Dataset, columns: "KeyColumns") -> Teacher
     said: dict[str, list[np.ndarray]] = {}
     num_empty = 0
     with open_table(path) as table:
+        twice = next((name for name in table.columns if table.columns.count(name) > 1), None)
+        if twice:
+            raise DatasetError(f"Expected one column `{twice}` in {path}. Received: several.")
         key = columns.key(path, table.columns)
         read = _form(path, table, dataset)
         for row, values in enumerate(table.rows, 1):
