@@ -103,3 +103,23 @@ def test_unknown_task():
     inputs, labels, _ = data()
     with pytest.raises(ValueError, match=r"Received: task='tagging'"):
         compiled(linear(0), task="tagging").train_on_batch(inputs, labels)
+
+
+@pytest.mark.parametrize(("name", "given"), [("temperature", "2"), ("student_loss_weight", None)])
+def test_what_is_no_number(name, given):
+    message = f"Expected a number as `{name}`. Received: {name}={given!r}"
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+        Distiller(student=linear(0), **{name: given})
+
+
+def test_a_loss_of_another_is_refused_and_not_passed_over():
+    inputs, labels, _ = data()
+    distiller = Distiller(student=linear(0))
+    distiller.compile("sgd", "mse")
+    message = (
+        "Expected no `loss` in `compile`: the Distiller has its own, see `distillation_loss`. "
+        "Received: loss='mse'"
+    )
+    for verb in (distiller.fit, distiller.evaluate):
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            verb(inputs, labels, verbose=0)

@@ -61,7 +61,8 @@ class Distiller(keras.Model):
             what it says of texts without labels.
 
     Raises:
-        TypeError: A model is given by position or is none, or there is no student.
+        TypeError: A model is given by position or is none, there is no student, or a number is
+            none.
         ValueError: For a temperature below 1, a weight outside [0, 1], an unknown loss, or class
             weights of another task or number; for a teacher that is the student, and for models
             that give probabilities.
@@ -99,15 +100,7 @@ class Distiller(keras.Model):
                 f"{len(models)} by position{'' if student else ', no `student`'}"
             )
         _check_models({"student": student, "teacher": teacher})
-        if not 1 <= temperature < float("inf"):
-            raise ValueError(
-                f"Expected `temperature` of at least 1. Received: temperature={temperature}"
-            )
-        if not 0 <= student_loss_weight <= 1:
-            raise ValueError(
-                "Expected `student_loss_weight` in [0, 1]. Received: "
-                f"student_loss_weight={student_loss_weight}"
-            )
+        _check_numbers(temperature, student_loss_weight)
         if distillation_loss not in DISTILLATION_LOSSES:
             raise ValueError(
                 f"Expected `distillation_loss` to be one of {', '.join(DISTILLATION_LOSSES)}. "
@@ -131,8 +124,9 @@ class Distiller(keras.Model):
         """As of `keras.Model`.
 
         Raises:
-            ValueError: Labels are strings, or have another shape than those of the task; a score or
-                a teacher's logit is no finite number; targets have unknown names.
+            ValueError: A loss was compiled; labels are strings, or have another shape than those of
+                the task; a score or a teacher's logit is no finite number; targets have unknown
+                names.
             tf.errors.InvalidArgumentError: A label is out of range, as Keras' own losses say it.
         """
         self._check_targets(y)
@@ -145,6 +139,11 @@ class Distiller(keras.Model):
 
     def _check_targets(self, targets: object) -> None:
         """Refuses arrays with what Keras calls "Invalid dtype: str32", or would make a loss NaN."""
+        if getattr(self, "loss", None) is not None:
+            raise ValueError(
+                "Expected no `loss` in `compile`: the Distiller has its own, see "
+                f"`distillation_loss`. Received: loss={self.loss!r:.100}"
+            )
         arrays = targets if isinstance(targets, Mapping) else {"label": targets}
         labels = arrays.get("label")
         if isinstance(labels, np.ndarray) and labels.dtype.kind in "OSU":
@@ -318,6 +317,22 @@ def _check_class_weight(
         raise ValueError(
             f"Expected `class_weight` for {num_outputs} classes of a single_label task. Received: "
             f"{len(class_weight)} numbers for {task}"
+        )
+
+
+def _check_numbers(temperature: float, student_loss_weight: float) -> None:
+    numbers = {"temperature": temperature, "student_loss_weight": student_loss_weight}
+    for name, value in numbers.items():
+        if isinstance(value, str) or value is None:
+            raise TypeError(f"Expected a number as `{name}`. Received: {name}={value!r}")
+    if not 1 <= temperature < float("inf"):
+        raise ValueError(
+            f"Expected `temperature` of at least 1. Received: temperature={temperature}"
+        )
+    if not 0 <= student_loss_weight <= 1:
+        raise ValueError(
+            "Expected `student_loss_weight` in [0, 1]. Received: "
+            f"student_loss_weight={student_loss_weight}"
         )
 
 
