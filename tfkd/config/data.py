@@ -68,6 +68,11 @@ class ReadingConfig(RowConfig):
         False, "Take names of classes for one that differ in case and blanks only."
     )
 
+    weight_column: str | None = setting(
+        None,
+        "Column of how much a row counts in the losses of teacher, control and student, 0 or more. "
+        "Default: all rows count alike.",
+    )
     task: str | None = setting(
         None,
         "What the labels are. Default: what their column shows, which is said.",

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from tfkd.data.examples import Example
+from tfkd.data.examples import Example, example_of
 
 POOL_ROWS = 20_000
 DROPPED, REPLACED, CUT = 0.1, 0.2, 0.25
@@ -53,7 +53,7 @@ class Augmented:
     by a word of the pool with probability 0.2, and a quarter of the texts are cut to a part of at
     least half their words; in the second, fourth ... the start of a text is joined to the end of
     another one. Of a pair, one text is altered. The pool is the first 20,000 rows, so frequent
-    words replace often. A copy has the label of its row, which need not be true of it.
+    words replace often. A copy has its row's weight and label, which need not be true of it.
 
     With near words, in every copy each word is replaced by a near one, if it has some,
     with probability 0.3 and dropped with probability 0.05; the joining stays.
@@ -98,7 +98,7 @@ class Augmented:
                     altered = _altered(words, pool, random)
                 texts = list(example.texts)
                 texts[side] = " ".join(altered) or texts[side]
-                yield Example(tuple(texts), example.label)
+                yield example_of(texts, example.label, None, example.weight)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ batches it would have seen.
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -64,6 +65,7 @@ class Chosen:
         return self.whole.arrays(self.chosen[rows])
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class Batches:
     """Training batches of a split.
 
@@ -78,50 +80,57 @@ class Batches:
             with neither label nor answer is left out.
         num_examples: Integer. Examples of an epoch: as many as there are rows (default), or
             more, for which rows occur again, none twice as often before all have occurred so.
+        weights: Optional float32 array, shape `[num_rows]`: Keras' sample weights.
     """
 
-    def __init__(
-        self,
-        tokens: Rows,
-        input_names: Sequence[str],
-        batch_size: int,
-        seed: int = 0,
-        teacher_logits: np.ndarray | None = None,
-        num_labelled: int | None = None,
-        num_examples: int | None = None,
-    ) -> None:
-        if teacher_logits is not None and len(teacher_logits) != len(tokens):
-            raise ValueError(
-                f"Expected one row of teacher logits for each of {len(tokens)} examples. "
-                f"Received: {len(teacher_logits)} rows."
-            )
-        self._tokens, self._input_names = tokens, tuple(input_names)
-        self.batch_size, self._seed, self._teacher_logits = batch_size, seed, teacher_logits
-        self._num_labelled, self._num_examples = num_labelled, num_examples or len(tokens)
-        self._is_answered = None if teacher_logits is None else is_answered(teacher_logits)
-        if self._is_answered is not None and self._is_answered.all():
-            self._is_answered = None
-        self._used = self._rows_to_learn_from()
+    tokens: Rows
+    input_names: Sequence[str]
+    batch_size: int
+    seed: int = 0
+    teacher_logits: np.ndarray | None = None
+    num_labelled: int | None = None
+    num_examples: int | None = None
+    weights: np.ndarray | None = None
 
-    def _rows_to_learn_from(self) -> np.ndarray:
-        rows = np.arange(len(self._tokens))
-        if self._is_answered is None or self._num_labelled is None:
+    def __post_init__(self) -> None:
+        for name, given in (("teacher logits", self.teacher_logits), ("weights", self.weights)):
+            if given is not None and len(given) != len(self.tokens):
+                raise ValueError(
+                    f"Expected one row of {name} for each of {len(self.tokens)} examples. "
+                    f"Received: {len(given)} rows."
+                )
+
+    @functools.cached_property
+    def _is_answered(self) -> np.ndarray | None:
+        """Which rows have an answer; None where all have, or none is asked for."""
+        found = None if self.teacher_logits is None else is_answered(self.teacher_logits)
+        return None if found is None or found.all() else found
+
+    @functools.cached_property
+    def _used(self) -> np.ndarray:
+        """The rows to learn from."""
+        rows = np.arange(len(self.tokens))
+        if self._is_answered is None or self.num_labelled is None:
             return rows
-        return rows[self._is_answered | (rows < self._num_labelled)]
+        return rows[self._is_answered | (rows < self.num_labelled)]
 
     @property
     def steps_per_epoch(self) -> int:
         """Batches in one epoch."""
-        return -(-self._num_examples // self.batch_size)
+        return -(-self._num_drawn // self.batch_size)
+
+    @property
+    def _num_drawn(self) -> int:
+        return self.num_examples or len(self.tokens)
 
     def rows(self, epoch: int) -> list[np.ndarray]:
         """The row numbers of each batch of an epoch; rows occur equally often, give or take one."""
-        generator = np.random.default_rng((self._seed, epoch))
-        order = generator.permutation(self._num_examples) % len(self._used)
-        if self._num_examples % len(self._used):
+        generator = np.random.default_rng((self.seed, epoch))
+        order = generator.permutation(self._num_drawn) % len(self._used)
+        if self._num_drawn % len(self._used):
             # Which rows occur once more is another matter each epoch.
             order = generator.permutation(len(self._used))[order]
-        order, lengths = self._used[order], self._tokens.lengths
+        order, lengths = self._used[order], self.tokens.lengths
         batches = []
         for start in range(0, len(order), POOL_BATCHES * self.batch_size):
             pool = order[start : start + POOL_BATCHES * self.batch_size]
@@ -133,7 +142,7 @@ class Batches:
         return [batches[index] for index in generator.permutation(len(batches))]
 
     def dataset(self, epoch: int, first_step: int = 0) -> tf.data.Dataset:
-        """The batches of an epoch from a step on, as `(inputs, targets)`.
+        """The batches of an epoch from a step on, as `(inputs, targets)`, and perhaps weights.
 
         `targets` is the labels, or a mapping of `label`, `teacher_logits` and, where rows without
         a label or an answer occur, `is_labelled` or `is_answered`.
@@ -149,36 +158,38 @@ class Batches:
 
     def _generate(self, epoch: int, first_step: int) -> Iterator[Any]:
         for rows in self.rows(epoch)[first_step:]:
-            arrays = self._tokens.arrays(rows)
-            inputs = {name: arrays[name] for name in self._input_names}
-            labels = self._tokens.labels[rows]
-            if self._teacher_logits is None:
-                yield inputs, labels
+            arrays = self.tokens.arrays(rows)
+            inputs = {name: arrays[name] for name in self.input_names}
+            weights = () if self.weights is None else (self.weights[rows],)
+            labels = self.tokens.labels[rows]
+            if self.teacher_logits is None:
+                yield inputs, labels, *weights
                 continue
-            targets = {"label": labels, "teacher_logits": self._teacher_logits[rows]}
-            if self._num_labelled is not None:
-                targets["is_labelled"] = rows < self._num_labelled
+            targets = {"label": labels, "teacher_logits": self.teacher_logits[rows]}
+            if self.num_labelled is not None:
+                targets["is_labelled"] = rows < self.num_labelled
             if self._is_answered is not None:
                 targets["is_answered"] = self._is_answered[rows]
-            yield inputs, targets
+            yield inputs, targets, *weights
 
     def _signature(self) -> Any:
-        arrays = self._tokens.arrays(np.zeros(1, int))
+        arrays = self.tokens.arrays(np.zeros(1, int))
         inputs = {
             name: tf.TensorSpec([None, None, *arrays[name].shape[2:]], tf.int32)
-            for name in self._input_names
+            for name in self.input_names
         }
-        labels = self._tokens.labels
+        weights = () if self.weights is None else (tf.TensorSpec([None], tf.float32),)
+        labels = self.tokens.labels
         label = tf.TensorSpec([None, *labels.shape[1:]], labels.dtype)
-        if self._teacher_logits is None:
-            return inputs, label
-        logits = tf.TensorSpec([None, self._teacher_logits.shape[1]], tf.float32)
+        if self.teacher_logits is None:
+            return inputs, label, *weights
+        logits = tf.TensorSpec([None, self.teacher_logits.shape[1]], tf.float32)
         targets = {"label": label, "teacher_logits": logits}
-        if self._num_labelled is not None:
+        if self.num_labelled is not None:
             targets["is_labelled"] = tf.TensorSpec([None], tf.bool)
         if self._is_answered is not None:
             targets["is_answered"] = tf.TensorSpec([None], tf.bool)
-        return inputs, targets
+        return inputs, targets, *weights
 
 
 def scoring_batches(

@@ -1,7 +1,7 @@
 """One pass over each split before anything slow starts: rows counted, checked and fingerprinted.
 
 A fault found here costs seconds; found by a trainer it costs hours. The fingerprint covers every
-text and label in order, so stored teacher logits can be tied to exactly these rows.
+text, label and weight in order, so stored teacher logits can be tied to exactly these rows.
 """
 
 import dataclasses
@@ -20,6 +20,7 @@ from tfkd.data.examples import (
     Dataset,
     Example,
 )
+from tfkd.data.transfer import HELD_OUT
 from tfkd.errors import DatasetError
 from tfkd.progress import Progress
 
@@ -33,7 +34,8 @@ class SplitSummary:
 
     Attributes:
         num_rows: Number of examples.
-        fingerprint: SHA-256 over all texts and labels in order, 64 hexadecimal digits.
+        fingerprint: SHA-256 over all texts and labels in order, and of what is learned from over
+            weights that are not 1; 64 hexadecimal digits.
         class_counts: Rows of each class, in index order; empty for tasks without any.
     """
 
@@ -131,7 +133,7 @@ def _check_split(dataset: Dataset, split: str) -> SplitSummary:
     digest = hashlib.sha256()
     counts = [0] * dataset.num_outputs
     encode = json.JSONEncoder(ensure_ascii=False).encode
-    row = 0
+    row, heaviest = 0, 0.0
     for row, example in enumerate(examples, start=1):
         fault = _fault(dataset, example)
         if fault:
@@ -139,7 +141,10 @@ def _check_split(dataset: Dataset, split: str) -> SplitSummary:
                 f"Expected {fault[0]} in `{dataset.name}`, {split}, row {row} (row 1 is the first "
                 f"row of data). Received: {fault[1]}."
             )
-        digest.update(encode(example).encode("utf-8", "surrogatepass") + b"\n")
+        is_weighed = example.weight != 1 and split not in HELD_OUT
+        heaviest = max(heaviest, example.weight)
+        values = (*example, example.weight) if is_weighed else example
+        digest.update(encode(values).encode("utf-8", "surrogatepass") + b"\n")
         if dataset.task == SINGLE_LABEL:
             counts[example.label] += 1  # type: ignore[index]
         elif dataset.task == MULTI_LABEL:
@@ -148,6 +153,11 @@ def _check_split(dataset: Dataset, split: str) -> SplitSummary:
     if row == 0:
         raise DatasetError(
             f"Expected rows in `{dataset.name}`, split {split}. Received: an empty split."
+        )
+    if not heaviest and split not in HELD_OUT:
+        raise DatasetError(
+            f"Expected a weight above 0 in `{dataset.name}`, split {split}. Received: 0 in all of "
+            f"{row:,} rows. Correct the column of --weight-column, or leave it out."
         )
     has_classes = dataset.task in (SINGLE_LABEL, MULTI_LABEL)
     return SplitSummary(row, digest.hexdigest(), tuple(counts) if has_classes else ())

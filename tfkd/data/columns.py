@@ -18,8 +18,10 @@ from tfkd.data.labels import LabelForm
 from tfkd.errors import ConfigError, DatasetError, shown
 
 TEXT, PAIR, LABEL, LABELS = "text", ("sentence1", "sentence2"), "label", "labels"
+# As rows in memory have it; in a file it is named.
+WEIGHT = "weight"
 TEXT_OPTIONS = ("--text-column", "--second-text-column")
-LABEL_OPTION, ID_OPTION = "--label-column", "--id-column"
+LABEL_OPTION, ID_OPTION, WEIGHT_OPTION = "--label-column", "--id-column", "--weight-column"
 # What text and label are called elsewhere, the likelier first; small letters and digits alone.
 TEXTS_ELSEWHERE = (
     *("body", "content", "review", "reviewtext", "reviewbody", "comment", "commenttext", "tweet"),
@@ -57,12 +59,14 @@ class ColumnNames:
         second_text: Column of a pair's second text.
         labels: One column, or several of 0 and 1, each a label.
         id: Column of what names a row.
+        weight: Column of how much a row of train counts.
     """
 
     text: str | None = None
     second_text: str | None = None
     labels: tuple[str, ...] = ()
     id: str | None = None
+    weight: str | None = None
 
     @classmethod
     def of(cls, settings: ColumnConfig | Mapping[str, Any]) -> "ColumnNames":
@@ -74,12 +78,13 @@ class ColumnNames:
         given: Mapping[str, Any] = settings if isinstance(settings, Mapping) else settings.to_dict()
         text, second = given.get("text_column"), given.get("second_text_column")
         labels = tuple(given.get("label_columns") or ())
-        found = cls(text, second, labels, given.get("id_column"))
+        weight = given.get("weight_column")
+        found = cls(text, second, labels, given.get("id_column"), weight)
         if second is not None and text is None:
             raise ConfigError(
                 "Expected --text-column beside --second-text-column. Received: the second alone."
             )
-        named = [name for name in (text, second, *labels) if name is not None]
+        named = [name for name in (text, second, *labels, weight) if name is not None]
         for name in named:
             if named.count(name) > 1:
                 raise ConfigError(
@@ -89,11 +94,11 @@ class ColumnNames:
         return found
 
     def over(self, other: "ColumnNames") -> "ColumnNames":
-        """These, and those of another where nothing is named here."""
+        """These, and those of another where nothing is named here; its weight is its train's."""
         if self.text is not None:
             other = dataclasses.replace(other, text=self.text, second_text=self.second_text)
         return dataclasses.replace(
-            other, labels=self.labels or other.labels, id=self.id or other.id
+            other, labels=self.labels or other.labels, id=self.id or other.id, weight=self.weight
         )
 
 
@@ -107,12 +112,14 @@ class Columns(NamedTuple):
         texts: Positions of the texts in a row.
         labels: Positions of the label, or of several columns of 0 and 1.
         id: Position of the id, or None.
+        weight: Position of the weight, or None.
         names: Names of all columns, in their order.
     """
 
     texts: tuple[int, ...]
     labels: tuple[int, ...]
     id: int | None
+    weight: int | None
     names: tuple[str, ...]
 
     @property
@@ -123,15 +130,15 @@ class Columns(NamedTuple):
     @property
     def ignored(self) -> tuple[str, ...]:
         """Names of the columns that are not read."""
-        read = {*self.texts, *self.labels, self.id}
+        read = {*self.texts, *self.labels, self.id, self.weight}
         return tuple(name for index, name in enumerate(self.names) if index not in read)
 
     @property
     def as_named(self) -> ColumnNames:
         """The columns by their names, as another file of the same data must have them."""
         text, second = (*(self.names[index] for index in self.texts), None)[:2]
-        row_id = None if self.id is None else self.names[self.id]
-        return ColumnNames(text, second, self.label_names, row_id)
+        row_id, weight = (None if at is None else self.names[at] for at in (self.id, self.weight))
+        return ColumnNames(text, second, self.label_names, row_id, weight)
 
     @property
     def line(self) -> str:
@@ -139,7 +146,8 @@ class Columns(NamedTuple):
         texts = " and ".join(self.names[index] for index in self.texts)
         said = [f"{texts} as text"]
         said += [f"{listing(self.label_names)} as label"] if self.labels else []
-        said += [] if self.id is None else [f"{self.names[self.id]} as id"]
+        notes = {"id": self.id, "weight": self.weight}
+        said += [f"{self.names[at]} as {note}" for note, at in notes.items() if at is not None]
         # pandas writes an index without a name.
         others = [name or "one without a name" for name in self.ignored]
         return ", ".join(said) + (f"; ignored: {listing(others)}" if others else "")
@@ -183,7 +191,7 @@ def find_columns(
     num_texts: int | None = None,
     has_labels: bool = True,
 ) -> Columns:
-    """The columns of texts, label and id of a file.
+    """The columns of texts, label, id and weight of a file.
 
     Args:
         path: Path of the file, for error messages.
@@ -207,7 +215,8 @@ def find_columns(
     return Columns(
         _text_positions(path, columns, texts, num_texts),
         tuple(_position(path, columns, name, LABEL_OPTION) for name in labels),
-        find_id(path, columns, names),
+        _noted(path, columns, names.id, ID_OPTION),
+        _noted(path, columns, names.weight, WEIGHT_OPTION),
         tuple(columns),
     )
 
@@ -224,13 +233,13 @@ def find_texts(
     num_texts: int | None = None,
 ) -> tuple[int, ...]:
     """Positions of the texts alone, in a file that may have no label; else as `find_columns`."""
-    names = dataclasses.replace(names, id=None)
+    names = dataclasses.replace(names, id=None, weight=None)
     return find_columns(path, columns, names, num_texts, has_labels=False).texts
 
 
-def find_id(path: Path, columns: Sequence[str], names: ColumnNames) -> int | None:
-    """Position of the column that names the rows, or None where none is asked for."""
-    return None if names.id is None else _position(path, columns, names.id, ID_OPTION)
+def _noted(path: Path, columns: Sequence[str], name: str | None, option: str) -> int | None:
+    """Position of a column beside texts and labels, or None where none is asked for."""
+    return None if name is None else _position(path, columns, name, option)
 
 
 def _wanted(columns: Sequence[str], names: ColumnNames, num_texts: int | None) -> tuple[str, ...]:

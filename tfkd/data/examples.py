@@ -41,31 +41,43 @@ class Example(NamedTuple):
         """What its source calls the row, or None. It is no part of the row's values."""
         return None
 
+    @property
+    def weight(self) -> float:
+        """How much it counts in a training's losses. It is no part of the row's values."""
+        return 1.0
 
-class IdentifiedExample(Example):
-    """An example that its source has a name for, and equal to the same without one."""
 
-    _id: str
+class NotedExample(Example):
+    """An example that its source has a name or a weight for, equal to the same without them."""
+
+    _notes: tuple[str | None, float]
 
     @property
-    def id(self) -> str:
-        """What its source calls the row."""
-        return self._id
+    def id(self) -> str | None:
+        """See `Example`."""
+        return self._notes[0]
+
+    @property
+    def weight(self) -> float:
+        """See `Example`."""
+        return self._notes[1]
 
 
-def example_of(texts: Sequence[str], label: Label, row_id: str | None) -> Example:
-    """An example with what its source calls it, if it calls it anything.
+def example_of(
+    texts: Sequence[str], label: Label, row_id: str | None, weight: float = 1.0
+) -> Example:
+    """An example with what its source calls it and how much it counts, if that is anything.
 
     Example:
 
-    >>> row = example_of(["Oil prices fell again."], 2, "T-1047")
-    >>> row.id, row == (("Oil prices fell again.",), 2)
-    ('T-1047', True)
+    >>> row = example_of(["Oil prices fell again."], 2, "T-1047", 0.5)
+    >>> row.id, row.weight, row == (("Oil prices fell again.",), 2)
+    ('T-1047', 0.5, True)
     """
-    if row_id is None:
+    if row_id is None and weight == 1:
         return Example(tuple(texts), label)
-    example = IdentifiedExample(tuple(texts), label)
-    example._id = row_id
+    example = NotedExample(tuple(texts), label)
+    example._notes = row_id, weight
     return example
 
 

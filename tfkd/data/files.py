@@ -34,7 +34,7 @@ from tfkd.data.examples import (
 )
 from tfkd.data.kept_rows import KeptRows
 from tfkd.data.label_columns import of_columns, understood
-from tfkd.data.label_values import check_name, is_missing, plain, spelled, truth
+from tfkd.data.label_values import check_name, is_missing, number, plain, spelled, truth
 from tfkd.data.labels import BLANKS, LabelForm, LabelReader
 from tfkd.data.missing_labels import ByLabel, NoLabels, is_unlabelled
 from tfkd.data.readers import FORMATS, SUFFIXES, fault, open_table
@@ -91,7 +91,7 @@ class FileSplit:
 
     Attributes:
         path: The file.
-        rows: Re-iterable of number, texts, id and what stands in the label column.
+        rows: Re-iterable of number, texts, id, weight and what stands in the label column.
         labels: Reads the label column.
     """
 
@@ -106,8 +106,8 @@ class FileSplit:
             DatasetError: For the first bad row, with file and row, or when there is none.
         """
         row = 0
-        for row, texts, row_id, label in self.rows:
-            yield example_of(texts, self.labels.read(label, self.path, row), row_id)
+        for row, texts, row_id, weight, label in self.rows:
+            yield example_of(texts, self.labels.read(label, self.path, row), row_id, weight)
         if row == 0:
             raise DatasetError(f"Expected rows in {self.path}. Received: a header only.")
 
@@ -137,7 +137,7 @@ class Drops(NamedTuple):
 
 
 class FileRows(NamedTuple):
-    """Number, texts, id and label of each row of a file, and how many were left out so far."""
+    """Number, texts, id, weight and label of a file's rows, and how many were left out so far."""
 
     kept: KeptRows
     counts: Counter[str]
@@ -167,15 +167,26 @@ def _rows(version: Version, names: ColumnNames, first: Path, drops: Drops) -> Fi
                     counts["empty"] += 1
                     continue
                 row_id = None if columns.id is None else _id(values[columns.id], path, row)
-                yield row, texts, row_id, label
+                weight = 1.0
+                if columns.weight is not None:
+                    weight = _weight(values[columns.weight], path, row)
+                yield row, texts, row_id, weight, label
 
     return FileRows(KeptRows(parsed), counts)
 
 
+def _weight(value: Any, path: Path, row: int) -> float:
+    found = number(value)
+    if found is None or found < 0:
+        received = "none" if value in (None, "") else shown(value)
+        raise fault(path, row, "a finite number of 0 or more as weight", received)
+    return found
+
+
 def _same_columns(path: Path, columns: Sequence[str], names: ColumnNames, first: Path) -> Columns:
     """Columns of a file that has those of the first one of its folder."""
-    wanted = [name for name in (names.text, names.second_text, *names.labels, names.id) if name]
-    missing = [name for name in wanted if name not in columns]
+    wanted = (names.text, names.second_text, *names.labels, names.id, names.weight)
+    missing = [name for name in wanted if name and name not in columns]
     if missing and path != first:
         advice = "Give the files of a folder the same columns."
         if set(missing) <= set(names.labels):
@@ -295,7 +306,7 @@ def names_there(path: Path, names: ColumnNames) -> ColumnNames:
     head = next(iter(split_files(path).values())) if path.is_dir() else path
     with open_table(head) as table:
         columns = set(table.columns)
-    names = dataclasses.replace(names, labels=())
+    names = dataclasses.replace(names, labels=(), weight=None)
     if names.text not in columns:
         names = dataclasses.replace(names, text=None, second_text=None)
     return names if names.id in columns else dataclasses.replace(names, id=None)
@@ -310,18 +321,19 @@ def _dataset(
     first = versions[head]
     num_texts = spec.num_texts if spec else None
     columns, written = _head(first, reading.columns, num_texts, not reading.texts_only)
-    form, names = reading.labels, columns.as_named
+    # What is judged by has no weights.
+    form, names = reading.labels, dataclasses.replace(columns.as_named, weight=None)
     if len(names.labels) > 1:
         form = of_columns(form, names.labels, first.path)
         names = dataclasses.replace(names, labels=form.names or ())
     # Without a word in it, a column of several labels says that there are none.
     several = form.task == MULTI_LABEL or (form.task is None and names.labels == (LABELS,))
     drops = Drops(reading.drop_empty, several)
-    in_train = drops._replace(unlabelled=not form.may_be_missing)
-    rows = {
-        split: _rows(versions[split], names, first.path, in_train if split == TRAIN else drops)
-        for split in paths
-    }
+    rows = {split: _rows(versions[split], names, first.path, drops) for split in paths}
+    if TRAIN in paths:
+        drops = drops._replace(unlabelled=not form.may_be_missing)
+        names = dataclasses.replace(names, weight=columns.as_named.weight)
+        rows[TRAIN] = _rows(first, names, first.path, drops)
     sorted_out = _by_label(rows, several) if form.may_be_missing else {}
     labelled = {split: found.kept for split, found in rows.items()} | sorted_out
     if reading.texts_only:

@@ -5,6 +5,7 @@ TensorFlow) are asked by the methods they have; none of these libraries is impor
 named by its rows, so the same rows are the same data set, today and when a run goes on.
 """
 
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tfkd.artifacts import write_record
-from tfkd.data.columns import LABEL, LABELS, PAIR, TEXT, ColumnNames, find_columns
+from tfkd.data.columns import LABEL, LABELS, PAIR, TEXT, WEIGHT, ColumnNames, find_columns
 from tfkd.data.texts import plain_value, text_row
 from tfkd.parts import part_folder, sync
 from tfkd.seals import check_files
@@ -24,7 +25,7 @@ MANIFEST, LABEL_NAMES = "manifest.json", "labels.txt"
 
 def write_rows(
     folder: Path,
-    splits: Mapping[str, tuple[Any, Any]],
+    splits: Mapping[str, Sequence[Any]],
     names: ColumnNames,
     label_names: Sequence[str] | None = None,
 ) -> Path:
@@ -32,8 +33,9 @@ def write_rows(
 
     Args:
         folder: Path of the folder that it goes into.
-        splits: Split name to texts and labels; or to both in one, and None: a table by the names of
-            its columns, or an iterable of `(text, label)` or of rows by name.
+        splits: Split name to texts and labels, of train perhaps weights; or to all in one, and
+            None: a table by the names of its columns, or an iterable of `(text, label)` or of rows
+            by name.
         names: `ColumnNames` of tables.
         label_names: Names of the classes in index order. Default: what a table says, if anything.
 
@@ -42,8 +44,8 @@ def write_rows(
 
     Raises:
         DatasetError: A table has no such columns, or a text is no Unicode.
-        TypeError: They are no texts.
-        ValueError: There are none, or not as many labels as texts.
+        TypeError: They are no texts, or weights are given beside a table.
+        ValueError: There are none, or not as many labels or weights as texts.
 
     Example:
 
@@ -54,10 +56,11 @@ def write_rows(
     digest = hashlib.sha256()
     with part_folder(folder / "texts") as part:
         contents: dict[str, Iterator[bytes]] = {}
-        for split, (texts, labels) in splits.items():
+        for split, (texts, labels, *weights) in splits.items():
+            known = names if split == "train" else dataclasses.replace(names, weight=None)
             if labels is None:
-                label_names = label_names or _class_names(texts, names)
-            contents[f"{split}.jsonl"] = _lines(texts, labels, names)
+                label_names = label_names or _class_names(texts, known)
+            contents[f"{split}.jsonl"] = _lines(texts, labels, known, weights)
         if label_names:
             contents[LABEL_NAMES] = (f"{name}\n".encode() for name in label_names)
         for name, lines in contents.items():
@@ -76,9 +79,11 @@ def write_rows(
     return path
 
 
-def _lines(texts: Any, labels: Any, names: ColumnNames) -> Iterator[bytes]:
+def _lines(texts: Any, labels: Any, names: ColumnNames, weights: Sequence[Any]) -> Iterator[bytes]:
     """The rows as JSONL, with columns of the known names."""
-    rows = _table_rows(texts, names) if labels is None else _joined(texts, labels)
+    if weights and labels is None:
+        raise TypeError("Expected a table's weights by `weight_column`. Received: `weights`")
+    rows = _table_rows(texts, names) if labels is None else _joined(texts, labels, *weights)
     first = next(rows, None)
     if first is None:
         raise ValueError("Expected texts with labels. Received: no row")
@@ -86,12 +91,13 @@ def _lines(texts: Any, labels: Any, names: ColumnNames) -> Iterator[bytes]:
     text_names = (TEXT,) if is_single else PAIR
     columns = column_names(texts) if labels is None else None
     label_name = LABELS if columns and _found(columns, names)[1] == (LABELS,) else LABEL
-    for number, (text, label) in enumerate(itertools.chain([first], rows), 1):
+    for number, (text, label, *weight) in enumerate(itertools.chain([first], rows), 1):
         label = plain_value(label)
         if isinstance(label, list | tuple | set | frozenset):
             label_name, label = LABELS, list(label)
         row = dict(zip(text_names, text_row(text, number, len(text_names)), strict=True))
-        yield json.dumps({**row, label_name: label}, ensure_ascii=False, default=_decoded).encode()
+        row |= {label_name: label, **dict(zip((WEIGHT,), weight, strict=False))}
+        yield json.dumps(row, ensure_ascii=False, default=_decoded).encode()
         yield b"\n"
 
 
@@ -107,14 +113,17 @@ def _decoded(value: object) -> object:
     return plain
 
 
-def _joined(texts: Any, labels: Any) -> Iterator[tuple[Any, Any]]:
-    rows, answers = _listed(texts, "texts"), _listed(labels, "labels")
-    if len(rows) != len(answers):
-        raise ValueError(
-            f"Expected as many labels as texts. Received: {len(answers)} labels for {len(rows)} "
-            "texts"
-        )
-    yield from zip(rows, answers, strict=True)
+def _joined(texts: Any, labels: Any, *weights: Any) -> Iterator[tuple[Any, ...]]:
+    given = zip(("texts", "labels", "weights"), (texts, labels, *weights), strict=False)
+    parts = {name: _listed(values, name) for name, values in given}
+    count = len(parts["texts"])
+    for name, values in parts.items():
+        if len(values) != count:
+            raise ValueError(
+                f"Expected as many {name} as texts. Received: {len(values)} {name} for {count} "
+                "texts"
+            )
+    yield from zip(*parts.values(), strict=True)
 
 
 def _listed(values: Any, what: str) -> list[Any]:
@@ -126,40 +135,43 @@ def _listed(values: Any, what: str) -> list[Any]:
     return list(values)
 
 
-def _table_rows(table: Any, names: ColumnNames) -> Iterator[tuple[Any, Any]]:
-    """Text and label of the rows of a table, or of an iterable of rows."""
+def _table_rows(table: Any, names: ColumnNames) -> Iterator[tuple[Any, ...]]:
+    """Text, label and perhaps weight of the rows of a table, or of an iterable of rows."""
     columns = column_names(table)
     if columns is not None:
-        texts, labels = _found(columns, names)
-        parts = [_listed(table[name], name) for name in (*texts, *labels)]
-        yield from (_split(row, len(texts)) for row in zip(*parts, strict=True))
+        found = _found(columns, names)
+        parts = [_listed(table[name], name) for name in itertools.chain(*found)]
+        yield from (_split(row, found) for row in zip(*parts, strict=True))
         return
     for row in table.as_numpy_iterator() if hasattr(table, "as_numpy_iterator") else table:
         if isinstance(row, Mapping):
-            texts, labels = _found(list(row), names)
-            text, label = _split([row[name] for name in (*texts, *labels)], len(texts))
+            found = _found(list(row), names)
+            row = _split([row[name] for name in itertools.chain(*found)], found)
         elif isinstance(row, tuple) and len(row) == 2:
-            text, label = row
+            pass
         else:
             raise TypeError(
                 "Expected labels beside the texts, or rows of a text and its label. Received: "
                 f"{row!r:.100}"
             )
         # A batch of rows; a text alone has no dimension.
-        is_batch = getattr(text, "ndim", 0) == 1
-        yield from zip(text, label, strict=True) if is_batch else [(text, label)]
+        is_batch = getattr(row[0], "ndim", 0) == 1
+        yield from zip(*row, strict=True) if is_batch else [row]
 
 
-def _found(columns: Sequence[str], names: ColumnNames) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names of the columns of texts and labels."""
+def _found(columns: Sequence[str], names: ColumnNames) -> tuple[tuple[str, ...], ...]:
+    """Names of the columns of texts, of labels, and of a weight or of none."""
     found = find_columns(Path("the table"), columns, names)
-    return tuple(columns[index] for index in found.texts), found.label_names
+    weight = () if names.weight is None else (names.weight,)
+    return tuple(columns[index] for index in found.texts), found.label_names, weight
 
 
-def _split(row: Sequence[Any], num_texts: int) -> tuple[Any, Any]:
-    """Texts and labels, each alone where there is one."""
-    texts, labels = tuple(row[:num_texts]), list(row[num_texts:])
-    return (texts if num_texts > 1 else texts[0]), (labels if len(labels) > 1 else labels[0])
+def _split(row: Sequence[Any], found: Sequence[Sequence[str]]) -> tuple[Any, ...]:
+    """Texts and labels, each alone where there is one, and perhaps a weight."""
+    ends = len(found[0]), len(found[0]) + len(found[1])
+    texts, labels = tuple(row[: ends[0]]), list(row[ends[0] : ends[1]])
+    text, label = (part if len(part) > 1 else part[0] for part in (texts, labels))
+    return text, label, *row[ends[1] :]
 
 
 def column_names(table: Any) -> list[str] | None:
@@ -175,7 +187,7 @@ def _class_names(table: Any, names: ColumnNames) -> Sequence[str] | None:
     columns = column_names(table)
     if columns is None:
         return None
-    _, labels = _found(columns, names)
+    _, labels, _ = _found(columns, names)
     if len(labels) > 1:
         return labels
     features = getattr(table, "features", None)

@@ -96,7 +96,7 @@ class KeptExamples:
     """The examples of a split, each taken from its source once.
 
     Attributes:
-        rows: `KeptRows` of texts, label and id.
+        rows: `KeptRows` of texts, label, id and weight.
     """
 
     rows: KeptRows
@@ -104,9 +104,9 @@ class KeptExamples:
     @classmethod
     def of(cls, split: Iterable[Example]) -> "KeptExamples":
         """Those of a re-iterable split."""
-        return cls(KeptRows(lambda: ((*example, example.id) for example in split)))
+        return cls(KeptRows(lambda: ((*row, row.id, row.weight) for row in split)))
 
     def __iter__(self) -> Iterator[Example]:
         """Streams the examples."""
-        for texts, label, row_id in self.rows:
-            yield example_of(texts, tuple(label) if isinstance(label, list) else label, row_id)
+        for texts, label, *notes in self.rows:
+            yield example_of(texts, tuple(label) if isinstance(label, list) else label, *notes)

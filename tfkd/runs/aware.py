@@ -126,9 +126,10 @@ class AwareTraining:
         """Trains, and keeps what came out; the record comes last and so marks it complete."""
         from tfkd.compression.qat.export import save_variables
 
-        logits, plan = self.teacher_logits(), self._plan
+        logits, plan, names = self.teacher_logits(), self._plan, self.student.input_names
         tokens = self.material.tokens("train", self.student.tokenizer)
-        batches = Batches(tokens, self.student.input_names, plan.batch_size, plan.seed, logits)
+        weights = self.material.weights("train")
+        batches = Batches(tokens, names, plan.batch_size, plan.seed, logits, weights=weights)
         judge = validation(
             aware.twin,
             self.material.tokens("validation", self.student.tokenizer),

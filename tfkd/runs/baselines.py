@@ -69,8 +69,7 @@ def word_baseline(material: Material) -> Baseline | None:
         train, held_out, test = (
             LabelledTexts.of(dataset, split) for split in ("train", "validation", "test")
         )
-        balance = material.class_weights
-        weights = None if balance is None else balance[train.labels]
+        weights = material.label_weights(train.labels)
         model = word_model(dataset, train, held_out, weights)
         if model is None:
             return None

@@ -28,7 +28,8 @@ def start_head(
     rows: Rows,
     held_out: Rows,
     progress: Progress,
-    class_weights: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+    is_balanced: bool = False,
 ) -> None:
     """Sets the logits layer to a linear model of the vectors that it reads.
 
@@ -40,11 +41,13 @@ def start_head(
         rows: `Rows` of train; of many, 10,000 spread over all are read.
         held_out: `Rows` of validation; likewise.
         progress: `Progress` that shows what is read.
-        class_weights: float64 `[num_classes]` by which all classes count alike. Default: rows do.
+        weights: Float array `[num_rows]`: how much each row of train counts. Default: all alike.
+        is_balanced: Whether all classes count alike on the held-out rows.
 
     Reference: [Kumar et al., 2022](https://arxiv.org/abs/2202.10054)
     """
     chosen, held_out = _some(rows), _some(held_out)
+    weights = None if weights is None else weights[chosen.chosen]
     layer = classifier.model.get_layer("logits")
     reader = classifier.reader()
     with progress.task("read for the first head", len(chosen) + len(held_out)) as task:
@@ -54,10 +57,9 @@ def start_head(
     spread = np.maximum(spread, LEAST_SPREAD * spread.mean())
     vectors, others = (vectors - mean) / spread, (others - mean) / spread
     labels, expected = np.asarray(chosen.labels), np.asarray(held_out.labels)
-    weights = None if class_weights is None else class_weights[labels]
     fits = [_fit(classifier, vectors, labels, weights, strength) for strength in STRENGTHS]
     # Of balanced weights the mean is that of the classes' means.
-    parts = [slice(None)] if weights is None else [expected == k for k in np.unique(expected)]
+    parts = [expected == k for k in np.unique(expected)] if is_balanced else [slice(None)]
 
     def loss(fit: tuple[np.ndarray, np.ndarray]) -> float:
         outputs = others @ fit[0] + fit[1]

@@ -66,6 +66,19 @@ class Material:
             return None
         return self.summaries["train"].balanced_weights
 
+    def weights(self, split: str) -> np.ndarray | None:
+        """How much each row counts in all of the loss: float32 `[num_rows]`; None: all alike."""
+        if self.config is None or self.config.weight_column is None:
+            return None
+        return np.array([row.weight for row in self.dataset.splits[split]], np.float32)
+
+    def label_weights(self, labels: np.ndarray) -> np.ndarray | None:
+        """How much each label of train counts: its row's weight times its class's; None: alike."""
+        rows, classes = self.weights("train"), self.class_weights
+        if classes is None:
+            return rows
+        return classes[labels] * (1 if rows is None else rows)
+
     def unlabelled_rows(self, config: DistillConfig) -> Apart | None:
         """The texts without a label as rows, or None if there are none.
 

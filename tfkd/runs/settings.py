@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from tfkd.config.fields import POSITIONAL, Config
 from tfkd.config.verbs import CheckConfig, EvaluateConfig
-from tfkd.data.columns import ColumnNames
+from tfkd.data.columns import WEIGHT, ColumnNames
 from tfkd.data.files import SPLIT_NAMES
 from tfkd.data.in_memory import column_names, write_rows
 from tfkd.locks import CACHE
@@ -17,7 +17,7 @@ Settings = TypeVar("Settings", bound=Config)
 RUNS = Path("saved_models")
 # Keywords of the rows of each split.
 ROWS = {
-    "train": ("texts", "labels"),
+    "train": ("texts", "labels", "weights"),
     "validation": ("validation_texts", "validation_labels"),
     "test": ("test_texts", "test_labels"),
 }
@@ -51,7 +51,7 @@ def settings_of(config_class: type[Settings], config: object, given: Mapping[str
             f"{type(config).__name__}{' and keywords' * bool(given)}"
         )
     # Of `tfkd benchmark` and others `texts` is a setting.
-    pairs = [ROWS["train"]] if issubclass(config_class, EvaluateConfig) else ROWS.values()
+    pairs = [ROWS["train"][:2]] if issubclass(config_class, EvaluateConfig) else ROWS.values()
     names = {name for pair in pairs for name in pair} - set(_fields(config_class))
     rows = {name: values.pop(name) for name in names if values.get(name) is not None}
     if rows:
@@ -73,9 +73,9 @@ def _written(
 ) -> dict[str, object]:
     """Settings that name rows in memory, as a data set beside the runs; what was for them goes."""
     splits = {
-        split: (rows.get(texts), rows.get(labels))
-        for split, (texts, labels) in ROWS.items()
-        if texts in rows or labels in rows
+        split: (rows.get(texts), rows.get(labels), *(rows[name] for name in more if name in rows))
+        for split, (texts, labels, *more) in ROWS.items()
+        if {texts, labels, *more} & set(rows)
     }
     if list(splits) == ["train"]:
         splits = _splits(rows.get("texts")) or splits
@@ -86,7 +86,9 @@ def _written(
         run = values.get("output_dir")
         runs = RUNS if run is None else Path(run).parent
         setting = "data" if issubclass(config_class, CheckConfig) else "dataset"
-        return {setting: str(write_rows(runs / CACHE / DATA, splits, names, label_names))}
+        weight = WEIGHT if "weights" in rows or values.pop("weight_column", None) else None
+        path = write_rows(runs / CACHE / DATA, splits, names, label_names)
+        return {setting: str(path), **({"weight_column": weight} if weight else {})}
     split = values.get("split", "test")
     runs = Path(values.get("run", RUNS / "run")).parent
     path = write_rows(runs / CACHE / DATA, {split: splits["train"]}, names, label_names)

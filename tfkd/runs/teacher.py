@@ -316,7 +316,9 @@ def _untrained(
         train, held_out = (
             material.tokens(split, classifier.tokenizer) for split in ("train", "validation")
         )
-        start_head(classifier, train, held_out, material.progress, material.class_weights)
+        weights = material.label_weights(np.asarray(train.labels))
+        is_balanced = material.class_weights is not None
+        start_head(classifier, train, held_out, material.progress, weights, is_balanced)
     return classifier, is_encoder
 
 
@@ -337,8 +339,9 @@ def finetune_config(config: DistillConfig, source: Source, run: RunFolder) -> Fi
         "seed",
         "layers",
     )
-    # A user who was told of balanced classes tries them beside what is there.
+    # Who was told of balanced classes, or has weights, tries them beside what is there.
     end = f"-{BALANCED}" if config.class_weight == BALANCED else ""
+    end += "-weighted" if config.weight_column else ""
     return FinetuneConfig(
         model=source.name,
         output_dir=run.path.parent / f"{slug(config.dataset)}-{source.slug}-finetuned{end}",

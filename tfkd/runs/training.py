@@ -210,6 +210,7 @@ def _batches(
         None if answers is None else answers[: len(rows)],
         material.summaries["train"].num_rows if split == TRANSFER else None,
         material.summaries[material.transfer].num_rows,
+        material.weights(split),
     )
 
 

@@ -135,8 +135,8 @@ def distill(
         progress: `Progress` that shows what is done. Default: standard error, unless
             `config.quiet`.
         **given: The settings as keywords instead. Rows that are in memory take the place of
-            `dataset`: `texts` and `labels`, perhaps `validation_texts`, `validation_labels`,
-            `test_texts`, `test_labels` and `label_names`; see docs/python.md.
+            `dataset`: `texts` and `labels`, perhaps `weights`, `validation_texts`,
+            `validation_labels`, `test_texts`, `test_labels` and `label_names`; see docs/python.md.
 
     Returns:
         `DistillResult`.
