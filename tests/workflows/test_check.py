@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from tests.messages import exactly
 from tfkd.cli import verbs
 from tfkd.config.verbs import CheckConfig
+from tfkd.data import sources
 from tfkd.errors import DatasetError
 from tfkd.workflows.check import check
 
@@ -48,11 +49,13 @@ def test_everything_is_told_at_once(tickets):
     assert told["splits"] == {
         "train": {
             "num_rows": 42,
+            "unreadable": 0,
             "empty": 2,
             "duplicates": 1,
             "leaks": 0,
             "conflicts": 0,
             "ids": 0,
+            "weightless": 0,
             "words": {"median": 4, "p99": 6, "max": 6, "cut": 11 / 42},
             "classes": {
                 **{"Class A": 10, "Class B": 10, "Class C": 10, "Class D": 10},
@@ -90,8 +93,44 @@ def test_labels_that_cannot_be_understood_keep_nothing_else_back(tmp_path):
         "leaves them out.",
     ]
     path.write_text("text,label\na,x\nb,y\nc\n")
-    (finding,) = check(CheckConfig(data=str(path))).findings
-    assert finding.kind == "labels"
+    kinds = [finding.kind for finding in check(CheckConfig(data=str(path))).findings]
+    assert kinds == ["unreadable", "rare"]
+
+
+def test_rows_that_cannot_be_read_are_all_reported_and_the_rest_as_well(tmp_path):
+    (tmp_path / "labels.txt").write_text("x\ny\n")
+    train = [f"text {row},{'xy'[row % 2]},1" for row in range(20)]
+    bad = ["a,x", "b,z,1", "c,y,-1", "d,y,much", '"e" e,y,1', "f,x,1,1"]
+    (tmp_path / "train.csv").write_text("\n".join(["text,label,n", *bad, *train, "text 0,x,0"]))
+    test = [{"text": "same", "label": "x"}, {"text": 7, "label": "y"}, {"text": "same"}]
+    lines = ["[]", *map(json.dumps, test), '{"text": ', '{"text": "same", "label": "y"}']
+    (tmp_path / "test.jsonl").write_text("\n".join(lines))
+    config = CheckConfig(data=str(tmp_path), weight_column="n")
+    result = check(config)
+    found = {finding.found: finding for finding in result.findings}
+    assert [str(finding) for finding in result.findings if finding.kind == "unreadable"] == [
+        "Rows that cannot be read: 6 of train (row 1: expected 3 fields as in the header, received "
+        "2 fields, the first 'a'; row 2: expected a label of "
+        f"{tmp_path}/labels.txt (x, y) or an index 0 to 1, received 'z'; row 3: expected a finite "
+        "number of 0 or more as weight, received '-1'; row 4: expected a finite number of 0 or "
+        "more as weight, received 'much'; row 5: expected standard quoting, received ',' expected "
+        "after '\"'; ...). A training stops at the first; correct them or drop them.",
+        "Rows that cannot be read: 3 of test (row 1: expected a JSON object, received []; row 3: "
+        "expected a string as text, received 7; row 5: expected a JSON object, received Expecting "
+        "value: line 2 column 1 (char 10)). A training stops at the first; correct them or drop "
+        "them.",
+    ]
+    assert "Rows with the text of an earlier row of the same split: 1 of train, 1 of test" in found
+    assert "Rows of weight 0: 1 of train" in found
+    splits = result.to_dict()["splits"]
+    assert [splits[name]["unreadable"] for name in ("train", "test")] == [6, 3]
+    assert [splits[name]["num_rows"] for name in ("train", "test")] == [21, 2]
+    assert splits["test"]["empty"] == 1
+    assert splits["train"]["classes"] == {"x": 11, "y": 10}
+    # Asked again, with the rows kept, and by a training, which stops.
+    assert check(config).to_dict() == result.to_dict()
+    with pytest.raises(DatasetError, match=r"train.csv, row 1 \(row 1 is the first row of data\)"):
+        list(sources.load(str(tmp_path)).splits["train"])
 
 
 def test_without_a_column_of_texts_there_is_nothing_to_check(tickets):

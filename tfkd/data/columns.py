@@ -163,6 +163,7 @@ class Reading:
         drop_empty: Whether rows of files without a text or a label are left out.
         drop_duplicates: Whether rows whose text comes before are left out.
         texts_only: Whether there need not be a label; the task is then `EMBEDDING`, each label 0.
+        goes_on: Whether a bad row is noted in `Dataset.faults` and left out.
     """
 
     columns: ColumnNames = KNOWN_NAMES
@@ -170,6 +171,7 @@ class Reading:
     drop_empty: bool = False
     drop_duplicates: bool = False
     texts_only: bool = False
+    goes_on: bool = False
 
     @classmethod
     def of(cls, config: ReadingConfig) -> "Reading":

@@ -99,6 +99,8 @@ class Dataset:
         repairs: Gives the rows of each split that were left out or read otherwise on request, by
             the reason, once they were read.
         findings: Gives what is to be said of the rows, once they were read.
+        faults: Where bad rows do not end the reading, what is wrong with each one so far, by split
+            and number.
     """
 
     name: str
@@ -113,6 +115,7 @@ class Dataset:
     columns: str = ""
     repairs: Callable[[], dict[str, Counter[str]]] = dict
     findings: Callable[[], tuple[str, ...]] = tuple
+    faults: Mapping[str, Mapping[int, str]] = dataclasses.field(default_factory=dict)
 
     @property
     def num_outputs(self) -> int:

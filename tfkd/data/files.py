@@ -34,13 +34,13 @@ from tfkd.data.examples import (
 )
 from tfkd.data.kept_rows import KeptRows
 from tfkd.data.label_columns import of_columns, understood
-from tfkd.data.label_values import check_name, is_missing, number, plain, spelled, truth
+from tfkd.data.label_values import check_name
 from tfkd.data.labels import BLANKS, LabelForm, LabelReader
-from tfkd.data.missing_labels import ByLabel, NoLabels, is_unlabelled
+from tfkd.data.missing_labels import ByLabel, NoLabels
 from tfkd.data.readers import FORMATS, SUFFIXES, fault, open_table
-from tfkd.data.streams import unreadable
-from tfkd.data.texts import has_lone_surrogate
-from tfkd.errors import DatasetError, shown
+from tfkd.data.streams import RowFault, unreadable
+from tfkd.data.table_rows import Drops, parsed_row
+from tfkd.errors import DatasetError
 
 SPLIT_NAMES = {
     "train": ("train",),
@@ -49,7 +49,6 @@ SPLIT_NAMES = {
 }
 # Rows of train that have no label, where they may be there.
 TRAIN, UNLABELLED = "train", "unlabelled"
-NO_TEXT = "Fill it in, or leave such rows out: --drop-empty."
 # Files whose rows a process keeps at the same time.
 KEPT_FILES = 16
 # A small packed file may hold more text than the disk does; a sound one shrinks much less.
@@ -93,11 +92,13 @@ class FileSplit:
         path: The file.
         rows: Re-iterable of number, texts, id, weight and what stands in the label column.
         labels: Reads the label column.
+        faults: Takes what is wrong with a bad row, by its number; None to raise it.
     """
 
     path: Path
     rows: Iterable[Sequence[Any]]
     labels: LabelReader | NoLabels
+    faults: dict[int, str] | None = None
 
     def __iter__(self) -> Iterator[Example]:
         """Streams the rows.
@@ -107,8 +108,15 @@ class FileSplit:
         """
         row = 0
         for row, texts, row_id, weight, label in self.rows:
-            yield example_of(texts, self.labels.read(label, self.path, row), row_id, weight)
-        if row == 0:
+            try:
+                read = self.labels.read(label, self.path, row)
+            except RowFault as error:
+                if self.faults is None:
+                    raise
+                self.faults[row] = error.reason
+            else:
+                yield example_of(texts, read, row_id, weight)
+        if row == 0 and not self.faults:
             raise DatasetError(f"Expected rows in {self.path}. Received: a header only.")
 
 
@@ -122,65 +130,41 @@ def _head(
         return found, table.form
 
 
-class Drops(NamedTuple):
-    """Which rows are left out.
-
-    Attributes:
-        empty: Whether those without a text or a label.
-        several: Whether a blank label says that a row has none of several.
-        unlabelled: Whether a row without a label counts as empty.
-    """
-
-    empty: bool
-    several: bool
-    unlabelled: bool = True
-
-
 class FileRows(NamedTuple):
-    """Number, texts, id, weight and label of a file's rows, and how many were left out so far."""
+    """Number, texts, id, weight and label of a file's rows, and what was left out so far."""
 
     kept: KeptRows
     counts: Counter[str]
+    faults: dict[int, str]
 
 
 @functools.lru_cache(KEPT_FILES)
 def _rows(version: Version, names: ColumnNames, first: Path, drops: Drops) -> FileRows:
     """The rows of a file with the columns of the first one of its folder."""
-    path, counts = version.path, Counter[str]()
+    path, counts, faults = version.path, Counter[str](), dict[int, str]()
 
     def parsed() -> Iterator[tuple[Any, ...]]:
         most = max(LEAST_KEPT, MOST_GROWTH * version.size_bytes)
-        with open_table(path) as table:
+        with open_table(path, with_faults=True) as table:
             columns = _same_columns(path, table.columns, names, first)
             for row, values in enumerate(table.rows, start=1):
-                texts = texts_of_row([values[index] for index in columns.texts], path, row)
-                most -= sum(map(len, texts))
+                try:
+                    found = parsed_row(path, row, values, columns, drops)
+                except RowFault as error:
+                    if not drops.bad:
+                        raise
+                    faults[row] = error.reason
+                    continue
+                if found is None:
+                    counts["empty"] += 1
+                    continue
+                most -= sum(map(len, found[1]))
                 if most < 0:
                     expected = f"texts of at most {MOST_GROWTH} times the file's bytes"
                     raise fault(path, row, expected, "more", "Unpack it yourself if it is sound.")
-                labels = [plain(values[index], path, row) for index in columns.labels]
-                label = labels[0] if len(labels) == 1 else list(map(truth, labels))
-                if is_blank(texts) and not drops.empty:
-                    raise fault(path, row, "a text", "an empty one", NO_TEXT)
-                is_empty = drops.unlabelled and is_unlabelled(label, drops.several)
-                if drops.empty and (is_empty or is_blank(texts)):
-                    counts["empty"] += 1
-                    continue
-                row_id = None if columns.id is None else _id(values[columns.id], path, row)
-                weight = 1.0
-                if columns.weight is not None:
-                    weight = _weight(values[columns.weight], path, row)
-                yield row, texts, row_id, weight, label
+                yield found
 
-    return FileRows(KeptRows(parsed), counts)
-
-
-def _weight(value: Any, path: Path, row: int) -> float:
-    found = number(value)
-    if found is None or found < 0:
-        received = "none" if value in (None, "") else shown(value)
-        raise fault(path, row, "a finite number of 0 or more as weight", received)
-    return found
+    return FileRows(KeptRows(parsed), counts, faults)
 
 
 def _same_columns(path: Path, columns: Sequence[str], names: ColumnNames, first: Path) -> Columns:
@@ -196,43 +180,6 @@ def _same_columns(path: Path, columns: Sequence[str], names: ColumnNames, first:
             f"{path}. Received: {listed_columns(columns)}. {advice}"
         )
     return find_columns(path, columns, names, has_labels=bool(names.labels))
-
-
-def _id(value: Any, path: Path, row: int) -> str:
-    if is_missing(value):
-        raise fault(path, row, "an id", "an empty one" if isinstance(value, str) else "none")
-    return spelled(plain(value, path, row))
-
-
-def texts_of_row(values: Sequence[Any], path: Path, row: int) -> list[str]:
-    """The texts of a row, null as an empty one.
-
-    Raises:
-        DatasetError: One is no string, or no UTF-8.
-    """
-    texts = ["" if value is None else value for value in values]
-    # Some programs write Parquet's strings as bytes.
-    texts = [
-        text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else text
-        for text in texts
-    ]
-    for text in texts:
-        if not isinstance(text, str):
-            raise fault(path, row, "a string as text", shown(text))
-        if has_lone_surrogate(text):
-            raise fault(
-                path,
-                row,
-                "UTF-8 text",
-                f"a broken character in {shown(text)}",
-                "Save the file as UTF-8.",
-            )
-    return texts
-
-
-def is_blank(texts: Sequence[str]) -> bool:
-    """Whether there is no text; one of a pair may be empty, as in GLUE's qqp."""
-    return not any(text and not text.isspace() for text in texts)
 
 
 def split_files(folder: Path) -> dict[str, Path]:
@@ -321,19 +268,14 @@ def _dataset(
     first = versions[head]
     num_texts = spec.num_texts if spec else None
     columns, written = _head(first, reading.columns, num_texts, not reading.texts_only)
-    # What is judged by has no weights.
-    form, names = reading.labels, dataclasses.replace(columns.as_named, weight=None)
+    form, names = reading.labels, columns.as_named
     if len(names.labels) > 1:
         form = of_columns(form, names.labels, first.path)
         names = dataclasses.replace(names, labels=form.names or ())
     # Without a word in it, a column of several labels says that there are none.
     several = form.task == MULTI_LABEL or (form.task is None and names.labels == (LABELS,))
-    drops = Drops(reading.drop_empty, several)
-    rows = {split: _rows(versions[split], names, first.path, drops) for split in paths}
-    if TRAIN in paths:
-        drops = drops._replace(unlabelled=not form.may_be_missing)
-        names = dataclasses.replace(names, weight=columns.as_named.weight)
-        rows[TRAIN] = _rows(first, names, first.path, drops)
+    drops = Drops(reading.drop_empty, several, not form.may_be_missing, reading.goes_on)
+    rows = _rows_of(versions, names, first.path, drops)
     sorted_out = _by_label(rows, several) if form.may_be_missing else {}
     labelled = {split: found.kept for split, found in rows.items()} | sorted_out
     if reading.texts_only:
@@ -341,7 +283,11 @@ def _dataset(
     elif spec is None and not form.is_hot:
         form = understood(form, labelled[head], names.labels[0], first.path)
     labels = NoLabels(EMBEDDING) if reading.texts_only else LabelReader(form)
-    splits = {split: FileSplit(paths[split], labelled[split], labels) for split in paths}
+    faults = {split: rows[split].faults for split in paths if reading.goes_on}
+    splits = {
+        split: FileSplit(path, labelled[split], labels, faults.get(split))
+        for split, path in paths.items()
+    }
     if UNLABELLED in labelled:
         nothing = NoLabels(str(form.task))
         splits[UNLABELLED] = FileSplit(first.path, labelled[UNLABELLED], nothing)
@@ -354,7 +300,18 @@ def _dataset(
     metric = spec.metric if spec else METRICS[task]
     said = columns.line if columns.ignored or reading.columns != KNOWN_NAMES else ""
     dataset = Dataset(name, task, label_names, len(columns.texts), metric, splits, form.note)
-    return dataclasses.replace(dataset, form=written, columns=said, repairs=repairs)
+    return dataclasses.replace(dataset, form=written, columns=said, repairs=repairs, faults=faults)
+
+
+def _rows_of(
+    versions: Mapping[str, Version], names: ColumnNames, first: Path, drops: Drops
+) -> dict[str, FileRows]:
+    """The rows of each split's file; those to judge by need a label and have no weight."""
+    judged = dataclasses.replace(names, weight=None), first, drops._replace(unlabelled=True)
+    return {
+        split: _rows(version, *((names, first, drops) if split == TRAIN else judged))
+        for split, version in versions.items()
+    }
 
 
 def _by_label(rows: Mapping[str, FileRows], several: bool) -> dict[str, Iterable[Sequence[Any]]]:

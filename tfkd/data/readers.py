@@ -17,7 +17,15 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from tfkd.data.parquet import open_parquet, parquet_rows
-from tfkd.data.streams import LARGEST_ROW_CHARACTERS, UTF_8, Rows, fault, open_text, unreadable
+from tfkd.data.streams import (
+    LARGEST_ROW_CHARACTERS,
+    UTF_8,
+    RowFault,
+    Rows,
+    fault,
+    open_text,
+    unreadable,
+)
 from tfkd.errors import DatasetError, shown
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
@@ -34,11 +42,12 @@ QUOTED = re.compile(r'"(?:[^"]|"")*"')
 class Table(NamedTuple):
     """An open file: its column names, its rows as values in the order of those, and its form.
 
-    `delimiter` is what stands between the fields of CSV.
+    `delimiter` is what stands between the fields of CSV. In the place of a bad row, behind which
+    others can be read, stands its `RowFault`.
     """
 
     columns: tuple[str, ...]
-    rows: Iterator[Sequence[Any]]
+    rows: Iterator[Any]
     form: str = "Parquet"
     delimiter: str = ","
 
@@ -59,12 +68,13 @@ def format_of(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def open_table(path: Path, kind: str | None = None) -> Iterator[Table]:
+def open_table(path: Path, kind: str | None = None, with_faults: bool = False) -> Iterator[Table]:
     """Opens a file for one pass over its rows.
 
     Args:
         path: Path of a file that ends in one of `SUFFIXES`.
         kind: String. One of `FORMATS` when the name does not tell.
+        with_faults: Whether bad rows are given as what is wrong with them, and not raised.
 
     Yields:
         A `Table`. Its rows stream: memory does not grow with the file.
@@ -89,7 +99,15 @@ def open_table(path: Path, kind: str | None = None) -> Iterator[Table]:
                 table = TABLES[kind](path, text, rows)
             except OSError as error:
                 raise unreadable(path, error) from error
-        yield table
+        yield table if with_faults else table._replace(rows=_sound(table.rows))
+
+
+def _sound(rows: Iterator[Any]) -> Iterator[Any]:
+    """The rows; a bad one is raised."""
+    for values in rows:
+        if isinstance(values, RowFault):
+            raise values
+        yield values
 
 
 @contextlib.contextmanager
@@ -100,7 +118,7 @@ def open_objects(path: Path) -> Iterator[Iterator[dict[str, Any]]]:
         DatasetError: As `open_table`.
     """
     with _open_lines(path) as (text, rows):
-        yield _json_objects(path, text, rows)
+        yield _sound(_json_objects(path, text, rows))
 
 
 @contextlib.contextmanager
@@ -167,22 +185,26 @@ def _header(path: Path, reader: Iterator[list[str]], rows: Rows) -> tuple[str, .
 
 def _csv_rows(
     path: Path, reader: Iterator[list[str]], num_fields: int, rows: Rows
-) -> Iterator[list[str]]:
+) -> Iterator[list[str] | RowFault]:
     with rows.faults():
-        try:
-            for values in reader:
-                if values:
-                    yield _fields(path, values, num_fields, rows)
-                else:
-                    rows.num_characters = 0  # A blank line is no row.
-        except csv.Error as error:
-            raise _bad_quotes(path, rows, error) from error
+        while True:
+            try:
+                for values in reader:
+                    if values:
+                        yield _fields(path, values, num_fields, rows)
+                    else:
+                        rows.num_characters = 0  # A blank line is no row.
+                return
+            except csv.Error as error:
+                # The next line begins a row.
+                yield _bad_quotes(path, rows, error)
+                rows.next()
 
 
-def _fields(path: Path, values: list[str], num_fields: int, rows: Rows) -> list[str]:
+def _fields(path: Path, values: list[str], num_fields: int, rows: Rows) -> list[str] | RowFault:
     row = rows.next()
     if len(values) != num_fields:
-        raise fault(
+        return fault(
             path,
             row,
             f"{num_fields} fields as in the header",
@@ -192,7 +214,7 @@ def _fields(path: Path, values: list[str], num_fields: int, rows: Rows) -> list[
     return values
 
 
-def _bad_quotes(path: Path, rows: Rows, error: csv.Error) -> DatasetError:
+def _bad_quotes(path: Path, rows: Rows, error: csv.Error) -> RowFault:
     return fault(
         path,
         rows.count + 1,
@@ -202,7 +224,9 @@ def _bad_quotes(path: Path, rows: Rows, error: csv.Error) -> DatasetError:
     )
 
 
-def _tsv_rows(path: Path, lines: Iterator[str], num_fields: int, rows: Rows) -> Iterator[list[str]]:
+def _tsv_rows(
+    path: Path, lines: Iterator[str], num_fields: int, rows: Rows
+) -> Iterator[list[str] | RowFault]:
     """Rows of a TSV file, of which many quote nothing: a quote may stand in a text by itself.
 
     A line with as many fields as the header is a row, and a field that is quoted as a whole is
@@ -257,35 +281,44 @@ def _quoted_row(
 def _jsonl_table(path: Path, stream: IO[str], rows: Rows) -> Table:
     objects = _json_objects(path, stream, rows)
     first = list(itertools.islice(objects, FIRST_OBJECTS))
-    if not first:
-        raise DatasetError(f"Expected rows in {path}. Received: an empty file.")
+    sound = [values for values in first if isinstance(values, dict)]
+    if not sound:
+        empty = DatasetError(f"Expected rows in {path}. Received: an empty file.")
+        raise next(iter(first), empty)
     # A field that a row lacks is null: many writers leave out what is empty.
-    columns = tuple(dict.fromkeys(itertools.chain.from_iterable(first)))
+    columns = tuple(dict.fromkeys(itertools.chain.from_iterable(sound)))
     every = itertools.chain(first, objects)
-    found = (tuple(values.get(name) for name in columns) for values in every)
+    found = (
+        tuple(map(values.get, columns)) if isinstance(values, dict) else values for values in every
+    )
     return Table(columns, found, f"JSONL, {_encoding(stream)}")
 
 
-def _json_objects(path: Path, stream: IO[str], rows: Rows) -> Iterator[dict[str, Any]]:
-    decoder = json.JSONDecoder(object_pairs_hook=lambda pairs: object_of(pairs, path, rows.count))
+def _json_objects(path: Path, stream: IO[str], rows: Rows) -> Iterator[Any]:
     with rows.faults():
         for line in rows.lines(stream):
-            if not line.strip():
+            if line.strip():
+                yield _json_object(path, line, rows.next())
+            else:
                 rows.num_characters = 0
-                continue
-            row = rows.next()
-            try:
-                value = decoder.decode(line)
-            except json.JSONDecodeError as error:
-                raise fault(path, row, "a JSON object", f"{error}", ONE_EACH) from error
-            except ValueError as error:
-                received = "a number of thousands of digits"
-                raise fault(path, row, "a JSON object", received) from error
-            except RecursionError as error:
-                raise fault(path, row, "a JSON object", "one of too many levels") from error
-            if not isinstance(value, dict):
-                raise fault(path, row, "a JSON object", shown(value), ONE_EACH)
-            yield value
+
+
+def _json_object(path: Path, line: str, row: int) -> dict[str, Any] | RowFault:
+    try:
+        value = json.loads(line, object_pairs_hook=lambda pairs: object_of(pairs, path, row))
+    except RowFault as error:
+        return error
+    except json.JSONDecodeError as error:
+        return fault(path, row, "a JSON object", f"{error}", ONE_EACH)
+    except ValueError:
+        return fault(path, row, "a JSON object", "a number of thousands of digits")
+    except RecursionError:
+        return fault(path, row, "a JSON object", "one of too many levels")
+    return (
+        value
+        if isinstance(value, dict)
+        else fault(path, row, "a JSON object", shown(value), ONE_EACH)
+    )
 
 
 def object_of(pairs: Sequence[tuple[str, Any]], path: Path, row: int) -> dict[str, Any]:

@@ -30,12 +30,24 @@ FOREIGN = {
 }
 
 
-def fault(path: Path, row: int, expected: str, received: str, advice: str = "") -> DatasetError:
+class RowFault(DatasetError):
+    """A row is bad; those behind it may be good.
+
+    Attributes:
+        reason: What is wrong with it, without its place.
+    """
+
+    reason = ""
+
+
+def fault(path: Path, row: int, expected: str, received: str, advice: str = "") -> RowFault:
     """The error for a bad row, in the wording all data errors share."""
-    return DatasetError(
+    error = RowFault(
         f"Expected {expected} in {path}, row {row} (row 1 is the first row of data). "
         f"Received: {received}. {advice}".rstrip()
     )
+    error.reason = f"expected {expected}, received {received}"
+    return error
 
 
 def unreadable(path: Path, error: OSError) -> DatasetError:

@@ -8,7 +8,7 @@ import array
 import collections
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +38,10 @@ COUNTED = {
         "--drop-duplicates leaves them out.",
     ),
     "ids": ("Rows whose id comes before", "Nothing can be joined to them by it."),
+    "weightless": ("Rows of weight 0", "They teach nothing; a train of such rows only is refused."),
 }
+# Of the rows that cannot be read, so many are told of one by one.
+SHOWN_FAULTS = 5
 # Kinds that a training says before it starts; the others it says by itself, or fails.
 SAID_BEFORE_TRAINING = ("leaks", "conflicts", "spellings")
 
@@ -67,7 +70,8 @@ class SplitSurvey:
     Attributes:
         num_words: UInt32 array, shape `[num_rows]`. Words of each row that could be read.
         class_counts: Int64 array, shape `[num_classes]`.
-        counts: Rows by the kinds of `COUNTED`; empty ones are not among the rows.
+        counts: Rows by the kinds of `COUNTED`, and unreadable ones; these and empty ones are not
+            among the rows.
         fault: What stopped the reading, or nothing.
     """
 
@@ -108,6 +112,7 @@ class Survey:
             for split, found in self.splits.items()
             if found.fault
         ]
+        faults += [_unreadable(*item) for item in self.dataset.faults.items() if item[1]]
         counted = filter(None, map(self._counted, COUNTED))
         return [*faults, *counted, *self._spellings(), *self._rare()]
 
@@ -172,12 +177,20 @@ def survey(dataset: Dataset) -> Survey:
     for split, item in found.items():
         item.counts.update(repeats.counts[split])
         item.counts["empty"] = dataset.repairs().get(split, Counter())["empty"]
+        item.counts["unreadable"] = len(dataset.faults.get(split, ()))
     splits = {split: found[split] for split in dataset.splits if split in found}
     return Survey(dataset, splits, repeats.first)
 
 
+def _unreadable(split: str, faults: Mapping[int, str]) -> Finding:
+    first = [f"row {row}: {faults[row]}" for row in sorted(faults)[:SHOWN_FAULTS]]
+    more = ["..."] * (len(faults) > SHOWN_FAULTS)
+    what = f"Rows that cannot be read: {len(faults):,} of {split} ({'; '.join([*first, *more])})"
+    return Finding("unreadable", what, "A training stops at the first; correct them or drop them.")
+
+
 def _surveyed(dataset: Dataset, split: str, repeats: Repeats) -> SplitSurvey:
-    words, ids, fault = array.array("I"), array.array("q"), ""
+    words, ids, fault, weightless = array.array("I"), array.array("q"), "", 0
     classes = np.zeros(dataset.num_outputs, np.int64)
     repeats.begin(split)
     try:
@@ -186,11 +199,13 @@ def _surveyed(dataset: Dataset, split: str, repeats: Repeats) -> SplitSurvey:
             repeats.add(example.texts, example.label)
             for label in _classes(dataset, example):
                 classes[label] += 1
+            weightless += example.weight == 0
             if example.id is not None:
                 ids.append(hash(example.id))
     except DatasetError as error:
         fault = str(error)
-    counts = Counter(ids=len(ids) - len(np.unique(np.asarray(ids))))
+    repeated = len(ids) - len(np.unique(np.asarray(ids)))
+    counts = Counter(ids=repeated, weightless=weightless)
     return SplitSurvey(np.asarray(words), classes, counts, fault)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tfkd.data.columns import ColumnNames, find_texts
-from tfkd.data.files import is_blank, texts_of_row
 from tfkd.data.readers import format_of
+from tfkd.data.table_rows import is_blank, texts_of_row
 from tfkd.data.tables import Column, UserTable, plain
 from tfkd.data.writers import LIST_OF, table_writer
 from tfkd.errors import DatasetError

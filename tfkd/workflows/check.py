@@ -23,7 +23,12 @@ from tfkd.runs.settings import settings_of
 
 # Of each split, so many texts are cut into tokens; words are counted in all.
 COUNTED_TEXTS, MOST_TOKENS = 2000, 1024
-SHOWN = {"Empty": "empty", "Repeated": "duplicates", "In other splits": "leaks"}
+SHOWN = {
+    "Unreadable": "unreadable",
+    "Empty": "empty",
+    "Repeated": "duplicates",
+    "In other splits": "leaks",
+}
 # Of more classes the most and the least frequent are shown.
 SHOWN_CLASSES = 40
 # Of a few long texts the beginning says enough.
@@ -55,7 +60,7 @@ class CheckResult(Shown):
         splits = {
             split: {
                 "num_rows": found.num_rows,
-                **{kind: found.counts[kind] for kind in COUNTED},
+                **{kind: found.counts[kind] for kind in ("unreadable", *COUNTED)},
                 self.unit: self.lengths[split],
                 "classes": dict(zip(dataset.label_names, found.class_counts.tolist(), strict=True)),
             }
@@ -165,7 +170,7 @@ def check(
 
 def _read(config: CheckConfig) -> tuple[Dataset, list[Finding]]:
     """The data set; where its labels cannot be understood, its texts alone and why."""
-    reading = dataclasses.replace(Reading.of(config), drop_empty=True)
+    reading = dataclasses.replace(Reading.of(config), drop_empty=True, goes_on=True)
     try:
         return sources.published(config.data, config.data_dir, 0, reading), []
     except DatasetError as error:
