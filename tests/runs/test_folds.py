@@ -1,6 +1,5 @@
 """Parts of a file that take turns as test: which runs are made, which are kept, and their table."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -81,7 +80,12 @@ def test_each_part_is_tested_once_and_its_figures_are_collected(config):
         (None, [], False)
     ] * 3
     kept = artifacts.read_json(folder / "folds.json")
-    assert kept == json.loads(json.dumps(dataclasses.asdict(found)))
+    assert kept == json.loads(json.dumps(found.to_dict()))
+    assert kept["values"] == {arm: list(values) for arm, values in VALUES.items()}
+    assert kept["means"] == pytest.approx({"teacher": 0.85, "student": 0.8})
+    for arm, values in VALUES.items():
+        expected = ttest_1samp(values, 0).confidence_interval(0.95)
+        assert kept["intervals"][arm] == pytest.approx([expected.low, expected.high])
     page = (folder / "README.md").read_text()
     assert page.startswith(
         "# a in 3 parts\n\n90 rows, each tested once, in 3 parts by models that learned from 51 "

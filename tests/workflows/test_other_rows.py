@@ -197,6 +197,9 @@ def test_parts_take_turns_as_test_and_no_teacher_knows_its_own(tmp_path):
         assert not np.isin(text_hashes(rows), known).any()
     assert len(set(tested)) == len(tested) == 128
     assert result.render()[:3] == result.folds.render()
+    kept = read_metrics(RunFolder(result.path))["folds"]
+    assert kept == artifacts.read_json(tmp_path / "runs" / "run-folds" / "folds.json")
+    assert kept["means"]["student"] == np.mean(result.folds.values["student"])
     with pytest.raises(ArtifactError, match="^Expected an output folder without a finished run"):
         distill(settings(tmp_path, folds=2), QUIET)
 

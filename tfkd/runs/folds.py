@@ -51,20 +51,35 @@ class Folds:
     num_trained: tuple[int, ...]
     values: Mapping[str, tuple[float, ...]]
 
+    @property
+    def means(self) -> dict[str, float]:
+        """Mean of each arm."""
+        return {arm: float(np.mean(values)) for arm, values in self.values.items()}
+
+    @property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """Student's 95% interval of each arm's mean, from low to high."""
+        halves = {arm: half_width(np.array(values)) for arm, values in self.values.items()}
+        return {arm: (mean - halves[arm], mean + halves[arm]) for arm, mean in self.means.items()}
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain JSON values."""
+        return dataclasses.asdict(self) | {"means": self.means, "intervals": self.intervals}
+
     def table(self) -> Table:
         """Mean, interval and range of each arm."""
-        found = [np.array(values) for values in self.values.values()]
-        means = [values.mean() for values in found]
-        halves = [half_width(values) for values in found]
+        halves = [(high - low) / 2 for low, high in self.intervals.values()]
         return Table(
             [
                 words("Arm", self.values),
                 figures(
-                    f"{METRICS[self.metric].title}, mean of {len(self.num_rows)}", means, "{:.4f}"
+                    f"{METRICS[self.metric].title}, mean of {len(self.num_rows)}",
+                    list(self.means.values()),
+                    "{:.4f}",
                 ),
                 figures("+-", halves, "{:.4f}"),
-                figures("Lowest", [values.min() for values in found], "{:.4f}"),
-                figures("Highest", [values.max() for values in found], "{:.4f}"),
+                figures("Lowest", list(map(min, self.values.values())), "{:.4f}"),
+                figures("Highest", list(map(max, self.values.values())), "{:.4f}"),
             ]
         )
 
@@ -139,7 +154,7 @@ def in_folds(
         for split in ("test", "train")
     )
     found = Folds(str(path), metric, tested, trained, values)
-    artifacts.write_json(path / "folds.json", dataclasses.asdict(found))
+    artifacts.write_json(path / "folds.json", found.to_dict())
     page = [
         f"# {run.path.name} in {config.folds} parts",
         *(item.markdown() if isinstance(item, Table) else item for item in found.render()),

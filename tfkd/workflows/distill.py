@@ -103,7 +103,7 @@ class DistillResult(Shown):
             "seconds": self.seconds,
             "standing": self.standing,
             "warning": self.warning,
-            **({"folds": dataclasses.asdict(self.folds)} if self.folds else {}),
+            **({"folds": self.folds.to_dict()} if self.folds else {}),
         }
 
     def render(self) -> list[Table | str]:
@@ -181,8 +181,7 @@ def _distill(config: DistillConfig, progress: Progress) -> DistillResult:
             start = teacher.start(material)
             untrained = student_maker(config, sources["student"], start, material, run)
         keep_texts(run, labelled, sources["student"])
-        result = _make(config, sources["student"], teacher, untrained, material, run)
-    return dataclasses.replace(result, folds=folds)
+        return _make(config, sources["student"], teacher, untrained, material, run, folds)
 
 
 def _make(
@@ -192,6 +191,7 @@ def _make(
     untrained: Callable[[], TextClassifier],
     material: Material,
     run: RunFolder,
+    folds: Folds | None,
 ) -> DistillResult:
     """All of a run whose teacher and student are known to be good."""
     demand = Demand.of(dataclasses.asdict(config))
@@ -210,8 +210,7 @@ def _make(
     )
     with material.progress.stage("convert and check files"):
         exported = files.make(config.recipes)
-    costs = _costs(material, run, teacher) if config.timing else {}
-    return finish(config, material, run, (teacher, told), arms, exported, costs)
+    return finish(config, material, run, (teacher, told), arms, exported, folds)
 
 
 def _name(config: DistillConfig, student: Source) -> str:
@@ -273,10 +272,11 @@ def finish(
     taught: tuple[AnyTeacher, Lesson],
     arms: dict[str, TextClassifier],
     exported: ExportResult,
-    costs: Costs,
+    folds: Folds | None,
 ) -> DistillResult:
     """Scores everything on the test split and writes metrics.json, README.md and the last logs."""
     teacher, told = taught
+    costs: Costs = _costs(material, run, teacher) if config.timing else {}
     logits = {"teacher": teacher.test_logits, **_test_logits(material, arms, exported)}
     words = word_baseline(material)
     with material.progress.stage("compare"):
@@ -298,23 +298,22 @@ def finish(
         material.progress.seconds,
         standing(rows if is_whole else rows[first:], material.dataset.metric),
         warned,
+        folds,
     )
     title = f"{config.student} distilled from {teacher.name} on {material.dataset.name}"
     comparison = " ".join(filter(None, [result.standing, warned, *result.sentences]))
     page = run_page(title, rows, material, FILES, result.seconds, comparison)
     artifacts.write_text(run.path / "README.md", page)
-    run.finish(
-        {
-            **result.to_dict(),
-            **teacher.record(run),
-            **told.record,
-            "training": {name: training_record(run, name) for name in arms},
-            "scoring": artifacts.read_record(run.path / SCORING),
-            "exports": exported.to_dict(),
-            "costs": costs,
-            **shared_record(material, config.seed),
-        },
-    )
+    record = {
+        **result.to_dict(),
+        **teacher.record(run),
+        **told.record,
+        "training": {name: training_record(run, name) for name in arms},
+        "scoring": artifacts.read_record(run.path / SCORING),
+        "exports": exported.to_dict(),
+        "costs": costs,
+    }
+    run.finish(record | shared_record(material, config.seed))
     return result
 
 
