@@ -21,16 +21,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tfkd
-from benchmarks.teacher_answers import answered
+from benchmarks.teacher_answers import answered, shared_parser
 from tfkd.artifacts import RunFolder, read_json, versions, write_json, write_text
 from tfkd.config.data import DataConfig
 from tfkd.errors import TfkdError
 from tfkd.evaluation.table import Table, figures, words
 from tfkd.quiet import quiet_libraries
-from tfkd.runs.material import RUNS, load_dataset
+from tfkd.runs.material import load_dataset
 
-RESULTS = Path(__file__).resolve().parents[1] / "results" / "journey.json"
-TEACHER = "hf://sentence-transformers/all-MiniLM-L6-v2"
 NUM_CLASSES = 10
 NUM_TICKETS, NUM_LABELS, NUM_BACKLOG, NUM_LATER = 803, 200, 1300, 1500
 # Of the tickets: one in so many comes twice, has no text, or its class in other letters.
@@ -88,7 +86,7 @@ class Place(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Goes the whole way and writes its results; gives the exit code."""
-    options = _parser().parse_args(arguments)
+    options = shared_parser(__doc__, "journey", "massive_en_us").parse_args(arguments)
     quiet_libraries()
     try:
         found = journey(options)
@@ -265,18 +263,6 @@ def page(found: dict[str, Any]) -> str:
     parts = ["# From a messy table to a student", Table(columns).markdown()]
     parts += [NOTE.format(later=found["num_later"]), f"{about} {told}."]
     return "\n\n".join(parts) + "\n"
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--dataset", default="massive_en_us", help="A data set of single labels.")
-    parser.add_argument("--data-dir", type=Path, help="As of tfkd.")
-    parser.add_argument("--teacher", default=TEACHER, help="As --model of tfkd finetune.")
-    parser.add_argument("--student", default="cnn", help="Size word of the student.")
-    parser.add_argument("--seed", type=int, action="append", help="Again for more. Default: 0 1 2.")
-    parser.add_argument("--runs", type=Path, default=RUNS / "journey", help="Run folders.")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="The figures.")
-    return parser
 
 
 if __name__ == "__main__":

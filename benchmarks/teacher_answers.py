@@ -29,7 +29,7 @@ from tfkd.runs.teacher import finetuned
 from tfkd.studies.table import StudyResult
 from tfkd.workflows.study import study
 
-RESULTS = Path(__file__).resolve().parents[1] / "results" / "teacher_answers.json"
+RESULTS = Path(__file__).resolve().parents[1] / "results"
 TEACHER = "hf://sentence-transformers/all-MiniLM-L6-v2"
 # Of a logit; the share of rows without an answer; classes of an answer; digits of a logarithm.
 NOISE, MISSING, LIKELIEST, DIGITS = 0.5, 0.1, 3, 3
@@ -150,18 +150,31 @@ def likeliest(logarithms: Sequence[float], names: Sequence[str]) -> dict[str, fl
     return {names[index]: round(logarithms[index], DIGITS) for index in order}
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--dataset", default="emotion", help="A data set of single labels.")
+def shared_parser(about: str, name: str, dataset: str) -> argparse.ArgumentParser:
+    """Options of the programs about answers in a file.
+
+    Args:
+        about: String. The program's docstring.
+        name: String. The program's; its runs and its figures are called so.
+        dataset: String. A data set at hand, if no other is asked for.
+    """
+    parser = argparse.ArgumentParser(description=about.split("\n")[0])
+    parser.add_argument("--dataset", default=dataset, help="A data set of single labels.")
     parser.add_argument("--data-dir", type=Path, help="As of tfkd.")
-    parser.add_argument("--rows", type=int, help="Rows of train. Default: all.")
     parser.add_argument("--teacher", default=TEACHER, help="As --model of tfkd finetune.")
-    parser.add_argument("--teacher-epochs", type=int, help="Of its fine-tuning. Default: its own.")
     parser.add_argument("--student", default="cnn", help="Size word of the student.")
-    parser.add_argument("--epochs", type=int, help="Of the students. Default: their own.")
     parser.add_argument("--seed", type=int, action="append", help="Again for more. Default: 0 1 2.")
-    parser.add_argument("--runs", type=Path, default=RUNS / "teacher_answers", help="Run folders.")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="The figures.")
+    parser.add_argument("--runs", type=Path, default=RUNS / name, help="Run folders.")
+    output = RESULTS / f"{name}.json"
+    parser.add_argument("--output", type=Path, default=output, help="The figures.")
+    return parser
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = shared_parser(__doc__, "teacher_answers", "emotion")
+    parser.add_argument("--rows", type=int, help="Rows of train. Default: all.")
+    parser.add_argument("--teacher-epochs", type=int, help="Of its fine-tuning. Default: its own.")
+    parser.add_argument("--epochs", type=int, help="Of the students. Default: their own.")
     return parser
 
 
