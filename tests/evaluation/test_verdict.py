@@ -8,7 +8,7 @@ from scipy.stats import permutation_test
 from tfkd.evaluation.resampling import columns
 from tfkd.evaluation.verdict import (
     BETTER,
-    FEWEST_ROWS,
+    FEWEST_JUDGED,
     INCONCLUSIVE,
     TOO_FEW,
     WORSE,
@@ -57,7 +57,7 @@ class TestCompare:
         assert (found.p_value, found.verdict) == (0.03125, verdict)
 
     def test_the_fewest_rows_are_those_of_which_a_fifth_can_be_significant(self):
-        assert FEWEST_ROWS == 6 / 0.2
+        assert FEWEST_JUDGED == 6 / 0.2
         assert compare(*answers(5, 0, both=25)).verdict == INCONCLUSIVE
 
     def test_swapping_the_models_mirrors_the_outcome(self):

@@ -24,8 +24,9 @@ from tfkd.data.transfer import HELD_OUT
 from tfkd.errors import DatasetError
 from tfkd.progress import Progress
 
-# Largest class by smallest, from which on each class counts alike in the headline metric.
-UNEVEN, FEWEST_ROWS = 10, 10
+# Largest class by smallest, from which on each class counts alike in the headline metric; and the
+# rows of a class that is counted there.
+UNEVEN, FEWEST_COUNTED = 10, 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +68,7 @@ class SplitSummary:
         over: no figure of so few rows says anything.
         """
         counts = np.array(self.class_counts)
-        counted = np.flatnonzero(counts >= FEWEST_ROWS)
+        counted = np.flatnonzero(counts >= FEWEST_COUNTED)
         if len(counted) < 2:
             return None
         most, fewest = (int(counted[find(counts[counted])]) for find in (np.argmax, np.argmin))

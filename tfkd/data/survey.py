@@ -15,11 +15,10 @@ import numpy as np
 
 from tfkd.data.duplicates import KEEPERS, Repeats
 from tfkd.data.examples import MULTI_LABEL, SINGLE_LABEL, Dataset, Example, listing
+from tfkd.data.holdout import FEWEST_TEXTS
 from tfkd.data.label_values import folded
 from tfkd.errors import DatasetError
 
-# A class needs a row to learn from, one to choose by and one to be judged by.
-FEWEST_ROWS = 3
 # With fewer rows of test, one answer moves a class's recall by ten points and more.
 FEWEST_TESTED = 10
 # What is said of rows by the kind they are counted as, and what to do.
@@ -142,7 +141,7 @@ class Survey:
             return []
         names = self.dataset.label_names
         every = np.sum([found.class_counts for found in self.splits.values()], axis=0)
-        rare = [index for index, count in enumerate(every) if count < FEWEST_ROWS]
+        rare = [index for index, count in enumerate(every) if count < FEWEST_TEXTS]
         said = []
         if rare:
             what = f"Classes too rare to learn and to judge: {_numbered(names, every, rare)}"

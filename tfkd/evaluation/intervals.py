@@ -11,7 +11,7 @@ from tfkd.evaluation.metrics import METRICS
 from tfkd.evaluation.resampling import ROW_METRICS, figures, resampled_figures
 from tfkd.evaluation.verdict import (
     CORRELATIONS,
-    FEWEST_ROWS,
+    FEWEST_JUDGED,
     NUM_METRIC_RESAMPLES,
     interval_words,
 )
@@ -68,7 +68,7 @@ def size_warning(metric: str, labels: np.ndarray, answers: np.ndarray, arm: str)
 
     Returns:
         A sentence where the interval reaches more than five points to either side, or there are
-        fewer than `verdict.FEWEST_ROWS` rows; else None.
+        fewer than `verdict.FEWEST_JUDGED` rows; else None.
 
     Example:
     >>> size_warning("accuracy", labels, answers, "student")
@@ -77,7 +77,7 @@ def size_warning(metric: str, labels: np.ndarray, answers: np.ndarray, arm: str)
     """
     low, high = interval(metric, labels, answers)
     num_rows, half = len(labels), (high - low) / 2
-    if half <= LARGEST_HALF_WIDTH and num_rows >= FEWEST_ROWS:
+    if half <= LARGEST_HALF_WIDTH and num_rows >= FEWEST_JUDGED:
         return None
     value = float(figures(metric, labels, answers[None])[0])
     reach = f"{half:.2f}" if metric in CORRELATIONS else f"{100 * half:.1f} points"

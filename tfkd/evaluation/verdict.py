@@ -25,7 +25,7 @@ TOO_FEW = "TOO FEW ROWS"
 # Rows without which there is no verdict. McNemar's exact test needs six that one model alone has
 # right for p < 0.05 (2 * 0.5**6 = 0.031), and of models that differ on every fifth row, all in
 # favour of one, thirty rows give six.
-FEWEST_ROWS = 30
+FEWEST_JUDGED = 30
 MCNEMAR = "McNemar"
 SIGN_FLIP = "sign-flip test"
 PAIRED_BOOTSTRAP = "paired bootstrap"
@@ -53,7 +53,7 @@ class Comparison:
         only_b: Rows on which b did better; likewise.
         verdict: BETTER (a is, significantly), WORSE (b is better, significantly), INCONCLUSIVE
             (not significant: neither proved better on these rows) or TOO_FEW (fewer than
-            `FEWEST_ROWS`, whatever they say).
+            `FEWEST_JUDGED`, whatever they say).
         test: Name of the test that gave the p-value.
         confidence: Level of the interval; significant means `p_value < 1 - confidence`.
     """
@@ -107,7 +107,7 @@ def claim(verdict: str, name_a: str, name_b: str, difference: float, metric: str
     side = "ahead" if difference > 0 else "behind"
     found = f"{side} {size}" if abs(difference) > EQUAL else "no difference"
     if verdict == TOO_FEW:
-        return f"fewer than {FEWEST_ROWS} rows tell nothing of {name_a} against {name_b}: {found}"
+        return f"fewer than {FEWEST_JUDGED} rows tell nothing of {name_a} against {name_b}: {found}"
     return f"{name_a} against {name_b} is inconclusive: {found}"
 
 
@@ -350,7 +350,7 @@ def _judged(
 ) -> Comparison:
     # A sum's last digit is no difference.
     difference = round(difference, 12)
-    verdict = INCONCLUSIVE if num_rows >= FEWEST_ROWS else TOO_FEW
+    verdict = INCONCLUSIVE if num_rows >= FEWEST_JUDGED else TOO_FEW
     if verdict == INCONCLUSIVE and p_value < 1 - confidence and difference != 0:
         verdict = BETTER if difference > 0 else WORSE
     low, high = interval

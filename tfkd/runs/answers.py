@@ -23,6 +23,7 @@ from tfkd.distillation.teacher_answers import KeyColumns, TeacherAnswers, read_a
 from tfkd.errors import ArtifactError, DatasetError
 from tfkd.evaluation.metrics import expected_calibration_error, negative_log_likelihood
 from tfkd.evaluation.thresholds import tuned_thresholds
+from tfkd.evaluation.verdict import FEWEST_JUDGED
 from tfkd.models.loading import learned_tokenizer
 from tfkd.models.tokenizers import Tokenizer
 from tfkd.runs.lengths import LEAST
@@ -30,8 +31,6 @@ from tfkd.runs.material import Material
 from tfkd.runs.routes import Answers, Demand, Route
 
 ROUTE = "answers"
-# Fewer rows with a label and an answer do not tell how sure the answers should be.
-FEWEST_ROWS = 30
 COLDEST, HOTTEST = 0.05, 20.0
 PATH = Path("training") / "answers.npy"
 
@@ -246,10 +245,10 @@ def _calibrated(answers: TeacherAnswers, material: Material) -> tuple[float, str
     logits = answers.of(answers.find(material.dataset.splits["validation"]))
     rows = is_answered(logits)
     name = f"answers of {answers.path.name}"
-    if rows.sum() < FEWEST_ROWS:
+    if rows.sum() < FEWEST_JUDGED:
         return 1.0, (
             f"{name} are not calibrated: {rows.sum()} rows of validation have one, and fewer than "
-            f"{FEWEST_ROWS} do not tell how sure they should be"
+            f"{FEWEST_JUDGED} do not tell how sure they should be"
         )
     logits, labels = logits[rows], material.labels("validation")[rows]
 
@@ -288,7 +287,7 @@ def _thresholds(
         return DEFAULT_THRESHOLD
     logits = heard(files, temperatures, "validation", material, 1.0)
     rows = is_answered(logits)
-    if rows.sum() < FEWEST_ROWS:
+    if rows.sum() < FEWEST_JUDGED:
         return DEFAULT_THRESHOLD
     return tuned_thresholds(logits[rows], material.labels("validation")[rows]).tolist()
 

@@ -10,7 +10,7 @@ from tfkd.data.tokens import is_answered
 from tfkd.evaluation.intervals import size_warning
 from tfkd.evaluation.metrics import is_better
 from tfkd.evaluation.resampling import answers_of, columns
-from tfkd.evaluation.verdict import FEWEST_ROWS, WORSE, Comparison, compare_answers
+from tfkd.evaluation.verdict import FEWEST_JUDGED, WORSE, Comparison, compare_answers
 from tfkd.models.classifier import TextClassifier
 from tfkd.runs.material import Material
 from tfkd.runs.scoring import split_logits
@@ -96,7 +96,7 @@ def warning(
         A sentence or two; None where the student is ahead, where there is no control, and where
         the validation rows are too few to tell.
     """
-    if "control" not in arms or material.summaries["validation"].num_rows < FEWEST_ROWS:
+    if "control" not in arms or material.summaries["validation"].num_rows < FEWEST_JUDGED:
         return None
     student, control = (
         (arms[name], split_logits(arms[name], "validation", material))

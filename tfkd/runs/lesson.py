@@ -15,7 +15,7 @@ from tfkd.data.examples import REGRESSION
 from tfkd.data.tokens import is_answered
 from tfkd.distillation.mixing import LEARNED, LOGITS, Mixing
 from tfkd.distillation.mixture import learned, mixture
-from tfkd.evaluation.verdict import BETTER, FEWEST_ROWS
+from tfkd.evaluation.verdict import BETTER, FEWEST_JUDGED
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.description import Description
 from tfkd.runs.answers import AnswerTeacher
@@ -83,14 +83,14 @@ def lesson(
     """
     # A student of labels alone hears nobody.
     is_told = config.student_loss_weight < 1
-    if control is None or not is_told or material.summaries["validation"].num_rows < FEWEST_ROWS:
+    if control is None or not is_told or material.summaries["validation"].num_rows < FEWEST_JUDGED:
         return Lesson(answers)
     heard = [
         teacher.answers("validation", material, Demand()).logits,
         split_logits(control, "validation", material),
     ]
     rows = is_answered(heard[0])
-    if rows.sum() < FEWEST_ROWS:
+    if rows.sum() < FEWEST_JUDGED:
         return Lesson(answers)
     pairs = (teacher, heard[0]), (control, heard[1])
     found = compare_arms(material, "validation", *pairs, config.seed)
