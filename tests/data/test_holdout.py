@@ -285,18 +285,6 @@ def test_a_part_of_no_given_share_suits_the_number_of_rows(num_rows, validation,
     assert [len(parts[name]) for name in SPLITS[1:]] == [validation, test]
 
 
-def test_equal_texts_and_those_of_several_labels_are_counted():
-    rows = examples([0, 1] * 20) + [Example(("Row  1",), 1), Example(("row 1",), 0)]
-    rows += [Example(("ROW 2",), 0), Example(("row 3 ",), 0)]
-    found = Holdout(rows, SINGLE_LABEL, {"test": 0.2}, seed=0)
-    assert found.findings() == ()
-    list(found.splits()["train"])
-    assert found.findings() == (
-        "equal texts but for case and blanks: 4 rows repeat another one, and are in the same "
-        "split; 2 of these texts have more than one label",
-    )
-
-
 @pytest.mark.parametrize(("after", "received"), [(9, "9"), (11, "11 or more")])
 def test_rows_that_change_in_between_are_noticed(after, received):
     rows = examples([0, 1] * 5)

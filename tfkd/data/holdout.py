@@ -234,39 +234,22 @@ class Holdout:
         self._examples, self._task = examples, task
         self._fractions, self._seed, self._fold = dict(fractions), seed, fold
         self._parts: np.ndarray | None = None
-        self._repeats = self._mixed = 0
 
     def splits(self) -> dict[str, "Part"]:
         """What stays in train and each held-out split, as re-iterables."""
         return {name: Part(self, part) for part, name in enumerate(["train", *self._fractions])}
 
-    def findings(self) -> tuple[str, ...]:
-        """What is to be said of equal texts, once the rows were read."""
-        if not self._repeats:
-            return ()
-        mixed = f"; {self._mixed:,} of these texts have more than one label" if self._mixed else ""
-        return (
-            f"equal texts but for case and blanks: {self._repeats:,} rows repeat another one, and "
-            f"are in the same split{mixed}",
-        )
-
     def _decide(self) -> np.ndarray:
         """The part of each row: uint8, shape `[num_rows]`."""
-        hashes, labels = array.array("Q"), array.array("i")
+        hashes = array.array("Q")
 
         def noted() -> Iterator[Example]:
             for example in self._examples:
                 hashes.append(text_hash(example.texts, self._seed))
-                labels.append(hash(example.label) & 0x7FFFFFFF)
                 yield example
 
         classes = strata(noted(), self._task)
         groups = TextGroups.of(np.asarray(hashes), classes)
-        one_label = np.zeros(len(groups.sizes), np.int32)
-        one_label[groups.of_rows] = labels
-        differs = one_label[groups.of_rows] != labels
-        self._mixed = len(np.unique(groups.of_rows[differs]))
-        self._repeats = len(classes) - len(groups.sizes)
         fractions = [
             fitting_fraction(len(classes), split) if share is None else share
             for split, share in self._fractions.items()

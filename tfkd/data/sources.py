@@ -155,9 +155,7 @@ def load(
     fold = _fold(test_split, name, splits)
     missing = {split: fractions.get(split) for split in SPLITS[1:] if split not in splits}
     if missing and "train" in splits:
-        holdout = Holdout(splits["train"], dataset.task, missing, seed, fold)
-        splits |= holdout.splits()
-        dataset = dataclasses.replace(dataset, findings=holdout.findings)
+        splits |= Holdout(splits["train"], dataset.task, missing, seed, fold).splits()
     splits = {split: splits[split] for split in (*SPLITS, files.UNLABELLED) if split in splits}
     return dataclasses.replace(dataset, name=name, splits=Splits(name, splits))
 

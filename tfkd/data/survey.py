@@ -42,7 +42,7 @@ COUNTED = {
 # Of the rows that cannot be read, so many are told of one by one.
 SHOWN_FAULTS = 5
 # Kinds that a training says before it starts; the others it says by itself, or fails.
-SAID_BEFORE_TRAINING = ("leaks", "conflicts", "spellings")
+SAID_BEFORE_TRAINING = ("leaks", "conflicts", "duplicates", "spellings")
 
 
 class Finding(NamedTuple):
