@@ -128,12 +128,6 @@ def test_empty_split():
         check(dataset([]), ["test"])
 
 
-def test_missing_split():
-    message = r"^Expected the split train in `pets`\. Received: only test\.$"
-    with pytest.raises(DatasetError, match=message):
-        check(dataset(ROWS))
-
-
 def test_a_hundred_thousand_rows_take_seconds():
     @dataclasses.dataclass
     class Many:

@@ -243,6 +243,10 @@ def test_a_file_without_answers_or_keys_is_refused(tmp_path):
         DatasetError, match=exactly(f"Expected answers in {path}. Received: rows without one.")
     ):
         read_answers(path, dataset(), BY_ID)
+    path = jsonl(tmp_path, [{"text": 7, "label": "joy"}])
+    message = f"Expected a string as text in {path}, row 1 (row 1 is the first row of data). "
+    with pytest.raises(DatasetError, match=exactly(f"{message}Received: 7.")):
+        read_answers(path, dataset(), BY_TEXT)
     path = jsonl(tmp_path, [{"id": None, "label": "joy"}])
     with pytest.raises(DatasetError, match=f"^Expected an id in {re.escape(str(path))}, row 1 "):
         read_answers(path, dataset(), BY_ID)

@@ -19,6 +19,7 @@ from tfkd.data.examples import (
     SINGLE_LABEL,
     Dataset,
     Example,
+    classes_of,
 )
 from tfkd.data.transfer import HELD_OUT
 from tfkd.errors import DatasetError
@@ -124,18 +125,11 @@ def with_headline(
 
 
 def _check_split(dataset: Dataset, split: str) -> SplitSummary:
-    try:
-        examples = dataset.splits[split]
-    except KeyError as error:
-        raise DatasetError(
-            f"Expected the split {split} in `{dataset.name}`. Received: only "
-            f"{', '.join(dataset.splits) or 'none'}."
-        ) from error
     digest = hashlib.sha256()
     counts = [0] * dataset.num_outputs
     encode = json.JSONEncoder(ensure_ascii=False).encode
     row, heaviest = 0, 0.0
-    for row, example in enumerate(examples, start=1):
+    for row, example in enumerate(dataset.splits[split], start=1):
         fault = _fault(dataset, example)
         if fault:
             raise DatasetError(
@@ -146,11 +140,8 @@ def _check_split(dataset: Dataset, split: str) -> SplitSummary:
         heaviest = max(heaviest, example.weight)
         values = (*example, example.weight) if is_weighed else example
         digest.update(encode(values).encode("utf-8", "surrogatepass") + b"\n")
-        if dataset.task == SINGLE_LABEL:
-            counts[example.label] += 1  # type: ignore[index]
-        elif dataset.task == MULTI_LABEL:
-            for label in example.label:  # type: ignore[union-attr]
-                counts[label] += 1
+        for label in classes_of(dataset.task, example):
+            counts[label] += 1
     if row == 0:
         raise DatasetError(
             f"Expected rows in `{dataset.name}`, split {split}. Received: an empty split."

@@ -26,18 +26,8 @@ LABEL_OPTION, ID_OPTION, WEIGHT_OPTION = "--label-column", "--id-column", "--wei
 TEXTS_ELSEWHERE = (
     *("body", "content", "review", "reviewtext", "reviewbody", "comment", "commenttext", "tweet"),
     *("message", "sentence", "document", "description", "utterance", "utt", "question", "query"),
-    *(
-        "post",
-        "article",
-        "abstract",
-        "summary",
-        "reviews",
-        "comments",
-        "texts",
-        "input",
-        "headline",
-    ),
-    *("title", "subject"),
+    *("post", "article", "abstract", "summary", "reviews", "comments", "texts", "input"),
+    *("headline", "title", "subject"),
 )
 PAIRS_ELSEWHERE = (
     *(("premise", "hypothesis"), ("question1", "question2"), ("question", "sentence")),

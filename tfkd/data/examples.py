@@ -81,6 +81,13 @@ def example_of(
     return example
 
 
+def classes_of(task: str, example: Example) -> tuple[int, ...]:
+    """Indices of a row's classes; a score has none."""
+    if task == SINGLE_LABEL:
+        return (example.label,)  # type: ignore[return-value]
+    return example.label if task == MULTI_LABEL else ()  # type: ignore[return-value]
+
+
 @dataclasses.dataclass(frozen=True)
 class Dataset:
     """Splits of one task. A split may be iterated any number of times and streams its rows.

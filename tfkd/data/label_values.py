@@ -132,7 +132,7 @@ def listed(value: Any) -> Sequence[Any] | None:
 
     Python's tuples and sets count as well.
     """
-    found = _spelled_out(value)
+    found = spelled_out(value)
     if isinstance(found, (set, frozenset)):
         return sorted(found, key=str)
     return found if isinstance(found, (list, tuple)) else None
@@ -140,11 +140,11 @@ def listed(value: Any) -> Sequence[Any] | None:
 
 def is_object(value: Any) -> bool:
     """Whether a string spells an object of JSON or a dictionary of Python."""
-    return isinstance(_spelled_out(value), dict)
+    return isinstance(spelled_out(value), dict)
 
 
-def _spelled_out(value: Any) -> Any:
-    """What a string with brackets around it spells; another value as it is."""
+def spelled_out(value: Any) -> Any:
+    """What a string with brackets around it spells, or None; what is no string as it is."""
     if not isinstance(value, str):
         return value
     text = value.strip()

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfkd.data.duplicates import KEEPERS, Repeats
-from tfkd.data.examples import MULTI_LABEL, SINGLE_LABEL, Dataset, Example, listing
+from tfkd.data.examples import MULTI_LABEL, SINGLE_LABEL, Dataset, classes_of, listing
 from tfkd.data.holdout import FEWEST_TEXTS
 from tfkd.data.label_values import folded
 from tfkd.errors import DatasetError
@@ -196,7 +196,7 @@ def _surveyed(dataset: Dataset, split: str, repeats: Repeats) -> SplitSurvey:
         for example in dataset.splits[split]:
             words.append(sum(len(text.split()) for text in example.texts))
             repeats.add(example.texts, example.label)
-            for label in _classes(dataset, example):
+            for label in classes_of(dataset.task, example):
                 classes[label] += 1
             weightless += example.weight == 0
             if example.id is not None:
@@ -206,12 +206,6 @@ def _surveyed(dataset: Dataset, split: str, repeats: Repeats) -> SplitSurvey:
     repeated = len(ids) - len(np.unique(np.asarray(ids)))
     counts = Counter(ids=repeated, weightless=weightless)
     return SplitSurvey(np.asarray(words), classes, counts, fault)
-
-
-def _classes(dataset: Dataset, example: Example) -> Sequence[int]:
-    if dataset.task == SINGLE_LABEL:
-        return (example.label,)  # type: ignore[return-value]
-    return example.label if dataset.task == MULTI_LABEL else ()  # type: ignore[return-value]
 
 
 def _numbered(names: Sequence[str], counts: np.ndarray, chosen: Sequence[int]) -> str:

@@ -58,12 +58,17 @@ def parsed_row(
     is_empty = drops.unlabelled and is_unlabelled(label, drops.several)
     if drops.empty and (is_empty or is_blank(texts)):
         return None
-    row_id = None if columns.id is None else _id(values[columns.id], path, row)
+    row_id = None if columns.id is None else id_of_row(values[columns.id], path, row)
     weight = 1.0 if columns.weight is None else _weight(values[columns.weight], path, row)
     return row, texts, row_id, weight, label
 
 
-def _id(value: Any, path: Path, row: int) -> str:
+def id_of_row(value: Any, path: Path, row: int) -> str:
+    """What names a row, as a string.
+
+    Raises:
+        DatasetError: It is missing.
+    """
     if is_missing(value):
         raise fault(path, row, "an id", "an empty one" if isinstance(value, str) else "none")
     return spelled(plain(value, path, row))

@@ -5,6 +5,7 @@ of classes, log odds of labels, or a score. A row is known by an id or by its te
 hold its rows in any order, miss some and have more.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -17,8 +18,9 @@ import numpy as np
 
 from tfkd.config.fields import nearest
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, Dataset, Example
-from tfkd.data.label_values import is_missing, listed, number, spelled
+from tfkd.data.label_values import is_missing, number, spelled, spelled_out
 from tfkd.data.readers import Table, fault, object_of, open_table
+from tfkd.data.table_rows import id_of_row, is_blank, texts_of_row
 from tfkd.distillation.mixture import weighted_average
 from tfkd.errors import DatasetError, shown
 
@@ -128,16 +130,15 @@ class Key(NamedTuple):
         """The key of a row.
 
         Raises:
-            DatasetError: It is empty.
+            DatasetError: It is empty, or no string.
         """
         found = [values[position] for position in self.positions]
-        if all(map(is_missing, found)):
-            raise fault(path, row, "an id" if self.is_id else "a text", "none")
         if self.is_id:
-            return spelled(found[0])
-        if self.is_hash:
-            return str(found[0]).strip().lower()
-        return text_hash(Example(tuple("" if value is None else value for value in found), 0))
+            return id_of_row(found[0], path, row)
+        texts = tuple(texts_of_row(found, path, row))
+        if is_blank(texts):
+            raise fault(path, row, "a text", "none")
+        return texts[0].strip().lower() if self.is_hash else text_hash(Example(texts, 0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -280,10 +281,13 @@ class _Classes:
 
     def _numbers(self, value: Any, what: str, path: Path, row: int) -> dict[int, float] | None:
         """Numbers by the index of their class; None where there are none."""
-        found = _structure(value, path, row)
+        if isinstance(value, str) and value.lstrip().startswith("{"):
+            with contextlib.suppress(ValueError, RecursionError):
+                json.loads(value, object_pairs_hook=lambda pairs: object_of(pairs, path, row))
+        found = spelled_out(value)
         if isinstance(found, Mapping):
             pairs = [(self._index(name, path, row), item) for name, item in found.items()]
-        elif isinstance(found, Sequence) and not isinstance(found, str):
+        elif isinstance(found, Sequence):
             pairs = list(enumerate(found))
             if pairs and len(pairs) != len(self._names):
                 expected = f"{len(self._names)} {what}, one for each class"
@@ -319,17 +323,6 @@ def _spread(chances: np.ndarray) -> np.ndarray:
         rest = max(1 - chances[is_named].sum(), 0.0) / (~is_named).sum()
         chances = np.where(is_named, chances, min(rest, chances[is_named].min()))
     return chances / chances.sum()
-
-
-def _structure(value: Any, path: Path, row: int) -> Any:
-    """A mapping or list, or what a string spells as one."""
-    if isinstance(value, str) and value.lstrip().startswith("{"):
-        try:
-            return json.loads(value, object_pairs_hook=lambda pairs: object_of(pairs, path, row))
-        except ValueError:
-            return value
-    found = listed(value)
-    return value if found is None else found
 
 
 def _is_nothing(item: Any) -> bool:
