@@ -15,6 +15,7 @@ from tfkd.data.columns import Reading
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from tfkd.data.files import read_file, read_folder
 from tfkd.data.labels import LabelForm
+from tfkd.data.survey import survey
 from tfkd.errors import ConfigError, DatasetError
 
 PLACE = "(row 1 is the first row of data)"
@@ -428,9 +429,12 @@ def test_names_that_look_alike_are_two_and_it_is_said(tmp_path, one, other):
     path = csv(tmp_path / "train.csv", [one, other, "tea"])
     names, said = read(path)
     assert names == [one, other, "tea"]
-    assert said.endswith(
-        f" (two of them are {one!a} and {other!a}; --fold-case takes them for one)"
+    assert said == f"single_label, 3 classes: {', '.join(sorted(names))}"
+    (found,) = (
+        item for item in survey(read_file(path, "a")).findings() if item.kind == "spellings"
     )
+    first, second = sorted([one, other])
+    assert found.found == f"Classes that look alike: {first!a} = {second!a}"
     path = csv(tmp_path / "train.csv", [one, "tea"])
     assert read(path)[1] == f"single_label, 2 classes: {', '.join(sorted([one, 'tea']))}"
     test = csv(tmp_path / "test.csv", [other])

@@ -43,8 +43,7 @@ def test_everything_is_told_at_once(tickets):
     assert told["form"] == "CSV, UTF-8, ';' between columns"
     assert told["columns"] == "body as text, category as label; ignored: ticket_id"
     assert told["labels"] == (
-        "single_label, 6 classes: Class A, Class B, Class C, Class D, Legal, class a "
-        "(two of them are 'Class A' and 'class a'; --fold-case takes them for one)"
+        "single_label, 6 classes: Class A, Class B, Class C, Class D, Legal, class a"
     )
     assert told["splits"] == {
         "train": {

@@ -100,15 +100,6 @@ class ClassNames:
         word = next(name for name in self.rows if number(name) is None)
         return f"{shown(word, 40)} is no number, so each is a class"
 
-    def alike(self) -> str:
-        """A note on two names that look the same, or almost so; empty where there are none."""
-        first: dict[str, str] = {}
-        for name in self.rows:
-            other = first.setdefault(folded(name), name)
-            if other != name:
-                return f"two of them are {other!a} and {name!a}; --fold-case takes them for one"
-        return ""
-
     def refuse_what_has_two_meanings(self) -> None:
         """Refuses numbers that may as well be names.
 

@@ -132,7 +132,7 @@ def _one_each(form: LabelForm, rows: Iterable[Sequence[Any]], path: Path) -> Lab
         raise _too_few(found.rows, str(path), "two classes")
     names = found.sorted()
     may_be_scores = form.task is None and None not in map(whole, names)
-    notes = [form.note or (WHOLE if may_be_scores else found.mixture()), found.alike()]
+    notes = [form.note or (WHOLE if may_be_scores else found.mixture())]
     notes.append("" if form.task else _may_be_several(names))
     note = "; ".join(filter(None, notes))
     form = form.replace(task=SINGLE_LABEL, names=names, origin=str(path), note=note)
@@ -157,8 +157,7 @@ def _several(
     found.refuse_missing_words()
     if not found.rows:
         raise _too_few(found.rows, str(path), "one class")
-    note = "; ".join(filter(None, (form.note, found.alike())))
-    form = form.replace(names=found.sorted(), origin=str(path), note=note)
+    form = form.replace(names=found.sorted(), origin=str(path))
     return form.replace(num_folded=found.num_folded)
 
 

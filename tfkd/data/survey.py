@@ -130,7 +130,7 @@ class Survey:
         alike = collections.defaultdict(list)
         for name in self.dataset.label_names:
             alike[folded(name)].append(name)
-        found = [" = ".join(map(repr, names)) for names in alike.values() if len(names) > 1]
+        found = [" = ".join(map(ascii, names)) for names in alike.values() if len(names) > 1]
         if not found:
             return []
         what = f"Classes that look alike: {listing(found)}"
