@@ -79,7 +79,7 @@ def test_classes_that_count_alike_are_scikit_learns_balanced_ones(monkeypatch):
     labels = np.where(np.arange(300) % 8 == 0, 1, 0).astype(np.int32)
     rows = with_labels(rows, labels)
     counts = np.bincount(labels)
-    start_head(found, rows, rows, QUIET, 300 / (2 * counts))
+    start_head(found, rows, rows, QUIET, (300 / (2 * counts))[labels], is_balanced=True)
     scaled = StandardScaler().fit_transform(vectors_of(found, rows))
     expected = LogisticRegression(C=0.1, max_iter=300, class_weight="balanced").fit(scaled, labels)
     logits = found.logits(rows)

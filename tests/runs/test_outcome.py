@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tfkd.evaluation.rows import Row
+from tfkd.evaluation.verdict import compare
 from tfkd.runs.outcome import ANSWERS, headlines, next_commands, standing
 
 
@@ -60,6 +61,24 @@ def student(value, size_bytes=5000, recipe="dynamic_int8"):
 )
 def test_losses_come_first(others, value, expected):
     assert standing([*others, *student(value)], "accuracy") == expected
+
+
+def test_what_the_paired_test_cannot_tell_apart_is_neither_above_nor_below():
+    coin, sure = (
+        compare([True] * 101 + [False] * 99, [False] * 99 + [True] * 101),
+        compare([True] * 150 + [False] * 50, [True] * 50 + [False] * 150),
+    )
+    assert (coin.verdict, sure.verdict) == ("INCONCLUSIVE", "BETTER")
+    rows = [TEACHER, VECTORS, WORDS, CONTROL, *student(0.89)]
+    tests = {"student_vs_control": coin, "student_vs_words": coin, "student_vs_teacher": sure}
+    assert standing(rows, "accuracy", tests) == (
+        "The student (dynamic_int8, Accuracy 0.8900) stands 3.20 points below its teacher "
+        "(0.9220), 1.10 points below embeddings + logistic regression (0.9010) and within chance "
+        "of TF-IDF + linear SVM (0.8920) and its control (0.8840), at 5.0% of the teacher's bytes."
+    )
+    # Equal figures are level, whatever a test of the Keras student says.
+    equal = standing([CONTROL, *student(0.884)], "accuracy", tests)
+    assert equal.endswith(" stands level with its control (0.8840).")
 
 
 def test_the_smallest_file_is_the_one_that_is_told_of():

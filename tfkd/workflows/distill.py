@@ -296,7 +296,7 @@ def finish(
         (*(f"{line[0].upper()}{line[1:]}." for line in teacher.sentences), *told.sentences)
         + tuple(sentences),
         material.progress.seconds,
-        standing(rows if is_whole else rows[first:], material.dataset.metric),
+        standing(rows if is_whole else rows[first:], material.dataset.metric, comparisons),
         warned,
         folds,
     )
