@@ -86,6 +86,13 @@ def test_help_lists_every_verb_in_the_order_of_the_work():
 
 
 @pytest.mark.parametrize("verb", ALL_VERBS)
+def test_help_of_a_verb_lists_options_alone(verb):
+    """Click 8.5.1 makes rows of arguments, too."""
+    shown = run(verb, "--help").output
+    assert re.findall(r"^  \[.*", shown, re.MULTILINE) == []
+
+
+@pytest.mark.parametrize("verb", ALL_VERBS)
 def test_help_of_a_verb_ends_with_an_example_that_parses(verb):
     result = run(verb, "--help")
     assert result.exit_code == 0

@@ -34,9 +34,8 @@ class VerbCommand(click.Command):
         config_class = VERBS.get(self.name or "", Config)
         records: dict[str, list[tuple[str, str]]] = {heading: [] for heading in HEADINGS}
         places = {name: place for place, name in enumerate(config_class.first)}
-        for parameter in sorted(
-            self.get_params(ctx), key=lambda item: places.get(item.name or "", len(places))
-        ):
+        options = [item for item in self.get_params(ctx) if isinstance(item, click.Option)]
+        for parameter in sorted(options, key=lambda item: places.get(item.name or "", len(places))):
             record = parameter.get_help_record(ctx)
             if record is not None:
                 heading = _heading(config_class, parameter.name or "")
