@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+DOCUMENTED := .venv/.documented
 
-.PHONY: install format lint test demo clean
+.PHONY: install format lint test demo docs clean
 
 install: $(INSTALLED)
 
@@ -28,7 +29,16 @@ demo: $(INSTALLED)
 	$(BIN)/python -m tfkd finetune --config configs/demo.toml
 	$(BIN)/python -m tfkd distill --config configs/demo.toml
 
+$(DOCUMENTED): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
+	touch $@
+
+# The variable silences news of other programs. The search needs a server, the pages do not:
+# python -m http.server --directory site
+docs: $(DOCUMENTED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 # saved_models/ and .venv/ hold hours of work and gigabytes of downloads: they stay.
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage
+	rm -rf build dist site *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage
 	find tfkd tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

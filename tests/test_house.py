@@ -196,11 +196,17 @@ def test_config_file_is_valid_and_says_how_to_run_it(path):
         VERBS[verb].from_mapping(read_toml(path, verb), path.name)
 
 
-def test_makefile_has_the_six_words():
+def test_makefile_has_its_words():
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for word in ("install", "format", "lint", "test", "demo", "clean"):
+    for word in ("install", "format", "lint", "test", "demo", "docs", "clean"):
         assert re.search(rf"^{word}:", text, re.MULTILINE), word
     assert "configs/demo.toml" in text
+
+
+def test_every_page_has_its_place_in_the_site():
+    pages = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("[dr]*s/*.md"))
+    named = re.findall(r"\b((?:docs|results)/\w+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M)
+    assert sorted(named) == pages
 
 
 def test_ci_is_a_program():
