@@ -123,3 +123,30 @@ def test_a_loss_of_another_is_refused_and_not_passed_over():
     for verb in (distiller.fit, distiller.evaluate):
         with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
             verb(inputs, labels, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("alpha", "Did you mean `student_loss_weight`?"),
+        ("distillation_loss_weights", "Did you mean `student_loss_weight`?"),
+        ("distillation_losses", "Did you mean `distillation_loss`?"),
+        ("strategy", "Did you mean `distillation_loss`?"),
+        ("temprature", "Did you mean `temperature`?"),
+        ("teacher_layer_name", "There is no loss between layers: the teacher's answers are all "),
+        (
+            "feature_loss",
+            "There is no loss between layers: the teacher's answers are all it gives.",
+        ),
+        ("verbose", "Known: student, teacher, task, temperature, student_loss_weight, "),
+    ],
+)
+def test_an_argument_of_another_distiller_is_named_as_here(given, hint):
+    message = f"^Expected arguments of tfkd.Distiller. Received: `{given}`. {hint}"
+    with pytest.raises(TypeError, match=message):
+        Distiller(student=linear(0), **{given: 0.5})
+
+
+def test_arguments_of_keras_models_stay():
+    distiller = Distiller(student=linear(0), name="small", dtype="float32")
+    assert (distiller.name, distiller.dtype_policy.name) == ("small", "float32")

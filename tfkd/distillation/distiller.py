@@ -5,7 +5,7 @@ student have different tokenizers and lengths, and cost the teacher one pass how
 follow. Without either it trains on labels alone, which is how teachers and controls are made.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Self, TypeAlias
 
@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from tfkd.config.fields import nearest
 from tfkd.config.training import STUDENT_LOSS_WEIGHT
 from tfkd.distillation.losses import DISTILLATION_LOSSES, label_loss, teacher_loss
 from tfkd.distillation.optimizer import FusedAdamW, merged
@@ -25,6 +26,13 @@ _CASTS = {
     "teacher_logits": lambda logits: ops.cast(logits, "float32"),
     "is_labelled": lambda are_there: ops.cast(are_there, "bool"),
     "is_answered": lambda are_there: ops.cast(are_there, "bool"),
+}
+# What `keras.Model` takes, and what arguments of the Distiller are called elsewhere.
+_OF_KERAS = {"name", "trainable", "dtype", "autocast", "activity_regularizer"}
+_ELSEWHERE = {
+    "alpha": "student_loss_weight",
+    "distillation_loss_weights": "student_loss_weight",
+    "strategy": "distillation_loss",
 }
 # A tensor, or tensors by name.
 Tensors: TypeAlias = tf.Tensor | Mapping[str, tf.Tensor]
@@ -61,8 +69,8 @@ class Distiller(keras.Model):
             what it says of texts without labels.
 
     Raises:
-        TypeError: A model is given by position or is none, there is no student, or a number is
-            none.
+        TypeError: A model is given by position or is none, there is no student, an argument is
+            unknown, or a number is none.
         ValueError: For a temperature below 1, a weight outside [0, 1], an unknown loss, or class
             weights of another task or number; for a teacher that is the student, and for models
             that give probabilities.
@@ -92,6 +100,7 @@ class Distiller(keras.Model):
         class_weight: Sequence[float] | np.ndarray | None = None,
         **kwargs: Any,
     ) -> None:
+        _check_names(kwargs.keys() - _OF_KERAS)
         super().__init__(**kwargs)
         if models or student is None:
             raise TypeError(
@@ -308,6 +317,15 @@ class Distiller(keras.Model):
             for name in ("student", "teacher")
         }
         return cls(**{**config, **models})
+
+
+def _check_names(unknown: Iterable[str]) -> None:
+    """Refuses arguments that there are not, with the name that they have here."""
+    for name in sorted(unknown):
+        hint = nearest(_ELSEWHERE.get(name, name), list(Distiller.__init__.__kwdefaults__ or ()))
+        if "feature" in name or "layer" in name:
+            hint = "There is no loss between layers: the teacher's answers are all it gives."
+        raise TypeError(f"Expected arguments of tfkd.Distiller. Received: `{name}`. {hint}")
 
 
 def _check_class_weight(
