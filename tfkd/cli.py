@@ -7,6 +7,7 @@ JSON. Workflows are imported when their command runs, so `--help` loads no Tenso
 """
 
 import contextlib
+import importlib
 import json
 import signal
 import sys
@@ -14,34 +15,20 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, Any, cast
 
 import click
 
 import tfkd
-from tfkd.config.fields import nearest
-from tfkd.config.training import DistillConfig, FinetuneConfig, OptimizerConfig, PretrainConfig
-from tfkd.config.verbs import (
-    AnalyzeConfig,
-    BenchmarkConfig,
-    CheckConfig,
-    EvaluateConfig,
-    ExportConfig,
-    PredictConfig,
-    QuantizeConfig,
-    ReportConfig,
-    ServeConfig,
-    StudyConfig,
-)
+from tfkd.config.fields import Config, nearest
+from tfkd.config.training import OptimizerConfig
+from tfkd.config.verbs import PredictConfig, StudyConfig
 from tfkd.errors import DatasetError, TfkdError, system_error
 from tfkd.keras_environment import settle_command
 from tfkd.options import VerbCommand, json_option, parameters, resolve
 from tfkd.parts import temporary_files_of_a_command
 from tfkd.quiet import import_tensorflow, quiet_libraries
 from tfkd.workflows import Result
-
-if TYPE_CHECKING:
-    from tfkd.progress import Progress
 
 INTERRUPTED, TERMINATED = 130, 143
 
@@ -129,10 +116,13 @@ def example(*lines: str) -> str:
 
 def verb(
     name: str, line: str, needs_tensorflow: bool = True
-) -> Callable[[Callable[..., Result]], click.Command]:
-    """A decorator that turns `function(config, progress) -> Result` into the verb's command."""
+) -> Callable[[Callable[[Any], Result | None]], click.Command]:
+    """A decorator that makes the command of `tfkd/workflows/<name>.py`.
 
-    def decorate(function: Callable[..., Result]) -> click.Command:
+    The function is its help. What it returns, other than None, is shown in the workflow's place.
+    """
+
+    def decorate(function: Callable[[Any], Result | None]) -> click.Command:
         def run(config_file: Path | None, as_json: bool, **given: Any) -> None:
             from tfkd.progress import Progress
 
@@ -143,7 +133,11 @@ def verb(
                 check_names(config)
             if needs_tensorflow:
                 import_tensorflow()
-            result = function(config, Progress(quiet=getattr(config, "quiet", False)))
+            result = function(config)
+            if result is None:
+                workflow = importlib.import_module(f"tfkd.workflows.{name}")
+                progress = Progress(quiet=getattr(config, "quiet", False))
+                result = getattr(workflow, name)(config, progress)
             show(result, as_json)
 
         run.__doc__ = function.__doc__
@@ -178,44 +172,35 @@ def _wrapped(text: str, width: int) -> str:
 
 
 @verb("check", "tfkd check ag_news --sequence-length 64", needs_tensorflow=False)
-def check(config: CheckConfig, progress: "Progress") -> Result:
+def check(config: Config) -> None:
     """Find all that is wrong with a data set.
 
     DATA is what --dataset of `tfkd distill` takes: a name, a folder or a file. Every row is read.
     """
-    from tfkd.workflows.check import check
-
-    return check(config, progress)
 
 
 @verb(
     "pretrain",
     "tfkd pretrain --encoder hf://sentence-transformers/all-MiniLM-L6-v2 --text ag_news",
 )
-def pretrain(config: PretrainConfig, progress: "Progress") -> Result:
+def pretrain(config: Config) -> None:
     """Make a general student from an encoder and text alone.
 
     The student learns to give the encoder's vectors of the texts. What it writes is for --student
     of `tfkd distill`, task after task. Started again after an interruption it goes on where it was.
     """
-    from tfkd.workflows.pretrain import pretrain
-
-    return pretrain(config, progress)
 
 
 @verb("finetune", "tfkd finetune --dataset ag_news --model bert_base_en_uncased")
-def finetune(config: FinetuneConfig, progress: "Progress") -> Result:
+def finetune(config: Config) -> None:
     """Train a classifier on labels.
 
     What it writes can be the teacher of `tfkd distill`, or be exported as it is.
     """
-    from tfkd.workflows.finetune import finetune
-
-    return finetune(config, progress)
 
 
 @verb("distill", "tfkd distill --dataset ag_news --student bert_tiny_en_uncased")
-def distill(config: DistillConfig, progress: "Progress") -> Result:
+def distill(config: Config) -> None:
     """Train a student from a teacher.
 
     Fine-tunes the teacher if it is not yet, scores the training rows with it once, trains the
@@ -223,74 +208,56 @@ def distill(config: DistillConfig, progress: "Progress") -> Result:
     writes everything with its table to the output folder. Started again after an interruption it
     goes on where it was.
     """
-    from tfkd.workflows.distill import distill
-
-    return distill(config, progress)
 
 
 @verb("evaluate", "tfkd evaluate saved_models/demo --split validation")
-def evaluate(config: EvaluateConfig, progress: "Progress") -> Result:
+def evaluate(config: Config) -> None:
     """Measure the quality of a run's models.
 
     RUN is a finished folder of `tfkd distill` or `tfkd finetune`.
     """
-    from tfkd.workflows.evaluate import evaluate
-
-    return evaluate(config, progress)
 
 
 @verb("quantize", "tfkd quantize saved_models/demo --max-mb 3 --max-drop 0.5")
-def quantize(config: QuantizeConfig, progress: "Progress") -> Result:
+def quantize(config: Config) -> None:
     """Compare quantization recipes on a run's model.
 
     RUN is a finished folder of `tfkd distill` or `tfkd finetune`. Each recipe gives a LiteRT file
     that is run beside the Keras model, scored on the test split and timed. With a budget the
     smallest file that keeps to it is named.
     """
-    from tfkd.workflows.quantize import quantize
-
-    return quantize(config, progress)
 
 
 @verb("export", "tfkd export saved_models/demo --recipe dynamic_int8 --length 64")
-def export(config: ExportConfig, progress: "Progress") -> Result:
+def export(config: Config) -> None:
     """Write a run's model for other programs.
 
     RUN is a finished folder of `tfkd distill` or `tfkd finetune`. `tfkd list formats` tells what
     each format is for. Every file is run on held-out texts beside the Keras model; one that answers
     differently is not kept.
     """
-    from tfkd.workflows.export import export
-
-    return export(config, progress)
 
 
 @verb("benchmark", "tfkd benchmark saved_models/demo --threads 2")
-def benchmark(config: BenchmarkConfig, progress: "Progress") -> Result:
+def benchmark(config: Config) -> None:
     """Time the models of runs side by side.
 
     RUNS are finished folders of `tfkd distill`. All models take turns in one warm process, on real
     texts, so that a busy machine changes their ratios less.
     """
-    from tfkd.workflows.benchmark import benchmark
-
-    return benchmark(config, progress)
 
 
 @verb("analyze", "tfkd analyze --model bert_base --model bert_tiny --length 64")
-def analyze(config: AnalyzeConfig, progress: "Progress") -> Result:
+def analyze(config: Config) -> None:
     """Measure size and time of architectures.
 
     A size word needs no weights: time does not depend on them. Files go to a temporary folder that
     is removed again; BERT-base needs 1 GB there.
     """
-    from tfkd.workflows.analyze import analyze
-
-    return analyze(config, progress)
 
 
 @verb("study", "tfkd study configs/demo_study.toml --plan", needs_tensorflow=False)
-def study(config: StudyConfig, progress: "Progress") -> Result:
+def study(config: StudyConfig) -> Result | None:
     """Make arms x seeds x data sets and judge them.
 
     STUDY is a TOML file: data sets, teachers, students, seeds, recipes. An arm is a student with
@@ -306,20 +273,15 @@ def study(config: StudyConfig, progress: "Progress") -> Result:
     if config.plan:
         return PlanResult(plan)
     import_tensorflow()
-    from tfkd.workflows.study import study
-
-    return study(config, progress)
+    return None
 
 
 @verb("report", "tfkd report saved_models/demo_study", needs_tensorflow=False)
-def report(config: ReportConfig, progress: "Progress") -> Result:
+def report(config: Config) -> None:
     """Show a study's table again.
 
     STUDY is a folder of `tfkd study`. All figures are computed anew from the answers it kept.
     """
-    from tfkd.workflows.report import report
-
-    return report(config, progress)
 
 
 @verbs.command(
@@ -372,16 +334,13 @@ def _opened(source: Path | None) -> contextlib.AbstractContextManager[IO[bytes]]
 
 
 @verb("serve", "tfkd serve saved_models/demo --port 8501", needs_tensorflow=False)
-def serve(config: ServeConfig, progress: "Progress") -> Result:
+def serve(config: Config) -> None:
     """Answer texts over HTTP.
 
     RUN is a finished folder of `tfkd distill` or `tfkd finetune`. Its LiteRT file answers the
     requests of TensorFlow Serving's REST contract, in a process without TensorFlow. SIGTERM or
     Ctrl-C ends it after the requests it has taken are answered.
     """
-    from tfkd.workflows.serve import serve
-
-    return serve(config, progress)
 
 
 @verbs.command("list", params=[json_option()], epilog=example("tfkd list models"))
