@@ -37,6 +37,7 @@ ALL_VERBS = [
     "report",
     "predict",
     "serve",
+    "clean",
     "list",
 ]
 
@@ -268,7 +269,7 @@ def test_runs_are_positional_and_many():
             2,
             "Expected a verb. Received: `fly`. "
             "Known: check, pretrain, finetune, distill, evaluate, quantize, export, benchmark, "
-            "analyze, study, report, predict, serve, list.",
+            "analyze, study, report, predict, serve, clean, list.",
         ),
         (
             ["distill", "--temprature", "3"],

@@ -11,7 +11,7 @@ import pytest
 
 from tests.messages import exactly
 from tfkd.errors import ArtifactError
-from tfkd.locks import held, locked
+from tfkd.locks import held, locked, writers
 
 HOLD = """
 import sys, time
@@ -77,6 +77,18 @@ def test_a_run_that_is_written_is_refused_by_name(tmp_path):
         process.kill()
     with held(run, "export"):
         pass
+
+
+def test_living_commands_are_told_by_their_runs(tmp_path):
+    assert writers(tmp_path) == {}
+    with held(tmp_path / "done", "export"):
+        pass
+    with holder("held(Path(sys.argv[1]), 'distill')", tmp_path / "demo-1.0") as process:
+        found = writers(tmp_path)
+        assert list(found) == ["demo-1.0"]
+        assert found["demo-1.0"].startswith(f"`tfkd distill`, process {process.pid} on ")
+        process.kill()
+    assert writers(tmp_path) == {}
 
 
 def test_a_holder_that_is_not_known_is_another_process(tmp_path):

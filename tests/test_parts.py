@@ -69,6 +69,18 @@ def test_parts_of_a_killed_process_go_and_those_of_a_living_one_stay(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_look_tells_what_would_go(tmp_path):
+    for path in (tmp_path / NAME, tmp_path / "below" / NAME):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("half")
+        older(path)
+    expected = [tmp_path / NAME, tmp_path / "below" / NAME]
+    assert remove_parts(tmp_path, "**", only_look=True) == expected
+    assert remove_parts(tmp_path, "**") == expected
+    assert remove_parts(tmp_path, "**") == []
+    assert os.listdir(tmp_path) == ["below"]
+
+
 def test_a_part_as_new_as_its_hold_stays(tmp_path):
     (tmp_path / NAME).mkdir()
     remove_parts(tmp_path)

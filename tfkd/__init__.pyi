@@ -9,6 +9,7 @@ from .config.training import PretrainConfig as PretrainConfig
 from .config.verbs import AnalyzeConfig as AnalyzeConfig
 from .config.verbs import BenchmarkConfig as BenchmarkConfig
 from .config.verbs import CheckConfig as CheckConfig
+from .config.verbs import CleanConfig as CleanConfig
 from .config.verbs import EvaluateConfig as EvaluateConfig
 from .config.verbs import ExportConfig as ExportConfig
 from .config.verbs import PredictConfig as PredictConfig
@@ -22,6 +23,7 @@ from .models.predictions import Prediction as Prediction
 from .workflows.analyze import analyze as analyze
 from .workflows.benchmark import benchmark as benchmark
 from .workflows.check import check as check
+from .workflows.clean import clean as clean
 from .workflows.distill import distill as distill
 from .workflows.evaluate import evaluate as evaluate
 from .workflows.export import export as export

@@ -343,6 +343,16 @@ def serve(config: Config) -> None:
     """
 
 
+@verb("clean", "tfkd clean saved_models --what cache --yes", needs_tensorflow=False)
+def clean(config: Config) -> None:
+    """Remove what no run needs.
+
+    FOLDER holds runs, by default saved_models. Cache, what killed commands left, unfinished runs
+    and teachers of no run are listed with their bytes, and removed with --yes. Files that tfkd did
+    not write stay.
+    """
+
+
 @verbs.command("list", params=[json_option()], epilog=example("tfkd list models"))
 @click.argument("kind", required=False, metavar="[datasets|models|recipes|formats]")
 def list_names(kind: str | None, as_json: bool) -> None:

@@ -72,6 +72,18 @@ def held(
         lock.release()
 
 
+def writers(folder: Path) -> dict[str, str]:
+    """Runs of a folder that commands write now: name to the command, in words."""
+    found = {}
+    for lock in sorted((folder / CACHE / "locks").glob("runs-*.lock")):
+        try:
+            with FileLock(lock, blocking=False):
+                pass
+        except Timeout:
+            found[lock.stem.removeprefix("runs-")] = _told(lock.with_suffix(".json"))
+    return found
+
+
 def _place(path: Path) -> Path:
     """The lock file of what belongs at `path`."""
     kind = path.parent

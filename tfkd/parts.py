@@ -75,20 +75,23 @@ def temporary_files_of_a_command() -> Iterator[None]:
                 os.environ["TMPDIR"] = before[1]
 
 
-def remove_parts(folder: Path, *below: str) -> None:
-    """Removes the parts that killed processes left in a folder.
+def remove_parts(folder: Path, *below: str, only_look: bool = False) -> list[Path]:
+    """Removes the parts that killed processes left in a folder, and says which.
 
     Args:
         folder: Path.
         below: Patterns of folders in it that are looked through as well, such as "**".
+        only_look: Boolean. Removes none.
     """
+    left = []
     folders = {folder, *(inner for pattern in below for inner in folder.glob(pattern))}
     for found in sorted(inner for inner in folders if inner.is_dir()):
         # Another process may remove it at the same time.
         with contextlib.suppress(FileNotFoundError):
             for part in [Path(entry) for entry in os.scandir(found)]:
                 if _NAME.fullmatch(part.name) and not part.is_symlink():
-                    _remove(part)
+                    left += _remove(part, only_look)
+    return left
 
 
 def sync(path: Path) -> None:
@@ -117,17 +120,19 @@ def _hold(handle: int) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _remove(part: Path) -> None:
-    """Removes a part unless its maker lives."""
+def _remove(part: Path, only_look: bool) -> list[Path]:
+    """Removes a part unless its maker lives: then there is none."""
     with contextlib.suppress(OSError):
         handle = os.open(part, os.O_RDONLY | os.O_NOFOLLOW)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if time.time() - os.fstat(handle).st_mtime < NEW_SECONDS:
-                return
-            if part.is_dir():
+                return []
+            if part.is_dir() and not only_look:
                 shutil.rmtree(part)
-            else:
+            elif not only_look:
                 part.unlink()
+            return [part]
         finally:
             os.close(handle)
+    return []

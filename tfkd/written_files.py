@@ -25,6 +25,8 @@ _MODEL_FILES = (
 )
 _BACKUPS = ("state.npz", "state.json", "best.npz", "best.json")
 _HEX = "[0-9a-f]"
+# Of the cache: rows that a program held in memory, which a run may need again.
+DATA = "data"
 # The settings come last: a removal that was killed can be gone on with.
 _PATTERNS = (
     *(
@@ -43,6 +45,30 @@ _PATTERNS = (
     CONFIG,
 )
 _FOLDERS = (*MODELS, "training", "qat", "unfinished", "logs")
+_MARK = _HEX * 16
+_ROUTES = ("", "-bfloat16", "-dynamic_int8")
+_SHARDS = tuple(
+    f"{name}-{'[0-9]' * 5}.{end}" for name in ("logits", "numbers") for end in ("npy", "json")
+)
+_ROWS = ("train.jsonl", "validation.jsonl", "test.jsonl")
+_CACHE_PATTERNS = (
+    *(f"*/{_MARK}{name}" for name in (".json", ".np[yz]", "/token_ids.int32")),
+    *(f"*/{_MARK}/{name}.npy" for name in ("offsets", "boundaries", "labels")),
+    *(f"*/{_MARK}{route}/{name}" for route in _ROUTES for name in ("manifest.json", *_SHARDS)),
+    *(f"teacher_files/{_MARK}/{name}" for name in _MODEL_FILES),
+    *(f"analysis/{_MARK}/[0-9]*/{name}" for name in ("built.json", *_MODEL_FILES)),
+    *(f"{DATA}/texts-{_HEX * 12}/{name}" for name in ("manifest.json", "labels.txt", *_ROWS)),
+)
+
+
+def run_files(run: Path) -> Iterator[Path]:
+    """The files that tfkd wrote into a run."""
+    return (path for pattern in _PATTERNS for path in _found(run, pattern))
+
+
+def cache_files(cache: Path) -> Iterator[Path]:
+    """The files that tfkd wrote into a cache, but for its locks."""
+    return (path for pattern in _CACHE_PATTERNS for path in _found(cache, pattern))
 
 
 def remove_run(run: Path, aside: Path | None = None) -> None:
@@ -52,14 +78,13 @@ def remove_run(run: Path, aside: Path | None = None) -> None:
         run: Path.
         aside: Path of a folder to move it to instead.
     """
-    for pattern in _PATTERNS:
-        for path in _found(run, pattern):
-            if aside is None:
-                path.unlink()
-            else:
-                place = aside / path.relative_to(run)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                path.replace(place)
+    for path in run_files(run):
+        if aside is None:
+            path.unlink()
+        else:
+            place = aside / path.relative_to(run)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(place)
     for name in _FOLDERS:
         remove_empty(run / name)
 

@@ -16,6 +16,7 @@ from tfkd.config.verbs import (
     AnalyzeConfig,
     BenchmarkConfig,
     CheckConfig,
+    CleanConfig,
     EvaluateConfig,
     ExportConfig,
     PredictConfig,
@@ -41,6 +42,7 @@ SAMPLES = {
     "report": ReportConfig(study=Path("folder"), output_dir=Path("out")),
     "predict": PredictConfig(run=Path("run"), recipe="dynamic_int8"),
     "serve": ServeConfig(run=Path("run"), name="news", port=0, batch_wait_ms=2),
+    "clean": CleanConfig(folder=Path("runs"), what=("cache", "parts"), yes=True),
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 from tfkd.errors import ConfigError
 
 # Arguments of the command line, not options.
-POSITIONAL = ("run", "runs", "study", "data")
+POSITIONAL = ("run", "runs", "study", "data", "folder")
 # Options of several values that are named by what one of them holds many of.
 PLURAL = ("teacher_answers",)
 # Names that a message lists: all, or of more the first ones.

@@ -24,6 +24,8 @@ from tfkd.errors import ConfigError
 MAX_TOML_BYTES = 1_000_000
 TOKENS = "tokens"
 FORMAT_NAMES = (TOKENS, "edge", "text-tflite", "saved-model")
+# What `tfkd clean` may remove.
+CLEANED = ("cache", "parts", "unfinished", "teachers")
 # Those that need neither calibration nor training.
 UNCALIBRATED_RECIPES = ("float32", "float16", "dynamic_int8", "int4_tables", "int4")
 ARCHITECTURES = (
@@ -237,6 +239,15 @@ class ServeConfig(Config):
     timeout_seconds: float = setting(10.0, "Longest time of one request.", 0.001, 3600.0)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CleanConfig(Config):
+    """Settings of `tfkd clean`: what may go from a folder of runs."""
+
+    folder: Path = setting(Path("saved_models"), "Folder of runs.")
+    what: tuple[str, ...] = setting((), "What to remove. Default: all of it.", choices=CLEANED)
+    yes: bool = setting(False, "Remove it; without this it is only listed.")
+
+
 VERBS: dict[str, type[Config]] = {
     "check": CheckConfig,
     "pretrain": PretrainConfig,
@@ -251,6 +262,7 @@ VERBS: dict[str, type[Config]] = {
     "report": ReportConfig,
     "predict": PredictConfig,
     "serve": ServeConfig,
+    "clean": CleanConfig,
 }
 
 

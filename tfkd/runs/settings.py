@@ -12,6 +12,7 @@ from tfkd.data.columns import WEIGHT, ColumnNames
 from tfkd.data.files import SPLIT_NAMES
 from tfkd.data.in_memory import column_names, write_rows
 from tfkd.locks import CACHE
+from tfkd.written_files import DATA
 
 Settings = TypeVar("Settings", bound=Config)
 RUNS = Path("saved_models")
@@ -22,7 +23,6 @@ ROWS = {
     "test": ("test_texts", "test_labels"),
 }
 COLUMNS = ("text_column", "second_text_column", "label_columns")
-DATA = "data"
 
 
 def settings_of(config_class: type[Settings], config: object, given: Mapping[str, Any]) -> Settings:
