@@ -31,8 +31,7 @@ from tfkd.distillation.distiller import Distiller
 from tfkd.distillation.training import Plan, compile_distiller
 from tfkd.evaluation.table import Table, figures, words
 from tfkd.models.classifier import TextClassifier
-from tfkd.models.precision import has_bfloat16
-from tfkd.process import num_cores
+from tfkd.process import has_bfloat16, num_cores
 from tfkd.progress import Progress
 from tfkd.runs.material import CACHE, Material
 from tfkd.runs.own_data import finished, own_dataset

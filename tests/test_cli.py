@@ -38,6 +38,7 @@ ALL_VERBS = [
     "predict",
     "serve",
     "clean",
+    "doctor",
     "list",
 ]
 
@@ -269,7 +270,7 @@ def test_runs_are_positional_and_many():
             2,
             "Expected a verb. Received: `fly`. "
             "Known: check, pretrain, finetune, distill, evaluate, quantize, export, benchmark, "
-            "analyze, study, report, predict, serve, clean, list.",
+            "analyze, study, report, predict, serve, clean, doctor, list.",
         ),
         (
             ["distill", "--temprature", "3"],

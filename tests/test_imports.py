@@ -47,7 +47,7 @@ OWNERS = {
         "compression/metadata.py",
     ],
     "ai_edge_quantizer": ["compression/quantizer.py"],
-    "cpuinfo": ["models/precision.py"],
+    "cpuinfo": ["process.py"],
     "flatbuffers": ["compression/metadata.py", "compression/flatbuffer.py"],
     "tensorflow_text": ["models/text_graph.py", "compression/clients.py"],
     "tensorflow_model_optimization": ["compression/qat/"],
@@ -198,7 +198,7 @@ def test_import_is_quick(statement):
         "runs.choices",
         *(
             f"workflows.{name}"
-            for name in ("check", "clean", "listing", "predict", "report", "serve")
+            for name in ("check", "clean", "doctor", "listing", "predict", "report", "serve")
         ),
     ],
 )
@@ -215,7 +215,7 @@ def test_public_names_are_found_at_home():
     tree = ast.parse((ROOT / "__init__.pyi").read_text(encoding="utf-8"))
     stub = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     homes = {alias.asname: f"tfkd.{node.module}" for node in stub for alias in node.names}
-    assert len(homes) == sum(len(node.names) for node in stub) == 35
+    assert len(homes) == sum(len(node.names) for node in stub) == 37
     assert set(tfkd.__all__) == set(homes) | {"__version__"}
     assert set(dir(tfkd)) >= set(homes)
     for name, home in homes.items():

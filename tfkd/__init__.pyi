@@ -10,6 +10,7 @@ from .config.verbs import AnalyzeConfig as AnalyzeConfig
 from .config.verbs import BenchmarkConfig as BenchmarkConfig
 from .config.verbs import CheckConfig as CheckConfig
 from .config.verbs import CleanConfig as CleanConfig
+from .config.verbs import DoctorConfig as DoctorConfig
 from .config.verbs import EvaluateConfig as EvaluateConfig
 from .config.verbs import ExportConfig as ExportConfig
 from .config.verbs import PredictConfig as PredictConfig
@@ -25,6 +26,7 @@ from .workflows.benchmark import benchmark as benchmark
 from .workflows.check import check as check
 from .workflows.clean import clean as clean
 from .workflows.distill import distill as distill
+from .workflows.doctor import doctor as doctor
 from .workflows.evaluate import evaluate as evaluate
 from .workflows.export import export as export
 from .workflows.finetune import finetune as finetune

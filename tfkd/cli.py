@@ -51,6 +51,11 @@ class Verbs(click.Group):
             if told is None:
                 raise
             raise click.ClickException(one_line(told)) from error
+        except ModuleNotFoundError as error:
+            raise click.ClickException(
+                f"Expected all packages of tfkd. Received: {one_line(str(error))}. Install them "
+                "with `pip install tfkd`."
+            ) from error
         except click.UsageError as error:
             # Without its context click shows the message alone, not the usage lines above it.
             error.ctx = None
@@ -139,6 +144,8 @@ def verb(
                 progress = Progress(quiet=getattr(config, "quiet", False))
                 result = getattr(workflow, name)(config, progress)
             show(result, as_json)
+            if problem := getattr(result, "problem", ""):
+                raise click.ClickException(one_line(problem))
 
         run.__doc__ = function.__doc__
         made = verbs.command(name, VerbCommand, params=parameters(name), epilog=example(line))
@@ -350,6 +357,15 @@ def clean(config: Config) -> None:
     FOLDER holds runs, by default saved_models. Cache, what killed commands left, unfinished runs
     and teachers of no run are listed with their bytes, and removed with --yes. Files that tfkd did
     not write stay.
+    """
+
+
+@verb("doctor", "tfkd doctor --offline", needs_tensorflow=False)
+def doctor(config: Config) -> None:
+    """Tell whether runs work here, and how fast.
+
+    FOLDER is where runs go, by default saved_models. TensorFlow is not loaded, nothing is
+    downloaded. Ends with 1 where no run can work.
     """
 
 

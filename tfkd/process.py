@@ -16,6 +16,7 @@ warm process would hold nearly 1 GB beside this one.
 import contextlib
 import ctypes
 import dataclasses
+import functools
 import importlib
 import json
 import os
@@ -39,6 +40,8 @@ from tfkd.parts import temporary_folder
 KERAS_LOADER = "tfkd.models.classifier:TextClassifier.load"
 LITERT_LOADER = "tfkd.compression.litert:LiteRTModel"
 _ANSWER, _STAGE, _STEP = "tfkd-answer: ", "tfkd-stage: ", "tfkd-step"
+# As Linux names them on x86 and on ARM.
+_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 _EXCEPTION = re.compile(r"^[\w.]*(Error|Exception|Interrupt|Exit)\b")
 # Linux' prctl: the signal that a process gets when the thread that started it ends.
 _PARENT_DEATH_SIGNAL = 1
@@ -231,6 +234,14 @@ def run_fresh(
 def num_cores() -> int:
     """Cores this process may use, where a container or a scheduler gives it a share."""
     return int(cpu_count())
+
+
+@functools.cache
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies in bfloat16; asked of it once a process."""
+    import cpuinfo
+
+    return not _BFLOAT16_FLAGS.isdisjoint(cpuinfo.get_cpu_info().get("flags", ()))
 
 
 def thread_limits(threads: int) -> dict[str, str]:

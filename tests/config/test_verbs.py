@@ -17,6 +17,7 @@ from tfkd.config.verbs import (
     BenchmarkConfig,
     CheckConfig,
     CleanConfig,
+    DoctorConfig,
     EvaluateConfig,
     ExportConfig,
     PredictConfig,
@@ -43,6 +44,7 @@ SAMPLES = {
     "predict": PredictConfig(run=Path("run"), recipe="dynamic_int8"),
     "serve": ServeConfig(run=Path("run"), name="news", port=0, batch_wait_ms=2),
     "clean": CleanConfig(folder=Path("runs"), what=("cache", "parts"), yes=True),
+    "doctor": DoctorConfig(folder=Path("runs"), data_dir=Path("data"), offline=True),
 }
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfkd.models import precision
 from tfkd.models.cnn import build_cnn
 from tfkd.models.encoder import build_encoder_classifier, encoder_from_scratch
-from tfkd.models.precision import has_bfloat16, resolved, set_precision, training_arithmetic
+from tfkd.models.precision import resolved, set_precision, training_arithmetic
 from tfkd.models.sizes import ModelEntry
+from tfkd.process import has_bfloat16
 
 
 def bert():
@@ -105,10 +105,10 @@ def step(model):
 )
 def test_auto_follows_the_processors_flags(monkeypatch, flags, expected):
     monkeypatch.setattr(cpuinfo, "get_cpu_info", lambda: {"flags": flags})
-    precision.has_bfloat16.cache_clear()
+    has_bfloat16.cache_clear()
     assert resolved("auto") == expected
     assert has_bfloat16() == (expected == "bfloat16")
-    precision.has_bfloat16.cache_clear()
+    has_bfloat16.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["float32", "bfloat16"])

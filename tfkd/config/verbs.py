@@ -248,6 +248,15 @@ class CleanConfig(Config):
     yes: bool = setting(False, "Remove it; without this it is only listed.")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DoctorConfig(Config):
+    """Settings of `tfkd doctor`: whether a run works here, and how fast."""
+
+    folder: Path = setting(Path("saved_models"), "Folder of runs.")
+    data_dir: Path | None = setting(None, "Folder that holds data sets.")
+    offline: bool = setting(False, "Ask no hub whether it can be reached.")
+
+
 VERBS: dict[str, type[Config]] = {
     "check": CheckConfig,
     "pretrain": PretrainConfig,
@@ -263,6 +272,7 @@ VERBS: dict[str, type[Config]] = {
     "predict": PredictConfig,
     "serve": ServeConfig,
     "clean": CleanConfig,
+    "doctor": DoctorConfig,
 }
 
 

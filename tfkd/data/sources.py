@@ -20,7 +20,7 @@ from typing import Any
 
 from tfkd import network
 from tfkd.data import files
-from tfkd.data.catalog import DatasetSpec, find
+from tfkd.data.catalog import CATALOG, DatasetSpec, find
 from tfkd.data.columns import KNOWN_NAMES, ColumnNames, Reading
 from tfkd.data.duplicates import distinct
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, Dataset, Example
@@ -254,6 +254,14 @@ def place(name: str, data_dir: Path | None = None) -> dict[str, str | None]:
     }
 
 
+def found_by_name(data_dir: Path | None = None) -> dict[str, list[str]]:
+    """Names of the data sets that `load` finds without a download, by where they lie."""
+    own = _data_dir(data_dir)
+    found = {str(_tfds_dir()): [name for name, spec in CATALOG.items() if _prepared(spec)]}
+    names = sorted(path.name for path in own.iterdir() if path.is_dir()) if own else []
+    return found | {str(own): names} if own else found
+
+
 def is_listed(name: str) -> bool:
     """Whether a data set is one of the catalog, and no path of its name is asked for."""
     return _spec(name) is not None and not name.endswith(os.sep)
@@ -333,12 +341,11 @@ def _spec(name: str) -> DatasetSpec | None:
 def _from_tfds(spec: DatasetSpec, data_dir: Path | None) -> Dataset:
     if spec.tfds_name is None:
         raise _missing(spec, data_dir, "has no download")
-    tfds_dir = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
-    prepared = sorted((tfds_dir / spec.tfds_name).glob("[0-9]*/dataset_info.json"))
+    tfds_dir, prepared = _tfds_dir(), _prepared(spec)
     if prepared:
         import tensorflow_datasets as tfds
 
-        builder = tfds.builder_from_directory(prepared[-1].parent)
+        builder = tfds.builder_from_directory(prepared[-1])
     else:
         manual_dir = tfds_dir / "downloads" / "manual"
         is_manual = spec.manual_file is not None and (manual_dir / spec.manual_file).is_file()
@@ -351,6 +358,16 @@ def _from_tfds(spec: DatasetSpec, data_dir: Path | None) -> Dataset:
         for ours, theirs in spec.splits.items()
     }
     return Dataset(spec.name, spec.task, spec.label_names, spec.num_texts, spec.metric, splits)
+
+
+def _tfds_dir() -> Path:
+    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def _prepared(spec: DatasetSpec) -> list[Path]:
+    """Folders of what TFDS has written, the newest last."""
+    found = (_tfds_dir() / (spec.tfds_name or "")).glob("[0-9]*/dataset_info.json")
+    return sorted(file.parent for file in found)
 
 
 def _prepare(spec: DatasetSpec, tfds_dir: Path, data_dir: Path | None) -> Any:

@@ -10,12 +10,12 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-import cpuinfo
 import keras
 import tensorflow as tf
 
 from tfkd.models import bottleneck
 from tfkd.models.token_table import read_by_row
+from tfkd.process import has_bfloat16
 
 FLOAT32, BFLOAT16, AUTO = "float32", "bfloat16", "auto"
 POLICIES = {FLOAT32: "float32", BFLOAT16: "mixed_bfloat16"}
@@ -31,17 +31,8 @@ _PRODUCTS = (
 )
 # Activations of many operations, each a pass over memory; KerasHub's BERT has the second.
 _MANY_PASSES = ("gelu", "gelu_approximate")
-# As Linux names them on x86 and on ARM.
-_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
-
 
 Activation: TypeAlias = Callable[[tf.Tensor], tf.Tensor]
-
-
-@functools.cache
-def has_bfloat16() -> bool:
-    """Whether the processor multiplies in bfloat16; asked of it once a process."""
-    return not _BFLOAT16_FLAGS.isdisjoint(cpuinfo.get_cpu_info().get("flags", ()))
 
 
 def resolved(precision: str) -> str:

@@ -25,8 +25,8 @@ from tfkd.errors import ConversionError
 from tfkd.locks import locked
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.description import Description
-from tfkd.models.precision import has_bfloat16, set_precision
-from tfkd.process import num_cores
+from tfkd.models.precision import set_precision
+from tfkd.process import has_bfloat16, num_cores
 from tfkd.progress import Progress
 from tfkd.runs.trial import EXACT, Distance, Trial, distance
 
