@@ -123,11 +123,11 @@ def test_missing_required_setting_says_how_to_give_it():
 def test_nearest_lists_what_there_is_when_nothing_is_near():
     assert nearest("temprature", ["temperature", "epochs"]) == "Did you mean `temperature`?"
     assert nearest("zzz", ["temperature", "epochs"]) == "Known: temperature, epochs."
-    known = [f"name_{number}" for number in range(16)]
+    known = [f"name_{number}" for number in range(21)]
     first = ", ".join(known[:10])
-    assert nearest("zzz", known[:15]) == f"Known: {', '.join(known[:15])}."
-    assert nearest("zzz", known) == f"Known: {first} and 6 more."
-    more = "6 more, which `tfkd list` lists."
+    assert nearest("zzz", known[:20]) == f"Known: {', '.join(known[:20])}."
+    assert nearest("zzz", known) == f"Known: {first} and 11 more."
+    more = "11 more, which `tfkd list` lists."
     assert nearest("zzz", known, "tfkd list") == f"Known: {first} and {more}"
     with pytest.raises(ConfigError, match=r" and \d+ more, which `tfkd distill --help` lists\.$"):
         DistillConfig.from_mapping({"dataset": "demo", "zzz": 1})

@@ -19,7 +19,7 @@ POSITIONAL = ("run", "runs", "study", "data", "folder")
 # Options of several values that are named by what one of them holds many of.
 PLURAL = ("teacher_answers",)
 # Names that a message lists: all, or of more the first ones.
-MOST_LISTED, FIRST_LISTED = 15, 10
+MOST_LISTED, FIRST_LISTED = 20, 10
 
 
 def setting(
