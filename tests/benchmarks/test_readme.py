@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import tfkd
-from benchmarks import defaults, journey
+from benchmarks import defaults, journey, teacher_answers
 from tfkd.artifacts import read_json
 from tfkd.evaluation.rows import Row
 from tfkd.evaluation.verdict import compare
@@ -71,7 +71,11 @@ def test_other_tables_of_the_docs_are_those_of_their_programs(results_program):
 
 
 # Of programs that are no study.
-PAGES = {"journey": journey.page, "defaults": defaults.page}
+PAGES = {
+    "journey": journey.page,
+    "defaults": defaults.page,
+    "teacher_answers": teacher_answers.page,
+}
 STUDIES = sorted({path.stem for path in (ROOT / "results").glob("*.md")} - set(PAGES))
 
 
