@@ -52,6 +52,8 @@ class Verbs(click.Group):
                 raise
             raise click.ClickException(one_line(told)) from error
         except ModuleNotFoundError as error:
+            if (error.name or "").split(".")[0] == "tfkd":
+                raise
             raise click.ClickException(
                 f"Expected all packages of tfkd. Received: {one_line(str(error))}. Install them "
                 "with `pip install tfkd`."

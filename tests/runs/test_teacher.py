@@ -204,7 +204,8 @@ def test_what_was_there_stays(tmp_path):
     assert (other.path / "photos" / "a.jpg").read_text() == "mine"
 
 
-def test_a_run_stays_until_the_one_that_replaces_it_is_found_good(tmp_path):
+@pytest.mark.parametrize("error", [ModelError("no"), KeyboardInterrupt("no")])
+def test_a_run_stays_until_the_one_that_replaces_it_is_found_good(tmp_path, error):
     run = RunFolder(tmp_path / "run")
     run.start("finetune", {"dataset": "toy"}, overwrite=False)
     for name in ("model/labels.txt", "metrics.json", "qat/notes.txt"):
@@ -219,11 +220,11 @@ def test_a_run_stays_until_the_one_that_replaces_it_is_found_good(tmp_path):
         assert not run.is_finished
 
     with (
-        pytest.raises(ModelError, match="^no$"),
+        pytest.raises(type(error), match="^no$"),
         put_back_if_refused(run, overwrite=True) as aside,
     ):
         replace(aside)
-        raise ModelError("no")
+        raise error
     assert contents(run.path) == before
     with put_back_if_refused(run, overwrite=True) as aside:
         replace(aside)

@@ -63,7 +63,7 @@ def runs(tmp_path):
     folder = tmp_path / "runs"
     run(folder / "done", metrics={"teacher_folder": str(folder / "a-mini-finetuned" / "model")})
     teacher(folder / "a-mini-finetuned")
-    teacher(folder / "a-mini-finetuned-balanced-01234567")
+    teacher(folder / "a-mini-finetuned-balanced-weighted-01234567")
     run(folder / "begun", teacher="bert_base")
     file(folder / "cache" / "tokens" / MARK / "offsets.npy", 1000)
     file(folder / "cache" / "tokens" / MARK / "token_ids.int32", 500)
@@ -75,7 +75,9 @@ def runs(tmp_path):
 
 def test_a_dry_run_lists_bytes_and_removes_nothing(runs):
     before = contents(runs)
-    sizes = {name: size(runs / name) for name in ("begun", "a-mini-finetuned-balanced-01234567")}
+    sizes = {
+        name: size(runs / name) for name in ("begun", "a-mini-finetuned-balanced-weighted-01234567")
+    }
     lines = told(runs)
     assert contents(runs) == before
     assert [line.split() for line in lines] == [
@@ -83,7 +85,11 @@ def test_a_dry_run_lists_bytes_and_removes_nothing(runs):
         ["─" * len(lines[1])],
         ["cache", f"{runs}/cache/teacher_logits", "20"],
         ["cache", f"{runs}/cache/tokens", "1,500"],
-        ["teachers", f"{runs}/a-mini-finetuned-balanced-01234567", str(list(sizes.values())[1])],
+        [
+            "teachers",
+            f"{runs}/a-mini-finetuned-balanced-weighted-01234567",
+            str(list(sizes.values())[1]),
+        ],
         ["unfinished", f"{runs}/begun", str(sizes["begun"])],
         ["parts", f"{runs}/done/student/.part-{'1' * 32}.keras", "7"],
         f"Left alone: {runs}/a-mini-finetuned, a teacher of {runs}/done".split(),
@@ -123,7 +129,7 @@ def test_what_narrows_and_json_tells_the_same(runs):
     clean(runs, what="unfinished", yes=True)
     assert not (runs / "begun").exists()
     assert (runs / "cache" / "tokens").is_dir()
-    assert (runs / "a-mini-finetuned-balanced-01234567").is_dir()
+    assert (runs / "a-mini-finetuned-balanced-weighted-01234567").is_dir()
 
 
 def test_what_a_living_command_holds_stays(runs):
@@ -138,7 +144,7 @@ def test_what_a_living_command_holds_stays(runs):
     paths = [str(item.path.relative_to(runs)) for item in result.left]
     assert paths == [
         *("cache/teacher_logits", "cache/tokens", "a-mini-finetuned"),
-        *("a-mini-finetuned-balanced-01234567", "begun"),
+        *("a-mini-finetuned-balanced-weighted-01234567", "begun"),
     ]
     for item in result.left:
         assert item.reason.startswith(f"in use by `tfkd distill`, process {process.pid} on ")
@@ -183,7 +189,7 @@ def test_a_teacher_that_may_be_needed_stays(runs, settings, reason):
 
 
 def test_a_teacher_of_a_mixture_or_in_damaged_figures_stays(runs):
-    name = "a-mini-finetuned-balanced-01234567"
+    name = "a-mini-finetuned-balanced-weighted-01234567"
     folders = {"mini": f"elsewhere/{name}/model"}
     run(runs / "mixed", metrics={"mixture": {"folders": folders}})
     path = runs / "mixed" / "metrics.json"

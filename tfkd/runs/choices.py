@@ -103,7 +103,8 @@ def put_back_if_refused(run: RunFolder, overwrite: bool = False) -> Iterator[Pat
         overwrite: Boolean. The block replaces the run.
 
     Yields:
-        A folder for what is replaced, which is put back as well; None for none.
+        A folder for what is replaced, which is put back as well, also after Ctrl-C while a teacher
+        is trained; None for none.
     """
     was_there, is_new = run.path.exists(), not run.is_run
     before = set(run.path.rglob("*"))
@@ -112,11 +113,11 @@ def put_back_if_refused(run: RunFolder, overwrite: bool = False) -> Iterator[Pat
     with place as aside:
         try:
             yield aside
-        except TfkdError:
+        except BaseException as error:
             if aside is not None and any(aside.iterdir()):
                 remove_run(run.path)
                 remove_run(aside, run.path)
-            elif is_new and run.path.exists():
+            elif is_new and isinstance(error, TfkdError) and run.path.exists():
                 # Files before the folders they are in.
                 for path in sorted(set(run.path.rglob("*")) - before, reverse=True):
                     path.rmdir() if path.is_dir() else path.unlink()

@@ -36,7 +36,8 @@ LAYOUT = {
         "distance to the labels": "train/student_loss",
     },
     "What it is for": {
-        "metric on held-out rows": "validation/(accuracy|f1|mcc|spearman|average_precision)$",
+        # Several labels are judged by the second while they are trained.
+        "metric on held-out rows": "validation/({metric}|average_precision)$",
         "negative log-likelihood on held-out rows": "validation/nll",
     },
 }
@@ -240,19 +241,24 @@ def _size(
     return None if model is None else model.size_bytes
 
 
-def write_logs(config: DistillConfig, run: RunFolder, rows: Sequence[Row]) -> None:
+def write_logs(config: DistillConfig, run: RunFolder, rows: Sequence[Row], metric: str) -> None:
     """Final figures of each arm in TensorBoard, beside the settings that are not the defaults.
 
     Args:
         config: `DistillConfig`.
         run: `RunFolder`.
         rows: `Row` of each arm and file; files are left out.
+        metric: String. Headline metric of the data set.
     """
+    layout = {
+        heading: {title: tag.format(metric=metric) for title, tag in charts.items()}
+        for heading, charts in LAYOUT.items()
+    }
     chosen = config.chosen().items()
     settings = {name: value for name, value in chosen if name not in artifacts.WITHOUT_EFFECT}
     for row in (row for row in rows if row.recipe == "keras"):
         with RunLog(run.logs / row.arm) as log:
-            log.layout(LAYOUT)
+            log.layout(layout)
             if "confusion_matrix" in row.metrics:
                 matrix = np.asarray(row.metrics["confusion_matrix"])
                 log.confusion_matrix("confusion matrix", matrix, list(row.metrics["f1_per_class"]))

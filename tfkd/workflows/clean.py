@@ -24,7 +24,7 @@ from tfkd.written_files import DATA, cache_files, remove_empty, remove_run, run_
 
 _, PARTS, UNFINISHED, TEACHERS = CLEANED
 # As a distillation names a teacher that it fine-tunes, and a second one, of other rows.
-_TEACHER = re.compile(r".+-finetuned(-balanced)?(-[0-9a-f]{8})?")
+_TEACHER = re.compile(r".+-finetuned(-balanced)?(-weighted)?(-[0-9a-f]{8})?")
 
 
 class Item(NamedTuple):

@@ -287,7 +287,7 @@ def finish(
         models = {"teacher": teacher, **arms}
         comparisons, sentences = _comparisons(material, models, logits, config, words)
         warned = _warning(config, material, arms, logits["student"], rows)
-    write_logs(config, run, rows)
+    write_logs(config, run, rows, material.dataset.metric)
     result = DistillResult(
         run.path,
         tuple(rows),
