@@ -34,7 +34,8 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.process import has_bfloat16, num_cores
 from tfkd.progress import Progress
 from tfkd.runs.material import CACHE, Material
-from tfkd.runs.own_data import finished, own_dataset
+from tfkd.runs.own_data import own_dataset
+from tfkd.runs.record import finished
 from tfkd.runs.routes import BFLOAT16, FILE, Routes
 from tfkd.runs.trained_part import trained_part
 from tfkd.runs.training import training_record

@@ -31,7 +31,8 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
 from tfkd.quiet import quiet_libraries
 from tfkd.runs.material import CACHE, Material
-from tfkd.runs.own_data import finished, own_dataset
+from tfkd.runs.own_data import own_dataset
+from tfkd.runs.record import finished
 from tfkd.runs.scoring import file_logits
 from tfkd.studies.questions import EXACT
 from tfkd.workflows.quantize import REPORT

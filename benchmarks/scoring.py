@@ -28,7 +28,8 @@ from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
 from tfkd.runs.material import CACHE, Material
-from tfkd.runs.own_data import finished, own_config, own_dataset
+from tfkd.runs.own_data import own_config, own_dataset
+from tfkd.runs.record import finished
 from tfkd.runs.routes import BFLOAT16, FILE, Routes
 from tfkd.runs.scoring import split_figures, split_logits
 from tfkd.runs.student import new_student, student_plan

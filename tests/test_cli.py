@@ -35,6 +35,7 @@ ALL_VERBS = [
     "analyze",
     "study",
     "report",
+    "errors",
     "predict",
     "serve",
     "clean",
@@ -270,7 +271,7 @@ def test_runs_are_positional_and_many():
             2,
             "Expected a verb. Received: `fly`. "
             "Known: check, pretrain, finetune, distill, evaluate, quantize, export, benchmark, "
-            "analyze, study, report, predict, serve, clean, doctor, list.",
+            "analyze, study, report, errors, predict, serve, clean, doctor, list.",
         ),
         (
             ["distill", "--temprature", "3"],

@@ -61,7 +61,10 @@ def test_metadata(setup):
     assert setup["metadata"]["license"] == "Apache-2.0"
     assert setup["options"]["python_requires"] == ">=3.11"
     assert lines(setup["options.entry_points"]["console_scripts"]) == ["tfkd = tfkd.cli:main"]
-    assert lines(setup["options.package_data"]["tfkd"]) == ["*.pyi", "py.typed", "models/*.json"]
+    assert lines(setup["options.package_data"]["tfkd"]) == [
+        *("*.pyi", "py.typed", "models/*.json"),
+        *(f"reports/*.{end}" for end in ("css", "html", "js")),
+    ]
     assert (ROOT / "tfkd" / "py.typed").is_file()
     assert "Version 2.0, January 2004" in (ROOT / "LICENSE").read_text(encoding="utf-8")
 

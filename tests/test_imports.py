@@ -23,7 +23,7 @@ LAYERS = [
     ["models"],
     ["distillation"],
     ["compression", "evaluation"],
-    ["serving"],
+    ["serving", "reports"],
     ["runs"],
     ["studies"],
     ["workflows"],
@@ -54,6 +54,8 @@ OWNERS = {
     "tf_keras": ["compression/qat/"],
     "starlette": ["serving/"],
     "uvicorn": ["serving/server.py"],
+    "jinja2": ["reports/page.py"],
+    "matplotlib": ["distillation/tensorboard.py", "reports/plots.py"],
     "loky": ["process.py", "studies/pool.py"],
     "filelock": ["locks.py"],
     "subprocess": ["process.py"],
@@ -198,7 +200,16 @@ def test_import_is_quick(statement):
         "runs.choices",
         *(
             f"workflows.{name}"
-            for name in ("check", "clean", "doctor", "listing", "predict", "report", "serve")
+            for name in (
+                "check",
+                "clean",
+                "doctor",
+                "errors",
+                "listing",
+                "predict",
+                "report",
+                "serve",
+            )
         ),
     ],
 )
@@ -215,7 +226,7 @@ def test_public_names_are_found_at_home():
     tree = ast.parse((ROOT / "__init__.pyi").read_text(encoding="utf-8"))
     stub = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     homes = {alias.asname: f"tfkd.{node.module}" for node in stub for alias in node.names}
-    assert len(homes) == sum(len(node.names) for node in stub) == 37
+    assert len(homes) == sum(len(node.names) for node in stub) == 38
     assert set(tfkd.__all__) == set(homes) | {"__version__"}
     assert set(dir(tfkd)) >= set(homes)
     for name, home in homes.items():

@@ -11,6 +11,7 @@ from .config.verbs import BenchmarkConfig as BenchmarkConfig
 from .config.verbs import CheckConfig as CheckConfig
 from .config.verbs import CleanConfig as CleanConfig
 from .config.verbs import DoctorConfig as DoctorConfig
+from .config.verbs import ErrorsConfig as ErrorsConfig
 from .config.verbs import EvaluateConfig as EvaluateConfig
 from .config.verbs import ExportConfig as ExportConfig
 from .config.verbs import PredictConfig as PredictConfig

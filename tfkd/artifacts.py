@@ -7,6 +7,7 @@ model.keras  classifier.json  labels.txt  tokenizer/  <recipe>.tflite  <recipe>.
 qat/             variables and history of recipes that train
 logs/            TensorBoard, one folder an arm
 metrics.json     figures, versions, seed, data fingerprint; written last: it marks a run done
+predictions.parquet  what each model answers to each test row
 README.md        the table and the command
 """
 
@@ -57,6 +58,7 @@ WITHOUT_EFFECT = {
     "data_dir",
     "backup_seconds",
     "timing",
+    "report",
     "folds",
 }
 
@@ -286,9 +288,9 @@ class RunFolder:
                 return key, before.get(key), value
         return None
 
-    def finish(self, record: Mapping[str, Any]) -> None:
-        """Writes the figures, which marks the run done. They are those of these settings."""
-        write_record(self.metrics, record, [self.config.name])
+    def finish(self, record: Mapping[str, Any], files: Iterable[str] = ()) -> None:
+        """Writes the figures, which marks the run done; `files` of the run belong to them."""
+        write_record(self.metrics, record, [self.config.name, *files])
 
     @property
     def data(self) -> JsonObject:

@@ -285,11 +285,23 @@ def study(config: StudyConfig) -> Result | None:
     return None
 
 
-@verb("report", "tfkd report saved_models/demo_study", needs_tensorflow=False)
+@verb("report", "tfkd report saved_models/demo saved_models/demo_study", needs_tensorflow=False)
 def report(config: Config) -> None:
-    """Show a study's table again.
+    """Write the pages of runs and studies again.
 
-    STUDY is a folder of `tfkd study`. All figures are computed anew from the answers it kept.
+    FOLDERS are finished runs of `tfkd distill` or `tfkd finetune`, or studies of `tfkd study`. The
+    page, report.html, opens in any browser and needs nothing beside it; README.md is the same in
+    words, and a model card. A study's figures are computed anew from the answers it kept.
+    """
+
+
+@verb("errors", "tfkd errors saved_models/demo --output errors.csv", needs_tensorflow=False)
+def errors(config: Config) -> None:
+    """List the test texts that a run has wrong.
+
+    RUN is a finished folder of `tfkd distill` or `tfkd finetune`. The most certain errors come
+    first, with the label, the answer, the teacher's answer and how sure each is. Nothing is scored
+    again: the run's predictions.parquet has it all.
     """
 
 

@@ -36,7 +36,8 @@ _PATTERNS = (
         for file in _BACKUPS
     ),
     *(f"logs/{name}/events.out.tfevents.*" for name in _TRAINED),
-    *("metrics.json", "README.md", "vocabulary.json", "quantization.json"),
+    *("metrics.json", "README.md", "report.html", "predictions.parquet"),
+    *("vocabulary.json", "quantization.json"),
     *("scores.json", "scores.npz", "training/scoring.json", "training/texts.npy"),
     *("training/texts.json", "training/answers.npy", "training/answers.json"),
     *(f"training/{name}.json" for name in MODELS),

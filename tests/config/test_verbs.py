@@ -18,6 +18,7 @@ from tfkd.config.verbs import (
     CheckConfig,
     CleanConfig,
     DoctorConfig,
+    ErrorsConfig,
     EvaluateConfig,
     ExportConfig,
     PredictConfig,
@@ -40,7 +41,8 @@ SAMPLES = {
     "analyze": AnalyzeConfig(models=("bert_base", "bert_tiny"), lengths=(32, 64), litert=False),
     "benchmark": BenchmarkConfig(runs=(Path("a"), Path("b")), threads=2),
     "study": StudyConfig(study=Path("study.toml"), plan=True),
-    "report": ReportConfig(study=Path("folder"), output_dir=Path("out")),
+    "errors": ErrorsConfig(run=Path("folder"), disagreements=True),
+    "report": ReportConfig(folders=(Path("folder"),), output_dir=Path("out")),
     "predict": PredictConfig(run=Path("run"), recipe="dynamic_int8"),
     "serve": ServeConfig(run=Path("run"), name="news", port=0, batch_wait_ms=2),
     "clean": CleanConfig(folder=Path("runs"), what=("cache", "parts"), yes=True),
@@ -160,6 +162,7 @@ def test_values_become_the_declared_types_and_no_others():
     assert config.recipes == ("float32",)
     assert config.learning_rate is None
     assert DistillConfig(dataset="demo", recipes="float32").recipes == ("float32",)
+    assert ReportConfig(folders=Path("run")).folders == (Path("run"),)
 
 
 def test_defaults():

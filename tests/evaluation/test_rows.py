@@ -1,15 +1,11 @@
-import dataclasses
 import json
-import textwrap
 
 import pytest
 
 from tfkd.errors import ArtifactError
 from tfkd.evaluation.rows import (
     Row,
-    RunSummary,
     result_table,
-    run_readme,
     stage_table,
     table_note,
 )
@@ -207,69 +203,11 @@ class TestTableNote:
         assert squared == "MSE: mean squared error; lower is better."
 
 
-class TestRunReadme:
-    summary = RunSummary(
-        title="demo: bert_tiny from bert_small",
-        rows=ROWS,
-        metric="accuracy",
-        comparison="student is better than control by 1.77 points.",
-        command=COMMAND,
-        versions={"python": "3.11.2", "keras": "3.15.1"},
-        data="train 2,000 rows, test 500 rows; fingerprint 0123456789abcdef.",
-        seed=0,
-        files={"student/model.keras": "weights", "student/dynamic_int8.tflite": "LiteRT file"},
-        seconds={"train student": 30.0, "other": 10.0},
-    )
-
-    def test_whole_text(self):
-        before, after = textwrap.dedent(
-            """\
-            # demo: bert_tiny from bert_small
-
-            student is better than control by 1.77 points.
-
-            TABLE
-
-            Made by this command, which makes it again:
-
-            ```
-            python -m tfkd distill --dataset demo
-            ```
-
-            ## Data
-
-            train 2,000 rows, test 500 rows; fingerprint 0123456789abcdef.
-
-            ## Time
-
-            | Stage | Seconds | Share |
-            | :--- | ---: | ---: |
-            | train student | 30.0 | 75% |
-            | other | 10.0 | 25% |
-
-            Wall clock. Trainings count all their sessions, other stages the last one.
-
-            ## Files
-
-            - `student/model.keras`: weights
-            - `student/dynamic_int8.tflite`: LiteRT file
-
-            ## Versions
-
-            Seed 0; python 3.11.2, keras 3.15.1.
-            """
-        ).split("TABLE")
-        assert run_readme(self.summary) == f"{before}{MARKDOWN}\n\n{NOTE}{after}"
-
-    def test_stages_share_all_seconds(self):
-        table = stage_table({"tokenize": 0.04, "train": 199.96, "other": 0.0})
-        assert table.rows == [
-            ("tokenize", "0.0", "0%"),
-            ("train", "200.0", "100%"),
-            ("other", "0.0", "0%"),
-        ]
-        assert stage_table({"other": 0.0}).rows == [("other", "0.0", "-")]
-
-    def test_without_comparison(self):
-        text = run_readme(dataclasses.replace(self.summary, comparison=""))
-        assert text.startswith("# demo: bert_tiny from bert_small\n\n| Arm |")
+def test_stages_share_all_seconds():
+    table = stage_table({"tokenize": 0.04, "train": 199.96, "other": 0.0})
+    assert table.rows == [
+        ("tokenize", "0.0", "0%"),
+        ("train", "200.0", "100%"),
+        ("other", "0.0", "0%"),
+    ]
+    assert stage_table({"other": 0.0}).rows == [("other", "0.0", "-")]

@@ -6,7 +6,8 @@ import pytest
 
 from tfkd.evaluation.rows import Row
 from tfkd.evaluation.verdict import compare
-from tfkd.runs.outcome import ANSWERS, headlines, next_commands, standing
+from tfkd.reports.sentences import standing
+from tfkd.runs.outcome import ANSWERS, headlines, next_commands
 
 
 def row(arm, model, value, size_bytes=1000, recipe="keras", metric="accuracy"):
@@ -115,6 +116,13 @@ def test_answers_of_files_have_no_bytes_to_be_a_share_of():
 def test_headlines_are_those_of_keras_models():
     found = headlines([TEACHER, WORDS, CONTROL, *student(0.93)], "accuracy")
     assert found == {"teacher": 0.922, "control": 0.884, "student": 0.5}
+
+
+def test_the_page_is_named_where_there_is_one(tmp_path):
+    (tmp_path / "report.html").touch()
+    first = next_commands(tmp_path).splitlines()[0]
+    page = tmp_path / "report.html"
+    assert first == f"Everything is in {tmp_path}; open {page} in a browser. Next:"
 
 
 def test_next_commands_are_ready_for_a_shell():

@@ -25,6 +25,7 @@ from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.token_table import token_table
 from tfkd.process import KERAS_LOADER, TimedModel
+from tfkd.reports.predictions import Predictions
 from tfkd.runs.costs import ModelFile, model_files
 from tfkd.runs.material import prepare
 from tfkd.runs.student import new_student
@@ -32,6 +33,7 @@ from tfkd.workflows.benchmark import benchmark
 from tfkd.workflows.distill import distill
 from tfkd.workflows.evaluate import evaluate
 from tfkd.workflows.export import export
+from tfkd.workflows.report import report
 
 pytestmark = pytest.mark.usefixtures("converted_here")
 
@@ -64,6 +66,8 @@ def test_run_folder_holds_all_parts(demo_result):
         "config.json",
         "metrics.json",
         "README.md",
+        "report.html",
+        "predictions.parquet",
         "logs",
         "training",
         "student",
@@ -238,13 +242,37 @@ def test_trainings_of_earlier_sessions_are_counted(demo_config, demo_result):
 
 def test_readme_of_the_run_shows_table_and_command(demo_config, demo_result):
     text = (demo_result.path / "README.md").read_text()
-    assert f"```\n{demo_config.command_line('distill')}\n```" in text
+    assert f"```shell\n{demo_config.command_line('distill')}\n```" in text
     assert demo_config.command_line("distill") == (
         "python -m tfkd distill --dataset demo --max-train-rows 3000 --epochs 2 --teacher cnn "
         "--teacher-epochs 3 --teacher-sequence-length 48 --student bert_tiny --sequence-length 48 "
         "--augmented-copies 0"
     )
     assert f"{row(demo_result, 'student').metrics['accuracy']:.4f}" in text
+
+
+def test_answers_to_every_test_row_are_kept(demo_result, test_rows):
+    texts, labels = test_rows
+    found = Predictions.read(demo_result.path)
+    assert found.models == ("teacher", "control", "student", "float32", "dynamic_int8", "words")
+    assert found.columns["text"].tolist() == list(texts)
+    for item in demo_result.rows:
+        name = item.arm if item.recipe == "keras" else item.recipe
+        name = "words" if item.arm == "baseline" else name
+        assert found.agree(name).mean() == pytest.approx(item.metrics["accuracy"])
+    names = demo_result.student.label_names
+    assert found.columns["label"].tolist() == [names[label] for label in labels]
+
+
+def test_page_of_the_run_is_what_report_writes_again(demo_result, tmp_path):
+    page = (demo_result.path / "report.html").read_text(encoding="utf-8")
+    report(folders=(demo_result.path,), output_dir=tmp_path)
+    assert (tmp_path / f"{demo_result.path.name}.html").read_text(encoding="utf-8") == page
+    card = (tmp_path / f"{demo_result.path.name}.md").read_text(encoding="utf-8")
+    assert (demo_result.path / "README.md").read_text(encoding="utf-8") == card
+    assert demo_result.render()[-1].startswith(
+        f"Everything is in {demo_result.path}; open {demo_result.path / 'report.html'} in a browser"
+    )
 
 
 def test_tensorboard_shows_both_arms_on_the_same_axes(demo_result):

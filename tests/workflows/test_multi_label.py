@@ -213,7 +213,7 @@ teachers = ["one", "two"]
     (tmp_path / "tiny.toml").write_text(form, encoding="utf-8")
     settings = StudyConfig(study=tmp_path / "tiny.toml", output_dir=tmp_path / "tiny", quiet=True)
     made = study(settings)
-    assert report(ReportConfig(study=tmp_path / "tiny")) == made
+    assert report(ReportConfig(folders=(tmp_path / "tiny",))).studies == (made,)
     row = next(row for row in made.datasets["weather"]["rows"] if row["arm"] == "one")
     expected = next(row.metrics for row in result.rows if row.arm == "teacher")
     assert row["mean"] == pytest.approx(expected["macro_f1"])

@@ -117,7 +117,8 @@ def test_every_arm_and_seed_is_a_run_of_its_own(whole):
     path, result = whole
     names = {item.name for item in path.iterdir()}
     arms = {f"demo-cnn_small-{arm}-seed{seed}" for arm in ("cnn", "control") for seed in (0, 1)}
-    assert names == {*arms, "demo-cnn", "cache", "plan.json", "study.json", "README.md"}
+    written = {"plan.json", "study.json", "README.md", "report.html"}
+    assert names == {*arms, *written, "demo-cnn", "cache"}
     for name in arms:
         settings = artifacts.read_json(path / name / "config.json")
         assert settings["verb"] == "distill"
@@ -166,8 +167,12 @@ def test_report_needs_no_model(whole, tmp_path):
     for model in copy.rglob("model.keras"):
         model.unlink()
     shutil.rmtree(copy / "cache")
-    found = report(ReportConfig(study=copy, output_dir=tmp_path))
+    made = report(ReportConfig(folders=(copy,), output_dir=tmp_path))
+    (found,) = made.studies
     assert found == result
+    assert made.pages == (tmp_path / "tiny.html",)
+    assert made.leads == (result.sentences("demo")[0],)
+    assert (tmp_path / "tiny.html").read_text() == (path / "report.html").read_text()
     assert artifacts.read_json(tmp_path / "tiny.json") == result.to_dict()
     assert (tmp_path / "tiny.md").read_text(encoding="utf-8") == found.markdown()
 
@@ -178,7 +183,7 @@ def test_interrupted_study_ends_with_the_same_numbers(whole, tmp_path):
         with pytest.raises(Stopped, match=r"\w"):
             study(config(tmp_path), Stopping(count))
         with pytest.raises(ArtifactError, match="Start `tfkd study` again; it goes on"):
-            report(ReportConfig(study=tmp_path / "tiny"))
+            report(ReportConfig(folders=(tmp_path / "tiny",)))
     assert study(config(tmp_path)).to_dict() == result.to_dict()
     models = [file.relative_to(path) for file in path.glob("**/model.keras")]
     assert len(models) == 5
@@ -216,7 +221,7 @@ def test_answers_that_were_changed_are_refused(whole, tmp_path):
         f"^Expected {scores} as tfkd wrote it. Received: another content. Delete {scores.parent} "
     )
     with pytest.raises(ArtifactError, match=message):
-        report(ReportConfig(study=tmp_path / "tiny"))
+        report(ReportConfig(folders=(tmp_path / "tiny",)))
 
 
 def test_a_student_that_does_not_load_is_refused_before_its_teacher_is_made(data, tmp_path):
@@ -243,14 +248,14 @@ def test_times_that_are_gone_are_missed(whole, tmp_path):
         "files. Start `tfkd study` again; it goes on where it stopped."
     )
     with pytest.raises(ArtifactError, match=exactly(message)):
-        report(ReportConfig(study=plan.parent))
+        report(ReportConfig(folders=(plan.parent,)))
     artifacts.write_json(times, {})
     message = (
         f"Expected {times} as tfkd wrote it. Received: times=None. Delete it and start the study "
         "again."
     )
     with pytest.raises(ArtifactError, match=exactly(message)):
-        report(ReportConfig(study=plan.parent))
+        report(ReportConfig(folders=(plan.parent,)))
 
 
 def test_file_that_fails_its_gate_is_left_out_and_said(whole, tmp_path, monkeypatch):

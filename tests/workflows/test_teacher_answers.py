@@ -103,7 +103,8 @@ def test_the_table_has_the_answers_in_the_teachers_place(result):
     assert f"TF-IDF + linear SVM ({words.metrics['accuracy']:.4f})" in result.standing
     assert result.render()[:2] == [result.warning, result.standing]
     assert {path.name for path in result.path.iterdir()} == {
-        *("config.json", "metrics.json", "README.md", "logs", "training", "student", "control")
+        *("config.json", "metrics.json", "README.md", "report.html", "predictions.parquet"),
+        *("logs", "training", "student", "control"),
     }
     assert "distilled from answers of llm.jsonl on" in (result.path / "README.md").read_text()
     record = artifacts.read_json(result.path / "metrics.json")
@@ -146,4 +147,5 @@ def test_a_study_asks_whether_soft_answers_are_better_than_hard_ones(folder, tmp
     assert rows["soft-control"]["values"] == rows["hard-control"]["values"]
     asked = next(item for item in found.sentences("demo") if "its teacher llm" in item)
     assert "45 rows" in asked
-    assert report(ReportConfig(study=tmp_path / "soft", output_dir=tmp_path)) == found
+    again = report(ReportConfig(folders=(tmp_path / "soft",), output_dir=tmp_path))
+    assert again.studies == (found,)

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 from tfkd.errors import ConfigError
 
 # Arguments of the command line, not options.
-POSITIONAL = ("run", "runs", "study", "data", "folder")
+POSITIONAL = ("run", "runs", "study", "folders", "data", "folder")
 # Options of several values that are named by what one of them holds many of.
 PLURAL = ("teacher_answers",)
 # Names that a message lists: all, or of more the first ones.
@@ -221,7 +221,7 @@ def _converted(name: str, value: object, hint: Any) -> object:
     if hint is str and isinstance(value, Path):
         return str(value)
     if typing.get_origin(hint) is tuple:
-        items = [value] if isinstance(value, str) else value
+        items = [value] if isinstance(value, str | Path) else value
         if isinstance(items, (list, tuple)):
             kind = typing.get_args(hint)[0]
             return tuple(_converted(name, item, kind) for item in items)

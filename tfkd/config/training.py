@@ -66,6 +66,8 @@ class OptimizerConfig(Config):
 class TrainingConfig(OptimizerConfig, DataConfig):
     """Settings of every verb that trains on a data set."""
 
+    report: bool = setting(True, "Also write report.html: pictures, and the texts it has wrong.")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PretrainConfig(OptimizerConfig):

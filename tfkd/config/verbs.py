@@ -175,15 +175,36 @@ class StudyConfig(Config):
     jobs: int = setting(
         1, "Arms made side by side, each in a process with its share of the cores.", 1, 256
     )
+    report: bool = setting(True, "Also write report.html, with pictures.")
     quiet: bool = setting(False, "No progress; only the result.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReportConfig(Config):
-    """Settings of `tfkd report`: a study's table once more, from its folder alone."""
+    """Settings of `tfkd report`: the page of runs and studies, from their folders alone."""
 
-    study: Path = setting(dataclasses.MISSING, "Folder written by study.")
-    output_dir: Path | None = setting(None, "Also write <study>.json and <study>.md there.")
+    folders: tuple[Path, ...] = setting(
+        dataclasses.MISSING, "Folders written by distill, finetune or study."
+    )
+    output_dir: Path | None = setting(
+        None,
+        "Write <name>.html and <name>.md there, of studies also <name>.json. Default: "
+        "report.html and README.md in each folder.",
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ErrorsConfig(Config):
+    """Settings of `tfkd errors`: the test texts that a run's model has wrong."""
+
+    run: Path = setting(dataclasses.MISSING, "Folder written by distill or finetune.")
+    disagreements: bool = setting(
+        False, "Those that the student answers otherwise than its teacher, right or wrong."
+    )
+    output: Path | None = setting(
+        None, "Write all of them there; the name's ending says in which format, such as .csv."
+    )
+    overwrite: bool = setting(False, "Replace the output file.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -269,6 +290,7 @@ VERBS: dict[str, type[Config]] = {
     "analyze": AnalyzeConfig,
     "study": StudyConfig,
     "report": ReportConfig,
+    "errors": ErrorsConfig,
     "predict": PredictConfig,
     "serve": ServeConfig,
     "clean": CleanConfig,

@@ -1,7 +1,7 @@
-"""Result rows as JSON, as a Markdown table, as a console table, and the README of a run folder.
+"""Result rows as JSON, as a Markdown table and as a console table.
 
 A row is one model file of one arm on one data set, with its figures. Every table is made from the
-rows by the same list of columns, so the console, a run's README and the project's README agree.
+rows by the same list of columns, so the console and a run's README agree.
 """
 
 import dataclasses
@@ -68,35 +68,6 @@ class Row:
                 f"Received: {', '.join(values)}. Run the command that wrote it again."
             )
         return cls(**values)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RunSummary:
-    """Contents of the README of a run folder.
-
-    Attributes:
-        title: Heading, such as the data set and the models.
-        rows: The table's rows.
-        metric: Headline metric, a name of `metrics.METRICS`.
-        comparison: A sentence, such as `Comparison.sentence` gives; empty for none.
-        command: The exact command that made the run.
-        versions: Version by package name.
-        data: A sentence or more on the data: rows, fingerprint.
-        seed: Seed of every random choice.
-        files: Description of each file by its path in the folder.
-        seconds: Seconds of each stage by its name.
-    """
-
-    title: str
-    rows: Sequence[Row]
-    metric: str
-    comparison: str
-    command: str
-    versions: Mapping[str, str]
-    data: str
-    seed: int
-    files: Mapping[str, str]
-    seconds: Mapping[str, float]
 
 
 def result_table(rows: Sequence[Row], metric: str) -> Table:
@@ -211,44 +182,6 @@ def stage_table(seconds: Mapping[str, float]) -> Table:
             ),
         ]
     )
-
-
-def run_readme(summary: RunSummary) -> str:
-    """The README of a run folder, in Markdown.
-
-    Args:
-        summary: `RunSummary`.
-
-    Returns:
-        String. The same for the same summary: no date, no machine.
-
-    Raises:
-        ValueError: The metric is unknown.
-
-    Example:
-    >>> artifacts.write_text(folder / "README.md", run_readme(summary))
-    """
-    table = result_table(summary.rows, summary.metric).markdown()
-    files = "\n".join(f"- `{path}`: {meaning}" for path, meaning in summary.files.items())
-    versions = ", ".join(f"{name} {version}" for name, version in summary.versions.items())
-    parts = [
-        f"# {summary.title}",
-        summary.comparison,
-        table,
-        table_note(summary.rows, summary.metric),
-        "Made by this command, which makes it again:",
-        f"```\n{summary.command}\n```",
-        "## Data",
-        summary.data,
-        "## Time",
-        stage_table(summary.seconds).markdown(),
-        STAGE_NOTE,
-        "## Files",
-        files,
-        "## Versions",
-        f"Seed {summary.seed}; {versions}.",
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _time_columns(rows: Sequence[Row], figure: str, time: str, speed_up: str) -> list[Column]:

@@ -14,8 +14,7 @@ from tfkd.evaluation.memory import peak_memory_bytes
 from tfkd.evaluation.timing import time_models
 from tfkd.process import KERAS_LOADER, LITERT_LOADER, TimedModel, end_children, num_cores
 from tfkd.progress import Progress
-from tfkd.runs.own_data import finished
-from tfkd.runs.record import noted_teacher
+from tfkd.runs.record import finished, noted_teacher
 
 MEMORY_TEXTS = 5
 

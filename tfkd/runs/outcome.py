@@ -14,18 +14,15 @@ from tfkd.config.training import DistillConfig
 from tfkd.data.tokens import is_answered
 from tfkd.distillation.tensorboard import RunLog
 from tfkd.evaluation import metrics
-from tfkd.evaluation.baselines import WORDS_RIDGE, WORDS_SVM
-from tfkd.evaluation.metrics import METRICS, is_better
-from tfkd.evaluation.rows import STAGE_NOTE, TEACHER, Row, result_table, stage_table, table_note
+from tfkd.evaluation.rows import STAGE_NOTE, Row, result_table, stage_table, table_note
 from tfkd.evaluation.table import Shown, Table
-from tfkd.evaluation.verdict import BETTER, EQUAL, WORSE, Comparison, size_words
 from tfkd.models.classifier import TextClassifier
+from tfkd.reports.card import PAGE
+from tfkd.reports.sentences import standing
 from tfkd.runs.comparisons import FEWEST_SCORED, Decides
 from tfkd.runs.files import ExportResult
 from tfkd.runs.material import Material
 
-# How a row is called in a sentence about another.
-NAMES = {TEACHER: "its teacher", "control": "its control"}
 Costs: TypeAlias = Mapping[str, Mapping[str, Any]]
 # TensorBoard sorts by name, and a figure of the end is a single dot: below the curves.
 FINAL = "when finished: test/"
@@ -109,69 +106,6 @@ class FinetuneResult(Shown):
 def headlines(rows: Sequence[Row], metric: str) -> dict[str, float]:
     """The headline metric of each arm's Keras model."""
     return {row.arm: row.metrics[metric] for row in rows if row.recipe in ("keras", ANSWERS)}
-
-
-def standing(
-    rows: Sequence[Row], metric: str, comparisons: Mapping[str, Comparison] | None = None
-) -> str:
-    """Where a model's smallest file stands by its test rows: below what, above what, in one line.
-
-    Args:
-        rows: `Row` of a table; the last one is of the model that it is about.
-        metric: String. Headline metric, a name of `METRICS`.
-        comparisons: Mapping of `student_vs_teacher`, `student_vs_control` and `student_vs_words` to
-            the paired tests. What they cannot tell apart is said to be within chance.
-
-    Example:
-    >>> standing(rows, "accuracy")
-    'The student (dynamic_int8, Accuracy 0.9010) stands 2.10 points below its teacher (0.9220) and
-    above TF-IDF + linear SVM (0.8920) and its control (0.8840), at 5% of the teacher's bytes.'
-    """
-    arm = rows[-1].arm
-    own = min((row for row in rows if row.arm == arm), key=lambda row: row.size_bytes or 0)
-    value = own.metrics[metric]
-    below, level, unclear, above = [], [], [], []
-    for other in (row for row in rows if row.arm != arm):
-        figure = other.metrics[metric]
-        name = f"{NAMES.get(other.arm, other.model)} ({figure:.4f})"
-        if abs(value - figure) <= EQUAL:
-            level.append(name)
-        elif _is_unclear(other, comparisons or {}):
-            unclear.append(name)
-        elif is_better(metric, value, figure):
-            above.append(name)
-        else:
-            below.append(f"{size_words(value - figure, metric)} below {name}")
-    sides = {"level with": level, "within chance of": unclear, "above": above}
-    parts = [*below, *(f"{side} {_joined(names)}" for side, names in sides.items() if names)]
-    file = "" if own.recipe == "keras" else f"{own.recipe}, "
-    told = f"The {arm} ({file}{METRICS[metric].title} {value:.4f})"
-    places = f" stands {_joined(parts)}" if parts else " stands alone"
-    return f"{told}{places}{_share(own, rows)}."
-
-
-def _is_unclear(other: Row, comparisons: Mapping[str, Comparison]) -> bool:
-    """Whether the paired test with a row's model was made and decides for none."""
-    is_words = other.model in (WORDS_SVM, WORDS_RIDGE)
-    found = comparisons.get(f"student_vs_{'words' if is_words else other.arm}")
-    return found is not None and found.verdict not in (BETTER, WORSE)
-
-
-def _share(own: Row, rows: Sequence[Row]) -> str:
-    """The file's bytes as a share of the teacher's."""
-    whole = next((row.size_bytes for row in rows if row.arm == TEACHER), None)
-    if not whole or own.size_bytes is None:
-        return ""
-    share = own.size_bytes / whole
-    return (
-        f", at {share:.0%} of the teacher's bytes"
-        if share >= 0.095
-        else (f", at {share:.1%} of the teacher's bytes")
-    )
-
-
-def _joined(parts: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
 
 
 def arm_rows(
@@ -278,8 +212,10 @@ def next_commands(path: Path) -> str:
         path: Path of the run folder.
     """
     run, logs = (shlex.quote(str(place)) for place in (path, path / "logs"))
+    page = path / PAGE
+    seen = f"; open {page} in a browser" if page.is_file() else ""
     return (
-        f"Everything is in {path}. Next:\n"
+        f"Everything is in {path}{seen}. Next:\n"
         f'  tfkd predict {run} "your text"\n'
         f"  tfkd quantize {run} --max-drop 0.5\n"
         f"  tensorboard --logdir {logs}"

@@ -101,18 +101,3 @@ def own_material(
 def own_dataset(run: RunFolder, data_dir: Path | None) -> Dataset:
     """The data set of a run, split as it was for the run; no row is read."""
     return load_dataset(own_config(run, None, data_dir))
-
-
-def finished(run: RunFolder) -> RunFolder:
-    """The run, when it came to its end.
-
-    Raises:
-        ArtifactError: The folder is no run, or one that is not finished.
-    """
-    run.read_config()
-    if not run.is_finished:
-        raise ArtifactError(
-            f"Expected a finished run. Received: {run.path}, which has no metrics.json yet. "
-            "Start its command again; it goes on where it stopped."
-        )
-    return run

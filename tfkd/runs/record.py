@@ -1,66 +1,23 @@
-"""Record of a run: its README.md, and the end of its metrics.json."""
+"""Record of a run: its figures, with the answers and the report that are made of them."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
-from tfkd.data.examples import MULTI_LABEL
+from tfkd.config.training import TrainingConfig
 from tfkd.distillation.mixing import Mixing
 from tfkd.errors import ArtifactError, shown
-from tfkd.evaluation.rows import Row, RunSummary, run_readme
+from tfkd.reports.card import write_report
+from tfkd.reports.predictions import NAME as PREDICTIONS
+from tfkd.reports.predictions import Answered, Predictions, write_predictions
+from tfkd.reports.run_page import RunReport
 from tfkd.seals import REMEDY, check_files, damage
 
 if TYPE_CHECKING:
     from tfkd.runs.material import Material
-
-# How a text gets its labels, where that is not the likeliest one.
-DECIDED = {
-    MULTI_LABEL: " A text has the labels whose probability is above their own thresholds: each "
-    "model's are tuned for the F1 of each label on the validation rows and kept in its "
-    "classifier.json. Epochs are compared by average precision, which needs none."
-}
-
-
-def run_page(
-    title: str,
-    rows: Sequence[Row],
-    material: "Material",
-    files: Mapping[str, str],
-    seconds: Mapping[str, float],
-    comparison: str = "",
-) -> str:
-    """The page in Markdown.
-
-    Args:
-        title: Heading.
-        rows: `Row` of each model; seed and command are the first one's.
-        material: `Material`: counts and fingerprints of the splits.
-        files: Meaning of each file of the folder, by its path.
-        seconds: Seconds of each stage by its name.
-        comparison: Sentences on the paired tests; empty for none.
-    """
-    counts = "; ".join(
-        f"{name}: {item.num_rows:,} rows, fingerprint {item.fingerprint[:16]}"
-        for name, item in material.summaries.items()
-    )
-    decided = DECIDED.get(material.dataset.task, "")
-    return run_readme(
-        RunSummary(
-            title=title,
-            rows=rows,
-            metric=material.dataset.metric,
-            comparison=comparison,
-            command=rows[0].command,
-            versions=artifacts.versions(),
-            data=f"{counts}. Figures are of the test split.{decided}",
-            seed=rows[0].seed,
-            files=files,
-            seconds=seconds,
-        )
-    )
 
 
 def read_metrics(run: RunFolder) -> artifacts.JsonObject:
@@ -70,10 +27,25 @@ def read_metrics(run: RunFolder) -> artifacts.JsonObject:
         ArtifactError: metrics.json or config.json was changed, or the one is not of the other.
     """
     record = artifacts.read_record(run.metrics)
-    check_files(run.metrics)
+    check_files(run.metrics, run.config.name)
     if "versions" not in record:
         raise ArtifactError(damage(run.metrics, "no figures of a run", REMEDY))
     return record
+
+
+def finished(run: RunFolder) -> RunFolder:
+    """The run, when it came to its end.
+
+    Raises:
+        ArtifactError: The folder is no run, or one that is not finished.
+    """
+    run.read_config()
+    if not run.is_finished:
+        raise ArtifactError(
+            f"Expected a finished run. Received: {run.path}, which has no metrics.json yet. "
+            "Start its command again; it goes on where it stopped."
+        )
+    return run
 
 
 def noted_teacher(run: RunFolder) -> Path | None:
@@ -86,6 +58,29 @@ def noted_teacher(run: RunFolder) -> Path | None:
     if not isinstance(folder, str | None):
         raise ArtifactError(damage(run.metrics, f"teacher_folder={shown(folder)}", REMEDY))
     return run.find(folder) if folder else None
+
+
+def finish_run(
+    run: RunFolder,
+    record: artifacts.JsonObject,
+    answered: Mapping[str, Answered],
+    material: "Material",
+    config: TrainingConfig,
+) -> None:
+    """Writes a run's answers to the test rows, its report and, last, its figures.
+
+    Args:
+        run: `RunFolder`.
+        record: The figures.
+        answered: `Answered` by the model's name.
+        material: `Material`.
+        config: `TrainingConfig`.
+    """
+    write_predictions(run.path, material.dataset, material.labels("test"), answered)
+    record = {**record, **shared_record(material, config.seed)}
+    report = RunReport(run.read_config(), record, Predictions.load(run.path / PREDICTIONS))
+    write_report(run.path, report, config.report)
+    run.finish(record, [PREDICTIONS])
 
 
 def shared_record(material: "Material", seed: int) -> dict[str, Any]:

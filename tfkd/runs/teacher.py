@@ -21,6 +21,7 @@ from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.description import Description
 from tfkd.models.loading import Shape, check_classes, load_classifier
+from tfkd.reports.predictions import Answered
 from tfkd.runs.answers import kept_answers
 from tfkd.runs.baselines import baseline_row, embeddings_baseline, word_baseline
 from tfkd.runs.budget import budget_of
@@ -30,8 +31,8 @@ from tfkd.runs.known_texts import check_held_out, keep_texts
 from tfkd.runs.lengths import LEAST, with_length
 from tfkd.runs.linear_head import start_head
 from tfkd.runs.material import Material
-from tfkd.runs.outcome import FinetuneResult, standing
-from tfkd.runs.record import KeptMixture, noted_teacher, read_metrics, run_page, shared_record
+from tfkd.runs.outcome import FinetuneResult
+from tfkd.runs.record import KeptMixture, finish_run, noted_teacher, read_metrics
 from tfkd.runs.routes import EXACT_ROUTE, LOGITS, Answers, Demand, Routes
 from tfkd.runs.scoring import split_figures
 from tfkd.runs.training import (
@@ -45,13 +46,6 @@ from tfkd.runs.training import (
 
 # The splits that decide a teacher: the rows it learns from and those that choose its epoch.
 TAUGHT = ("train", "validation")
-FILES = {
-    "model/": "the classifier: model.keras, tokenizer/, labels.txt",
-    "training/model.json": "budget and history",
-    "logs/": "TensorBoard",
-    "metrics.json": "all figures, versions, seed and data fingerprints",
-    "config.json": "the resolved settings",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -270,12 +264,11 @@ def fine_tune(
     result = FinetuneResult(
         run.path, figures, classifier.num_parameters, seconds, rows, metric, warned
     )
-    title = f"{config.model} fine-tuned on {material.dataset.name}"
-    told = " ".join(filter(None, [warned, standing(rows, metric)]))
-    page = run_page(title, rows, material, FILES, seconds, told)
-    artifacts.write_text(run.path / "README.md", page)
+    named = zip(("embeddings", "words"), baselines, strict=True)
+    answered = {name: Answered(item.logits, item.thresholds) for name, item in named if item}
+    answered["model"] = Answered(logits, classifier.thresholds)
     record = {**result.to_dict(), "training": training_record(run, "model")}
-    run.finish(record | shared_record(material, config.seed))
+    finish_run(run, record, answered, material, config)
     return result
 
 
@@ -328,7 +321,7 @@ def finetune_config(config: DistillConfig, source: Source, run: RunFolder) -> Fi
     Only the `teacher_*` settings and the data decide: students trained otherwise share a teacher.
     """
     shared = {field.name for field in dataclasses.fields(DataConfig)} - {"seed"}
-    shared |= {"quiet", "backup_seconds"}
+    shared |= {"quiet", "report", "backup_seconds"}
     own = (
         "epochs",
         "batch_size",

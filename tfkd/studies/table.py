@@ -34,6 +34,7 @@ NOTE = (
     "student. A verdict of better or worse needs seeds and test rows to agree at the 5% level. "
     "Published: by others, on their machines."
 )
+RESULTS = "study.json"
 Figures = list[dict[str, Any]]
 
 
@@ -63,17 +64,17 @@ class StudyResult(Shown):
         """Lines and tables for the console."""
         shown: list[Table | str] = []
         for name, found in self.datasets.items():
-            shown += [f"{name}, {found['num_test_rows']:,} test rows", _table(found)]
-            shown += [*_sources(found), *self.sentences(name)]
+            shown += [f"{name}, {found['num_test_rows']:,} test rows", figure_table(found)]
+            shown += [*sources(found), *self.sentences(name)]
         return [*shown, NOTE]
 
     def markdown(self) -> str:
         """The same as a page."""
         parts = [f"# {self.study}"]
         for name, found in self.datasets.items():
-            told = [f"- {line}" for line in (*_sources(found), *self.sentences(name))]
+            told = [f"- {line}" for line in (*sources(found), *self.sentences(name))]
             parts += [f"## {name}", f"{found['num_test_rows']:,} test rows."]
-            parts += [_table(found).markdown(), "\n".join(told)]
+            parts += [figure_table(found).markdown(), "\n".join(told)]
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
         return "\n\n".join([*parts, NOTE, f"Versions: {versions}."]) + "\n"
 
@@ -250,7 +251,7 @@ def _mean(found: Figures, name: str | None) -> float | None:
     return statistics.fmean(one[name] for one in found) if name in found[0] else None
 
 
-def _table(found: Mapping[str, Any]) -> Table:
+def figure_table(found: Mapping[str, Any]) -> Table:
     """One line for each file of a data set."""
     rows, second = found["rows"], found["second_metric"]
     sizes = [row["size_bytes"] and row["size_bytes"] / 1e6 for row in rows]
@@ -286,7 +287,7 @@ def _published(row: Mapping[str, Any]) -> str | None:
     return ", ".join(f"{figure['value']:.4f}" for figure in row["published"]) or None
 
 
-def _sources(found: Mapping[str, Any]) -> list[str]:
+def sources(found: Mapping[str, Any]) -> list[str]:
     """Sentences on weights of teachers, sources of published figures, and files that failed."""
     mixed = {row["arm"]: row["mixture"] for row in found["rows"] if row["mixture"]}
     published = [

@@ -20,6 +20,8 @@ from tfkd.locks import held
 from tfkd.models.checkpoints import Source
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
+from tfkd.reports.predictions import Answered
+from tfkd.reports.sentences import standing
 from tfkd.runs.answers import keep_answers, prepare_answers
 from tfkd.runs.baselines import Baseline, baseline_row, embeddings_row, word_baseline
 from tfkd.runs.choices import choose, put_back_if_refused, slug
@@ -30,8 +32,8 @@ from tfkd.runs.folds import Folds, in_folds
 from tfkd.runs.known_texts import check_held_out, keep_texts
 from tfkd.runs.lesson import AnyTeacher, Lesson, lesson
 from tfkd.runs.material import RUNS, Material, first_texts, prepare
-from tfkd.runs.outcome import Costs, arm_rows, headlines, next_commands, standing, write_logs
-from tfkd.runs.record import run_page, shared_record
+from tfkd.runs.outcome import Costs, arm_rows, headlines, next_commands, write_logs
+from tfkd.runs.record import finish_run
 from tfkd.runs.routes import Demand
 from tfkd.runs.scoring import file_logits, split_logits
 from tfkd.runs.settings import settings_of
@@ -41,18 +43,6 @@ from tfkd.runs.training import Objective, train_arm, training_record, training_s
 
 TIMED_TEXTS, TIMED_ROUNDS, TIMED_SECONDS = 100, 3, 4.0
 SCORING = Path("training") / "scoring.json"
-FILES = {
-    "student/model.keras": "the student; `student/tokenizer/` and `student/labels.txt` go with it",
-    "student/*.tflite": "LiteRT files; the `.json` beside each is its parity report",
-    "control/": "the equal student trained without the teacher",
-    "training/*.json": "budget and history of each arm; scoring.json: how the teacher answered",
-    "training/answers.npy": "what the student was told, where a file answered in a teacher's place",
-    "logs/": "TensorBoard",
-    "vocabulary.json": "what a smaller vocabulary changed, if one was asked for",
-    "qat/": "variables and history of recipes that train, if one was asked for",
-    "metrics.json": "all figures, versions, seed and data fingerprints",
-    "config.json": "the resolved settings",
-}
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -300,10 +290,6 @@ def finish(
         warned,
         folds,
     )
-    title = f"{config.student} distilled from {teacher.name} on {material.dataset.name}"
-    comparison = " ".join(filter(None, [result.standing, warned, *result.sentences]))
-    page = run_page(title, rows, material, FILES, result.seconds, comparison)
-    artifacts.write_text(run.path / "README.md", page)
     record = {
         **result.to_dict(),
         **teacher.record(run),
@@ -313,8 +299,27 @@ def finish(
         "exports": exported.to_dict(),
         "costs": costs,
     }
-    run.finish(record | shared_record(material, config.seed))
+    finish_run(run, record, _answered(teacher, words, arms, logits), material, config)
     return result
+
+
+def _answered(
+    teacher: AnyTeacher,
+    words: Baseline | None,
+    arms: Mapping[str, Decides],
+    logits: Mapping[str, np.ndarray],
+) -> dict[str, Answered]:
+    """What teacher, words, arms and files answer to the test rows; files decide as the student."""
+    found = {
+        name: Answered(values, arms.get(name, arms["student"]).thresholds)
+        for name, values in logits.items()
+    }
+    found["teacher"] = Answered(teacher.test_logits, teacher.thresholds)
+    if words is not None:
+        found["words"] = Answered(words.logits, words.thresholds)
+    if not is_answered(teacher.test_logits).any():
+        del found["teacher"]
+    return found
 
 
 def _warning(

@@ -25,7 +25,8 @@ from tfkd.progress import Progress
 from tfkd.runs.comparisons import few_rows_warning
 from tfkd.runs.known_texts import num_known
 from tfkd.runs.material import Material
-from tfkd.runs.own_data import finished, own_material
+from tfkd.runs.own_data import own_material
+from tfkd.runs.record import finished
 from tfkd.runs.scoring import split_figures, split_logits
 from tfkd.runs.settings import settings_of
 

@@ -23,7 +23,8 @@ from tfkd.progress import Progress
 from tfkd.runs.costs import time_files
 from tfkd.runs.files import StudentFiles
 from tfkd.runs.material import Material, first_texts
-from tfkd.runs.own_data import finished, own_material
+from tfkd.runs.own_data import own_material
+from tfkd.runs.record import finished
 from tfkd.runs.scoring import file_logits, split_figures, split_logits
 from tfkd.runs.settings import settings_of
 from tfkd.runs.teacher import train_logits

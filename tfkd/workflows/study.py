@@ -7,7 +7,7 @@ plan.json                        the TOML file's tables
 .../scores.npz, scores.json      its answers to the test rows
 <dataset>-times.json             all kinds of files, timed in turns
 cache/                           tokens and teacher logits, shared by all arms
-study.json, README.md            the table and the verdicts
+study.json, README.md            the table and the verdicts; report.html, the same with pictures
 """
 
 from pathlib import Path
@@ -19,6 +19,7 @@ from tfkd.config.fields import nearest
 from tfkd.config.verbs import StudyConfig
 from tfkd.errors import ConfigError
 from tfkd.progress import Progress
+from tfkd.reports.card import CARD, PAGE
 from tfkd.runs.costs import ModelFile, time_files
 from tfkd.runs.material import Material, first_texts, prepare
 from tfkd.runs.settings import settings_of
@@ -32,13 +33,13 @@ from tfkd.studies.making import (
     read_frozen,
     student_source,
 )
+from tfkd.studies.page import study_page
 from tfkd.studies.plan import PlanResult, StudyPlan, state
 from tfkd.studies.pool import make_arms
 from tfkd.studies.scores import Scores, is_scored
-from tfkd.studies.table import StudyResult, collect, time_key, times_path
+from tfkd.studies.table import RESULTS, StudyResult, collect, time_key, times_path
 
 ROUNDS = 3
-RESULTS, PAGE = "study.json", "README.md"
 
 
 def study(
@@ -82,7 +83,9 @@ def study(
         return PlanResult(plan)
     result = collect(plan)
     artifacts.write_json(plan.path / RESULTS, result.to_dict())
-    artifacts.write_text(plan.path / PAGE, result.markdown())
+    artifacts.write_text(plan.path / CARD, result.markdown())
+    if config.report:
+        artifacts.write_text(plan.path / PAGE, study_page(result).html())
     return result
 
 

@@ -1,0 +1,251 @@
+"""The report of one run, from its figures, its settings and its answers to the test rows."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from tfkd.evaluation.metrics import METRICS
+from tfkd.evaluation.rows import (
+    STAGE_NOTE,
+    TEACHER,
+    WITH_TOKENS,
+    Row,
+    result_table,
+    stage_table,
+    table_note,
+)
+from tfkd.evaluation.table import Table, figures, words
+from tfkd.evaluation.verdict import Comparison
+from tfkd.reports.mistakes import answer_pictures, browser, confusions
+from tfkd.reports.page import Code, Page, Section
+from tfkd.reports.plots import Picture, Point, curve_picture, price_pictures
+from tfkd.reports.predictions import Predictions
+from tfkd.reports.sentences import (
+    KERAS,
+    label,
+    lead,
+    shipped,
+    short_note,
+    short_table,
+    standing,
+)
+
+# Of config.json, but no settings.
+MARKS = ("verb", "written_by", "data")
+STUDENT, FOLDER = "student", "THIS_FOLDER"
+MEGABYTES, TIME = "megabytes of the file", "milliseconds of one text"
+FILES = {
+    "distill": {
+        "report.html": "this page with pictures and the texts that are wrong; opens in a browser",
+        "student/model.keras": "the student; `student/tokenizer/` and `student/labels.txt` go "
+        "with it",
+        "student/*.tflite": "LiteRT files; the `.json` beside each is its parity report",
+        "control/": "the equal student trained without the teacher",
+        "training/*.json": "budget and history of each arm; scoring.json: how the teacher answered",
+        "training/answers.npy": "what the student was told, where a file answered in a teacher's "
+        "place",
+        "logs/": "TensorBoard",
+        "vocabulary.json": "what a smaller vocabulary changed, if one was asked for",
+        "qat/": "variables and history of recipes that train, if one was asked for",
+        "predictions.parquet": "what each model answers to each test row, and how sure it is",
+        "metrics.json": "all figures, versions, seed and data fingerprints",
+        "config.json": "the resolved settings",
+    },
+    "finetune": {
+        "report.html": "this page with pictures and the texts that are wrong; opens in a browser",
+        "model/": "the classifier: model.keras, tokenizer/, labels.txt",
+        "training/model.json": "budget and history",
+        "logs/": "TensorBoard",
+        "predictions.parquet": "what the model answers to each test row, and how sure it is",
+        "metrics.json": "all figures, versions, seed and data fingerprints",
+        "config.json": "the resolved settings",
+    },
+}
+# How a text gets its labels, where that is not the likeliest one.
+DECIDED = {
+    MULTI_LABEL: "A text has the labels whose probability is above their own thresholds: each "
+    "model's are tuned for the F1 of each label on the validation rows and kept in its "
+    "classifier.json. Epochs are compared by average precision, which needs none."
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class RunReport:
+    """A finished run, as far as a report needs it.
+
+    Attributes:
+        config: The resolved settings with their `verb`, as config.json holds them.
+        record: The figures, as metrics.json holds them.
+        predictions: `Predictions`; None of a run that is older than they are.
+    """
+
+    config: Mapping[str, Any]
+    record: Mapping[str, Any]
+    predictions: Predictions | None
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows of the run's table."""
+        return [Row.from_dict(dict(values)) for values in self.record["rows"]]
+
+    @property
+    def metric(self) -> str:
+        """Headline metric, a name of `METRICS`."""
+        return str(self.record["metric"])
+
+    @property
+    def model(self) -> str:
+        """The arm that the run is about: student, or model."""
+        return self.rows[-1].arm
+
+    @property
+    def title(self) -> str:
+        """What was made of what."""
+        data, rows = self.record["data"]["dataset"], self.rows
+        if self.model != STUDENT:
+            return f"{rows[-1].model} fine-tuned on {data}"
+        teacher = next((row.model for row in rows if row.arm == TEACHER), None)
+        files = [Path(path).name for path in self.config.get("teacher_answers") or ()]
+        source = teacher or f"answers of {' and '.join(files)}"
+        return f"{rows[-1].model} distilled from {source} on {data}"
+
+    def page(self) -> Page:
+        """The report."""
+        record, rows, metric = self.record, self.rows, self.metric
+        found = record.get("comparisons", {})
+        comparisons = {name: Comparison(**item) for name, item in found.items()}
+        stands = record.get("standing") or standing(rows, metric, comparisons)
+        return Page(
+            self.title,
+            lead(rows, metric, comparisons.get("student_vs_control")),
+            [note for note in (record.get("warning"), stands, self._measured()) if note],
+            short_table(rows, metric),
+            short_note(rows, metric),
+            self._pictures(),
+            self._sections(),
+            None if self.predictions is None else browser(self.predictions, self.model),
+        )
+
+    def _measured(self) -> str:
+        """What the figures are of."""
+        data = self.record["data"]
+        names = "" if data["task"] == REGRESSION else f", {len(data['label_names'])} labels"
+        rows = data["splits"]["test"]["num_rows"]
+        return f"Measured on {rows:,} test texts of {data['dataset']}{names}."
+
+    def _pictures(self) -> list[Picture]:
+        title = METRICS[self.metric].title
+        prices = {unit: _points(self.rows, self.metric, unit) for unit in (MEGABYTES, TIME)}
+        found = price_pictures(title, prices)
+        training = self.record.get("training", {})
+        found += _curves({self.model: training} if "history" in training else training, self.metric)
+        if self.predictions is not None and self.record["data"]["task"] == SINGLE_LABEL:
+            found += answer_pictures(
+                self.predictions, self.record["data"]["label_names"], shipped(self.rows)
+            )
+        return found
+
+    def _sections(self) -> list[Section]:
+        record, rows = self.record, self.rows
+        data, versions = record["data"], record["versions"]
+        counts = "; ".join(
+            f"{name}: {item['num_rows']:,} rows, fingerprint {item['fingerprint'][:16]}"
+            for name, item in data["splits"].items()
+        )
+        told = ", ".join(f"{name} {version}" for name, version in versions.items())
+        decided = DECIDED.get(data["task"], "")
+        settings = {name: value for name, value in self.config.items() if name not in MARKS}
+        files = FILES["distill" if self.model == STUDENT else "finetune"]
+        sections = [
+            Section(
+                "All figures",
+                [
+                    result_table(rows, self.metric),
+                    table_note(rows, self.metric),
+                    *record.get("sentences", ()),
+                ],
+            ),
+            Section(
+                "How to ask it",
+                [
+                    Code(f'tfkd predict {FOLDER} "your text"', "shell"),
+                    Code(f'import tfkd\n\ntfkd.predict("{FOLDER}", "your text")', "python"),
+                ],
+            ),
+            Section("Made by this command, which makes it again", [Code(rows[0].command, "shell")]),
+            Section("Data", [f"{counts}. Figures are of the test split. {decided}".rstrip()]),
+            *self._confusions(),
+            *self._checks(),
+            Section("Time", [stage_table(record["seconds"]), STAGE_NOTE]),
+            Section("Files", [Table([words("Path", files), words("What it is", files.values())])]),
+            Section(
+                "Settings and versions",
+                [f"Seed {record['seed']}; {told}.", Code(json.dumps(settings, indent=2), "json")],
+            ),
+        ]
+        return sections
+
+    def _confusions(self) -> list[Section]:
+        if self.predictions is None or self.record["data"]["task"] != SINGLE_LABEL:
+            return []
+        return [Section("What is taken for what", [confusions(self.predictions, self.model)])]
+
+    def _checks(self) -> list[Section]:
+        """What the files were put to before they were kept."""
+        exports = self.record.get("exports") or {}
+        if not exports:
+            return []
+        reports = list(exports.values())
+        return [
+            Section(
+                "How the files were checked",
+                [
+                    Table(
+                        [
+                            words("File", exports),
+                            figures("Texts", [item["num_texts"] for item in reports]),
+                            figures("Same answer", [item["agreement"] for item in reports]),
+                            figures(
+                                "Largest logit difference",
+                                [item["largest_logit_difference"] for item in reports],
+                                "{:.2g}",
+                            ),
+                            words("Operators", map(_operators, reports)),
+                        ]
+                    ),
+                    "Each file answered held-out texts beside the Keras model before it was kept.",
+                ],
+            )
+        ]
+
+
+def _operators(report: Mapping[str, Any]) -> str:
+    found = report.get("operators")
+    return found["sentence"] if isinstance(found, dict) and "sentence" in found else "-"
+
+
+def _points(rows: Sequence[Row], metric: str, unit: str) -> list[Point]:
+    """The rows whose price is known: bytes as megabytes, or milliseconds of one text."""
+    found = []
+    for row in rows:
+        bytes_, times = row.size_bytes, row.latency or {}
+        cost = (bytes_ and bytes_ / 1e6) if unit == MEGABYTES else times.get(WITH_TOKENS)
+        if cost:
+            group = label(dataclasses.replace(row, recipe=KERAS))
+            found.append(Point(group, row.recipe, cost, row.metrics[metric]))
+    return found
+
+
+def _curves(training: Mapping[str, Any], metric: str) -> list[Picture]:
+    """The metric after each epoch, of arms that were trained for several."""
+    key, curves = f"validation_{metric}", {}
+    for name, arm in training.items():
+        # The untrained start is epoch 0 of some.
+        values = [epoch[key] for epoch in arm["history"] if key in epoch]
+        if len(values) > 1:
+            curves[name] = values
+    title = METRICS[metric].title
+    return [curve_picture("Training", title, curves)] if curves else []
