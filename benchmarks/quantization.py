@@ -30,12 +30,12 @@ from tfkd.evaluation.verdict import BETTER, Comparison, compare_scores
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
 from tfkd.quiet import quiet_libraries
+from tfkd.reports.run_page import QUANTIZATION
 from tfkd.runs.material import CACHE, Material
 from tfkd.runs.own_data import own_dataset
 from tfkd.runs.record import finished
 from tfkd.runs.scoring import file_logits
 from tfkd.studies.questions import EXACT
-from tfkd.workflows.quantize import REPORT
 
 FLOAT = "Keras"
 
@@ -89,11 +89,12 @@ def score(path: Path, data_dir: Path | None) -> Scored:
         ArtifactError: The run is not finished or was not quantized.
     """
     run = finished(RunFolder(path))
-    if not (path / REPORT).is_file():
+    if not (path / QUANTIZATION).is_file():
         raise ArtifactError(
-            f"Expected {path} to hold {REPORT}. It does not. Run `tfkd quantize {path}` first."
+            f"Expected {path} to hold {QUANTIZATION}. It does not. Run `tfkd quantize {path}` "
+            "first."
         )
-    report = read_json(path / REPORT)
+    report = read_json(path / QUANTIZATION)
     dataset = own_dataset(run, data_dir)
     material = Material(dataset, check(dataset), path.parent / CACHE, Progress())
     student = TextClassifier.load(run.model)

@@ -37,9 +37,10 @@ from tfkd.evaluation.architectures import AnalyzeResult
 from tfkd.evaluation.rows import BASELINE, Row, result_table, table_note
 from tfkd.evaluation.table import Table, figures, words
 from tfkd.quiet import quiet_libraries
+from tfkd.reports.run_page import QUANTIZATION
 from tfkd.studies.table import StudyResult
 from tfkd.workflows.benchmark import benchmark
-from tfkd.workflows.quantize import NOTE, REPORT, files_table
+from tfkd.workflows.quantize import NOTE, files_table
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -106,7 +107,7 @@ def write_edge(runs: Sequence[Path]) -> None:
     for run in runs:
         records = [read_json(path) for path in sorted((run / "student").glob("*.json"))]
         packages = [record for record in records if "format" in record]
-        write_json(edge_file(run.name), {**read_json(run / REPORT), "packages": packages})
+        write_json(edge_file(run.name), {**read_json(run / QUANTIZATION), "packages": packages})
     page = ROOT / "docs" / "edge.md"
     results = {run.name: read_json(edge_file(run.name)) for run in runs}
     write_text(page, with_edge(page.read_text(encoding="utf-8"), results))

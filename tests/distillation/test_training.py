@@ -197,20 +197,13 @@ def test_log(whole):
         100: whole.position.history[1]["validation_accuracy"],
     }
     first = whole.log.lines[0][1]
-    assert sorted(first) == sorted(
-        f"train/{name}"
-        for name in (
-            "loss",
-            "student_loss",
-            "distillation_loss",
-            "gradient_norm",
-            "examples_per_second",
-            "learning_rate",
-        )
-    )
-    assert all(rate > 0 for rate in whole.log.figures("train/examples_per_second").values())
+    assert sorted(first) == [
+        *("train/distillation_loss", "train/loss", "train/student_loss"),
+        *("watch/examples_per_second", "watch/gradient_norm", "watch/learning_rate"),
+    ]
+    assert all(rate > 0 for rate in whole.log.figures("watch/examples_per_second").values())
     schedule = WarmupSchedule(0.02, total_steps=100, warmup_steps=6)
-    for step, rate in whole.log.figures("train/learning_rate").items():
+    for step, rate in whole.log.figures("watch/learning_rate").items():
         assert rate == pytest.approx(float(schedule(step)), rel=1e-6)
 
 
@@ -408,7 +401,7 @@ def test_an_interrupted_run_ends_like_a_whole_one(tmp_path, whole, stop, goes_on
     assert second.position.best_epoch == whole.position.best_epoch
     for found, expected in zip(second.position.history, whole.position.history, strict=True):
         assert found == pytest.approx(expected, abs=1e-5)
-    for name in ("train/loss", "train/gradient_norm", "validation/accuracy"):
+    for name in ("train/loss", "watch/gradient_norm", "validation/accuracy"):
         expected = whole.log.figures(name)
         later = {step: value for step, value in expected.items() if step > goes_on_at}
         assert second.log.figures(name) == pytest.approx(later, abs=1e-5)

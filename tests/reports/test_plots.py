@@ -75,6 +75,18 @@ def test_what_is_pointed_at_tells_its_name_as_text():
     assert "student <b>" in texts(picture)
 
 
+@pytest.mark.parametrize(
+    ("prices", "ticks"),
+    [((0.12, 0.47, 1.31), {"0.2", "0.5", "1"}), ((0.2, 91.0), {"0.3", "1", "3", "10", "30"})],
+)
+def test_prices_are_plain_figures_however_close(prices, ticks):
+    points = [Point(f"model {price}", "keras", price, 0.9) for price in prices]
+    (picture,) = price_pictures("Accuracy", {"megabytes": points})
+    found = texts(picture)
+    assert ticks <= set(found)
+    assert not [text for text in found if "$" in text]
+
+
 def test_ids_of_two_pictures_differ():
     pictures = price_pictures("Accuracy", {"megabytes": POINTS, "milliseconds": POINTS})
     first, second = (set(re.findall(r'\bid="([^"]*)"', picture.svg)) for picture in pictures)

@@ -8,7 +8,18 @@ from html.parser import HTMLParser
 import pytest
 import yaml
 
-from tests.reports.example import ROWS, config, predictions, record, report, row
+from tests.messages import exactly
+from tests.reports.example import (
+    ROWS,
+    config,
+    finished_run,
+    predictions,
+    record,
+    report,
+    row,
+)
+from tfkd.artifacts import RunFolder, write_json, write_record
+from tfkd.errors import ArtifactError
 from tfkd.evaluation.verdict import compare
 from tfkd.reports.card import card, metadata, write_report
 from tfkd.reports.run_page import RunReport
@@ -116,6 +127,44 @@ def test_answers_in_files_are_named_in_the_place_of_a_teacher():
     page = RunReport(settings, changed, None).page()
     assert page.title == "bert_tiny distilled from answers of llm.jsonl and b.csv on weather"
     assert page.lead.startswith("A model of 0.25 MB with accuracy 0.8333. The teacher's help is")
+
+
+LATER = {
+    "recipe": "int4_tables",
+    "metrics": {"accuracy": 0.625},
+    "parity": {"size_bytes": 120_000},
+    "latency": {"p50_ms": 0.15, "encoded_p50_ms": 0.1},
+}
+
+
+def test_files_of_a_later_quantization_stand_in_pictures_and_figures(tmp_path):
+    run = RunFolder(finished_run(tmp_path))
+    before = RunReport.read(run, record()).page()
+    again = {**LATER, "recipe": "dynamic_int8"}
+    write_record(tmp_path / "quantization.json", {"files": [again, LATER]})
+    page = RunReport.read(run, record()).page()
+    # What the run itself ships is said first, whatever came later.
+    assert (page.lead, page.table.rows) == (before.lead, before.table.rows)
+    rows = page.sections[0].parts[0].rows
+    assert len(rows) == len(before.sections[0].parts[0].rows) + 1
+    assert rows[-1][:4] == ("student", "bert_tiny", "int4_tables", "0.6250")
+    assert "student: bert_tiny, int4_tables: 0.6250 at 0.12" in page.pictures[0].svg
+
+
+def test_a_later_quantization_that_is_damaged_is_refused(tmp_path):
+    run = RunFolder(finished_run(tmp_path))
+    path = tmp_path / "quantization.json"
+    for content in ({"files": [{"recipe": "int4"}]}, {"files": [3]}):
+        write_json(path, content)
+        message = f"Expected {path} as tfkd wrote it. Received: no files of a run. Delete it."
+        with pytest.raises(ArtifactError, match=exactly(message)):
+            RunReport.read(run, record())
+    write_record(path, {"files": [LATER]})
+    path.write_text(path.read_text().replace("0.625", "0.999"), encoding="utf-8")
+    with pytest.raises(
+        ArtifactError, match=f"^Expected {path} as tfkd wrote it. Received: another"
+    ):
+        RunReport.read(run, record())
 
 
 def test_warning_comes_before_all_else(tmp_path):

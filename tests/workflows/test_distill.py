@@ -281,25 +281,20 @@ def test_tensorboard_shows_both_arms_on_the_same_axes(demo_result):
         events = EventAccumulator(str(demo_result.path / "logs" / arm))
         events.Reload()
         tags[arm] = set(events.Tags()["tensors"])
-    curves = {
-        f"train/{name}"
-        for name in (
-            "loss",
-            "student_loss",
-            "distillation_loss",
-            "learning_rate",
-            "examples_per_second",
-            "gradient_norm",
-        )
-    } | {"validation/accuracy"}
+    losses = {f"train/{name}" for name in ("loss", "student_loss", "distillation_loss")}
+    watched = {
+        f"watch/{name}" for name in ("learning_rate", "examples_per_second", "gradient_norm")
+    }
+    curves = losses | watched | {"validation/accuracy"}
     assert curves <= tags["student"] and curves <= tags["control"]
+    final = {f"when finished: test/{name}" for name in ("confusion matrix", "accuracy")}
     for arm in tags:
-        assert {"confusion matrix", "when finished: test/accuracy", "config"} <= tags[arm]
-        # TensorBoard shows them by name: curves first, then what has a single dot.
-        scalars = sorted(tag for tag in tags[arm] if "/" in tag and not tag.startswith("_"))
-        first = [tag for tag in scalars if tag.startswith(("train/", "validation/"))]
-        assert scalars[: len(first)] == first
-        assert {tag.split("/")[0] for tag in scalars[len(first) :]} == {"when finished: test"}
+        assert {*final, "config"} <= tags[arm]
+        # TensorBoard shows them by name: losses, validation, the rest, then what has one dot.
+        shown = sorted(tag for tag in tags[arm] if "/" in tag and not tag.startswith("_"))
+        groups = list(dict.fromkeys(tag.split("/")[0] for tag in shown))
+        order = ["train", "validation", "watch", "when finished: test"]
+        assert groups == (order[-1:] if arm == "teacher" else order)
 
 
 def test_teacher_logits_are_asked_once(demo_config, demo_result, without_costs):

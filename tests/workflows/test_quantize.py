@@ -61,6 +61,8 @@ def test_table_has_a_row_a_recipe(result):
 
 def test_figures_are_kept_beside_the_run(result):
     written = artifacts.read_json(result.path / "quantization.json")
+    page = (result.path / "report.html").read_text(encoding="utf-8")
+    assert all(f">{file.recipe}</td>" in page for file in result.files)
     assert [file["recipe"] for file in written["files"]] == list(RECIPES)
     assert written["chosen"] == "int4_tables"
     assert written["budget"] == {"max_mb": None, "max_ms": None, "max_drop": 100.0}

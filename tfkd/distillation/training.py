@@ -285,4 +285,8 @@ class _Monitor(keras.callbacks.Callback):
         figures["examples_per_second"] = count * self._batch_size / (now - self._measured_at)
         figures["learning_rate"] = float(np.asarray(self.model.optimizer.learning_rate))
         self._measured_at = now
-        self.log.scalars(self.global_step, {f"train/{k}": v for k, v in figures.items()})
+        # TensorBoard sorts by name: losses, then the validation rows, then how the training went.
+        self.log.scalars(
+            self.global_step,
+            {f"{'train' if k.endswith('loss') else 'watch'}/{k}": v for k, v in figures.items()},
+        )

@@ -91,6 +91,7 @@ def _price_picture(
 ) -> Picture:
     """Quality against one price."""
     from matplotlib.lines import Line2D
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     colors = {name: SERIES[place % len(SERIES)] for place, name in enumerate(known[0])}
     marks = {name: MARKERS[place % len(MARKERS)] for place, name in enumerate(known[1])}
@@ -102,12 +103,16 @@ def _price_picture(
         for number, point in enumerate(points):
             color, mark = colors[point.group], marks[point.kind]
             if len(point.seeds) > 1:
-                prices = [point.price] * len(point.seeds)
-                axes.plot(prices, point.seeds, mark, color=color, markersize=3, alpha=0.6)
+                same = [point.price] * len(point.seeds)
+                axes.plot(same, point.seeds, mark, color=color, markersize=3, alpha=0.6)
             tips[f"tip{number}"] = point.tip
             axes.plot(point.price, point.value, mark, color=color, gid=f"tip{number}", zorder=3)
+        prices = [point.price for point in points]
         axes.set_xscale("log")
+        between = (1, 2, 5) if max(prices) < 100 * min(prices) else (1, 3)
+        axes.xaxis.set_major_locator(LogLocator(subs=between))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(unit)
         axes.set_ylabel(metric)
         handles = [Line2D([], [], ls="", marker="o", color=colors[name]) for name in groups]

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tfkd.artifacts import RunFolder
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from tfkd.errors import ArtifactError
 from tfkd.evaluation.metrics import METRICS
 from tfkd.evaluation.rows import (
     STAGE_NOTE,
@@ -32,10 +34,12 @@ from tfkd.reports.sentences import (
     short_table,
     standing,
 )
+from tfkd.seals import damage, read_record
 
 # Of config.json, but no settings.
 MARKS = ("verb", "written_by", "data")
 STUDENT, FOLDER = "student", "THIS_FOLDER"
+QUANTIZATION = "quantization.json"
 MEGABYTES, TIME = "megabytes of the file", "milliseconds of one text"
 FILES = {
     "distill": {
@@ -80,16 +84,56 @@ class RunReport:
         config: The resolved settings with their `verb`, as config.json holds them.
         record: The figures, as metrics.json holds them.
         predictions: `Predictions`; None of a run that is older than they are.
+        quantization: What `tfkd quantize` found later, as quantization.json holds it, or None.
     """
 
     config: Mapping[str, Any]
     record: Mapping[str, Any]
     predictions: Predictions | None
+    quantization: Mapping[str, Any] | None = None
+
+    @classmethod
+    def read(cls, run: RunFolder, record: Mapping[str, Any]) -> "RunReport":
+        """That of a finished run.
+
+        Args:
+            run: `RunFolder`.
+            record: Its figures.
+
+        Raises:
+            ArtifactError: A file was changed.
+        """
+        path = run.path / QUANTIZATION
+        later = read_record(path) if path.is_file() else None
+        found = cls(run.read_config(), record, Predictions.read(run.path), later)
+        try:
+            result_table(found.all_rows, found.metric)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ArtifactError(damage(path, "no files of a run", "Delete it.")) from error
+        return found
 
     @property
     def rows(self) -> list[Row]:
         """The rows of the run's table."""
         return [Row.from_dict(dict(values)) for values in self.record["rows"]]
+
+    @property
+    def all_rows(self) -> list[Row]:
+        """The same, and files that `tfkd quantize` wrote later."""
+        rows = self.rows
+        known = {row.recipe for row in rows if row.arm == self.model}
+        later = (self.quantization or {}).get("files", ())
+        return rows + [
+            dataclasses.replace(
+                rows[-1],
+                recipe=file["recipe"],
+                metrics=file["metrics"],
+                size_bytes=file["parity"]["size_bytes"],
+                latency=file["latency"],
+            )
+            for file in later
+            if file["recipe"] not in known
+        ]
 
     @property
     def metric(self) -> str:
@@ -138,7 +182,7 @@ class RunReport:
 
     def _pictures(self) -> list[Picture]:
         title = METRICS[self.metric].title
-        prices = {unit: _points(self.rows, self.metric, unit) for unit in (MEGABYTES, TIME)}
+        prices = {unit: _points(self.all_rows, self.metric, unit) for unit in (MEGABYTES, TIME)}
         found = price_pictures(title, prices)
         training = self.record.get("training", {})
         found += _curves({self.model: training} if "history" in training else training, self.metric)
@@ -163,8 +207,8 @@ class RunReport:
             Section(
                 "All figures",
                 [
-                    result_table(rows, self.metric),
-                    table_note(rows, self.metric),
+                    result_table(self.all_rows, self.metric),
+                    table_note(self.all_rows, self.metric),
                     *record.get("sentences", ()),
                 ],
             ),

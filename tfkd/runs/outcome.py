@@ -195,7 +195,9 @@ def write_logs(config: DistillConfig, run: RunFolder, rows: Sequence[Row], metri
             log.layout(layout)
             if "confusion_matrix" in row.metrics:
                 matrix = np.asarray(row.metrics["confusion_matrix"])
-                log.confusion_matrix("confusion matrix", matrix, list(row.metrics["f1_per_class"]))
+                log.confusion_matrix(
+                    f"{FINAL}confusion matrix", matrix, list(row.metrics["f1_per_class"])
+                )
             numbers = {k: v for k, v in row.metrics.items() if isinstance(v, float)}
             log.hparams(
                 {**settings, "seed": row.seed, "arm": row.arm},

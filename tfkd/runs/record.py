@@ -10,7 +10,7 @@ from tfkd.artifacts import RunFolder
 from tfkd.config.training import TrainingConfig
 from tfkd.distillation.mixing import Mixing
 from tfkd.errors import ArtifactError, shown
-from tfkd.reports.card import write_report
+from tfkd.reports.card import PAGE, write_report
 from tfkd.reports.predictions import NAME as PREDICTIONS
 from tfkd.reports.predictions import Answered, Predictions, write_predictions
 from tfkd.reports.run_page import RunReport
@@ -81,6 +81,12 @@ def finish_run(
     report = RunReport(run.read_config(), record, Predictions.load(run.path / PREDICTIONS))
     write_report(run.path, report, config.report)
     run.finish(record, [PREDICTIONS])
+
+
+def refresh_report(run: RunFolder) -> None:
+    """Writes a finished run's report again, with the files that came later, if it has one."""
+    if (run.path / PAGE).is_file():
+        write_report(run.path, RunReport.read(run, read_metrics(run)), with_page=True)
 
 
 def shared_record(material: "Material", seed: int) -> dict[str, Any]:

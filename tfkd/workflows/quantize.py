@@ -20,16 +20,16 @@ from tfkd.locks import held
 from tfkd.models.classifier import TextClassifier
 from tfkd.process import LITERT_LOADER, TimedModel
 from tfkd.progress import Progress
+from tfkd.reports.run_page import QUANTIZATION
 from tfkd.runs.costs import time_files
 from tfkd.runs.files import StudentFiles
 from tfkd.runs.material import Material, first_texts
 from tfkd.runs.own_data import own_material
-from tfkd.runs.record import finished
+from tfkd.runs.record import finished, refresh_report
 from tfkd.runs.scoring import file_logits, split_figures, split_logits
 from tfkd.runs.settings import settings_of
 from tfkd.runs.teacher import train_logits
 
-REPORT = "quantization.json"
 TIMED_TEXTS, TIMED_ROUNDS = 200, 5
 
 
@@ -170,7 +170,8 @@ def _quantize(config: QuantizeConfig, run: RunFolder, material: Material) -> Qua
     tokens = material.tokens("test", student.tokenizer)
     float_metrics = split_figures(answers["test"], tokens, student)
     result = _result(config, run, measured, refused, float_metrics, material)
-    artifacts.write_json(run.path / REPORT, result.to_dict())
+    artifacts.write_record(run.path / QUANTIZATION, result.to_dict())
+    refresh_report(run)
     return result
 
 

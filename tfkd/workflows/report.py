@@ -13,7 +13,6 @@ from tfkd.evaluation.table import Shown, Table
 from tfkd.progress import Progress
 from tfkd.reports.card import CARD, PAGE, card
 from tfkd.reports.page import Page
-from tfkd.reports.predictions import Predictions
 from tfkd.reports.run_page import RunReport
 from tfkd.runs.record import finished, read_metrics
 from tfkd.runs.settings import settings_of
@@ -123,7 +122,7 @@ def _read(folder: Path) -> _Report:
             f"Expected a run of `tfkd distill` or `tfkd finetune`, or a study. Received: {folder}, "
             "an arm of a study. Give the study's folder."
         )
-    found = RunReport(run.read_config(), record, Predictions.read(folder))
+    found = RunReport.read(run, record)
     page = found.page()
     return _Report(folder.resolve().name, page, card(found, page))
 
