@@ -100,7 +100,10 @@ def test_page_says_first_what_came_out(tmp_path):
     page = report(tmp_path).page()
     assert page.title == "bert_tiny distilled from models/minilm on weather"
     assert page.lead.startswith("A model of 91.10 MB with accuracy 0.8333 became one of 0.25 MB")
-    assert page.notes[-1] == "Measured on 6 test texts of weather, 2 labels."
+    assert page.notes[0] == (
+        "Measured on 6 test texts of weather, 2 labels. The student is a small model that learned "
+        "from the answers of its teacher."
+    )
     assert [picture.title for picture in page.pictures] == [
         "Accuracy against megabytes of the file",
         "Accuracy against milliseconds of one text",
@@ -241,4 +244,5 @@ def test_several_labels_and_scores_have_no_confusion(tmp_path):
         changed = record(data={**record()["data"], "task": task})
         page = RunReport(config(), changed, predictions(tmp_path)).page()
         assert len(page.pictures) == 3
-        assert page.notes[-1].endswith("labels." if task == "multi_label" else "of weather.")
+        told = "6 test texts of weather, 2 labels." if task == "multi_label" else "of weather. The"
+        assert told in page.notes[0]

@@ -47,7 +47,9 @@ def answer_pictures(found: Predictions, names: Sequence[str], file: Row) -> list
             note = "Test rows by label and answer; the diagonal is right."
             pictures.append(matrix_picture(f"Confusion of the {name}", note, names, matrix))
         if len(counted) == 2 and found.is_answered(TEACHER).all():
-            note = f"Rows that the {main} has more than the teacher (first color), or fewer."
+            note = (
+                f"How many more test rows the {main} has there than the teacher; below zero, fewer."
+            )
             change = counted[main] - counted[TEACHER]
             title = f"Confusion, {main} minus teacher"
             pictures.append(matrix_picture(title, note, names, change))

@@ -165,7 +165,7 @@ class RunReport:
         return Page(
             self.title,
             lead(rows, metric, comparisons.get("student_vs_control")),
-            [note for note in (record.get("warning"), stands, self._measured()) if note],
+            [note for note in (record.get("warning"), self._measured(), stands) if note],
             short_table(rows, metric),
             short_note(rows, metric),
             self._pictures(),
@@ -174,11 +174,14 @@ class RunReport:
         )
 
     def _measured(self) -> str:
-        """What the figures are of."""
+        """What the figures are of, and what a student is."""
         data = self.record["data"]
         names = "" if data["task"] == REGRESSION else f", {len(data['label_names'])} labels"
         rows = data["splits"]["test"]["num_rows"]
-        return f"Measured on {rows:,} test texts of {data['dataset']}{names}."
+        told = f"Measured on {rows:,} test texts of {data['dataset']}{names}."
+        if self.model != STUDENT:
+            return told
+        return f"{told} The student is a small model that learned from the answers of its teacher."
 
     def _pictures(self) -> list[Picture]:
         title = METRICS[self.metric].title
