@@ -119,8 +119,11 @@ def test_a_count_is_as_dark_as_it_is_large(count, opacity):
 
 
 def test_reliability_is_the_share_that_is_right_in_each_group():
-    sure = np.array([0.05, 0.15, 0.12, 0.95, 1.0])
-    right = np.array([False, True, False, True, True])
+    sure = np.repeat([0.05, 0.15, 0.12, 0.95, 1.0], 5)
+    # Two rows of a group tell nothing.
+    sure = np.concatenate([np.repeat(0.08, 5), sure, [0.55, 0.56]])
+    right = np.repeat([False, False, True, False, True, True], 5)
+    right = np.concatenate([right, [False, False]])
     picture = reliability_picture("Sure", {"model": (sure, right)})
     line = r'<path d="([^"]*)"[^>]*style="fill: none; stroke: var\(--series-0\)'
     path = re.search(line, picture.svg)

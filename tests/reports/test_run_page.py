@@ -239,6 +239,23 @@ def test_settings_of_the_page_are_those_of_the_command(tmp_path):
     assert json.loads(section.parts[1].text) == {"dataset": "weather", "teacher": "models/minilm"}
 
 
+def test_several_labels_show_the_curve_that_they_are_judged_by(tmp_path):
+    history = [
+        {"validation_accuracy": 0.0, "validation_average_precision": value} for value in (0.1, 0.3)
+    ]
+    page = report(tmp_path, training={"student": {"history": history}}).page()
+    assert ">Average precision</text>" in page.pictures[2].svg
+
+
+def test_a_share_of_nothing_is_none():
+    rows = [
+        dataclasses.replace(item, metrics={"spearman": value})
+        for item, value in zip(ROWS[:2], (-0.1, 0.2), strict=True)
+    ]
+    titles = [column.title for column in short_table(rows, "spearman").columns]
+    assert titles == ["Model", "Spearman", "MB", "One text, ms"]
+
+
 def test_several_labels_and_scores_have_no_confusion(tmp_path):
     for task in ("multi_label", "regression"):
         changed = record(data={**record()["data"], "task": task})

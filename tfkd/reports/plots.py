@@ -26,7 +26,7 @@ COLORS = {
 }
 INK, LINE, AHEAD, BEHIND, *SERIES = COLORS
 MARKERS = "osD^vP*X"
-MOST_COUNTED, NUM_BINS = 12, 10
+MOST_COUNTED, NUM_BINS, FEWEST_IN_BIN = 12, 10, 10
 WIDE, SQUARE = (6.4, 3.6), (5.0, 4.2)
 
 
@@ -164,7 +164,7 @@ def reliability_picture(title: str, sure: Mapping[str, tuple[np.ndarray, np.ndar
         for place, (name, (confidence, is_right)) in enumerate(sure.items()):
             bins = np.minimum((confidence * NUM_BINS).astype(int), NUM_BINS - 1)
             counts = np.bincount(bins, minlength=NUM_BINS)
-            known = counts > 0
+            known = counts >= FEWEST_IN_BIN
             means = [
                 np.bincount(bins, values, NUM_BINS)[known] / counts[known]
                 for values in (confidence, is_right)
@@ -175,8 +175,9 @@ def reliability_picture(title: str, sure: Mapping[str, tuple[np.ndarray, np.ndar
         axes.legend(frameon=False)
 
     note = (
-        f"Test answers in {NUM_BINS} groups by how sure the model is. On the broken line it is "
-        "right as often as it says; below it, it is too sure of itself."
+        f"Test answers in {NUM_BINS} groups by how sure the model is, those of at least "
+        f"{FEWEST_IN_BIN}. On the broken line it is right as often as it says; below it, it is too "
+        "sure of itself."
     )
     return Picture(title, note, _svg(title, draw, SQUARE))
 

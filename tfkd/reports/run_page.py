@@ -40,6 +40,7 @@ from tfkd.seals import damage, read_record
 MARKS = ("verb", "written_by", "data")
 STUDENT, FOLDER = "student", "THIS_FOLDER"
 QUANTIZATION = "quantization.json"
+PRECISION = "validation_average_precision"
 MEGABYTES, TIME = "megabytes of the file", "milliseconds of one text"
 FILES = {
     "distill": {
@@ -288,11 +289,15 @@ def _points(rows: Sequence[Row], metric: str, unit: str) -> list[Point]:
 
 def _curves(training: Mapping[str, Any], metric: str) -> list[Picture]:
     """The metric after each epoch, of arms that were trained for several."""
-    key, curves = f"validation_{metric}", {}
+    curves: dict[str, list[float]] = {}
+    epochs = [epoch for arm in training.values() for epoch in arm["history"]]
+    # Several labels are judged by this while they are trained.
+    is_precision = any(PRECISION in epoch for epoch in epochs)
+    key = PRECISION if is_precision else f"validation_{metric}"
     for name, arm in training.items():
         # The untrained start is epoch 0 of some.
         values = [epoch[key] for epoch in arm["history"] if key in epoch]
         if len(values) > 1:
             curves[name] = values
-    title = METRICS[metric].title
+    title = "Average precision" if is_precision else METRICS[metric].title
     return [curve_picture("Training", title, curves)] if curves else []

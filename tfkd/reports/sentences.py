@@ -82,14 +82,16 @@ def short_table(rows: Sequence[Row], metric: str) -> Table:
     | student: bert_tiny, dynamic_int8 | 0.9144 | 99.3% | 4.66 | 0.32 |
     """
     teacher = next((row for row in rows if row.arm == TEACHER), None)
-    whole = teacher.metrics[metric] if teacher and METRICS[metric].higher_is_better else None
+    whole = teacher.metrics[metric] if teacher and METRICS[metric].higher_is_better else 0.0
+    # A share of a correlation below zero is none.
+    shares = [row.metrics[metric] / whole if whole > 0 else None for row in rows]
     values = [row.metrics[metric] for row in rows]
     times = [(row.latency or {}).get(WITH_TOKENS) for row in rows]
     return Table(
         [
             words("Model", map(label, rows)),
             figures(METRICS[metric].title, values, "{:.4f}"),
-            figures("Of the teacher's", [v / whole if whole else None for v in values], "{:.1%}"),
+            figures("Of the teacher's", shares, "{:.1%}"),
             figures("MB", [row.size_bytes and row.size_bytes / 1e6 for row in rows], "{:.2f}"),
             figures("One text, ms", times, "{:.2f}"),
         ]

@@ -52,15 +52,15 @@ def _short_table(result: StudyResult) -> Table:
     rows = [(name, row) for name, found in result.datasets.items() for row in found["rows"]]
     titles = {METRICS[found["metric"]].title for found in result.datasets.values()}
     wholes = {name: found["rows"][0]["mean"] for name, found in result.datasets.items()}
+    # A share of a correlation below zero is none.
+    shares = [row["mean"] / wholes[name] if wholes[name] > 0 else None for name, row in rows]
     several = [words("Dataset", [name for name, _ in rows])] if len(result.datasets) > 1 else []
     return Table(
         [
             *several,
             words("Model", [_label(row) for _, row in rows]),
             figures(" or ".join(sorted(titles)), [row["mean"] for _, row in rows], "{:.4f}"),
-            figures(
-                "Of the teacher's", [row["mean"] / wholes[name] for name, row in rows], "{:.1%}"
-            ),
+            figures("Of the teacher's", shares, "{:.1%}"),
             figures("MB", [_cost(row, MEGABYTES) for _, row in rows], "{:.2f}"),
             figures("One text, ms", [_cost(row, TIME) for _, row in rows], "{:.2f}"),
         ]
