@@ -19,7 +19,8 @@ import tensorflow_datasets as tfds
 
 from tfkd.artifacts import file_sha256
 from tfkd.data.catalog import CATALOG, MASSIVE_INTENTS, MASSIVE_LOCALES
-from tfkd.data.readers import fault, open_table
+from tfkd.data.readers import open_table
+from tfkd.data.streams import RowFault
 from tfkd.errors import DatasetError, shown
 
 EMOTION_URL = (
@@ -132,12 +133,8 @@ class Massive(tfds.core.GeneratorBasedBuilder):
                     intent = values["intent"]
                     yield str(values["id"]), {"text": values["utt"], "label": intent}
             except (ValueError, KeyError, TypeError) as error:
-                raise fault(
-                    path,
-                    row,
-                    f"a JSON object with id, partition, intent and utt in {member}",
-                    shown(line),
-                ) from error
+                expected = f"a JSON object with id, partition, intent and utt in {member}"
+                raise RowFault(expected, shown(line)).at(path, row) from error
 
 
 def _features(label_names: tuple[str, ...]) -> tfds.features.FeaturesDict:
@@ -172,12 +169,8 @@ def _semicolon_rows(path: Path) -> Iterator[Row]:
         for row, line in enumerate(lines, start=1):
             text, _, label = line.strip().rpartition(";")
             if not text or label not in names:
-                raise fault(
-                    path,
-                    row,
-                    f"`text;label` with a label of {', '.join(names)}",
-                    shown(line.strip()),
-                )
+                expected = f"`text;label` with a label of {', '.join(names)}"
+                raise RowFault(expected, shown(line.strip())).at(path, row)
             yield f"{row:06d}", {"text": text, "label": label}
 
 

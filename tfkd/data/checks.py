@@ -21,6 +21,7 @@ from tfkd.data.examples import (
     Example,
     classes_of,
 )
+from tfkd.data.streams import RowFault
 from tfkd.data.transfer import HELD_OUT
 from tfkd.errors import DatasetError
 from tfkd.progress import Progress
@@ -132,10 +133,7 @@ def _check_split(dataset: Dataset, split: str) -> SplitSummary:
     for row, example in enumerate(dataset.splits[split], start=1):
         fault = _fault(dataset, example)
         if fault:
-            raise DatasetError(
-                f"Expected {fault[0]} in `{dataset.name}`, {split}, row {row} (row 1 is the first "
-                f"row of data). Received: {fault[1]}."
-            )
+            raise RowFault(*fault).at(f"`{dataset.name}`, {split}", row)
         is_weighed = example.weight != 1 and split not in HELD_OUT
         heaviest = max(heaviest, example.weight)
         values = (*example, example.weight) if is_weighed else example

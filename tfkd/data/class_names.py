@@ -15,7 +15,7 @@ from tfkd.data.label_values import (
     whole,
 )
 from tfkd.data.labels import MOST_CLASSES, refuse_missing
-from tfkd.data.readers import fault
+from tfkd.data.streams import RowFault
 from tfkd.errors import shown
 
 ASK = (
@@ -51,7 +51,7 @@ class ClassNames:
         Raises:
             DatasetError: It is missing or cannot be shown, or there are too many.
         """
-        refuse_missing(value, self._path, row)
+        refuse_missing(value)
         name = spelled(value)
         if self._folds_case:
             spellings = self._spellings.setdefault(folded(name), collections.Counter())
@@ -72,7 +72,7 @@ class ClassNames:
         elif self.is_whole or not self.is_numeric:
             advice = "Is the label column right?"
             advice += " With --task regression they are scores." if self.is_whole else ""
-            raise fault(self._path, row, f"at most {MOST_CLASSES} classes", "more", advice)
+            raise RowFault(f"at most {MOST_CLASSES} classes", "more", advice)
 
     @property
     def num_folded(self) -> int:
@@ -87,8 +87,9 @@ class ClassNames:
         """
         if self._missing and self.rows and self.is_numeric:
             word, row = next(iter(self._missing.items()))
-            advice = "Drop the row or fill it in."
-            raise fault(self._path, row, "a number as label, as in other rows", repr(word), advice)
+            expected = "a number as label, as in other rows"
+            found = RowFault(expected, repr(word), "Drop the row or fill it in.")
+            raise found.at(self._path, row)
         self.rows |= self._missing
         if self._missing:
             self.is_numeric = self.is_whole = False
@@ -113,11 +114,11 @@ class ClassNames:
                 other = first.setdefault(number(name), name)
             if is_grouped(name):
                 received = f"{name!r}, with a comma of decimals or of thousands"
-                raise fault(self._path, row, expected, received, UNGROUP)
+                raise RowFault(expected, received, UNGROUP).at(self._path, row)
             if is_decimal_comma(name) or other != name:
                 received = repr(name)
                 received += ", perhaps a decimal comma" if other == name else f" beside {other!r}"
-                raise fault(self._path, row, expected, received, ASK)
+                raise RowFault(expected, received, ASK).at(self._path, row)
 
     def sorted(self) -> tuple[str, ...]:
         """The names, whole numbers in numeric order, "1.0" as "1" where there are both."""

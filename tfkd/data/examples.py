@@ -7,8 +7,8 @@ import dataclasses
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Generic, NamedTuple, TypeVar
 
 SINGLE_LABEL = "single_label"
 MULTI_LABEL = "multi_label"
@@ -22,6 +22,18 @@ DEFAULT_THRESHOLD = 0.5
 Label = int | float | tuple[int, ...]
 # What is given to a model: texts, or pairs of texts.
 Texts = Sequence[str] | Sequence[tuple[str, ...]]
+Item = TypeVar("Item")
+
+
+@dataclasses.dataclass(frozen=True)
+class Reiterable(Generic[Item]):
+    """Streams what a function gives, which is called anew for every pass."""
+
+    begin: Callable[[], Iterator[Item]]
+
+    def __iter__(self) -> Iterator[Item]:
+        """Begins a pass."""
+        return self.begin()
 
 
 class Example(NamedTuple):

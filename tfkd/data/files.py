@@ -8,7 +8,7 @@ rows.
 import dataclasses
 import functools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +29,8 @@ from tfkd.data.examples import (
     SINGLE_LABEL,
     Dataset,
     Example,
+    Label,
+    Reiterable,
     example_of,
     listing,
 )
@@ -36,10 +38,10 @@ from tfkd.data.kept_rows import KeptRows
 from tfkd.data.label_columns import of_columns, understood
 from tfkd.data.label_values import check_name
 from tfkd.data.labels import BLANKS, LabelForm, LabelReader
-from tfkd.data.missing_labels import ByLabel, NoLabels
-from tfkd.data.readers import FORMATS, SUFFIXES, fault, open_table
+from tfkd.data.readers import FORMATS, SUFFIXES, open_table
 from tfkd.data.streams import RowFault, unreadable
-from tfkd.data.table_rows import Drops, parsed_row
+from tfkd.data.table_rows import Drops, is_unlabelled, parsed_row
+from tfkd.data.transfer import NO_LABEL
 from tfkd.errors import DatasetError
 
 SPLIT_NAMES = {
@@ -91,13 +93,13 @@ class FileSplit:
     Attributes:
         path: The file.
         rows: Re-iterable of number, texts, id, weight and what stands in the label column.
-        labels: Reads the label column.
+        read: From what stands in the label column to a label.
         faults: Takes what is wrong with a bad row, by its number; None to raise it.
     """
 
     path: Path
     rows: Iterable[Sequence[Any]]
-    labels: LabelReader | NoLabels
+    read: Callable[[Any], Label]
     faults: dict[int, str] | None = None
 
     def __iter__(self) -> Iterator[Example]:
@@ -109,9 +111,10 @@ class FileSplit:
         row = 0
         for row, texts, row_id, weight, label in self.rows:
             try:
-                read = self.labels.read(label, self.path, row)
+                read = self.read(label)
             except RowFault as error:
                 if self.faults is None:
+                    error.at(self.path, row)
                     raise
                 self.faults[row] = error.reason
             else:
@@ -149,20 +152,22 @@ def _rows(version: Version, names: ColumnNames, first: Path, drops: Drops) -> Fi
             columns = _same_columns(path, table.columns, names, first)
             for row, values in enumerate(table.rows, start=1):
                 try:
-                    found = parsed_row(path, row, values, columns, drops)
+                    found = parsed_row(values, columns, drops)
                 except RowFault as error:
                     if not drops.bad:
+                        error.at(path, row)
                         raise
                     faults[row] = error.reason
                     continue
                 if found is None:
                     counts["empty"] += 1
                     continue
-                most -= sum(map(len, found[1]))
+                most -= sum(map(len, found[0]))
                 if most < 0:
                     expected = f"texts of at most {MOST_GROWTH} times the file's bytes"
-                    raise fault(path, row, expected, "more", "Unpack it yourself if it is sound.")
-                yield found
+                    advice = "Unpack it yourself if it is sound."
+                    raise RowFault(expected, "more", advice).at(path, row)
+                yield row, *found
 
     return FileRows(KeptRows(parsed), counts, faults)
 
@@ -282,14 +287,14 @@ def _dataset(
         form = LabelForm(EMBEDDING)
     elif spec is None and not form.is_hot:
         form = understood(form, labelled[head], names.labels[0], first.path)
-    labels = NoLabels(EMBEDDING) if reading.texts_only else LabelReader(form)
+    read = _no_label(EMBEDDING) if reading.texts_only else LabelReader(form).read
     faults = {split: rows[split].faults for split in paths if reading.goes_on}
     splits = {
-        split: FileSplit(path, labelled[split], labels, faults.get(split))
+        split: FileSplit(path, labelled[split], read, faults.get(split))
         for split, path in paths.items()
     }
     if UNLABELLED in labelled:
-        nothing = NoLabels(str(form.task))
+        nothing = _no_label(str(form.task))
         splits[UNLABELLED] = FileSplit(first.path, labelled[UNLABELLED], nothing)
 
     def repairs() -> dict[str, Counter[str]]:
@@ -301,6 +306,11 @@ def _dataset(
     said = columns.line if columns.ignored or reading.columns != KNOWN_NAMES else ""
     dataset = Dataset(name, task, label_names, len(columns.texts), metric, splits, form.note)
     return dataclasses.replace(dataset, form=written, columns=said, repairs=repairs, faults=faults)
+
+
+def _no_label(task: str) -> Callable[[Any], Label]:
+    """Reads a column without labels; what it gives, no loss reads."""
+    return lambda value: NO_LABEL[task]
 
 
 def _rows_of(
@@ -318,7 +328,14 @@ def _by_label(rows: Mapping[str, FileRows], several: bool) -> dict[str, Iterable
     """The rows of train that have a label and, where there are any, those that have none."""
     if TRAIN not in rows:
         return {}
-    own, others = (ByLabel(rows[TRAIN].kept, several, has_label) for has_label in (True, False))
+
+    def parted(lacks_label: bool) -> Reiterable[list]:
+        kept = rows[TRAIN].kept
+        return Reiterable(
+            lambda: (row for row in kept if is_unlabelled(row[-1], several) == lacks_label)
+        )
+
+    own, others = parted(False), parted(True)
     return {TRAIN: own, UNLABELLED: others} if next(iter(others), None) else {}
 
 

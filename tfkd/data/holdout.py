@@ -8,11 +8,12 @@ One byte a row says its part; hashes are kept, and no text.
 
 import array
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from tfkd.data.examples import MULTI_LABEL, REGRESSION, Example, text_hash
+from tfkd.data.examples import MULTI_LABEL, REGRESSION, Example, Reiterable, text_hash
 from tfkd.errors import DatasetError
 
 # Held out where nobody says how much: of many rows a share, of few ones more, since a part of fifty
@@ -235,9 +236,12 @@ class Holdout:
         self._fractions, self._seed, self._fold = dict(fractions), seed, fold
         self._parts: np.ndarray | None = None
 
-    def splits(self) -> dict[str, "Part"]:
+    def splits(self) -> dict[str, Reiterable[Example]]:
         """What stays in train and each held-out split, as re-iterables."""
-        return {name: Part(self, part) for part, name in enumerate(["train", *self._fractions])}
+        return {
+            name: Reiterable(functools.partial(self.rows, part))
+            for part, name in enumerate(["train", *self._fractions])
+        }
 
     def _decide(self) -> np.ndarray:
         """The part of each row: uint8, shape `[num_rows]`."""
@@ -282,14 +286,3 @@ class Holdout:
                 f"{row}{' or more' if row > len(self._parts) else ''}. Do not change the data "
                 "while it is read."
             )
-
-
-class Part:
-    """One part of a `Holdout`; streams its rows anew in every pass."""
-
-    def __init__(self, holdout: Holdout, index: int) -> None:
-        self._holdout, self._index = holdout, index
-
-    def __iter__(self) -> Iterator[Example]:
-        """The rows of this part."""
-        return self._holdout.rows(self._index)

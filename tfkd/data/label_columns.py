@@ -22,7 +22,7 @@ from tfkd.data.label_values import (
     whole,
 )
 from tfkd.data.labels import BLANKS, LabelForm, LabelReader, bit, is_bit, items_of, parts_of
-from tfkd.data.readers import fault
+from tfkd.data.streams import RowFault, placed
 from tfkd.errors import ConfigError, DatasetError, shown
 
 SCORE_NAME = "score"
@@ -117,12 +117,13 @@ def _one_each(form: LabelForm, rows: Iterable[Sequence[Any]], path: Path) -> Lab
         return form.replace(names=(SCORE_NAME,))
     found = ClassNames(path, form.folds_case)
     for row, value in _labels(rows, path):
-        if is_object(value):
-            raise fault(path, row, "a label", f"an object, {shown(value)}", OBJECT_ADVICE)
-        if listed(value) is not None:
-            advice = "Name the column `labels`, or give --task multi_label, for several labels."
-            raise fault(path, row, "one label", shown(value), advice)
-        found.add(value, row)
+        with placed(path, row):
+            if is_object(value):
+                raise RowFault("a label", f"an object, {shown(value)}", OBJECT_ADVICE)
+            if listed(value) is not None:
+                advice = "Name the column `labels`, or give --task multi_label, for several labels."
+                raise RowFault("one label", shown(value), advice)
+            found.add(value, row)
     found.refuse_missing_words()
     if form.task is None and found.is_numeric:
         found.refuse_what_has_two_meanings()
@@ -150,10 +151,11 @@ def _several(
         return form.replace(is_hot=True, names=names, origin=str(path))
     found = ClassNames(path, form.folds_case)
     for row, value in _labels(rows, path):
-        for item in items_of(value, shape.separator, path, row):
-            if isinstance(item, float) and not item.is_integer():
-                raise fault(path, row, "names or whole numbers as labels", shown(value))
-            found.add(item, row)
+        with placed(path, row):
+            for item in items_of(value, shape.separator):
+                if isinstance(item, float) and not item.is_integer():
+                    raise RowFault("names or whole numbers as labels", shown(value))
+                found.add(item, row)
     found.refuse_missing_words()
     if not found.rows:
         raise _too_few(found.rows, str(path), "one class")
@@ -215,10 +217,10 @@ def _shape(form: LabelForm, rows: Iterable[Sequence[Any]], path: Path) -> Shape:
         if isinstance(value, str) and listed(value) is None and value not in names
     }
     separator = form.separator or _separator(form, words, path)
-    items = [
-        [value] if value in names else items_of(value, separator, path, row)
-        for row, value in distinct.values()
-    ]
+    items = []
+    for row, value in distinct.values():
+        with placed(path, row):
+            items.append([value] if value in names else items_of(value, separator))
     widths = {len(found) for found in items}
     has_lists = any(listed(value) is not None for _, value in distinct.values())
     is_hot = (
@@ -230,9 +232,8 @@ def _shape(form: LabelForm, rows: Iterable[Sequence[Any]], path: Path) -> Shape:
     is_bits = has_lists and all(is_bit(item) for found in items for item in found)
     for (row, value), found in zip(distinct.values(), items, strict=True):
         if is_bits and not is_hot and len(set(map(bit, found))) < len(found):
-            raise fault(
-                path, row, "equally many 0 and 1 in each row, or no number twice", shown(value)
-            )
+            expected = "equally many 0 and 1 in each row, or no number twice"
+            raise RowFault(expected, shown(value)).at(path, row)
     note = HOT if is_hot else ""
     if any(parts_of(word, separator)[1:] for word in words) and not is_hot and not form.separator:
         between = "blanks" if separator == BLANKS else repr(separator)
@@ -271,7 +272,7 @@ def _separator(form: LabelForm, words: dict[str, int], path: Path) -> str:
     if "#" in found and not all(part.strip() for word in words for part in word.split("#") if word):
         del found["#"]
     if form.names is not None:
-        fitting = [mark for mark in found if _fits(form, mark, words, path)]
+        fitting = [mark for mark in found if _fits(form, mark, words)]
         foreign = [mark for mark in found if not any(mark in name for name in form.names)]
         found = {mark: found[mark] for mark in fitting or foreign}
     if len(found) > 1:
@@ -284,22 +285,18 @@ def _separator(form: LabelForm, words: dict[str, int], path: Path) -> str:
     for mark in () if found or form.names else RARE_SEPARATORS:
         compound = _recurring(words, mark)
         if compound is not None:
-            raise fault(
-                path,
-                words[compound],
-                f"labels with {' '.join(SEPARATORS)} or blanks between them",
-                shown(compound),
-                f"Give --label-separator '{mark}' if it is several, or '|' if it is one.",
-            )
+            expected = f"labels with {' '.join(SEPARATORS)} or blanks between them"
+            advice = f"Give --label-separator '{mark}' if it is several, or '|' if it is one."
+            raise RowFault(expected, shown(compound), advice).at(path, words[compound])
     return next(iter(found), BLANKS)
 
 
-def _fits(form: LabelForm, mark: str, words: dict[str, int], path: Path) -> bool:
+def _fits(form: LabelForm, mark: str, words: Iterable[str]) -> bool:
     """Whether a separator leaves known names only."""
     reader = LabelReader(form.replace(task=MULTI_LABEL, separator=mark))
     try:
-        for word, row in words.items():
-            reader.read(word, path, row)
-    except DatasetError:
+        for word in words:
+            reader.read(word)
+    except RowFault:
         return False
     return True

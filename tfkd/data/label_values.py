@@ -11,10 +11,9 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
-from tfkd.data.readers import fault
+from tfkd.data.streams import RowFault
 from tfkd.data.texts import has_lone_surrogate
 from tfkd.errors import DatasetError, shown
 
@@ -37,7 +36,7 @@ LONGEST_NAME = 1000
 OBJECT_ADVICE = "Write the class alone, by its name or its number."
 
 
-def plain(value: Any, path: Path, row: int) -> Any:
+def plain(value: Any) -> Any:
     """A value as it is kept: a string, number, boolean, None, or a list of these.
 
     Raises:
@@ -46,10 +45,10 @@ def plain(value: Any, path: Path, row: int) -> Any:
     if isinstance(value, (list, tuple)):
         for item in value:
             if isinstance(item, (list, tuple, dict)):
-                raise fault(path, row, "a list of labels", "a list of lists or objects")
-        return [plain(item, path, row) for item in value]
+                raise RowFault("a list of labels", "a list of lists or objects")
+        return [plain(item) for item in value]
     if isinstance(value, dict):
-        raise fault(path, row, "a label", f"an object, {shown(value)}", OBJECT_ADVICE)
+        raise RowFault("a label", f"an object, {shown(value)}", OBJECT_ADVICE)
     if isinstance(value, bytes):
         value = value.decode("utf-8", "surrogateescape")
     if value is None or isinstance(value, (str, int, float)):

@@ -7,12 +7,11 @@ labels.txt, by the catalog or by a run. `tfkd.data.label_columns` finds out the 
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from tfkd.data.examples import REGRESSION, SINGLE_LABEL, Label, listing
 from tfkd.data.label_values import folded, is_missing, is_object, listed, number, spelled, whole
-from tfkd.data.readers import fault
+from tfkd.data.streams import RowFault
 from tfkd.errors import shown
 
 MOST_CLASSES = 10_000
@@ -69,7 +68,7 @@ class LabelReader:
     Example:
 
     >>> form = LabelForm("single_label").named(("cat", "dog"), "labels.txt")
-    >>> LabelReader(form).read("dog", path, row=1)
+    >>> LabelReader(form).read("dog")
     1
     """
 
@@ -79,23 +78,23 @@ class LabelReader:
         self._wholes = {whole(name): index for index, name in enumerate(self._names)}
         self._known: dict[Any, Label] = {}
 
-    def read(self, value: Any, path: Path, row: int) -> Label:
+    def read(self, value: Any) -> Label:
         """The label of one value.
 
         Raises:
-            DatasetError: The value is no label of this task; names file and row.
+            RowFault: The value is no label of this task.
         """
         if self._form.task == REGRESSION:
             score = number(value)
             if score is None:
                 advice = "Write numbers with a point, and nothing between thousands."
-                raise fault(path, row, "a finite number as label", shown(value), advice)
+                raise RowFault("a finite number as label", shown(value), advice)
             return score
         # Few values fill a column, so each is understood once.
         is_plain = isinstance(value, (str, int)) and not isinstance(value, bool)
         if is_plain and value in self._known:
             return self._known[value]
-        label = self._understood(value, path, row)
+        label = self._understood(value)
         if is_plain and len(self._known) < MOST_CLASSES:
             self._known[value] = label
         return label
@@ -103,22 +102,22 @@ class LabelReader:
     def _key(self, name: str) -> str:
         return folded(name) if self._form.folds_case else name
 
-    def _understood(self, value: Any, path: Path, row: int) -> Label:
+    def _understood(self, value: Any) -> Label:
         if self._form.task == SINGLE_LABEL:
-            return self._index(value, path, row)
+            return self._index(value)
         name = self._key(spelled(value)) if isinstance(value, str) else None
         if name in self._indices:
             return (self._indices[name],)
-        items = items_of(value, self._form.separator, path, row)
+        items = items_of(value, self._form.separator)
         if not self._form.is_hot:
-            return tuple(sorted({self._index(item, path, row) for item in items}))
+            return tuple(sorted({self._index(item) for item in items}))
         if len(items) != len(self._names) or not all(is_bit(item) for item in items):
             expected = f"a 0 or a 1 for each of {len(self._names)} labels"
-            raise fault(path, row, expected, shown(value))
+            raise RowFault(expected, shown(value))
         return tuple(index for index, item in enumerate(items) if bit(item))
 
-    def _index(self, value: Any, path: Path, row: int) -> int:
-        refuse_missing(value, path, row)
+    def _index(self, value: Any) -> int:
+        refuse_missing(value)
         name = self._key(spelled(value))
         if name in self._indices:
             return self._indices[name]
@@ -134,43 +133,37 @@ class LabelReader:
             expected += f" or an index 0 to {len(self._names) - 1}"
         near = next((known for known in self._names if folded(known) == folded(name)), None)
         received = shown(value) if near is None else f"{name!a}, which is not {near!a}"
-        raise fault(path, row, expected, received, "Correct the label, or drop the row.")
+        raise RowFault(expected, received, "Correct the label, or drop the row.")
 
 
-def refuse_missing(value: Any, path: Path, row: int) -> None:
+def refuse_missing(value: Any) -> None:
     """Refuses a value that is no label at all.
 
     Raises:
-        DatasetError: It is null, blank, or a number that is not finite.
+        RowFault: It is null, blank, or a number that is not finite.
     """
     if is_missing(value):
         received = "an empty one" if isinstance(value, str) else "none"
         if isinstance(value, float):
             received = str(value)
         advice = "Fill it in, or leave such rows out: --drop-empty."
-        raise fault(path, row, "a label", received, advice)
+        raise RowFault("a label", received, advice)
 
 
-def items_of(value: Any, separator: str | None, path: Path, row: int) -> Sequence[Any]:
-    """The labels of a value: those of a list, or the parts of a string.
-
-    Args:
-        value: What stands in the column.
-        separator: String. What parts a string; None or `BLANKS` for any blanks.
-        path: Path. The file, for error messages.
-        row: Integer.
+def items_of(value: Any, separator: str | None) -> Sequence[Any]:
+    """The labels of a value: those of a list, or the parts of a string, by default at blanks.
 
     Raises:
-        DatasetError: The value is missing, or begins as a list and is none.
+        RowFault: The value is missing, or begins as a list and is none.
     """
     found = listed(value)
     if found is not None:
         return found
     if not isinstance(value, str):
-        refuse_missing(value, path, row)
+        refuse_missing(value)
         return [value]
     if value.lstrip().startswith("[") or is_object(value):
-        raise fault(path, row, "a JSON list of labels", shown(value))
+        raise RowFault("a JSON list of labels", shown(value))
     return parts_of(value, separator or BLANKS)
 
 

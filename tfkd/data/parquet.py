@@ -9,7 +9,7 @@ from typing import IO, Any, TypeAlias
 
 import numpy as np
 
-from tfkd.data.streams import LARGEST_ROW_CHARACTERS, Rows, fault, open_bytes, unreadable
+from tfkd.data.streams import LARGEST_ROW_CHARACTERS, RowFault, Rows, open_bytes, unreadable
 from tfkd.errors import DatasetError
 
 BATCH_ROWS, BATCH_BYTES = 1024, 2**24
@@ -108,7 +108,7 @@ def _batches(path: Path, schema: Any, parquet: Any, count: int) -> Iterator[Any]
                 yield pyarrow.RecordBatch.from_arrays(columns, schema=schema)
             row += batch.num_rows
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise fault(path, row + 1, "readable Parquet data", str(error)) from error
+        raise RowFault("readable Parquet data", str(error)).at(path, row + 1) from error
 
 
 def _is_text(kind: Any) -> bool:
@@ -141,7 +141,8 @@ def _slices(path: Path, batch: Any, row: int) -> Iterator[tuple[int, int]]:
             sizes += found.fill_null(0).to_numpy(zero_copy_only=False)
     for index in np.flatnonzero(sizes > LARGEST_ROW_CHARACTERS)[:1]:
         expected = f"at most {LARGEST_ROW_CHARACTERS:,} bytes"
-        raise fault(path, row + int(index) + 1, expected, f"{sizes[index]:,}", "Cut longer texts.")
+        found = RowFault(expected, f"{sizes[index]:,}", "Cut longer texts.")
+        raise found.at(path, row + int(index) + 1)
     start = 0
     while start < len(sizes):
         fitting = np.searchsorted(np.cumsum(sizes[start:]), BATCH_BYTES, "right")

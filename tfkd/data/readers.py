@@ -22,7 +22,6 @@ from tfkd.data.streams import (
     UTF_8,
     RowFault,
     Rows,
-    fault,
     open_text,
     unreadable,
 )
@@ -204,24 +203,15 @@ def _csv_rows(
 def _fields(path: Path, values: list[str], num_fields: int, rows: Rows) -> list[str] | RowFault:
     row = rows.next()
     if len(values) != num_fields:
-        return fault(
-            path,
-            row,
-            f"{num_fields} fields as in the header",
-            f"{len(values)} fields, the first {shown(values[0])}",
-            "Quote texts that hold the separator, quotes or line breaks.",
-        )
+        received = f"{len(values)} fields, the first {shown(values[0])}"
+        advice = "Quote texts that hold the separator, quotes or line breaks."
+        return RowFault(f"{num_fields} fields as in the header", received, advice).at(path, row)
     return values
 
 
 def _bad_quotes(path: Path, rows: Rows, error: csv.Error) -> RowFault:
-    return fault(
-        path,
-        rows.count + 1,
-        "standard quoting",
-        str(error),
-        'Put texts that hold quotes in quotes and double those inside: "a ""b"" c".',
-    )
+    advice = 'Put texts that hold quotes in quotes and double those inside: "a ""b"" c".'
+    return RowFault("standard quoting", str(error), advice).at(path, rows.count + 1)
 
 
 def _tsv_rows(
@@ -268,13 +258,10 @@ def _quoted_row(
     except csv.Error as error:
         raise _bad_quotes(path, rows, error) from error
     if any(another.count("\t") == num_fields - 1 for another in more[:-1]):
-        raise fault(
-            path,
-            rows.count + 1,
-            f"{num_fields} fields as in the header",
-            f"a quote that is closed {len(more)} lines below, behind whole rows",
-            "Remove the quote, or double it and put the text in quotes.",
-        )
+        received = f"a quote that is closed {len(more)} lines below, behind whole rows"
+        advice = "Remove the quote, or double it and put the text in quotes."
+        expected = f"{num_fields} fields as in the header"
+        raise RowFault(expected, received, advice).at(path, rows.count + 1)
     return values
 
 
@@ -298,30 +285,28 @@ def _json_objects(path: Path, stream: IO[str], rows: Rows) -> Iterator[Any]:
     with rows.faults():
         for line in rows.lines(stream):
             if line.strip():
-                yield _json_object(path, line, rows.next())
+                value = _json_object(line)
+                row = rows.next()
+                yield value.at(path, row) if isinstance(value, RowFault) else value
             else:
                 rows.num_characters = 0
 
 
-def _json_object(path: Path, line: str, row: int) -> dict[str, Any] | RowFault:
+def _json_object(line: str) -> dict[str, Any] | RowFault:
     try:
-        value = json.loads(line, object_pairs_hook=lambda pairs: object_of(pairs, path, row))
+        value = json.loads(line, object_pairs_hook=object_of)
     except RowFault as error:
         return error
     except json.JSONDecodeError as error:
-        return fault(path, row, "a JSON object", f"{error}", ONE_EACH)
+        return RowFault("a JSON object", f"{error}", ONE_EACH)
     except ValueError:
-        return fault(path, row, "a JSON object", "a number of thousands of digits")
+        return RowFault("a JSON object", "a number of thousands of digits")
     except RecursionError:
-        return fault(path, row, "a JSON object", "one of too many levels")
-    return (
-        value
-        if isinstance(value, dict)
-        else fault(path, row, "a JSON object", shown(value), ONE_EACH)
-    )
+        return RowFault("a JSON object", "one of too many levels")
+    return value if isinstance(value, dict) else RowFault("a JSON object", shown(value), ONE_EACH)
 
 
-def object_of(pairs: Sequence[tuple[str, Any]], path: Path, row: int) -> dict[str, Any]:
+def object_of(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """An object of JSON, for `object_pairs_hook`.
 
     Raises:
@@ -330,7 +315,7 @@ def object_of(pairs: Sequence[tuple[str, Any]], path: Path, row: int) -> dict[st
     found = dict(pairs)
     if len(found) < len(pairs):
         (name, times), *_ = Counter(name for name, _ in pairs).most_common(1)
-        raise fault(path, row, "each key of an object once", f"{shown(name)} {times} times")
+        raise RowFault("each key of an object once", f"{shown(name)} {times} times")
     return found
 
 

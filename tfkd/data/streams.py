@@ -10,7 +10,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from tfkd.errors import DatasetError
 
@@ -31,23 +31,36 @@ FOREIGN = {
 
 
 class RowFault(DatasetError):
-    """A row is bad; those behind it may be good.
+    """A row is bad; those behind it may be good. Who finds it need not know where the row is."""
 
-    Attributes:
-        reason: What is wrong with it, without its place.
-    """
+    _place = ""
 
-    reason = ""
+    def __init__(self, expected: str, received: str, advice: str = "") -> None:
+        super().__init__(expected, received, advice)
+
+    def __str__(self) -> str:
+        expected, received, advice = self.args
+        return f"Expected {expected}{self._place}. Received: {received}. {advice}".rstrip()
+
+    @property
+    def reason(self) -> str:
+        """What is wrong with the row, without its place."""
+        return f"expected {self.args[0]}, received {self.args[1]}"
+
+    def at(self, where: Path | str, row: int) -> Self:
+        """The same with its place, in the wording all data errors share, unless it has one."""
+        self._place = self._place or f" in {where}, row {row} (row 1 is the first row of data)"
+        return self
 
 
-def fault(path: Path, row: int, expected: str, received: str, advice: str = "") -> RowFault:
-    """The error for a bad row, in the wording all data errors share."""
-    error = RowFault(
-        f"Expected {expected} in {path}, row {row} (row 1 is the first row of data). "
-        f"Received: {received}. {advice}".rstrip()
-    )
-    error.reason = f"expected {expected}, received {received}"
-    return error
+@contextlib.contextmanager
+def placed(path: Path, row: int) -> Iterator[None]:
+    """Gives the fault of a row its place."""
+    try:
+        yield
+    except RowFault as error:
+        error.at(path, row)
+        raise
 
 
 def unreadable(path: Path, error: OSError) -> DatasetError:
@@ -77,13 +90,9 @@ class Rows:
         while line := stream.readline(LARGEST_ROW_CHARACTERS + 1):
             self.num_characters += len(line)
             if self.num_characters > LARGEST_ROW_CHARACTERS:
-                raise fault(
-                    self._path,
-                    self.count + 1,
-                    f"at most {LARGEST_ROW_CHARACTERS:,} characters",
-                    "more",
-                    "A line end or a closing quote may be missing; cut longer texts.",
-                )
+                advice = "A line end or a closing quote may be missing; cut longer texts."
+                expected = f"at most {LARGEST_ROW_CHARACTERS:,} characters"
+                raise RowFault(expected, "more", advice).at(self._path, self.count + 1)
             yield line
 
     @contextlib.contextmanager

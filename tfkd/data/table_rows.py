@@ -1,13 +1,11 @@
-"""A row of a table as its number, texts, id, weight and label, or what is wrong with it."""
+"""A row of a table as its texts, id, weight and label, or what is wrong with it."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from tfkd.data.columns import Columns
 from tfkd.data.label_values import is_missing, number, plain, spelled, truth
-from tfkd.data.missing_labels import is_unlabelled
-from tfkd.data.streams import RowFault, fault
+from tfkd.data.streams import RowFault
 from tfkd.data.texts import has_lone_surrogate
 from tfkd.errors import shown
 
@@ -31,62 +29,62 @@ class Drops(NamedTuple):
 
 
 def parsed_row(
-    path: Path, row: int, values: Sequence[Any] | RowFault, columns: Columns, drops: Drops
+    values: Sequence[Any] | RowFault, columns: Columns, drops: Drops
 ) -> tuple[Any, ...] | None:
-    """Number, texts, id, weight and label of a row of a table.
-
-    Args:
-        path: Path. The file, for error messages.
-        row: Integer. The row's number.
-        values: Its values, or what is wrong with it already.
-        columns: `Columns`.
-        drops: `Drops`.
-
-    Returns:
-        The five, or None where it is left out as empty.
+    """Texts, id, weight and label of a row of a table, or None where it is left out as empty.
 
     Raises:
         RowFault: It is bad.
     """
     if isinstance(values, RowFault):
         raise values
-    texts = texts_of_row([values[index] for index in columns.texts], path, row)
-    labels = [plain(values[index], path, row) for index in columns.labels]
+    texts = texts_of_row([values[index] for index in columns.texts])
+    labels = [plain(values[index]) for index in columns.labels]
     label = labels[0] if len(labels) == 1 else list(map(truth, labels))
     if is_blank(texts) and not drops.empty:
-        raise fault(path, row, "a text", "an empty one", NO_TEXT)
+        raise RowFault("a text", "an empty one", NO_TEXT)
     is_empty = drops.unlabelled and is_unlabelled(label, drops.several)
     if drops.empty and (is_empty or is_blank(texts)):
         return None
-    row_id = None if columns.id is None else id_of_row(values[columns.id], path, row)
-    weight = 1.0 if columns.weight is None else _weight(values[columns.weight], path, row)
-    return row, texts, row_id, weight, label
+    row_id = None if columns.id is None else id_of_row(values[columns.id])
+    weight = 1.0 if columns.weight is None else _weight(values[columns.weight])
+    return texts, row_id, weight, label
 
 
-def id_of_row(value: Any, path: Path, row: int) -> str:
+def is_unlabelled(label: Any, several: bool) -> bool:
+    """Whether a row has no label where it must have one.
+
+    Of several labels in one column, a blank says that the row has none of them.
+    """
+    if isinstance(label, list):
+        return any(map(is_missing, label))
+    return is_missing(label) and not (several and isinstance(label, str))
+
+
+def id_of_row(value: Any) -> str:
     """What names a row, as a string.
 
     Raises:
-        DatasetError: It is missing.
+        RowFault: It is missing.
     """
     if is_missing(value):
-        raise fault(path, row, "an id", "an empty one" if isinstance(value, str) else "none")
-    return spelled(plain(value, path, row))
+        raise RowFault("an id", "an empty one" if isinstance(value, str) else "none")
+    return spelled(plain(value))
 
 
-def _weight(value: Any, path: Path, row: int) -> float:
+def _weight(value: Any) -> float:
     found = number(value)
     if found is None or found < 0:
         received = "none" if value in (None, "") else shown(value)
-        raise fault(path, row, "a finite number of 0 or more as weight", received)
+        raise RowFault("a finite number of 0 or more as weight", received)
     return found
 
 
-def texts_of_row(values: Sequence[Any], path: Path, row: int) -> list[str]:
+def texts_of_row(values: Sequence[Any]) -> list[str]:
     """The texts of a row, null as an empty one.
 
     Raises:
-        DatasetError: One is no string, or no UTF-8.
+        RowFault: One is no string, or no UTF-8.
     """
     texts = ["" if value is None else value for value in values]
     # Some programs write Parquet's strings as bytes.
@@ -96,15 +94,10 @@ def texts_of_row(values: Sequence[Any], path: Path, row: int) -> list[str]:
     ]
     for text in texts:
         if not isinstance(text, str):
-            raise fault(path, row, "a string as text", shown(text))
+            raise RowFault("a string as text", shown(text))
         if has_lone_surrogate(text):
-            raise fault(
-                path,
-                row,
-                "UTF-8 text",
-                f"a broken character in {shown(text)}",
-                "Save the file as UTF-8.",
-            )
+            received = f"a broken character in {shown(text)}"
+            raise RowFault("UTF-8 text", received, "Save the file as UTF-8.")
     return texts
 
 

@@ -19,7 +19,8 @@ import numpy as np
 from tfkd.config.fields import nearest
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, Dataset, Example
 from tfkd.data.label_values import is_missing, number, spelled, spelled_out
-from tfkd.data.readers import Table, fault, object_of, open_table
+from tfkd.data.readers import Table, object_of, open_table
+from tfkd.data.streams import RowFault, placed
 from tfkd.data.table_rows import id_of_row, is_blank, texts_of_row
 from tfkd.distillation.mixture import weighted_average
 from tfkd.errors import DatasetError, shown
@@ -106,11 +107,12 @@ def read_answers(path: Path, dataset: Dataset, columns: "KeyColumns") -> Teacher
         key = columns.key(path, table.columns)
         read = _form(path, table, dataset)
         for row, values in enumerate(table.rows, 1):
-            answer = read(values, path, row)
-            if answer is None:
-                num_empty += 1
-                continue
-            said.setdefault(key.read(values, path, row), []).append(answer)
+            with placed(path, row):
+                answer = read(values)
+                if answer is None:
+                    num_empty += 1
+                else:
+                    said.setdefault(key.read(values), []).append(answer)
     if not said:
         raise DatasetError(f"Expected answers in {path}. Received: rows without one.")
     logits = np.stack([_mean(dataset.task, answers) for answers in said.values()])
@@ -126,7 +128,7 @@ class Key(NamedTuple):
     is_id: bool
     is_hash: bool
 
-    def read(self, values: Sequence[Any], path: Path, row: int) -> str:
+    def read(self, values: Sequence[Any]) -> str:
         """The key of a row.
 
         Raises:
@@ -134,10 +136,10 @@ class Key(NamedTuple):
         """
         found = [values[position] for position in self.positions]
         if self.is_id:
-            return id_of_row(found[0], path, row)
-        texts = tuple(texts_of_row(found, path, row))
+            return id_of_row(found[0])
+        texts = tuple(texts_of_row(found))
         if is_blank(texts):
-            raise fault(path, row, "a text", "none")
+            raise RowFault("a text", "none")
         return texts[0].strip().lower() if self.is_hash else text_hash(Example(texts, 0))
 
 
@@ -178,8 +180,8 @@ class KeyColumns:
         )
 
 
-# From the values of a row, its file and its number to its answer; None where it has none.
-Read: TypeAlias = Callable[[Sequence[Any], Path, int], np.ndarray | None]
+# From the values of a row to its answer; None where it has none.
+Read: TypeAlias = Callable[[Sequence[Any]], np.ndarray | None]
 
 
 def _form(path: Path, table: Table, dataset: Dataset) -> Read:
@@ -190,33 +192,29 @@ def _form(path: Path, table: Table, dataset: Dataset) -> Read:
             raise DatasetError(
                 f"Expected a column `{SCORE}` in {path}. Received: {', '.join(columns)}."
             )
-        return lambda values, path, row: _scored(values[columns[SCORE]], path, row)
+        return lambda values: _scored(values[columns[SCORE]])
     classes = _Classes(dataset)
     for prefix in CLASS_PREFIXES:
         own = [columns.get(f"{prefix}{name}", -1) for name in dataset.label_names]
         if -1 in own:
             continue
-        return lambda values, path, row: classes.probabilities(
-            [values[index] for index in own], path, row
-        )
+        return lambda values: classes.probabilities([values[index] for index in own])
     for name in (PROBABILITIES, LOGITS, LOGPROBS):
         if name in columns and not (name == LOGPROBS and dataset.task == MULTI_LABEL):
             read, index = getattr(classes, name), columns[name]
-            return lambda values, path, row: read(values[index], path, row)
+            return lambda values: read(values[index])
     if LABEL in columns and dataset.task != MULTI_LABEL:
         label, sure = columns[LABEL], columns.get(CONFIDENCE)
-        return lambda values, path, row: classes.label(
-            values[label], 1.0 if sure is None else values[sure], path, row
-        )
+        return lambda values: classes.label(values[label], 1.0 if sure is None else values[sure])
     raise DatasetError(f"Expected {FORMS} in {path}. Received: {', '.join(columns)}.")
 
 
-def _scored(value: Any, path: Path, row: int) -> np.ndarray | None:
+def _scored(value: Any) -> np.ndarray | None:
     if is_missing(value):
         return None
     score = number(value)
     if score is None:
-        raise fault(path, row, "a finite number as score", shown(value))
+        raise RowFault("a finite number as score", shown(value))
     return np.array([score])
 
 
@@ -228,46 +226,46 @@ class _Classes:
         self._data = dataset.name
         self._indices = {name: index for index, name in enumerate(dataset.label_names)}
 
-    def probabilities(self, value: Any, path: Path, row: int) -> np.ndarray | None:
+    def probabilities(self, value: Any) -> np.ndarray | None:
         """Of probabilities by class or in the order of the classes; those not named share."""
-        named = self._numbers(value, PROBABILITIES, path, row)
-        return None if named is None else self._of(named, path, row, must_sum=True)
+        named = self._numbers(value, PROBABILITIES)
+        return None if named is None else self._of(named, must_sum=True)
 
-    def logprobs(self, value: Any, path: Path, row: int) -> np.ndarray | None:
+    def logprobs(self, value: Any) -> np.ndarray | None:
         """Of natural logarithms of probabilities, of the likeliest classes or of all."""
-        named = self._numbers(value, LOGPROBS, path, row)
+        named = self._numbers(value, LOGPROBS)
         if named is None:
             return None
         for logarithm in named.values():
             if logarithm > SUM_TOLERANCE:
-                raise fault(path, row, "logarithms of probabilities, at most 0", f"{logarithm:g}")
+                raise RowFault("logarithms of probabilities, at most 0", f"{logarithm:g}")
         chances = {index: math.exp(min(value, 0.0)) for index, value in named.items()}
-        return self._of(chances, path, row, must_sum=False)
+        return self._of(chances, must_sum=False)
 
-    def logits(self, value: Any, path: Path, row: int) -> np.ndarray | None:
+    def logits(self, value: Any) -> np.ndarray | None:
         """Of a logit for each class."""
-        named = self._numbers(value, LOGITS, path, row)
+        named = self._numbers(value, LOGITS)
         if named is None:
             return None
         if len(named) < len(self._names):
             expected = f"a logit for each of {len(self._names)} classes"
-            raise fault(path, row, expected, f"{len(named)}", "Give logprobs for some of them.")
+            raise RowFault(expected, f"{len(named)}", "Give logprobs for some of them.")
         return np.array([named[index] for index in range(len(self._names))])
 
-    def label(self, value: Any, confidence: Any, path: Path, row: int) -> np.ndarray | None:
+    def label(self, value: Any, confidence: Any) -> np.ndarray | None:
         """Of a class and how sure it is; the others share the rest."""
         if is_missing(value):
             return None
         sure = number(confidence)
         if sure is None or not 0 < sure <= 1:
-            raise fault(path, row, "a confidence above 0, up to 1", shown(confidence))
-        return self._of({self._index(value, path, row): sure}, path, row, must_sum=False)
+            raise RowFault("a confidence above 0, up to 1", shown(confidence))
+        return self._of({self._index(value): sure}, must_sum=False)
 
-    def _of(self, named: Mapping[int, float], path: Path, row: int, must_sum: bool) -> np.ndarray:
+    def _of(self, named: Mapping[int, float], must_sum: bool) -> np.ndarray:
         """Logits from the probabilities of some classes or all."""
         for chance in named.values():
             if not 0 <= chance <= 1 + SUM_TOLERANCE:
-                raise fault(path, row, "probabilities from 0 to 1", f"{chance:g}")
+                raise RowFault("probabilities from 0 to 1", f"{chance:g}")
         chances = np.full(len(self._names), np.nan)
         chances[list(named)] = list(named.values())
         if self._task == MULTI_LABEL:
@@ -276,39 +274,39 @@ class _Classes:
         total = sum(named.values())
         too_little = must_sum and len(named) == len(chances) and total < 1 - SUM_TOLERANCE
         if total > 1 + SUM_TOLERANCE or too_little or total <= 0:
-            raise fault(path, row, "probabilities of sum 1", f"a sum of {total:.4g}")
+            raise RowFault("probabilities of sum 1", f"a sum of {total:.4g}")
         return np.log(np.maximum(_spread(chances), LEAST_PROBABILITY))
 
-    def _numbers(self, value: Any, what: str, path: Path, row: int) -> dict[int, float] | None:
+    def _numbers(self, value: Any, what: str) -> dict[int, float] | None:
         """Numbers by the index of their class; None where there are none."""
         if isinstance(value, str) and value.lstrip().startswith("{"):
             with contextlib.suppress(ValueError, RecursionError):
-                json.loads(value, object_pairs_hook=lambda pairs: object_of(pairs, path, row))
+                json.loads(value, object_pairs_hook=object_of)
         found = spelled_out(value)
         if isinstance(found, Mapping):
-            pairs = [(self._index(name, path, row), item) for name, item in found.items()]
+            pairs = [(self._index(name), item) for name, item in found.items()]
         elif isinstance(found, Sequence):
             pairs = list(enumerate(found))
             if pairs and len(pairs) != len(self._names):
                 expected = f"{len(self._names)} {what}, one for each class"
-                raise fault(path, row, expected, f"{len(pairs)}", "Name their classes.")
+                raise RowFault(expected, f"{len(pairs)}", "Name their classes.")
         elif is_missing(value):
             return None
         else:
             expected = f"{what} as an object by class, or as a list"
-            raise fault(path, row, expected, shown(value))
+            raise RowFault(expected, shown(value))
         # A column of Parquet has all names in all rows.
         given = {index: item for index, item in pairs if not _is_nothing(item)}
         for item in given.values():
             if _number(item) is None:
-                raise fault(path, row, f"numbers as {what}", shown(item))
+                raise RowFault(f"numbers as {what}", shown(item))
         return {index: float(_number(item) or 0.0) for index, item in given.items()} or None
 
-    def _index(self, value: Any, path: Path, row: int) -> int:
+    def _index(self, value: Any) -> int:
         name = spelled(value)
         if name not in self._indices:
             advice = nearest(name, self._names, f"tfkd check {self._data}")
-            raise fault(path, row, "a class of the data", shown(name), advice)
+            raise RowFault("a class of the data", shown(name), advice)
         return self._indices[name]
 
 

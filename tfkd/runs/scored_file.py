@@ -8,6 +8,7 @@ from typing import Any
 
 from tfkd.data.columns import ColumnNames, find_texts
 from tfkd.data.readers import format_of
+from tfkd.data.streams import placed
 from tfkd.data.table_rows import is_blank, texts_of_row
 from tfkd.data.tables import Column, UserTable, plain
 from tfkd.data.writers import LIST_OF, table_writer
@@ -96,7 +97,10 @@ class TextTable:
         start = 0
         for columns in self.table.chunks():
             texts = zip(*(plain(columns[index]) for index in self.positions), strict=True)
-            rows = [_row(values, self.table.path, start + n) for n, values in enumerate(texts, 1)]
+            rows = []
+            for row, values in enumerate(texts, start + 1):
+                with placed(self.table.path, row):
+                    rows.append(_row(values))
             yield columns, rows
             start += len(rows)
 
@@ -115,9 +119,9 @@ class TextTable:
         return num_rows, num_empty
 
 
-def _row(values: Sequence[Any], path: Path, row: int) -> Row | None:
+def _row(values: Sequence[Any]) -> Row | None:
     """The texts of a row; of a pair one may be empty."""
-    texts = texts_of_row(values, path, row)
+    texts = texts_of_row(values)
     return None if is_blank(texts) else tuple(texts)
 
 
