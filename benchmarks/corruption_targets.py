@@ -15,6 +15,7 @@ from tfkd.config.training import AwareConfig, DistillConfig
 from tfkd.config.verbs import PredictConfig, ReportConfig
 from tfkd.distillation.backup import Backup, Position, save_variables
 from tfkd.errors import ArtifactError
+from tfkd.evaluation.memory import FreshStart
 from tfkd.models.bottleneck import find_bottleneck
 from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
@@ -242,7 +243,8 @@ def _memory_target(run: RunFolder, material: Material) -> Target:
     files, kept = costs.model_files(run)[-1:], material.cache / "memory"
 
     def read(tell: Tell) -> Any:
-        with mock.patch.object(costs, "peak_memory_bytes", lambda *asked: 400_000_000):
+        measured = FreshStart(400_000_000, 1.0)
+        with mock.patch.object(costs, "fresh_start", lambda *asked: measured):
             return costs.measure_memory(files, TEXTS, _listening(material, tell).progress, kept)
 
     read(lambda line: None)

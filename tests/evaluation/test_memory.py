@@ -7,7 +7,7 @@ import pytest
 
 import tfkd.evaluation.memory as memory
 from tfkd.errors import ModelError
-from tfkd.process import TimedModel
+from tfkd.process import KERAS_LOADER, LITERT_LOADER, TimedModel
 
 MEGABYTE = 2**20
 
@@ -76,7 +76,8 @@ def folder(tmp_path, monkeypatch):
 
 def peak_megabytes(folder, loader, texts=("a",), megabytes=0):
     (folder / "model").write_text(str(megabytes), encoding="utf-8")
-    found = memory.peak_memory_of(f"loaders_of_test:{loader}", folder / "model", texts)
+    model = TimedModel(f"loaders_of_test:{loader}", folder / "model")
+    found = memory.fresh_start(model, texts).peak_memory_bytes
     assert isinstance(found, int)
     return found / MEGABYTE
 
@@ -118,12 +119,12 @@ def test_loader_that_fails(folder):
         r"Received: KeyError: 'no weights here'$"
     )
     with pytest.raises(ModelError, match=message):
-        memory.peak_memory_of("loaders_of_test:broken", path, ["a"])
+        memory.fresh_start(TimedModel("loaders_of_test:broken", path), ["a"])
 
 
 def test_process_that_ends_without_a_word(folder):
     with pytest.raises(ModelError, match=r"in a fresh process\. Received: code 7$"):
-        memory.peak_memory_of("loaders_of_test:quitting", folder / "model", ["a"])
+        memory.fresh_start(TimedModel("loaders_of_test:quitting", folder / "model"), ["a"])
 
 
 def test_too_slow(folder):
@@ -132,8 +133,9 @@ def test_too_slow(folder):
         r"Received: no answer\. "
         r"Try again on a less busy machine\.$"
     )
+    model = TimedModel("loaders_of_test:Slow", folder / "model")
     with pytest.raises(ModelError, match=message):
-        memory.peak_memory_of("loaders_of_test:Slow", folder / "model", ["a", "b"], 1.5)
+        memory.fresh_start(model, ["a", "b"], timeout_seconds=1.5)
 
 
 def test_own_peak_is_this_process():
@@ -141,7 +143,7 @@ def test_own_peak_is_this_process():
     assert sys.platform in ("linux", "darwin")
 
 
-@pytest.mark.parametrize("loader", [memory.KERAS_LOADER, memory.LITERT_LOADER])
+@pytest.mark.parametrize("loader", [KERAS_LOADER, LITERT_LOADER])
 def test_loaders_are_names_of_tfkd(loader):
     # Read, not imported: the import takes TensorFlow.
     module, _, name = loader.partition(":")
@@ -151,20 +153,6 @@ def test_loaders_are_names_of_tfkd(loader):
         named = {node.name: node for node in tree.body if hasattr(node, "name")}
         assert part in named
         tree = named[part]
-
-
-def test_folder_and_kind_become_loader_and_path(tmp_path, monkeypatch):
-    (tmp_path / "loaders_of_test.py").write_text(textwrap.dedent(LOADERS), encoding="utf-8")
-    (tmp_path / "dynamic_int8.tflite").write_text("32", encoding="utf-8")
-    (tmp_path / "float32.tflite").write_text("0", encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(memory, "LITERT_LOADER", "loaders_of_test:Model")
-    large = memory.peak_memory_bytes(tmp_path, "dynamic_int8", ["a"])
-    small = memory.peak_memory_bytes(tmp_path, "float32", ["a"])
-    assert 30 < (large - small) / MEGABYTE < 40
-    monkeypatch.setattr(memory, "KERAS_LOADER", "loaders_of_test:broken")
-    with pytest.raises(ModelError, match=rf"^Expected the models of {tmp_path} to load"):
-        memory.peak_memory_bytes(tmp_path, "keras", ["a"])
 
 
 def test_first_call_is_that_of_the_first_text_alone(folder):

@@ -5,7 +5,8 @@ import textwrap
 import pytest
 
 from tests.toys import QUIET
-from tfkd.evaluation import memory
+from tfkd.errors import ModelError
+from tfkd.runs import costs
 from tfkd.runs.costs import ModelFile, measure_memory
 
 LOADER = """
@@ -17,7 +18,8 @@ LOADER = """
     class Model:
         \"\"\"Holds the megabytes its file names, and notes that it was loaded.\"\"\"
 
-        def __init__(self, path):
+        def __init__(self, path, threads=None):
+            assert threads in (None, 1)
             with path.with_suffix(".log").open("a") as log:
                 log.write("loaded\\n")
             self.block = b"x" * (int(path.read_text()) * 2**20)
@@ -45,7 +47,7 @@ def files(tmp_path, monkeypatch):
     """Two files of a model folder, loaded by a class that notes it."""
     (tmp_path / "costs_of_test.py").write_text(textwrap.dedent(LOADER), encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(memory, "LITERT_LOADER", "costs_of_test:Model")
+    monkeypatch.setattr(costs, "LITERT_LOADER", "costs_of_test:Model")
     for kind, megabytes in (("float32", 64), ("dynamic_int8", 16)):
         (tmp_path / f"{kind}.tflite").write_text(str(megabytes), encoding="utf-8")
     return [ModelFile(f"run/{kind}", tmp_path, kind) for kind in ("float32", "dynamic_int8")]
@@ -78,10 +80,18 @@ def test_without_a_folder_every_file_is_asked_anew(files):
 
 
 def test_files_are_asked_side_by_side(files, tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "LITERT_LOADER", "costs_of_test:Meeting")
+    monkeypatch.setattr(costs, "LITERT_LOADER", "costs_of_test:Meeting")
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     (tmp_path / "meeting").mkdir()
     monkeypatch.setenv("MEETING_OF_TEST", str(tmp_path / "meeting"))
     found = measure_memory(files, ["a text"], QUIET)
     assert found[0] > found[1]
     assert len(list((tmp_path / "meeting").iterdir())) == 2
+
+
+def test_folder_and_kind_become_loader_and_path(files, tmp_path, monkeypatch):
+    large, small = measure_memory(files, ["a"], QUIET)
+    assert 42 < (large - small) / 2**20 < 54
+    monkeypatch.setattr(costs, "KERAS_LOADER", "costs_of_test:missing")
+    with pytest.raises(ModelError, match=rf"^Expected the models of {tmp_path} to load"):
+        measure_memory([ModelFile("run", tmp_path, "keras")], ["a"], QUIET)

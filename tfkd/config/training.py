@@ -23,6 +23,7 @@ DEFAULT_RECIPES = ("float32", "dynamic_int8")
 STUDENT_LOSS_WEIGHT = 0.3
 PRECISIONS = ("auto", "float32", "bfloat16")
 BOTTLENECK_DECODERS = ("mlp", "values")
+POOLINGS = ("auto", "cls", "mean", "max")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,15 +94,9 @@ class PretrainConfig(OptimizerConfig):
         None, "Folder that holds the data sets. Also read from TFKD_DATA_DIR."
     )
     student: str = setting("bert_tiny", "Size word of the student, see `tfkd list models`.")
-    pooling: str = setting(
-        "auto",
-        "How the student's tokens become one vector.",
-        choices=("auto", "cls", "mean", "max"),
-    )
+    pooling: str = setting("auto", "How the student's tokens become one vector.", choices=POOLINGS)
     encoder_pooling: str = setting(
-        "auto",
-        "How the encoder's tokens become one vector.",
-        choices=("auto", "cls", "mean", "max"),
+        "auto", "How the encoder's tokens become one vector.", choices=POOLINGS
     )
     encoder_sequence_length: int | None = setting(
         None, "Longest text for the encoder, as --sequence-length.", 4, 4096
@@ -157,9 +152,7 @@ class FinetuneConfig(TrainingConfig):
         "Preset, folder, hf:// or kaggle:// handle, or size word (such as bert_tiny: built from "
         "scratch). Default: the data set's.",
     )
-    pooling: str = setting(
-        "auto", "How tokens become one vector.", choices=("auto", "cls", "mean", "max")
-    )
+    pooling: str = setting("auto", "How tokens become one vector.", choices=POOLINGS)
     sequence_length: int | None = setting(
         None,
         "Longest text in tokens; longer ones are cut. Default: what 99 of 100 training texts have, "
@@ -221,9 +214,7 @@ class TeacherConfig(Config):
         None, "Peak learning rate of the teacher's fine-tuning. Default: the model's own.", 1e-8, 1
     )
     teacher_pooling: str = setting(
-        "auto",
-        "How the teacher's tokens become one vector.",
-        choices=("auto", "cls", "mean", "max"),
+        "auto", "How the teacher's tokens become one vector.", choices=POOLINGS
     )
     teacher_precision: str = setting(
         "auto", "Products of the teacher's fine-tuning, as --precision.", choices=PRECISIONS
@@ -254,11 +245,7 @@ class DistillConfig(BottleneckConfig, AwareConfig, TeacherConfig, TrainingConfig
         "Preset, folder, handle, or size word (such as bert_tiny: built from scratch). Default: "
         "the data set's.",
     )
-    pooling: str = setting(
-        "auto",
-        "How the student's tokens become one vector.",
-        choices=("auto", "cls", "mean", "max"),
-    )
+    pooling: str = setting("auto", "How the student's tokens become one vector.", choices=POOLINGS)
     sequence_length: int | None = setting(
         None,
         "Longest text for the student, in tokens; longer ones are cut. Default: what 99 of 100 "

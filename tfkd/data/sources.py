@@ -36,32 +36,18 @@ NETWORK_SECONDS = 5.0
 KEPT_DEMOS = 4
 
 
-class Splits(Mapping[str, Iterable[Example]]):
+class Splits(dict[str, Iterable[Example]]):
     """The splits of a data set; asking for one it lacks says which there are."""
 
     def __init__(self, name: str, splits: Mapping[str, Iterable[Example]]) -> None:
-        self._name, self._splits = name, dict(splits)
+        super().__init__(splits)
+        self._name = name
 
-    def __getitem__(self, split: str) -> Iterable[Example]:
-        """The split's re-iterable of examples."""
-        if split not in self._splits:
-            raise DatasetError(
-                f"Expected the split {split} in `{self._name}`. Received: only "
-                f"{', '.join(self._splits)}. Add a file {split}.csv to its folder."
-            )
-        return self._splits[split]
-
-    def __contains__(self, split: object) -> bool:
-        """Whether there is such a split."""
-        return split in self._splits
-
-    def __iter__(self) -> Iterator[str]:
-        """Names of the splits there are."""
-        return iter(self._splits)
-
-    def __len__(self) -> int:
-        """Number of splits."""
-        return len(self._splits)
+    def __missing__(self, split: str) -> Iterable[Example]:
+        raise DatasetError(
+            f"Expected the split {split} in `{self._name}`. Received: only {', '.join(self)}. Add "
+            f"a file {split}.csv to its folder."
+        )
 
 
 @dataclasses.dataclass(frozen=True)

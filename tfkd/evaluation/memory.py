@@ -13,20 +13,11 @@ import re
 import resource
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tfkd.data.examples import Texts
-from tfkd.process import (
-    KERAS_LOADER,
-    LITERT_LOADER,
-    TimedModel,
-    answer,
-    load,
-    run_fresh,
-    thread_limits,
-)
+from tfkd.process import TimedModel, answer, load, run_fresh, thread_limits
 
 TIMEOUT_SECONDS = 300.0
 
@@ -47,17 +38,17 @@ class FreshStart:
 
 def fresh_start(
     model: TimedModel,
-    texts: Texts,
-    threads: int = 1,
+    texts: Sequence[Any],
+    threads: int | None = None,
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> FreshStart:
     """Memory and first call of a fresh process that loads a model and predicts texts one by one.
 
     Args:
-        model: `TimedModel`. What to load.
+        model: What to load.
         texts: A few strings, or pairs of strings.
-        threads: Integer. Threads of TensorFlow.
-        timeout_seconds: Float. Longest time for the process.
+        threads: Threads of TensorFlow. Default: as many as it takes.
+        timeout_seconds: Longest time for the process.
 
     Raises:
         ModelError: The process failed or took too long.
@@ -66,71 +57,6 @@ def fresh_start(
     >>> fresh_start(TimedModel(KERAS_LOADER, folder), ["Oil fell."]).first_call_ms
     266.3
     """
-    found = _run(model, texts, timeout_seconds, thread_limits(threads))
-    return FreshStart(**found)
-
-
-def peak_memory_bytes(
-    model_folder: Path,
-    kind: str,
-    texts: Texts,
-    timeout_seconds: float = TIMEOUT_SECONDS,
-) -> int:
-    """Peak resident memory of a fresh process that loads a model and predicts texts one by one.
-
-    Interpreter and libraries included: it is what a machine needs to run the model with Python.
-
-    Args:
-        model_folder: Path of a model folder (`<run>/student`).
-        kind: String. "keras", or the recipe whose `<recipe>.tflite` in the folder is to be asked.
-        texts: A few strings, or pairs of strings.
-        timeout_seconds: Float. Longest time for the process.
-
-    Returns:
-        Integer. Bytes.
-
-    Raises:
-        ModelError: The process failed or took too long.
-
-    Example:
-    >>> peak_memory_bytes(Path("saved_models/ag_news/student"), "dynamic_int8", ["Oil fell."])
-    412090368
-    """
-    if kind == "keras":
-        return peak_memory_of(KERAS_LOADER, model_folder, texts, timeout_seconds)
-    return peak_memory_of(LITERT_LOADER, model_folder / f"{kind}.tflite", texts, timeout_seconds)
-
-
-def peak_memory_of(
-    loader: str,
-    path: Path,
-    texts: Texts,
-    timeout_seconds: float = TIMEOUT_SECONDS,
-) -> int:
-    """Peak resident memory in bytes of a fresh process that runs `loader(path).predict([text])`.
-
-    Args:
-        loader: String. "module:callable" that takes the path and returns a predictor.
-        path: Path of the model.
-        texts: A few strings, or pairs of strings.
-        timeout_seconds: Float. Longest time for the process.
-
-    Raises:
-        ModelError: The process failed or took too long.
-
-    Example:
-    >>> peak_memory_of("package.module:Model.load", Path("model"), ["Oil fell."])
-    31457280
-    """
-    return int(_run(TimedModel(loader, path), texts, timeout_seconds)["peak_memory_bytes"])
-
-
-def _run(
-    model: TimedModel,
-    texts: Sequence[Any],
-    timeout_seconds: float,
-    environment: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
     job = {
         "loader": model.loader,
         "path": str(model.path),
@@ -138,7 +64,9 @@ def _run(
         "texts": list(texts),
     }
     purpose = f"of {model.path} to load and answer {len(texts)} texts"
-    return run_fresh("tfkd.evaluation.memory", job, purpose, timeout_seconds, environment)
+    limits = None if threads is None else thread_limits(threads)
+    found = run_fresh("tfkd.evaluation.memory", job, purpose, timeout_seconds, limits)
+    return FreshStart(**found)
 
 
 def _own_peak_bytes() -> int:

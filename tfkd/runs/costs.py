@@ -10,7 +10,7 @@ from tfkd.artifacts import RunFolder
 from tfkd.config.training import RECIPE_NAMES
 from tfkd.data.examples import Texts
 from tfkd.evaluation.latency import Latency, num_steps
-from tfkd.evaluation.memory import peak_memory_bytes
+from tfkd.evaluation.memory import fresh_start
 from tfkd.evaluation.timing import time_models
 from tfkd.process import KERAS_LOADER, LITERT_LOADER, TimedModel, end_children, num_cores
 from tfkd.progress import Progress
@@ -146,7 +146,7 @@ def measure_memory(
 def _memory(file: ModelFile, texts: Texts, kept: Path | None, progress: Progress) -> int:
     """Peak memory of one file, asked now or as it is kept."""
     if kept is None:
-        return peak_memory_bytes(file.folder, file.kind, texts)
+        return fresh_start(file.timed(), texts).peak_memory_bytes
     mark = artifacts.fingerprint(
         {
             "kind": file.kind,
@@ -158,7 +158,7 @@ def _memory(file: ModelFile, texts: Texts, kept: Path | None, progress: Progress
     path = kept / f"{mark}.json"
     memory = seals.kept(path, _kept_memory, progress.say)
     if memory is None:
-        memory = peak_memory_bytes(file.folder, file.kind, texts)
+        memory = fresh_start(file.timed(), texts).peak_memory_bytes
         artifacts.write_record(path, {"peak_memory_bytes": memory})
     return memory
 

@@ -69,10 +69,6 @@ class Steps(tf_keras.layers.Layer):
         rows = tf.reshape(projected, [-1, 4 * self.units])
         return tf.gather(rows, tf.concat([2 * forward, 2 * backward + 1], axis=1))
 
-    def get_config(self) -> dict[str, object]:
-        """The arguments of the constructor."""
-        return {**super().get_config(), "units": self.units}
-
 
 class Recurrence(tf_keras.layers.Layer):
     """Both directions of the LSTM; the largest state of each unit over a text's tokens.
@@ -134,15 +130,6 @@ class Recurrence(tf_keras.layers.Layer):
             self.quantizer(bounds, True, self.product_range)
         return tf.concat(tf.split(strongest, 2), axis=1)
 
-    def get_config(self) -> dict[str, object]:
-        """The arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "is_float": self.is_float,
-            "freeze_after": self.quantizer.freeze_after,
-        }
-
     def compute_output_shape(self, input_shape: list[tf.TensorShape]) -> tf.TensorShape:
         """`[batch, 2 * units]`."""
         return tf.TensorShape([None, 2 * self.units])
@@ -177,7 +164,7 @@ CUSTOM_LAYERS = (Masked, Steps, Recurrence)
 
 
 def shape_of(classifier: TextClassifier) -> Shape | None:
-    """The sizes of a student that `tfkd.models.bilstm.build_bilstm` made; None for any other."""
+    """The sizes of a student that `build_bilstm` made; None for any other."""
     layers = {layer.name: layer for layer in classifier.model.layers}
     if not isinstance(layers.get("bilstm"), keras.layers.Bidirectional):
         return None

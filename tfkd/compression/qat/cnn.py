@@ -64,10 +64,6 @@ class Windows(tf_keras.layers.Layer):
         windows = tf.gather(rows, read, batch_dims=1)
         return tf.reshape(windows, [-1, length, self.size * vectors.shape[2]])
 
-    def get_config(self) -> dict[str, object]:
-        """The arguments of the constructor."""
-        return {**super().get_config(), "size": self.size}
-
 
 class Strongest(tf_keras.layers.Layer):
     """The largest answer of each detector: `[batch, length, filters]` to `[batch, filters]`."""
@@ -81,7 +77,7 @@ CUSTOM_LAYERS = (Masked, Windows, Strongest)
 
 
 def shape_of(classifier: TextClassifier) -> Shape | None:
-    """The sizes of a student that `tfkd.models.cnn.build_cnn` made; None for any other."""
+    """The sizes of a student that `build_cnn` made; None for any other."""
     layers = {layer.name: layer for layer in classifier.model.layers}
     if not isinstance(layers.get("trigrams"), keras.layers.Conv1D):
         return None

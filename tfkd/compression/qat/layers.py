@@ -41,10 +41,6 @@ class SegmentShift(tf_keras.layers.Layer):
         """The difference where the id is 1, else 0: `[batch, length, width]`."""
         return tf.cast(segment_ids, tf.float32)[:, :, None] * self.difference
 
-    def get_config(self) -> dict[str, object]:
-        """The arguments of the constructor."""
-        return {**super().get_config(), "width": self.width}
-
 
 class Norm(tf_keras.layers.Layer):
     """Layer normalization over the last axis.
@@ -74,10 +70,6 @@ class Norm(tf_keras.layers.Layer):
         inverse = tf.math.rsqrt(squares + self.epsilon * width)
         return centred * inverse * (self.gamma * width**0.5) + self.beta
 
-    def get_config(self) -> dict[str, object]:
-        """The arguments of the constructor."""
-        return {**super().get_config(), "epsilon": self.epsilon}
-
 
 class NegativeGelu(tf_keras.layers.Layer):
     """`-gelu(x)`; the next kernel has the other sign.
@@ -97,10 +89,6 @@ class NegativeGelu(tf_keras.layers.Layer):
         """Elementwise."""
         return -tf.nn.gelu(values, approximate=self.approximate)
 
-    def get_config(self) -> dict[str, object]:
-        """The arguments of the constructor."""
-        return {**super().get_config(), "approximate": self.approximate}
-
 
 class SplitHeads(tf_keras.layers.Layer):
     """`[batch, length, heads * width]` to `[batch, heads, length, width]`.
@@ -119,10 +107,6 @@ class SplitHeads(tf_keras.layers.Layer):
         head_width = vectors.shape[2] // self.num_heads
         split = tf.reshape(vectors, [-1, length, self.num_heads, head_width])
         return tf.transpose(split, [0, 2, 1, 3])
-
-    def get_config(self) -> dict[str, object]:
-        """The arguments of the constructor."""
-        return {**super().get_config(), "num_heads": self.num_heads}
 
 
 class MergeHeads(tf_keras.layers.Layer):
@@ -157,10 +141,6 @@ class MaskBias(tf_keras.layers.Layer):
     def call(self, padding_mask: tf.Tensor) -> tf.Tensor:
         """The bias where the mask is 0."""
         return (1.0 - tf.cast(padding_mask, tf.float32))[:, None, None, :] * self.bias
-
-    def get_config(self) -> dict[str, object]:
-        """The arguments of the constructor."""
-        return {**super().get_config(), "bias": self.bias}
 
 
 class Mix(tf_keras.layers.Layer):
@@ -205,10 +185,6 @@ class Pool(tf_keras.layers.Layer):
             return tf.reduce_sum(vectors * is_real, axis=1) / total
         smallest = tf.reduce_min(vectors, axis=1, keepdims=True)
         return tf.reduce_max(vectors * is_real + smallest * (1.0 - is_real), axis=1)
-
-    def get_config(self) -> dict[str, object]:
-        """The arguments of the constructor."""
-        return {**super().get_config(), "pooling": self.pooling}
 
 
 def _size(tensor: tf.Tensor, axis: int) -> int | tf.Tensor:

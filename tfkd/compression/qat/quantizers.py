@@ -4,6 +4,7 @@ Each class is TF-MOT's `Quantizer`: `build` makes the variables it keeps in a la
 a tensor to the values its integer file can hold, with a gradient that passes straight through.
 """
 
+import inspect
 from collections.abc import Mapping
 from typing import TypeAlias
 
@@ -38,8 +39,8 @@ class Quantizer(tfmot.quantization.keras.quantizers.Quantizer):
         return {}
 
     def get_config(self) -> dict[str, object]:
-        """No settings."""
-        return {}
+        """The arguments of the constructor, which are attributes of the same names."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
 
 class WeightRange(Quantizer):
@@ -69,10 +70,6 @@ class WeightRange(Quantizer):
         limit = tf.maximum(tf.reduce_max(tf.abs(inputs), axis=axes), _SMALLEST_LIMIT)
         scale = limit / 127.0
         return tf.grad_pass_through(lambda values: tf.round(values / scale) * scale)(inputs)
-
-    def get_config(self) -> dict[str, object]:
-        """The arguments of the constructor."""
-        return {"per_channel": self.per_channel}
 
 
 class StoredRange(Quantizer):
@@ -192,10 +189,6 @@ class ActivationRange(Quantizer):
             low = -high * (128 / 127)
         return low, tf.maximum(high, low + _SMALLEST_LIMIT)
 
-    def get_config(self) -> dict[str, object]:
-        """The arguments of the constructor."""
-        return {"symmetric": self.symmetric, "freeze_after": self.freeze_after}
-
 
 class MaskedRange(ActivationRange):
     """The range of attention scores whose padded ones got a bias: that of the others, and a margin.
@@ -218,10 +211,6 @@ class MaskedRange(ActivationRange):
         low, high = super()._bounds(tf.where(values > self.bias / 2, values, 0.0))
         return low - self.MARGIN, high
 
-    def get_config(self) -> dict[str, object]:
-        """The arguments of the constructor."""
-        return {"bias": self.bias, "freeze_after": self.freeze_after}
-
 
 class FixedRange(Quantizer):
     """A range known beforehand, as LiteRT demands of softmax and tanh.
@@ -240,10 +229,6 @@ class FixedRange(Quantizer):
     ) -> tf.Tensor:
         """The nearest of the 256 values."""
         return tf.quantization.fake_quant_with_min_max_args(inputs, self.low, self.high)
-
-    def get_config(self) -> dict[str, object]:
-        """The arguments of the constructor."""
-        return {"low": self.low, "high": self.high}
 
 
 def _scalar(
