@@ -8,7 +8,7 @@ from benchmarks.teacher_answers import FORM, likeliest, write_answers
 from tests.toys import QUIET, classifier_of, demo_rows
 from tfkd.config.data import DataConfig
 from tfkd.config.verbs import StudyConfig
-from tfkd.models.cnn import build_cnn
+from tfkd.models.without_encoder import build_cnn
 from tfkd.runs.material import prepare
 from tfkd.studies.form import read_plan
 

@@ -6,8 +6,7 @@ import pytest
 
 from tests.toys import spread_out
 from tfkd.compression.cnn_graph import CnnGraph, is_cnn
-from tfkd.models.bilstm import build_bilstm
-from tfkd.models.cnn import build_cnn
+from tfkd.models.without_encoder import build_bilstm, build_cnn
 
 LENGTH = 12
 IDS = np.random.default_rng(1).integers(0, 50, (4, LENGTH), dtype=np.int32)

@@ -20,9 +20,8 @@ from tfkd.compression.conversion import (
 )
 from tfkd.compression.litert import LiteRTModel
 from tfkd.errors import ArtifactError, ConfigError, ConversionError
-from tfkd.models.bilstm import build_bilstm
-from tfkd.models.cnn import build_cnn
 from tfkd.models.encoder import build_encoder_classifier
+from tfkd.models.without_encoder import build_bilstm, build_cnn
 
 VOCABULARY_SIZE = 2000
 TEXTS = [

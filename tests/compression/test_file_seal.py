@@ -13,7 +13,7 @@ from tfkd.compression import flatbuffer
 from tfkd.compression.file_seal import HASH_BYTES, MARK, METADATA_NAME, check_seal, sealed
 from tfkd.compression.litert import LiteRTModel
 from tfkd.errors import ArtifactError
-from tfkd.models.cnn import build_cnn
+from tfkd.models.without_encoder import build_cnn
 
 TEXTS = texts_of_words(10, 8)
 REMEDY = "Write it again with `tfkd export --overwrite`."

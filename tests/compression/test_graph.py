@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from tfkd.compression.graph import LeanGraph, why_not_lean
-from tfkd.models.bilstm import build_bilstm
-from tfkd.models.cnn import build_cnn
 from tfkd.models.encoder import build_encoder_classifier, encoder_from_scratch
 from tfkd.models.head import Head
 from tfkd.models.pooling import NAMES
 from tfkd.models.sizes import SIZE_WORDS
+from tfkd.models.without_encoder import build_bilstm, build_cnn
 
 SIZES = [name for name, entry in SIZE_WORDS.items() if entry.kind == "bert"]
 FAMILIES = {

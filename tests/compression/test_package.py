@@ -25,8 +25,8 @@ from tfkd.compression.parity import check_parity
 from tfkd.compression.recipes import RECIPES
 from tfkd.errors import ArtifactError, ConfigError, ConversionError, ModelError
 from tfkd.models.classifier import TextClassifier
-from tfkd.models.cnn import build_cnn
 from tfkd.models.encoder import build_encoder_classifier
+from tfkd.models.without_encoder import build_cnn
 
 LENGTH = 16
 LABELS = ("money", "sport", "weather")

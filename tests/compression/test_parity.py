@@ -17,7 +17,7 @@ from tfkd.compression.litert import LiteRTModel
 from tfkd.compression.parity import check_parity, check_replaceable, keep
 from tfkd.compression.recipes import Recipe
 from tfkd.errors import ArtifactError, ConversionError
-from tfkd.models.bilstm import build_bilstm
+from tfkd.models.without_encoder import build_bilstm
 
 RECIPE = Recipe(
     name="test",

@@ -11,11 +11,10 @@ from tests.toys import spread_out, tiny_backbone
 from tfkd.compression import flatbuffer
 from tfkd.compression.litert import LiteRTModel
 from tfkd.compression.saved_model import SIGNATURE_PREFIX, Route, write_saved_model
-from tfkd.models.bilstm import build_bilstm
 from tfkd.models.classifier import TextClassifier
-from tfkd.models.cnn import build_cnn
 from tfkd.models.encoder import build_encoder_classifier
 from tfkd.models.tokenizers import Tokenizer
+from tfkd.models.without_encoder import build_bilstm, build_cnn
 
 VOCABULARY_SIZE, WIDTH, LONGEST = 8000, 32, 64
 LENGTHS = (16, LONGEST)

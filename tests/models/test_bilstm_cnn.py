@@ -4,8 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfkd.models.bilstm import build_bilstm
-from tfkd.models.cnn import build_cnn
+from tfkd.models.without_encoder import build_bilstm, build_cnn
 
 VOCABULARY_SIZE, NUM_OUTPUTS, WIDTH, UNITS = 30, 3, 6, 5
 STUDENTS = {

@@ -23,10 +23,10 @@ from tfkd.models.classifier import (
     TextClassifier,
     batch_texts,
 )
-from tfkd.models.cnn import build_cnn
 from tfkd.models.encoder import build_encoder_classifier, encoder_from_scratch
 from tfkd.models.precision import set_precision
 from tfkd.models.sizes import ModelEntry
+from tfkd.models.without_encoder import build_cnn
 
 WORDS = ["oil", "price", "fell", "again", "the", "team", "won", "a", "goal", "late"]
 VOCABULARY = vocabulary_of(WORDS)

@@ -4,10 +4,9 @@ import pytest
 import tensorflow as tf
 
 from tests.toys import spread_out, tiny_backbone
-from tfkd.models.bilstm import build_bilstm
-from tfkd.models.cnn import build_cnn
 from tfkd.models.encoder import build_encoder_classifier
 from tfkd.models.first_token import first_token_model
+from tfkd.models.without_encoder import build_bilstm, build_cnn
 
 FAMILIES = ("Bert", "DistilBert", "Roberta")
 LENGTHS = (9, 1, 5, 7)

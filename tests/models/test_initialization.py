@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 
 from tests.toys import tiny_backbone
-from tfkd.models.bilstm import build_bilstm
-from tfkd.models.cnn import build_cnn
 from tfkd.models.encoder import build_encoder_classifier, encoder_from_scratch
 from tfkd.models.initialization import reduce_table, start_anew, start_layers, start_table
 from tfkd.models.sizes import ModelEntry
 from tfkd.models.token_table import token_table
+from tfkd.models.without_encoder import build_bilstm, build_cnn
 
 WORDS = 40
 

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 
 from tests.toys import spread_out, tiny_backbone
-from tfkd.models.cnn import build_cnn
 from tfkd.models.encoder import build_encoder_classifier
 from tfkd.models.keras_file import read_model, write_model
+from tfkd.models.without_encoder import build_cnn
 
 
 def cnn(filters=6):

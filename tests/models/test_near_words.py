@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from tests.toys import tiny_backbone, vocabulary_of
-from tfkd.models.cnn import build_cnn
 from tfkd.models.encoder import build_encoder_classifier
 from tfkd.models.near_words import known_words, near_words
+from tfkd.models.without_encoder import build_cnn
 
 # Directions in degrees.
 ANGLES = {"oil": 0, "gas": 20, "fuel": 45, "rain": 180, "snow": 190, "sun": 140}

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfkd.models.cnn import build_cnn
 from tfkd.models.encoder import build_encoder_classifier, encoder_from_scratch
 from tfkd.models.precision import resolved, set_precision, training_arithmetic
 from tfkd.models.sizes import ModelEntry
+from tfkd.models.without_encoder import build_cnn
 from tfkd.process import has_bfloat16
 
 

@@ -3,11 +3,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfkd.models.bilstm import build_bilstm
-from tfkd.models.cnn import build_cnn
 from tfkd.models.encoder import build_encoder_classifier, encoder_from_scratch
 from tfkd.models.sizes import ModelEntry
 from tfkd.models.token_table import read_by_row, token_table
+from tfkd.models.without_encoder import build_bilstm, build_cnn
 
 
 def encoder():

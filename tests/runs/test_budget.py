@@ -3,7 +3,7 @@ import pytest
 from tests.toys import QUIET, classifier_of
 from tfkd.config.training import DistillConfig, FinetuneConfig
 from tfkd.models.checkpoints import Kind, Source, resolve
-from tfkd.models.cnn import build_cnn
+from tfkd.models.without_encoder import build_cnn
 from tfkd.runs.budget import PRETRAINED, STUDENT, patience
 from tfkd.runs.material import prepare
 from tfkd.runs.student import student_plan

@@ -14,8 +14,8 @@ from tests.toys import (
     wordpiece_tokenizer,
 )
 from tfkd.config.data import DataConfig
-from tfkd.models.cnn import build_cnn
 from tfkd.models.encoder import build_encoder_classifier, positions
+from tfkd.models.without_encoder import build_cnn
 from tfkd.runs.lengths import fitting_length, with_length
 from tfkd.runs.material import prepare
 

@@ -12,7 +12,7 @@ from tfkd.errors import ConfigError, ModelError
 from tfkd.models.bottleneck import find_bottleneck
 from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
-from tfkd.models.cnn import build_cnn
+from tfkd.models.without_encoder import build_cnn
 from tfkd.runs.choices import choose
 from tfkd.runs.material import prepare
 from tfkd.runs.scoring import split_logits

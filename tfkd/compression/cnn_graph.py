@@ -25,7 +25,7 @@ _WEIGHTLESS = {"InputLayer", "Cast", "ExpandDims", "Multiply", "Dropout"}
 
 
 def is_cnn(model: keras.Model) -> bool:
-    """Whether `tfkd.models.cnn.build_cnn` made a model."""
+    """Whether `tfkd.models.without_encoder.build_cnn` made a model."""
     steps = {step.name: step for step in getattr(model, "operations", ())}
     others = {type(step).__name__ for name, step in steps.items() if name not in _WEIGHTS}
     return others == _WEIGHTLESS and all(
@@ -37,7 +37,7 @@ class CnnGraph(TextGraph):
     """A CNN student as functions of one text of a fixed length, all over the same weights.
 
     Args:
-        model: `keras.Model` that `tfkd.models.cnn.build_cnn` made.
+        model: `keras.Model` that `tfkd.models.without_encoder.build_cnn` made.
         task: String. One of `tfkd.data.examples.TASKS`: what `scores` are.
 
     Raises:

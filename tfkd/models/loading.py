@@ -10,15 +10,14 @@ import keras_hub
 from tfkd.data.examples import REGRESSION, Dataset, listing
 from tfkd.errors import ModelError
 from tfkd.models import encoder, huggingface, presets, published, sizes
-from tfkd.models.bilstm import build_bilstm
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
-from tfkd.models.cnn import build_cnn
 from tfkd.models.depth import check_depth, keep_layers
 from tfkd.models.hub import loaded
 from tfkd.models.initialization import start_anew
 from tfkd.models.tokenizer_files import BytePairRules, Rules, WordPieceRules, read_rules
 from tfkd.models.tokenizers import Tokenizer
+from tfkd.models.without_encoder import build_bilstm, build_cnn
 
 LEARNED_VOCABULARY_SIZE = 8000
 LEARNED_FROM_ROWS = 20000
@@ -106,11 +105,6 @@ def load_classifier(
 def check_fit(source: Source, dataset: Dataset, shape: Shape) -> None:
     """Refuses what `load_classifier` would refuse, as far as it is known before any loading.
 
-    Args:
-        source: `Source`.
-        dataset: `Dataset`.
-        shape: `Shape`, of which the sequence length counts.
-
     Raises:
         ModelError: The texts are longer than the positions, or the classes are not the data set's.
     """
@@ -127,10 +121,6 @@ def check_fit(source: Source, dataset: Dataset, shape: Shape) -> None:
 
 def load_encoder(source: Source, shape: Shape) -> tuple[keras_hub.models.Backbone, Tokenizer]:
     """The encoder of a pretrained model or of a finished classifier, without its head.
-
-    Args:
-        source: `Source` with a folder.
-        shape: `Shape`, of which the sequence length and the layers count.
 
     Raises:
         ModelError: The files do not load, or there is no encoder in the classifier.
@@ -211,10 +201,6 @@ def _with_head(model: keras.Model, num_outputs: int) -> keras.Model:
 
 def load_tokenizer(source: Source, sequence_length: int) -> Tokenizer:
     """The tokenizer of a model that has one.
-
-    Args:
-        source: `Source` from `tfkd.models.checkpoints.resolve`.
-        sequence_length: Integer. Longest text in tokens.
 
     Raises:
         ModelError: The source is a size word, or its files do not load.

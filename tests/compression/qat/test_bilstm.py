@@ -15,10 +15,9 @@ from tfkd.compression.qat import bilstm, export, mirror
 from tfkd.compression.qat.model import quantization_aware
 from tfkd.compression.qat.scheme import Scheme
 from tfkd.errors import ModelError
-from tfkd.models.bilstm import build_bilstm
 from tfkd.models.classifier import TextClassifier
-from tfkd.models.cnn import build_cnn
 from tfkd.models.sizes import SIZE_WORDS
+from tfkd.models.without_encoder import build_bilstm, build_cnn
 
 LENGTH, NUM_TOKENS, WIDTH, UNITS = 12, 60, 32, 8
 TEXTS = texts_of_words(64, 10)

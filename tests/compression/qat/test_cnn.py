@@ -10,9 +10,8 @@ from tfkd.compression import operators
 from tfkd.compression.litert import LiteRTModel
 from tfkd.compression.qat import cnn, export, mirror
 from tfkd.compression.qat.scheme import Placement, Scheme
-from tfkd.models.bilstm import build_bilstm
 from tfkd.models.classifier import TextClassifier
-from tfkd.models.cnn import build_cnn
+from tfkd.models.without_encoder import build_bilstm, build_cnn
 
 LENGTH, NUM_TOKENS = 12, 60
 TEXTS = texts_of_words(64, 10)

@@ -8,9 +8,8 @@ from tests.toys import classifier_of, spread_out, tiny_backbone
 from tfkd.compression.qat import mirror
 from tfkd.compression.qat.scheme import Scheme
 from tfkd.errors import ConversionError, ModelError
-from tfkd.models.bilstm import build_bilstm
-from tfkd.models.cnn import build_cnn
 from tfkd.models.encoder import build_encoder_classifier
+from tfkd.models.without_encoder import build_bilstm, build_cnn
 
 VOCABULARY_SIZE, LENGTH = 60, 8
 STUDENTS = ["encoder", "bilstm", "cnn"]

@@ -16,7 +16,7 @@ from tfkd.distillation import backup
 from tfkd.distillation.distiller import Distiller
 from tfkd.distillation.training import Plan, Validation, compile_distiller, train
 from tfkd.errors import ConfigError
-from tfkd.models.cnn import build_cnn
+from tfkd.models.without_encoder import build_cnn
 from tfkd.progress import Progress
 
 LENGTH, NUM_TOKENS, ROWS, BATCH_SIZE = 12, 60, 240, 8
