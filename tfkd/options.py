@@ -59,9 +59,6 @@ def _heading(config_class: type[Config], name: str) -> str:
 def parameters(verb: str) -> list[click.Parameter]:
     """The arguments and options of a verb, `--config` and `--json` last.
 
-    Args:
-        verb: String. A key of `tfkd.config.VERBS`.
-
     Example:
 
     >>> [parameter.name for parameter in parameters("predict")]
@@ -92,11 +89,6 @@ def json_option() -> click.Option:
 
 def resolve(verb: str, config_file: Path | None, given: Mapping[str, object]) -> Config:
     """The settings of a verb: default, then the TOML file, then the command line.
-
-    Args:
-        verb: String. A key of `tfkd.config.VERBS`.
-        config_file: Path or None. The TOML file.
-        given: Mapping of field names to what click parsed; None or an empty tuple is "not given".
 
     Raises:
         ConfigError: The file cannot be read, or a setting is unknown or out of range.

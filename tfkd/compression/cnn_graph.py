@@ -36,10 +36,6 @@ def is_cnn(model: keras.Model) -> bool:
 class CnnGraph(TextGraph):
     """A CNN student as functions of one text of a fixed length, all over the same weights.
 
-    Args:
-        model: `keras.Model` that `tfkd.models.without_encoder.build_cnn` made.
-        task: String. One of `tfkd.data.examples.TASKS`: what `scores` are.
-
     Raises:
         ValueError: It is another model.
 

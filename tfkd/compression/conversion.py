@@ -108,9 +108,6 @@ def convert(
         timeout_seconds: Float. After this long the child is killed.
         calibration: `Calibration`, for recipes that need it.
 
-    Returns:
-        Mapping of recipe names to files.
-
     Raises:
         ArtifactError: The folder holds no model.
         ConfigError: A recipe is unknown or a length does not fit the model.
@@ -194,16 +191,7 @@ def write_files(
 ) -> dict[str, Path]:
     """The child's work, and `convert` without its safety: a crash ends the caller's process.
 
-    Args:
-        model_folder: Path. Folder that `TextClassifier.save` wrote.
-        recipes: Strings. Names of recipes.
-        lengths: Integers. Signature lengths, at least one.
-        output_folder: Path. Where `<recipe>.tflite` goes, whole or not at all.
-        calibration: `Calibration`, for recipes that need it.
-        announce: Function. Told what is done next, so that a crash can be placed.
-
-    Returns:
-        Mapping of recipe names to files.
+    `announce` is told what is done next, so that a crash can be placed.
     """
     # Imported here because the parent, which only starts the child, needs none of it; `pooling`
     # registers the project's own layers, without which no model file can be read.

@@ -26,10 +26,6 @@ class FileScorer:
     A row goes through the file alone, so its logits depend neither on the other rows nor on the
     threads. LiteRT lets go of Python's lock while it computes.
 
-    Args:
-        path: Path. A file written by `tfkd.compression.conversion.convert`.
-        threads: Integer. Rows that are scored at a time.
-
     Raises:
         ArtifactError: The file is missing or cannot be read.
 

@@ -116,9 +116,6 @@ def with_lookups(content: bytes, smallest_size: int = SMALLEST_TABLE_SIZE) -> by
         content: Bytes of a LiteRT file with float32 tables.
         smallest_size: Integer. Numbers a table must hold to be rewritten.
 
-    Returns:
-        Bytes of a file with the same answers.
-
     Example:
 
     >>> [operator.name for operator in operators(with_lookups(content), "tokens_64")][:1]
@@ -136,10 +133,6 @@ def with_lookups(content: bytes, smallest_size: int = SMALLEST_TABLE_SIZE) -> by
 
 def operators(model: "ModelT", signature: str) -> list[Operator]:
     """The operators of a signature in the order they run, bodies of its loops behind them.
-
-    Args:
-        model: Object tree of `read`.
-        signature: String. A signature key of the file.
 
     Raises:
         ArtifactError: The file has no such signature.

@@ -35,9 +35,6 @@ Endpoint = Callable[..., Mapping[str, tf.Tensor]]
 def why_not_lean(model: keras.Model) -> str | None:
     """Why a model has no lean graph, as an end of a sentence; None when it has one.
 
-    Args:
-        model: `keras.Model` of a `TextClassifier`.
-
     Example:
 
     >>> why_not_lean(build_bilstm(2000, 4))
@@ -58,12 +55,7 @@ def why_not_lean(model: keras.Model) -> str | None:
 
 
 class TextGraph(tf.Module):
-    """A classifier as functions of one text of a fixed length: what all lean graphs share.
-
-    Args:
-        model: `keras.Model`.
-        task: String. One of `tfkd.data.examples.TASKS`: what `scores` are.
-    """
+    """A classifier as functions of one text of a fixed length: what all lean graphs share."""
 
     def __init__(self, model: keras.Model, task: str) -> None:
         super().__init__()

@@ -210,10 +210,6 @@ def _read_tokenizer(folder: Path) -> "WordPieceTokenizer | Tokenizer":
 def open_interpreter(path: Path, threads: int = 1) -> Interpreter:
     """LiteRT's own object for a file, ready to run.
 
-    Args:
-        path: Path. A `.tflite` file.
-        threads: Integer. Threads of one prediction.
-
     Raises:
         ArtifactError: The file is missing or is not a LiteRT file.
     """

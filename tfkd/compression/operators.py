@@ -130,12 +130,6 @@ class IntegerProof:
 def describe(path: Path) -> OperatorReport:
     """Reads a file and lets LiteRT divide it.
 
-    Args:
-        path: Path. A `.tflite` file.
-
-    Returns:
-        `OperatorReport`.
-
     Raises:
         ArtifactError: The file is no LiteRT file.
 

@@ -75,9 +75,6 @@ def litert_bytes(
         takes_text: Boolean. The SavedModel has the one signature `classify_text` instead, with the
             tokenizer's custom operators in its graph; `lengths` is empty.
 
-    Returns:
-        Bytes of the file.
-
     Raises:
         ConversionError: The extra package is not installed.
 

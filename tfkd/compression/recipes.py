@@ -190,9 +190,6 @@ def with_nearest_keys(recipe: Recipe) -> Recipe:
 
     The share of labels that must agree stays as it is.
 
-    Args:
-        recipe: `Recipe`.
-
     Example:
 
     >>> with_nearest_keys(find("float32")).maximum_score_difference

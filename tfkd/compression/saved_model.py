@@ -51,9 +51,6 @@ def write_saved_model(
         whole_last_layer: Boolean. See `LeanGraph`; the plain route always computes it whole.
         output: String. "logits", or "scores": probabilities, for regression the score itself.
 
-    Returns:
-        The `Route` taken.
-
     Example:
 
     ```python
@@ -79,12 +76,7 @@ def write_saved_model(
 
 
 def lean_graph(classifier: "TextClassifier", **settings: Any) -> "tuple[TextGraph | None, Route]":
-    """The lean graph of a classifier, None when it has none, and the `Route` that this is.
-
-    Args:
-        classifier: `TextClassifier`.
-        settings: Arguments of `LeanGraph`, for a BERT-family classifier.
-    """
+    """The lean graph of a classifier, None when it has none, and the `Route` that this is."""
     from tfkd.compression.cnn_graph import CnnGraph, is_cnn
     from tfkd.compression.graph import LeanGraph, why_not_lean
 

@@ -67,10 +67,6 @@ def write_text_saved_model(classifier: TextClassifier, folder: Path | str) -> No
     string, and `scores`, float32, both `[n, num_outputs]`; a regression has `regress`, which gives
     `outputs`, float32 `[n, 1]`. The program that loads it needs the operators of tensorflow_text.
 
-    Args:
-        classifier: `TextClassifier` of single texts.
-        folder: Path of the SavedModel.
-
     Raises:
         ModelError: The model reads pairs.
 

@@ -93,10 +93,6 @@ class Config:
     def from_mapping(cls, values: Mapping[str, object], source: str = "the settings") -> Self:
         """Settings from a mapping; an unknown key is refused with the nearest known one.
 
-        Args:
-            values: Mapping of setting names to values.
-            source: String. Origin of the values, for the error message.
-
         Raises:
             ConfigError: For an unknown key, a wrong type or a value out of range.
         """

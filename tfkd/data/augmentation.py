@@ -58,12 +58,6 @@ class Augmented:
     With near words, in every copy each word is replaced by a near one, if it has some,
     with probability 0.3 and dropped with probability 0.05; the joining stays.
 
-    Args:
-        rows: Re-iterable of `Example`.
-        copies: Integer. Altered copies of each row.
-        seed: Integer. The same seed gives the same copies.
-        near: Mapping from a word to what may stand in its place.
-
     Example:
 
     >>> rows = [Example(("a fine day at the sea",), 0), Example(("rain and no end of it",), 1)]

@@ -82,13 +82,6 @@ def check(
 ) -> dict[str, SplitSummary]:
     """Reads each split once and refuses bad rows.
 
-    Args:
-        dataset: The data set.
-        splits: Names of the splits to read.
-
-    Returns:
-        Dictionary of split name to `SplitSummary`.
-
     Raises:
         DatasetError: A split is missing or empty, or a row has no text, or a label that does not
             fit the task.
@@ -104,14 +97,7 @@ def check(
 def with_headline(
     dataset: Dataset, train: SplitSummary, progress: Progress, is_balanced: bool
 ) -> Dataset:
-    """A data set of the user's own, judged by macro F1 where its classes are very uneven.
-
-    Args:
-        dataset: `Dataset` whose metric nobody chose.
-        train: `SplitSummary` of its rows to learn from.
-        progress: `Progress`, told of it.
-        is_balanced: Whether the classes count alike in training, which is advised otherwise.
-    """
+    """A data set of the user's own, judged by macro F1 where its classes are very uneven."""
     if dataset.task != SINGLE_LABEL or train.uneven is None:
         return dataset
     (most, name), (fewest, rare) = (

@@ -185,12 +185,7 @@ def find_columns(
 ) -> Columns:
     """The columns of texts, label, id and weight of a file.
 
-    Args:
-        path: Path of the file, for error messages.
-        columns: Names of its columns.
-        names: `ColumnNames`. What the user says of them.
-        num_texts: 1 or 2 when known, None to take what is there.
-        has_labels: Whether a label is asked for.
+    Of `num_texts`, None takes what is there.
 
     Raises:
         DatasetError: A column is missing or is there twice; the message says which option names it.
@@ -275,11 +270,7 @@ def _check_known(
 ) -> None:
     """Refuses a file without the columns of known names, and says what may stand for them.
 
-    Args:
-        path: Path. The file.
-        columns: Names of its columns.
-        texts: Known names of its texts; none where the user named them.
-        labels: The same of its label; none where it need not have one, too.
+    There are no `texts` where the user named them, and no `labels` where there need be none, too.
     """
     has_texts, has_label = set(texts) <= set(columns), set(labels) <= set(columns)
     if has_texts and has_label:

@@ -84,15 +84,6 @@ def demo_dataset(
     Labels are drawn first, evenly, and the text from the label, so the labels are as uncertain as
     `posterior` says. Another seed gives other texts of the same language.
 
-    Args:
-        seed: Non-negative integer.
-        num_train: Integer. Rows of the train split; fewer rows are the first rows of more.
-        num_validation: Integer. Rows of the validation split.
-        num_test: Integer. Rows of the test split.
-
-    Returns:
-        A `Dataset` with four classes and one text a row.
-
     Raises:
         ValueError: The seed is negative or a split would be empty.
 
@@ -122,12 +113,6 @@ def posterior(texts: Sequence[str]) -> np.ndarray:
     By Bayes' rule with even classes: every factor of the text's probability that is the same in
     all classes cancels, and the factors of topic words and of modifier-head pairs remain.
 
-    Args:
-        texts: Sequence of texts of the demo set, in any case, with or without punctuation.
-
-    Returns:
-        Float64 array, shape `[num_texts, num_classes]`; rows sum to 1.
-
     Raises:
         ValueError: A word is not of the demo set.
 
@@ -156,9 +141,6 @@ def best_accuracy(texts: Sequence[str] | None = None) -> float:
     Args:
         texts: Texts of the demo set. Default: 50,000 texts that are in no split, which gives the
             figure for the whole language with a standard error of 0.0006.
-
-    Returns:
-        Float, a fraction.
     """
     if texts is None:
         return _language_accuracy()

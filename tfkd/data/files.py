@@ -222,12 +222,7 @@ def read_folder(
 ) -> Dataset:
     """The data set in a folder, with the splits that have a file.
 
-    Args:
-        folder: Path. Holds the split files and perhaps labels.txt.
-        name: String. The data set's name.
-        spec: Catalog entry when the data set is known; gives task, metric and, without
-            labels.txt, the label names.
-        reading: `Reading`. What else is known of columns and labels.
+    A data set that is known has task, metric and, without labels.txt, label names from its `spec`.
 
     Raises:
         ConfigError: Several columns of labels are named for another task.

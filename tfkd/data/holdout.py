@@ -45,10 +45,6 @@ def fitting_fraction(num_rows: int, split: str = "validation") -> float:
 def strata(examples: Iterable[Example], task: str) -> np.ndarray:
     """The class that decides a row's stratum: its label, the rarest of its labels, or its bin.
 
-    Args:
-        examples: Iterable of `Example`, read once.
-        task: String. One of `tfkd.data.examples.TASKS`.
-
     Returns:
         Integer array, shape `[num_rows]`; for regression the bin of the score, from low to high,
         -1 for rows without a label.
@@ -95,9 +91,7 @@ class TextGroups:
     def of(cls, hashes: np.ndarray, classes: np.ndarray) -> "TextGroups":
         """The groups of rows.
 
-        Args:
-            hashes: UInt64 array, shape `[num_rows]`. Of each row's text and the seed.
-            classes: Integer array, shape `[num_rows]`. The stratum of each row.
+        Equal texts have equal hashes, made with the seed; the classes are the rows' strata.
         """
         order = np.lexsort((classes, hashes))
         hashes = hashes[order]
@@ -128,9 +122,6 @@ class TextGroups:
             fold: Integer, counted from 1.
             num_folds: Integer. The only text of a class is in none of them.
 
-        Returns:
-            Boolean array, shape `[num_rows]`.
-
         Example:
 
         >>> groups = TextGroups.of(np.arange(5, dtype=np.uint64), np.array([0, 0, 0, 1, 1]))
@@ -152,13 +143,6 @@ def part_of_rows(groups: TextGroups, fractions: Sequence[float]) -> np.ndarray:
     the share none is taken, and others may make a class's share larger or smaller by half of their
     rows. At least one row in all is in each part, and one text of each class in train; a class of
     fewer than three texts stays there whole.
-
-    Args:
-        groups: `TextGroups` of the rows.
-        fractions: Shares of one or two held-out parts, each in (0, 1).
-
-    Returns:
-        UInt8 array, shape `[num_rows]`.
 
     Raises:
         DatasetError: There are too few rows to hold any out.

@@ -39,9 +39,6 @@ def write_rows(
         names: `ColumnNames` of tables.
         label_names: Names of the classes in index order. Default: what a table says, if anything.
 
-    Returns:
-        Path of the data set's folder.
-
     Raises:
         DatasetError: A table has no such columns, or a text is no Unicode.
         TypeError: They are no texts, or weights are given beside a table.

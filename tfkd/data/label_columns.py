@@ -43,12 +43,7 @@ def understood(
 ) -> LabelForm:
     """The form completed: task, names, and the separator of several labels.
 
-    Args:
-        form: `LabelForm`. What is known already.
-        rows: Re-iterable of rows, their number first, the label last. Read only where something is
-            not known.
-        column: String. Name of the label column; `labels` may hold several.
-        path: Path. The file, for error messages.
+    The rows, their label last, are read only where something is not known.
 
     Raises:
         DatasetError: A label is missing, there is only one class or there are too many, or the
@@ -87,10 +82,7 @@ def _check_one_name(form: LabelForm, first: tuple[int, Any], path: Path) -> None
 def of_columns(form: LabelForm, columns: Sequence[str], path: Path) -> LabelForm:
     """The form of several columns of 0 and 1, each a label of the column's name.
 
-    Args:
-        form: `LabelForm`. What is known already; names have the order of the labels.
-        columns: Names of the columns.
-        path: Path. The file, for error messages.
+    Names that are known already have the order of the labels.
 
     Raises:
         ConfigError: Another task is asked for.

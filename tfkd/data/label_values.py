@@ -176,10 +176,6 @@ def check_names(names: Iterable[str], place: str) -> None:
 def check_name(name: str, place: str) -> None:
     """Refuses a class name that would break a line or a terminal it is shown in.
 
-    Args:
-        name: String.
-        place: String. Where it stands, for the error message.
-
     Raises:
         DatasetError: It holds a control character, or one that is not UTF-8, or is too long.
     """

@@ -62,9 +62,6 @@ class LabelForm:
 class LabelReader:
     """Turns values of a label column into labels.
 
-    Args:
-        form: `LabelForm` with task and names.
-
     Example:
 
     >>> form = LabelForm("single_label").named(("cat", "dog"), "labels.txt")

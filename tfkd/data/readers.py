@@ -70,10 +70,8 @@ def format_of(path: Path) -> str:
 def open_table(path: Path, kind: str | None = None, with_faults: bool = False) -> Iterator[Table]:
     """Opens a file for one pass over its rows.
 
-    Args:
-        path: Path of a file that ends in one of `SUFFIXES`.
-        kind: String. One of `FORMATS` when the name does not tell.
-        with_faults: Whether bad rows are given as what is wrong with them, and not raised.
+    The name tells the format, or else `kind`. With faults, a bad row is given as what is wrong with
+    it, and not raised.
 
     Yields:
         A `Table`. Its rows stream: memory does not grow with the file.

@@ -42,27 +42,12 @@ class Sample:
 
 
 def sample(examples: Iterable[Example], task: str, num_rows: int, seed: int) -> Sample:
-    """So many rows with every class in its share; of scores, low and high ones in theirs.
-
-    Args:
-        examples: Re-iterable of `Example`, read once now.
-        task: String. One of `tfkd.data.examples.TASKS`.
-        num_rows: Integer. All rows, if there are fewer.
-        seed: Integer. Decides which rows, where the first ones are no fair part.
-    """
+    """So many rows with every class in its share; of scores, low and high ones in theirs."""
     return Sample(examples, chosen_rows(strata(examples, task), num_rows, seed))
 
 
 def chosen_rows(classes: np.ndarray, num_rows: int, seed: int) -> np.ndarray:
     """Which rows are taken: the first ones, or as many of each class as its share asks for.
-
-    Args:
-        classes: Integer array, shape `[num_rows]`. The stratum of each row.
-        num_rows: Integer. Rows to take.
-        seed: Integer.
-
-    Returns:
-        Boolean array of the shape of `classes`.
 
     Example:
 

@@ -53,23 +53,14 @@ class Shards:
         return [shard for shard in range(self.count) if not self.path(shard).is_file()]
 
     def write(self, shard: int, values: np.ndarray) -> None:
-        """Writes a shard unless it is there.
-
-        Args:
-            shard: Integer. Number of the shard.
-            values: Array of its rows.
-        """
+        """Writes a shard unless it is there."""
         path = self.path(shard)
         if not path.is_file():
             with sealed_file(path) as part:
                 np.save(part, values)
 
     def remove_damaged(self, tell: Callable[[str], object]) -> None:
-        """Removes the shards that are not as they were written, so that they are missing.
-
-        Args:
-            tell: Function. Told of each in a line.
-        """
+        """Removes the shards that are not as they were written, so that they are missing."""
         for shard in range(self.count):
             path = self.path(shard)
             if path.is_file() and seals.kept(path, _opened, tell) is None:

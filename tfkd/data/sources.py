@@ -207,10 +207,7 @@ def load_texts(
 ) -> Dataset:
     """A data set of which the texts alone are asked for: no label is read, nothing is held out.
 
-    Args:
-        name: String. See `load`.
-        data_dir: See `load`.
-        names: `ColumnNames`, for a folder or a file. Those it lacks are the known ones.
+    Names that a folder or a file lacks are the known ones.
 
     Raises:
         ConfigError: The name is unknown.
@@ -225,10 +222,6 @@ def load_texts(
 
 def place(name: str, data_dir: Path | None = None) -> dict[str, str | None]:
     """Where `load` finds a data set, in absolute paths, for those who ask from another folder.
-
-    Args:
-        name: See `load`.
-        data_dir: See `load`.
 
     Returns:
         `dataset` and `data_dir` to give to `load`, as JSON values.

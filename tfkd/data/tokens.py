@@ -81,11 +81,6 @@ class Tokens:
     def load(cls, folder: Path, fingerprint: str, remedy: str = "Delete that folder.") -> "Tokens":
         """Opens what `write` wrote.
 
-        Args:
-            folder: Path.
-            fingerprint: String. The mark they were written with.
-            remedy: String. Advice to the user, a sentence.
-
         Raises:
             ArtifactError: The folder holds other tokens than those asked for, or a file of it was
                 changed.
@@ -133,15 +128,7 @@ def write(
 ) -> Tokens:
     """Tokenizes a split into a folder, whole or not at all, and opens it.
 
-    Args:
-        folder: Path of the new folder.
-        split: Iterable of `Example`.
-        encode: From a list of texts or pairs to arrays of shape `[n, length]`.
-        task: String. One of `tfkd.data.examples.TASKS`.
-        num_outputs: Integer. Number of classes.
-        fingerprint: String. Mark of what the tokens are made of; checked when they are opened
-            again.
-        progress: `Progress` that shows what is done, and the number of rows.
+    The fingerprint says what the tokens are made of; `load` compares it.
     """
     offsets, boundaries, labels = [np.zeros(1, np.int64)], [], []
     padding_id = 0

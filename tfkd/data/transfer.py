@@ -171,13 +171,7 @@ def unlabelled(
 ) -> Unlabelled:
     """Rows without labels to put behind the training rows of a data set.
 
-    Args:
-        source: String. A `.txt` file of one text a line, or what `load` takes.
-        dataset: `Dataset` they are for.
-        load: Gives the texts of a data set's name. What the one they are for holds out is left
-            out of them.
-        unit: String. `TEXT` or `SENTENCE`.
-        num_rows: Integer or None. Only the first ones.
+    What the data set holds out is left out of them.
 
     Raises:
         DatasetError: There is no such text, or one side is pairs.
@@ -207,10 +201,7 @@ def is_lines(source: str) -> bool:
 def texts_of(source: str, load: Load, option: str) -> Iterable[str]:
     """Texts without labels; nothing is read yet.
 
-    Args:
-        source: String. A `.txt` file of one text a line, or what `load` takes.
-        load: Gives the data set of a name.
-        option: String. Option that names the source, for the error message.
+    The source is a `.txt` file of one text a line, or what `load` takes.
 
     Raises:
         ConfigError: The data set's name is unknown.

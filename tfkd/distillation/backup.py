@@ -53,13 +53,7 @@ class Position:
 
 
 class Backup:
-    """Stores and restores a training.
-
-    Args:
-        folder: Path of the training's own folder.
-        variables: The variables of model and optimizer, always in the same order.
-        interval_seconds: Float. Time between two backups.
-    """
+    """Stores and restores a training."""
 
     def __init__(
         self, folder: Path, variables: Sequence[keras.Variable], interval_seconds: float
@@ -83,9 +77,6 @@ class Backup:
 
     def restore(self, tell: Callable[[str], object] = lambda damage: None) -> Position:
         """Brings the variables back; the position is the start when there is no whole backup.
-
-        Args:
-            tell: Function. Told in a line of a backup, or of best weights, that are damaged.
 
         Raises:
             ArtifactError: The backup is of another model.
@@ -125,10 +116,6 @@ class Stored:
 
     def assign(self, variables: Sequence[keras.Variable], path: Path) -> None:
         """Gives variables their values.
-
-        Args:
-            variables: Variables in the order they were saved in.
-            path: Path of the file, for the error message.
 
         Raises:
             ArtifactError: They are of another model.

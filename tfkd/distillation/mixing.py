@@ -53,9 +53,6 @@ class Mixing(Config):
     def check_task(self, task: str) -> None:
         """Refuses what the scores of a regression do not have: probabilities.
 
-        Args:
-            task: String. One of `tfkd.data.examples.TASKS`.
-
         Raises:
             ConfigError: The task is a regression and the rule asks for more than weights.
         """

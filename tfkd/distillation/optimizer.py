@@ -38,9 +38,6 @@ class FusedAdamW(keras.optimizers.AdamW):
 
         From then on rows must catch up before a batch reads them (`lazy_table.catch_up`), and all
         rows before anything but the training reads the table.
-
-        Args:
-            table: `keras.Variable` `[num_rows, width]`, float32, of those it was built with.
         """
         self.lazy_table = LazyTable(self, table)
 

@@ -89,11 +89,6 @@ def read_answers(path: Path, dataset: Dataset, columns: "KeyColumns") -> Teacher
 
     Several answers of one key are averaged: probabilities, or scores.
 
-    Args:
-        path: Path of a CSV, TSV, JSONL or Parquet file.
-        dataset: `Dataset` that the answers are of.
-        columns: `KeyColumns`. What an answer's row is known by.
-
     Raises:
         DatasetError: There is no such file, or none of its columns is an answer or a key; or a row
             has an unknown class, or numbers that are none of its kind.

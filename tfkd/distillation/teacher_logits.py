@@ -35,14 +35,7 @@ class Scorer(Protocol):
 
 
 def score_shard(scorer: Scorer, tokens: Tokens, store: Shards, shard: int) -> None:
-    """Scores the rows of one shard unless its file is there.
-
-    Args:
-        scorer: `Scorer`: the teacher, or what answers like it.
-        tokens: `Tokens` of the whole split, made with the teacher's tokenizer.
-        store: `Shards` of the logits: float32, shape `[rows of the shard, num_outputs]`.
-        shard: Integer. Number of the shard.
-    """
+    """Scores the rows of one shard unless its file is there."""
     if store.path(shard).is_file():
         return
     rows, logits = zip(*scorer.score(tokens, *store.rows(shard)), strict=True)
@@ -61,14 +54,8 @@ def load_or_score(
 
     Costs `4 * num_outputs` bytes a row.
 
-    Args:
-        open_scorer: Function that gives the `Scorer`: the teacher, or what answers like it. Called
-            when a row is missing.
-        num_outputs: Integer. Width of the logits.
-        tokens: `Tokens` of the split, made with the teacher's tokenizer.
-        folder: Path of the logits.
-        fingerprint: String. Of teacher, tokenizer, length, data, row count and scorer.
-        progress: `Progress`.
+    The scorer is opened when a row is missing. The fingerprint is of teacher, tokenizer, length,
+    data, row count and scorer.
 
     Returns:
         float32 array, shape `[num_rows, num_outputs]`; row i is row i of the split.

@@ -60,12 +60,7 @@ class RunLog:
             self._supersede(finished_steps + 1 if finished_steps else 0)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Adds a point to each named curve.
-
-        Args:
-            step: Integer. Training steps finished.
-            values: Mapping of tags ("train/loss") to numbers.
-        """
+        """Adds a point to each named curve."""
         summary = summary_pb2.Summary()
         for tag, value in values.items():
             summary.MergeFrom(scalar_api.scalar_pb(tag, value))
@@ -79,12 +74,7 @@ class RunLog:
         Counts are written into the cells of up to 12 classes, and class names beside up to 64;
         with more, the axes count the classes.
 
-        Args:
-            tag: String. Name of the image.
-            matrix: Integer array, shape `[num_classes, num_classes]`: rows are true classes,
-                columns predicted ones.
-            label_names: Names of the classes in index order.
-            step: Integer.
+        Rows of the matrix are true classes, columns predicted ones.
 
         Raises:
             ValueError: The matrix has another shape than the label names ask for.
@@ -152,13 +142,7 @@ class RunLog:
         self._write(0, custom_scalar.pb(shown))
 
     def text(self, tag: str, markdown: str, step: int = 0) -> None:
-        """Adds a text.
-
-        Args:
-            tag: String. Name of the text.
-            markdown: String. Shown as Markdown.
-            step: Integer.
-        """
+        """Adds a text."""
         self._write(step, text_api.text_pb(tag, markdown))
 
     def close(self) -> None:

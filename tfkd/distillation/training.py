@@ -82,10 +82,6 @@ class Validation:
 
         A hundred held-out rows give only so many accuracies: an epoch often has that of an earlier
         one whose answers were less sure, and less often right on other rows.
-
-        Args:
-            figures: Its metrics.
-            best: The other's entry of the history, or the start's.
         """
         mine, its = figures[self.metric], best[HELD_OUT + self.metric]
         if self.is_better(mine, its) or self.is_better(its, mine):
@@ -113,9 +109,6 @@ def train(
         folder: Path for the backup; the caller removes it once the model is saved.
         open_log: From the step to go on with to a `ScalarLog`.
         progress: `Progress` that shows what is done, and the name of the arm.
-
-    Returns:
-        `Position` at the end, with the history of all epochs.
 
     Raises:
         ModelError: The loss became infinite or no number.

@@ -106,12 +106,6 @@ def word_model(
     labels are tuned on them as those of every model. Of more than five million words of train,
     rows spread over all are read.
 
-    Args:
-        dataset: `Dataset` of the rows.
-        train: `LabelledTexts`.
-        held_out: `LabelledTexts` of validation.
-        weights: Float array `[num_train_rows]`: how much each row counts. Default: all alike.
-
     Returns:
         `WordModel`, or None where the texts hold no word of two letters.
 
@@ -153,15 +147,7 @@ def word_figures(
     thresholds: float | Sequence[float],
     teacher: tuple[np.ndarray, float | Sequence[float]] | None = None,
 ) -> dict[str, Any]:
-    """Metrics of a word model's outputs; none that takes them for probabilities.
-
-    Args:
-        dataset: `Dataset` of the rows.
-        outputs: Float array, shape `[num_rows, num_outputs]`.
-        labels: As `evaluate` takes them.
-        thresholds: The model's.
-        teacher: Its logits and thresholds, to tell how far the model agrees with it.
-    """
+    """Metrics of a word model's outputs; none that takes them for probabilities."""
     logits, own = teacher or (None, DEFAULT_THRESHOLD)
     names = dataset.label_names
     found = evaluate(dataset.task, outputs, labels, names, logits, thresholds, own)

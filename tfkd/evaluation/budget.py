@@ -82,10 +82,6 @@ def choose(candidates: Sequence[Candidate], budget: Budget) -> tuple[Candidate |
 
     A budget bounds what matters to the user, so within it fewer bytes decide.
 
-    Args:
-        candidates: At least one `Candidate`.
-        budget: `Budget`.
-
     Returns:
         The choice, or None when nothing fits, and sentences for the user.
     """

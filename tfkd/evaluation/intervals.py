@@ -26,11 +26,7 @@ def interval(
 ) -> tuple[float, float]:
     """The 95% interval of a model's figure, over the choice of rows.
 
-    Args:
-        metric: String. A key of `resampling.ROW_METRICS` or `resampling.RESAMPLED`.
-        labels: `[num_rows, num_columns]`, as `resampling.columns` gives them.
-        answers: The same of the model.
-        seed: Integer. Seed of the resampling.
+    Labels and answers are `[num_rows, num_columns]`, as `resampling.columns` gives them.
 
     Returns:
         Lower and upper end: Wilson's score interval of an accuracy, else the percentiles of the
@@ -59,12 +55,6 @@ def interval(
 
 def size_warning(metric: str, labels: np.ndarray, answers: np.ndarray, arm: str) -> str | None:
     """What to say first of a model's figure where the test rows are too few.
-
-    Args:
-        metric: String. See `interval`.
-        labels: `[num_rows, num_columns]`, likewise.
-        answers: The same of the model.
-        arm: String. Name of the model.
 
     Returns:
         A sentence where the interval reaches more than five points to either side, or there are

@@ -76,9 +76,6 @@ def measure_latency(
             each model. One that is too slow answers fewer of the texts, but is still called
             `LEAST_CALLS` times. Default: all models answer all texts.
 
-    Returns:
-        Dictionary of `Latency` by the names of `predictors`.
-
     Raises:
         ValueError: No model, no text or no round.
 

@@ -47,11 +47,6 @@ def columns(task: str, values: np.ndarray, num_outputs: int) -> np.ndarray:
 def answers_of(task: str, logits: np.ndarray, thresholds: ArrayLike = 0.5) -> np.ndarray:
     """A model's answers as a matrix: what it decides, or the scores of a regression.
 
-    Args:
-        task: String. "single_label", "multi_label" or "regression".
-        logits: Float array, shape `[num_rows, num_outputs]`.
-        thresholds: For multi-label: one number, or `[num_outputs]`.
-
     Returns:
         `[num_rows, num_outputs]`, as `columns` gives them.
 
@@ -140,10 +135,7 @@ ROW_METRICS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 def figures(metric: str, labels: np.ndarray, answers: np.ndarray) -> np.ndarray:
     """The metric of each model on the rows as they are.
 
-    Args:
-        metric: String. A key of `ROW_METRICS` or `RESAMPLED`.
-        labels: `[num_rows, num_columns]`, as `columns` gives them.
-        answers: `[num_models, num_rows, num_columns]`, likewise.
+    Arguments as for `RESAMPLED`.
 
     Returns:
         float64 `[num_models]`, those of `metrics.evaluate` but for the last digits.
@@ -171,12 +163,7 @@ def resampled_figures(
 ) -> np.ndarray:
     """The metric of each model on rows drawn with replacement, the same rows for all models.
 
-    Args:
-        metric: String. A key of `RESAMPLED`.
-        labels: `[num_rows, num_columns]`, as `columns` gives them.
-        answers: `[num_models, num_rows, num_columns]`, likewise.
-        num_resamples: Integer. Times that `num_rows` rows are drawn.
-        seed: Integer. Seed of the draws.
+    Arguments as for `RESAMPLED`.
 
     Returns:
         float64 `[num_models, num_resamples]`. The order of the rows decides nothing.

@@ -76,13 +76,7 @@ class SeedsComparison:
         return {**values, "differences": list(self.differences), "within": list(values["within"])}
 
     def sentence(self, name_a: str, name_b: str, metric: str = "accuracy") -> str:
-        """The comparison in words.
-
-        Args:
-            name_a: String. Name of a in the sentence.
-            name_b: String. Name of b.
-            metric: String. The compared metric; see `Comparison.sentence`.
-        """
+        """The comparison in words."""
         count = len(self.differences)
         over = f"{self.test} p={self.p_value:.3g}, " if self.p_value is not None else ""
         return (
@@ -184,11 +178,6 @@ def seeds_needed(difference: float, deviation: float, level: float = 0.05) -> in
     """Fewest seeds at which the paired t-test finds a difference of this size with power 0.8.
 
     The power is that of scipy's noncentral t distribution, as in statsmodels' `TTestPower`.
-
-    Args:
-        difference: Float. Mean of the paired differences.
-        deviation: Float. Their standard deviation, positive unless the difference is 0.
-        level: Float. Level of the two-sided test.
 
     Returns:
         Integer, at least 2, or None when more than `MOST_SEEDS` would be needed.

@@ -45,9 +45,7 @@ def average_precision(logits: np.ndarray, labels: np.ndarray) -> float:
 
     Labels that no row has are left out; 0 if there is no other.
 
-    Args:
-        logits: Float array, shape `[num_rows, num_labels]`.
-        labels: Array of 0 and 1 of the same shape.
+    Arguments as for `tuned_thresholds`.
 
     Raises:
         ValueError: The shapes differ or a logit is not finite.

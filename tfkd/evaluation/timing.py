@@ -26,17 +26,7 @@ def time_models(
 ) -> dict[str, Latency]:
     """Times saved models interleaved, in one fresh process.
 
-    Args:
-        models: Mapping of names to `TimedModel`.
-        texts: Strings, or pairs of strings.
-        rounds: Integer. Timed passes over the texts.
-        threads: Integer. Threads of one prediction.
-        timeout_seconds: Float. Longest time for the process.
-        stepped: Called after each of the `latency.num_steps(rounds)` passes over the texts.
-        budget_seconds: Float. See `measure_latency`.
-
-    Returns:
-        Dictionary of `Latency` by the names of `models`.
+    Arguments as for `measure_latency`.
 
     Raises:
         ModelError: The process failed or took too long.

@@ -228,9 +228,6 @@ def find_bottleneck(model: keras.Model) -> Bottleneck | None:
 def frozen_half(model: keras.Model) -> keras.Model:
     """The part of a classifier that no training changes: what it finds can be kept.
 
-    Args:
-        model: `keras.Model` of `build_bottleneck_classifier`.
-
     Returns:
         From the model's inputs to key numbers, int32 `[batch, length, num_codebooks]`.
 
@@ -242,9 +239,6 @@ def frozen_half(model: keras.Model) -> keras.Model:
 
 def frozen_halves(models: Sequence[keras.Model]) -> keras.Model:
     """The frozen halves of models that differ in keys and values alone: one pass of their encoder.
-
-    Args:
-        models: `keras.Model` of `build_bottleneck_classifier`, at least one.
 
     Returns:
         From the models' inputs to the key numbers of all, side by side in their order: int32
@@ -264,9 +258,6 @@ def frozen_halves(models: Sequence[keras.Model]) -> keras.Model:
 
 def trained_half(model: keras.Model) -> keras.Model:
     """The rest of a classifier, with its layers: training this model trains the classifier.
-
-    Args:
-        model: `keras.Model` of `build_bottleneck_classifier`.
 
     Returns:
         From `{"key_numbers", "padding_mask"}`, int32 `[batch, length, num_codebooks]` and
@@ -310,10 +301,6 @@ def set_keys(model: keras.Model, keys: np.ndarray) -> None:
 
 def carry_keys(student: keras.Model, teacher: keras.Model) -> None:
     """Gives a student the keys of its teacher.
-
-    Args:
-        student: `keras.Model` of `build_bottleneck_classifier`.
-        teacher: Another one, with as many codebooks, keys and numbers in a key.
 
     Raises:
         ModelError: The teacher has no bottleneck, or one of another shape.

@@ -73,9 +73,6 @@ class Source:
 def resolve(name: str) -> Source:
     """Finds out what a model's name stands for; a published model is fetched, none is loaded.
 
-    Args:
-        name: String. A size word, a folder, a handle or a KerasHub preset.
-
     Raises:
         ModelError: The name is unknown, the folder is not a model, or its hub cannot be reached.
     """

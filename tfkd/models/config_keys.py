@@ -103,11 +103,6 @@ class KnownKeys:
     def check(self, path: Path, settings: JsonObject, read: Collection[str]) -> None:
         """Refuses a file with a setting that would give other numbers than tfkd's.
 
-        Args:
-            path: Path of the file.
-            settings: JSON object in it.
-            read: Settings that are honoured.
-
         Raises:
             ModelError: There is one.
         """

@@ -30,12 +30,7 @@ def encoder_from_scratch(entry: ModelEntry, vocabulary_size: int) -> keras_hub.m
 
 
 def positions(model: keras.Model, most: int) -> int:
-    """Positions that the encoders in a model know, itself one or not.
-
-    Args:
-        model: `keras.Model`.
-        most: Integer. Not more than this; the answer where there is no encoder.
-    """
+    """Positions that the encoders in a model know, itself one or not."""
     encoders = [
         layer for layer in (model, *model.layers) if isinstance(layer, keras_hub.models.Backbone)
     ]

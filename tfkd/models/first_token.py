@@ -16,11 +16,7 @@ _HEAD = ("pooler", "head_dropout", "logits")
 
 
 class FirstRow(keras.layers.Layer):
-    """The first row of a post-norm transformer layer, with the layer's own weights.
-
-    Args:
-        layer: KerasHub's `TransformerEncoder`, built.
-    """
+    """The first row of a post-norm transformer layer, with the layer's own weights."""
 
     def __init__(self, layer: keras.layers.Layer, **kwargs: object) -> None:
         super().__init__(**kwargs)
@@ -49,9 +45,6 @@ class FirstRow(keras.layers.Layer):
 
 def first_token_model(model: keras.Model) -> keras.Model | None:
     """The model without what its head does not read, over the same variables.
-
-    Args:
-        model: `keras.Model` that `build_encoder_classifier` made, or another.
 
     Returns:
         A functional model of the same inputs and outputs; None where the head reads more than the

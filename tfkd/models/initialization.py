@@ -19,9 +19,6 @@ def start_anew(seed: int) -> None:
 
     Keras counts up the names of layers in a process: a session that goes on with a training would
     else write other names, and so another file, than one that did it all.
-
-    Args:
-        seed: Integer. Of untrained weights, and of dropout.
     """
     # Collecting garbage takes longer than building a small student.
     keras.utils.clear_session(free_memory=False)

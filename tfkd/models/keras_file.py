@@ -21,12 +21,7 @@ CHUNK_BYTES = 1 << 24
 
 
 def write_model(model: keras.Model, path: Path) -> None:
-    """Saves a model with the names of its parts, which `start_anew` keeps alike.
-
-    Args:
-        model: `keras.Model`.
-        path: Path of the file, which ends in `.keras`.
-    """
+    """Saves a model with the names of its parts, which `start_anew` keeps alike."""
     dated = path.with_name(f"dated-{path.name}")
     model.save(dated)
     with zipfile.ZipFile(dated) as source, zipfile.ZipFile(path, "w") as target:

@@ -66,9 +66,6 @@ def initialize_keys(
         decay: Float in [0, 1]. Share of the averages that a batch leaves.
         seed: Integer. Chooses vectors to start from and the order of the batches.
 
-    Returns:
-        The `Keys` that were set.
-
     Raises:
         ModelError: The texts have fewer real tokens than a codebook has keys.
 
@@ -110,14 +107,7 @@ def fit_keys(
 ) -> Keys:
     """Finds keys for a layer; it is not changed.
 
-    Args:
-        vectors: float32 `[num_vectors, width]`.
-        layer: `NearestKeys`: how many codebooks and keys.
-        progress: `Progress` that shows what is done.
-        passes: Integer. Passes over all vectors, at least 1.
-        decay: Float in [0, 1]. Share of the averages that a batch leaves.
-        seed: Integer. Chooses vectors to start from and the order of the batches.
-        batch_vectors: Integer. Vectors of a batch.
+    Arguments as for `initialize_keys`.
 
     Raises:
         ModelError: There are fewer vectors than keys.
@@ -144,12 +134,7 @@ def fit_keys(
 
 
 class Codebook:
-    """The keys of one codebook while they are being found.
-
-    Args:
-        keys: float32 `[num_keys, width]` to start from.
-        decay: Float in [0, 1]. Share of the averages that a batch leaves.
-    """
+    """The keys of one codebook while they are being found."""
 
     def __init__(self, keys: np.ndarray, decay: float) -> None:
         self.keys, self._decay = keys, decay

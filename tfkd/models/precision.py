@@ -38,9 +38,6 @@ Activation: TypeAlias = Callable[[tf.Tensor], tf.Tensor]
 def resolved(precision: str) -> str:
     """The precision that "auto" stands for on this machine.
 
-    Args:
-        precision: String. "auto", "float32" or "bfloat16".
-
     Example:
 
     >>> resolved("auto")  # on a processor with bfloat16
@@ -52,12 +49,7 @@ def resolved(precision: str) -> str:
 
 
 def set_precision(model: keras.Model, precision: str) -> None:
-    """Lets the products of a model compute in another precision; its weights stay float32.
-
-    Args:
-        model: `keras.Model`.
-        precision: String. "float32" or "bfloat16".
-    """
+    """Lets the products of a model compute in another precision; its weights stay float32."""
     # The model's own policy computes nothing: it tells which precision a graph was traced in.
     model.dtype_policy = POLICIES[precision]
     for layer in _products(model):
@@ -67,12 +59,7 @@ def set_precision(model: keras.Model, precision: str) -> None:
 
 @contextlib.contextmanager
 def training_arithmetic(model: keras.Model, precision: str) -> Iterator[None]:
-    """The fastest arithmetic for the training of a model, while the block runs; then float32.
-
-    Args:
-        model: `keras.Model`.
-        precision: String. Of its products: "float32" or "bfloat16".
-    """
+    """The fastest arithmetic for the training of a model, while the block runs; then float32."""
     set_precision(model, precision)
     _set_activations(model, precision, fused=True)
     try:

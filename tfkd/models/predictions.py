@@ -133,11 +133,6 @@ def answer_columns(
 ) -> list[Sequence[Any]]:
     """Answers as columns of a table, with six significant digits.
 
-    Args:
-        logits: float32, shape `[n, num_outputs]`.
-        model: What the logits are of.
-        all_classes: Boolean. Also a column for the probability of each class.
-
     Returns:
         Columns of `n` values, as `answer_names` calls them: strings and floats; for multi_label
         the labels of a row, and their probabilities, are a list.

@@ -38,13 +38,7 @@ def _activation(name: str) -> Any:
 
 
 class _Settings(_Mixed):
-    """Settings that KerasHub's encoders lack.
-
-    Args:
-        activation: String. Between the products of a layer.
-        layer_norm_epsilon: Float. Added to the variance by every normalization.
-        **sizes: Arguments of KerasHub's class.
-    """
+    """Settings that KerasHub's encoders lack."""
 
     def __init__(
         self, activation: str = "gelu", layer_norm_epsilon: float = 1e-12, **sizes: object
@@ -99,10 +93,6 @@ _CLASSES: dict[str, tuple[type, type, tuple[str, float]]] = {
 
 def build_encoder(config: EncoderConfig, weights: Weights) -> keras_hub.models.Backbone:
     """The encoder of a folder whose tensors were checked.
-
-    Args:
-        config: `EncoderConfig`.
-        weights: `Weights`, which `tfkd.models.encoder_config.check_tensors` has found right.
 
     Returns:
         `keras_hub.models.Backbone`: KerasHub's own class where that computes the same, which needs

@@ -82,15 +82,6 @@ def load_or_read(
 
     One pass of the encoder finds those of all classifiers. Costs two bytes a token and codebook.
 
-    Args:
-        classifiers: `TextClassifier` with bottlenecks on the same encoder; their keys may differ.
-        tokens: `Tokens` of the split, made with their tokenizer.
-        folder: Path that holds readings of many splits and encoders.
-        progress: `Progress` that shows what is done.
-
-    Returns:
-        Memory-mapped `Readings`, one a classifier.
-
     Raises:
         ValueError: Something is to be read, and their encoders differ.
 

@@ -14,10 +14,6 @@ class TextEncoder(tf.Module):
     `InterpreterWithCustomOps(path, SELECT_TFTEXT_OPS)`, TensorFlow by `import tensorflow_text`.
     Single texts only; pairs have no form of one string.
 
-    Args:
-        tokenizer: `WordPieceTokenizer`.
-        length: Integer. Longest row in tokens. Default: the tokenizer's `sequence_length`.
-
     Example:
 
     >>> TextEncoder(tokenizer, 64).encode_one(tf.constant(["Oil prices fell."]))["token_ids"].shape
@@ -64,9 +60,6 @@ class TextEncoder(tf.Module):
 
     def encode_batch(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
         """Arrays of any number of texts, for TensorFlow alone.
-
-        Args:
-            texts: String tensor of shape `[n]`, UTF-8.
 
         Returns:
             As `encode_one`, of shape `[n, width]`: the width is that of the longest row, at most

@@ -106,10 +106,6 @@ Rules = WordPieceRules | BytePairRules | PiecesFile
 def read_rules(folder: Path, config: JsonObject) -> Rules:
     """The tokenizer of a folder.
 
-    Args:
-        folder: Path of a Hugging Face folder.
-        config: JSON object. Its config.json, which may name the tokenizer's class.
-
     Raises:
         ModelError: Its files are missing, or ask for what tfkd does not do.
     """

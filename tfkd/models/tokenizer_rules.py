@@ -36,11 +36,6 @@ def check_rules(
 ) -> None:
     """Refuses rules that tfkd's tokenizers do not follow.
 
-    Args:
-        path: Path of tokenizer.json.
-        rules: JSON object in it; empty without the file.
-        known: `WORD_PIECE_RULES` or `BYTE_PAIR_RULES`.
-
     Raises:
         ModelError: There is one.
     """

@@ -99,9 +99,6 @@ def trim(
         vocabulary_size: Integer. At most so many tokens, the most frequent ones.
         min_count: Integer. Tokens that occur less often in the training text are dropped.
 
-    Returns:
-        `Trim`.
-
     Raises:
         ConfigError: `vocabulary_size` is too small for the tokens that must stay.
         ModelError: The tokenizer is no WordPiece tokenizer.
@@ -158,9 +155,6 @@ def kept_rows(
         vocabulary_size: Integer. At most so many rows.
         min_count: Integer. Least count of a token that need not stay.
 
-    Returns:
-        int64 array, rising.
-
     Raises:
         ConfigError: `vocabulary_size` is too small for the tokens that must stay.
 
@@ -184,12 +178,6 @@ def kept_rows(
 
 def compare(before: Tokenizer, after: Tokenizer, rows: np.ndarray, texts: Texts) -> dict[str, Any]:
     """Differences between two tokenizers on the same texts.
-
-    Args:
-        before: `Tokenizer` with the whole vocabulary.
-        after: `Tokenizer` of the same length with the tokens of `rows`.
-        rows: Integers, shape `[after.vocabulary_size]`. Where its tokens were before.
-        texts: Strings, or pairs of strings. Both read them up to their length.
 
     Returns:
         The fields of `TrimReport` from `num_texts` on.

@@ -60,9 +60,6 @@ class Weights:
     TensorFlow's first checkpoints named a normalization's parts `gamma` and `beta`; here they are
     `weight` and `bias` for all.
 
-    Args:
-        folder: Path of a Hugging Face folder.
-
     Raises:
         ModelError: A file is missing, cut short or not what the index says.
     """

@@ -241,13 +241,7 @@ class WordPieceTokenizer:
 
 
 def fitting_length(longest: int, length: int | Sequence[int] | None, most: int) -> int:
-    """The columns of a batch; see `WordPieceTokenizer.encode`.
-
-    Args:
-        longest: Integer. Tokens of its longest row.
-        length: Integer, rising integers, or None.
-        most: Integer. The tokenizer's sequence length.
-    """
+    """The columns of a batch; see `WordPieceTokenizer.encode`."""
     if isinstance(length, int):
         return length
     if length is not None:
@@ -261,11 +255,7 @@ def _packed(indices: Sequence[int]) -> bytes:
 
 
 class _Remembered(dict[str, bytes]):
-    """Words and their tokens. Not `functools.lru_cache`, whose order costs a third of the time.
-
-    Args:
-        cut: From a word to its tokens.
-    """
+    """Words and their tokens. Not `functools.lru_cache`, whose order costs a third of the time."""
 
     def __init__(self, cut: Callable[[str], bytes]) -> None:
         super().__init__()
@@ -301,11 +291,7 @@ def read_settings(folder: Path) -> artifacts.JsonObject:
 
 
 def fast_options(settings: artifacts.JsonObject) -> FastOptions | None:
-    """Options of `WordPieceTokenizer` besides the vocabulary, or None for another tokenizer.
-
-    Args:
-        settings: JSON object. A KerasHub preprocessor as Keras serializes it.
-    """
+    """Options of `WordPieceTokenizer` besides the vocabulary, or None for another tokenizer."""
     if settings["class_name"] not in FAMILIES:
         return None
     config = settings["config"]

@@ -85,10 +85,6 @@ def quick_recipe(folder: Path) -> str:
 def of_folder(folder: Path, recipe: str) -> Answering:
     """The Keras model of a folder, or one of its LiteRT files, which loads no TensorFlow.
 
-    Args:
-        folder: Path of a run's model.
-        recipe: String. `KERAS`, or the name of a recipe.
-
     Raises:
         ArtifactError: There is no file of the recipe, or one was changed.
     """

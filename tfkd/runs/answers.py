@@ -111,13 +111,6 @@ def heard(
 ) -> np.ndarray:
     """Answers of files to the rows of a split, each softened by its own temperature, mixed.
 
-    Args:
-        files: `TeacherAnswers`.
-        temperatures: Floats, one a file.
-        split: String. Name of the split.
-        material: `Material`.
-        temperature: Float. The student's; probabilities are averaged at it.
-
     Returns:
         float32 `[num_rows, num_outputs]`; NaN in rows that none of them has answered.
     """
@@ -133,12 +126,6 @@ def prepare_answers(
     paths: Sequence[Path], config: DistillConfig, material: Material, run: RunFolder
 ) -> AnswerTeacher:
     """Reads files of answers, joins them to the rows, calibrates them, and says what was found.
-
-    Args:
-        paths: Paths of the files.
-        config: `DistillConfig`: its columns and unlabelled texts.
-        material: `Material`.
-        run: `RunFolder` of the distillation.
 
     Raises:
         DatasetError: A file or a row of it is bad, joins nothing, or its ids stand for several
@@ -293,12 +280,7 @@ def _thresholds(
 
 
 def keep_answers(run: RunFolder, logits: np.ndarray) -> None:
-    """Keeps what a student was told of the training rows: its teacher cannot be asked again.
-
-    Args:
-        run: `RunFolder`.
-        logits: float32 `[num_train_rows, num_outputs]`; NaN in rows without an answer.
-    """
+    """Keeps what a student was told of the training rows: its teacher cannot be asked again."""
     with artifacts.sealed_file(run.path / PATH) as part:
         np.save(part, logits)
 

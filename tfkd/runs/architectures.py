@@ -121,11 +121,6 @@ class Built:
 def build(source: Source, setup: Setup, folder: Path) -> Built:
     """Saves a model, and its LiteRT files when they are asked for, or finds it whole.
 
-    Args:
-        source: `Source`.
-        setup: `Setup`.
-        folder: Path of its model folder.
-
     Raises:
         ConversionError: A file cannot be written, or gives NaN.
         ModelError: The model cannot be had or takes another number of texts.
@@ -185,10 +180,6 @@ def _classifier(source: Source, setup: Setup) -> TextClassifier:
 
 def filled_vocabulary(tokenizer: Tokenizer, rows: int) -> Tokenizer:
     """The tokenizer with tokens that no text has, up to the rows of a published table.
-
-    Args:
-        tokenizer: `Tokenizer` with a WordPiece vocabulary.
-        rows: Integer. Tokens of the result.
 
     Raises:
         ModelError: It has more tokens already, or is no WordPiece tokenizer.

@@ -62,10 +62,6 @@ class AwareTraining:
     def write(self, recipe: str, texts: Texts) -> dict[str, Any]:
         """Makes the file of a recipe in the run's model folder, training first where it must.
 
-        Args:
-            recipe: String. Name of a recipe that trains.
-            texts: Held-out strings or pairs, to compare the file with what was trained.
-
         Returns:
             What is recorded beside the file: parity, operators, proof that they are integer.
 
@@ -95,9 +91,6 @@ class AwareTraining:
 
         Its variables and history are kept in `<run>/qat`; a training that was interrupted goes on
         where it was, and one that is done is not done again.
-
-        Args:
-            recipe: String. Name of a recipe that trains.
 
         Raises:
             ModelError: Students of this kind cannot be trained so.
@@ -216,13 +209,7 @@ class AwareTraining:
 
 
 class RangeLog(RunLog):
-    """A `RunLog` with the ranges of the activations beside every figure of the training.
-
-    Args:
-        folder: Path. See `RunLog`.
-        finished_steps: Integer. See `RunLog`.
-        aware: `QuantizationAware` under training.
-    """
+    """A `RunLog` with the ranges of the activations beside every figure of the training."""
 
     def __init__(self, folder: Path, finished_steps: int, aware: "QuantizationAware") -> None:
         super().__init__(folder, finished_steps)

@@ -56,9 +56,6 @@ class Baseline:
 def word_baseline(material: Material) -> Baseline | None:
     """TF-IDF with a linear SVM (a ridge for scores), fitted now or by an earlier run.
 
-    Args:
-        material: `Material`.
-
     Returns:
         `Baseline`, or None for texts without words.
     """
@@ -98,12 +95,7 @@ def word_baseline(material: Material) -> Baseline | None:
 
 
 def embeddings_baseline(start: TextClassifier, material: Material) -> Baseline:
-    """An encoder as it was published with the head that its fine-tuning starts from.
-
-    Args:
-        start: `TextClassifier` that `start_head` has seen, not trained yet.
-        material: `Material`.
-    """
+    """An encoder as it was published with the head that its fine-tuning starts from."""
     is_regression = material.dataset.task == REGRESSION
 
     def make() -> tuple[np.ndarray, dict[str, Any]]:
@@ -125,15 +117,7 @@ def embeddings_baseline(start: TextClassifier, material: Material) -> Baseline:
 def baseline_row(
     baseline: Baseline, shared: Row, material: Material, model: Decides, logits: np.ndarray
 ) -> Row:
-    """The row of a baseline.
-
-    Args:
-        baseline: `Baseline`.
-        shared: `Row` of the model, for what all rows of a table share.
-        material: `Material`.
-        model: The teacher, with whom a baseline may agree.
-        logits: float32 `[num_test_rows, num_outputs]`, the model's; NaN in rows without an answer.
-    """
+    """The row of a baseline."""
     labels = material.labels("test")
     dataset, own = material.dataset, baseline.thresholds
     if baseline.name in (baselines.WORDS_SVM, baselines.WORDS_RIDGE):
@@ -161,13 +145,7 @@ def baseline_row(
 
 
 def embeddings_row(teacher: Path, shared: Row, material: Material) -> Row | None:
-    """The row that a teacher's fine-tuning has of its encoder, if it saw these test rows.
-
-    Args:
-        teacher: Path of the teacher's model folder.
-        shared: `Row` of a model, for what all rows of a table share.
-        material: `Material`.
-    """
+    """The row that a teacher's fine-tuning has of its encoder, if it saw these test rows."""
     run = RunFolder(teacher.parent)
     if not (run.is_finished and run.model == teacher and teacher.name == "model"):
         return None

@@ -36,13 +36,7 @@ def compare_arms(
 ) -> Comparison:
     """The first arm against the second on the rows of a split, by the data set's metric.
 
-    Args:
-        material: `Material`.
-        split: String. Name of the split.
-        first: A model and its logits of all rows, float `[num_rows, num_outputs]`. Rows that one
-            of both has not answered, of NaN, are left out.
-        second: The other's; it may be a baseline.
-        seed: Integer. Seed of the resampling.
+    Each arm is a model and its logits of all rows. Rows that one has not answered are left out.
     """
     rows = is_answered(first[1]) & is_answered(second[1])
     labels, answers = _answers(material, split, first, rows)
@@ -53,15 +47,7 @@ def compare_arms(
 def few_rows_warning(
     material: Material, split: str, arm: str, model: Decides, logits: np.ndarray
 ) -> str | None:
-    """What to say first of a model's figure where a split has too few rows, or None.
-
-    Args:
-        material: `Material`.
-        split: String. Name of the split.
-        arm: String. Name of the model.
-        model: The model.
-        logits: Its logits of all rows, float `[num_rows, num_outputs]`.
-    """
+    """What to say first of a model's figure where a split has too few rows, or None."""
     found = _answers(material, split, (model, logits), is_answered(logits))
     return size_warning(material.dataset.metric, *found, arm)
 
@@ -85,12 +71,6 @@ def warning(
     """What to say first of a student that is not ahead of its control, and what to try.
 
     The validation rows decide, so that nothing is chosen by the test rows.
-
-    Args:
-        config: `DistillConfig`.
-        material: `Material`.
-        arms: "student" and, if it was trained, "control".
-        figures: The data set's metric on the test rows, of "teacher" and "control".
 
     Returns:
         A sentence or two; None where the student is ahead, where there is no control, and where

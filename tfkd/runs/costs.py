@@ -91,17 +91,7 @@ def measure_costs(
     budget_seconds: float | None = None,
     kept: Path | None = None,
 ) -> tuple[Cost, ...]:
-    """Latency of all files interleaved, then each one's memory in a process of its own.
-
-    Args:
-        files: `ModelFile` in the order of the result.
-        texts: Strings, or pairs of strings.
-        rounds: Integer. Timed passes over the texts.
-        progress: `Progress` that shows what is done.
-        threads: Integer. Threads of one prediction.
-        budget_seconds: Float. See `measure_latency`.
-        kept: Path of the folder of memory figures, see `measure_memory`. Default: ask anew.
-    """
+    """Latency of all files interleaved, then each one's memory in a process of its own."""
     progress.say(f"time {len(files)} models on {len(texts)} texts, {rounds} rounds")
     timed = {file.name: file.timed(threads) for file in files}
     with progress.stage("measure times"):
@@ -119,12 +109,7 @@ def measure_memory(
 ) -> list[int]:
     """Peak resident memory of each file's own process, in bytes; as many at a time as cores.
 
-    Args:
-        files: `ModelFile` in the order of the result.
-        texts: A few strings, or pairs of strings.
-        progress: `Progress` that shows what is done.
-        kept: Path of a folder of answers by file, texts and versions; what is there is not asked
-            again. Default: ask all.
+    What is kept by file, texts and versions is not asked again.
     """
     pool = ThreadPoolExecutor(num_cores())
     try:

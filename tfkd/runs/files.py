@@ -141,15 +141,7 @@ def calibration(
     seed: int,
     num_rows: int = CALIBRATION_ROWS,
 ) -> Calibration | None:
-    """Training rows for recipes whose activations get fixed ranges; None when there is no such.
-
-    Args:
-        names: Strings. Names of recipes.
-        classifier: `TextClassifier`.
-        material: `Material`.
-        seed: Integer. Chooses the rows.
-        num_rows: Integer. Largest number of rows.
-    """
+    """Training rows for recipes whose activations get fixed ranges; None when there is no such."""
     if not any(recipes.find(name).needs_calibration for name in names):
         return None
     tokens = material.tokens("train", classifier.tokenizer)

@@ -115,12 +115,6 @@ def in_folds(
 ) -> Folds:
     """Makes a run of each part as test; those that are finished are kept.
 
-    Args:
-        config: `DistillConfig`, with the names of its models.
-        run: `RunFolder` of the run that follows.
-        progress: `Progress`.
-        distilled: Makes a run of settings.
-
     Raises:
         ArtifactError: The run is finished already, or a part's folder holds another one.
         ConfigError: The test rows are chosen otherwise, too.

@@ -42,25 +42,13 @@ def text_hashes(rows: Iterable[Example]) -> np.ndarray:
 
 
 def keep_texts(run: RunFolder, material: Material, start: Source) -> None:
-    """Notes in a run the texts it learns from, and those that the model it starts from knows.
-
-    Args:
-        run: `RunFolder`, started.
-        material: `Material`.
-        start: `Source` of the model that is trained on.
-    """
+    """Notes in a run the texts it learns from, and those that the model it starts from knows."""
     earlier = _known(start)
     keep(run, material.dataset.splits["train"], [] if earlier is None else [earlier])
 
 
 def keep(run: RunFolder, rows: Iterable[Example], earlier: Sequence[np.ndarray] = ()) -> None:
-    """Notes in a run the texts of rows, unless it has its note.
-
-    Args:
-        run: `RunFolder`, started.
-        rows: Iterable of `Example`.
-        earlier: Hashes of texts that count as well.
-    """
+    """Notes in a run the texts of rows, unless it has its note."""
     path = run.path / PATH
     if path.is_file():
         return
@@ -74,10 +62,6 @@ def check_held_out(source: Source, material: Material) -> None:
 
     A text that is in train as well is no news to anyone, and does not count. Of less than a
     hundredth of a split it is only said.
-
-    Args:
-        source: `Source` of the model. Of a published classifier it is only said that nobody knows.
-        material: `Material`.
 
     Raises:
         ArtifactError: It knows some of them.

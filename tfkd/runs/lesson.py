@@ -65,14 +65,6 @@ def lesson(
     the surer of two, right or wrong. Fewer than 30 validation rows, of those that the teacher has
     answered, leave the word to the teacher.
 
-    Args:
-        config: `DistillConfig`.
-        material: `Material`.
-        teacher: `Teacher` or `AnswerTeacher`.
-        answers: float32 `[num_rows, num_outputs]`. Its answers to the rows of the transfer split.
-        control: The trained control, or None.
-        run: `RunFolder` of both.
-
     Example:
 
     ```python

@@ -121,11 +121,6 @@ class Material:
     def with_transfer(self, config: DistillConfig, teacher: TextClassifier | None) -> "Material":
         """The same with what teachers answer beyond the training texts.
 
-        Args:
-            config: `DistillConfig`.
-            teacher: `TextClassifier` that the student starts from; None where there is no model to
-                answer altered copies.
-
         Raises:
             DatasetError: The unlabelled texts cannot be had, or one is bad.
         """
@@ -164,11 +159,7 @@ class Material:
         return parts
 
     def of(self, config: DataConfig) -> "Material":
-        """The rows that a config names: these, or others that are read now.
-
-        Args:
-            config: `DataConfig`. Its seed and the data's folder say nothing of the rows.
-        """
+        """The rows that a config names: these, or others that are read now."""
         names = {field.name for field in dataclasses.fields(DataConfig)} - {"seed", "data_dir"}
         mine = self.config
         if mine is None or all(getattr(mine, name) == getattr(config, name) for name in names):
@@ -264,12 +255,6 @@ def prepare(
     splits: Sequence[str] = artifacts.SPLITS,
 ) -> Material:
     """Loads a data set and reads every row once, so that a bad one is found before training.
-
-    Args:
-        config: `DataConfig`.
-        runs: Path of the folder that holds the cache.
-        progress: `Progress`.
-        splits: Names of the splits to read.
 
     Raises:
         ConfigError: Classes are to be weighed where a row is of no one class.

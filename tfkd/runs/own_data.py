@@ -33,12 +33,6 @@ def own_config(
 ) -> DataConfig:
     """Settings of a run's data set where it lies now, so that it is split as it was for the run.
 
-    Args:
-        run: `RunFolder`.
-        dataset: String. The data set's path or name now, or None where it still lies there.
-        data_dir: Path of the folder that holds it now, or None for the same.
-        option: String. Option of the verb that says where it is, for the error message.
-
     Raises:
         ArtifactError: It is not where it was.
     """
@@ -72,13 +66,6 @@ def own_material(
     option: str = "--dataset",
 ) -> Material:
     """The rows a run was made of, read and checked once more.
-
-    Args:
-        run: `RunFolder`.
-        config: Settings of a verb that name another place of the data.
-        progress: `Progress`.
-        splits: Names of the splits to read.
-        option: String. Option of the verb that says where they are, for the error message.
 
     Raises:
         ArtifactError: They are not where they were, or are others.

@@ -88,11 +88,6 @@ class PretrainResult(Shown):
 def read_texts(config: PretrainConfig, cache: Path, progress: Progress) -> Material:
     """The texts as a data set without labels, checked, some of them held out.
 
-    Args:
-        config: `PretrainConfig`.
-        cache: Path of the folder shared by all runs beside each other.
-        progress: `Progress`.
-
     Raises:
         DatasetError: A text is not there or bad, or there are too few.
     """
@@ -123,11 +118,6 @@ def _rows(config: PretrainConfig, unit: str) -> Joined:
 def load_reader(config: PretrainConfig, source: Source, material: Material) -> TextClassifier:
     """The encoder up to one vector a text.
 
-    Args:
-        config: `PretrainConfig`.
-        source: `Source` of the encoder, or of a classifier with one.
-        material: `Material`.
-
     Raises:
         ModelError: The files do not load.
     """
@@ -146,11 +136,6 @@ def vectors_of(reader: TextClassifier, split: str, material: Material) -> np.nda
     """The encoder's vectors of the texts of a split, from the cache or read now.
 
     Products are in bfloat16 where the processor has them: a vector is off by a thousandth then.
-
-    Args:
-        reader: `TextClassifier` that gives vectors.
-        split: String.
-        material: `Material`. Its cache keeps the vectors in shards.
 
     Returns:
         float32 array, shape `[num_rows, width]`.
@@ -181,12 +166,6 @@ def pre_train(
     config: PretrainConfig, source: Source, material: Material, run: RunFolder
 ) -> PretrainResult:
     """Trains a general student and writes the run folder; metrics.json marks it done.
-
-    Args:
-        config: `PretrainConfig`.
-        source: `Source` of the encoder.
-        material: `Material` of the texts.
-        run: `RunFolder`, new or unfinished.
 
     Raises:
         ArtifactError: The folder holds something else.

@@ -145,12 +145,7 @@ class Routes:
     progress: Progress
 
     def choose(self, mark: str, temperature: float) -> Route:
-        """The way to take; once one was tried, it is chosen from what was measured then.
-
-        Args:
-            mark: String. Fingerprint of the exact answers.
-            temperature: Float. Softens the probabilities that are compared.
-        """
+        """The way to take; once one was tried, it is chosen from what was measured then."""
         path = self.cache / "teacher_trials" / f"{mark}.npz"
         with locked(path):
             trial = seals.kept(path, Trial.load, self.progress.say)
@@ -175,9 +170,6 @@ class Routes:
 
     def open(self, name: str) -> Scorer:
         """What answers by one way.
-
-        Args:
-            name: String. `EXACT`, `BFLOAT16` or `FILE`.
 
         Raises:
             ConversionError: There is no such file of this teacher.

@@ -130,13 +130,6 @@ def score_file(
 ) -> ScoredFile:
     """Writes a table with the answers of a model behind its columns.
 
-    Args:
-        texts: `TextTable`.
-        path: Path of the file to write; its format is what its name says.
-        answering: `Answering`.
-        all_classes: Boolean. Also a column for the probability of each class.
-        progress: `Progress` that shows the rows that are done.
-
     Raises:
         DatasetError: A row is bad, or a name is taken.
     """

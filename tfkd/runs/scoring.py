@@ -22,14 +22,7 @@ def split_figures(
     classifier: TextClassifier,
     own_logits: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """All metrics of logits on the rows of a split, decided at the classifier's thresholds.
-
-    Args:
-        logits: Float array `[num_rows, num_outputs]`, the classifier's or those of a file of it.
-        rows: `Rows` of the split.
-        classifier: `TextClassifier`.
-        own_logits: The classifier's, to tell how far a file agrees with it.
-    """
+    """All metrics of logits on the rows of a split, decided at the classifier's thresholds."""
     return metrics.evaluate(
         classifier.task,
         logits,

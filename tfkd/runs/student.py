@@ -80,15 +80,7 @@ def new_student(
     material: Material,
     smaller: Trim | None = None,
 ) -> TextClassifier:
-    """The untrained student; the same seed gives the same weights, for control and student alike.
-
-    Args:
-        config: `DistillConfig`: length, pooling, initialization, bottleneck and seed.
-        source: `Source` of the student.
-        start: `Start`.
-        material: `Material`.
-        smaller: The student's smaller vocabulary. Default: that of `start`.
-    """
+    """The untrained student; of one seed the same weights, for control and student alike."""
     if config.bottleneck:
         return bottleneck_student(config, source, start, material)
     length, tokenizer = config.sequence_length, smaller.tokenizer if smaller else None
@@ -113,13 +105,6 @@ def student_maker(
     run: RunFolder,
 ) -> Callable[[], TextClassifier]:
     """Makes the untrained student as often as it is called; what can be refused of it is looked at.
-
-    Args:
-        config: `DistillConfig`.
-        source: `Source` of the student.
-        start: `Start`.
-        material: `Material`, with all rows that the student is to see.
-        run: `RunFolder`, for the report on a smaller vocabulary.
 
     Raises:
         ConfigError: The vocabulary is too small.
@@ -151,13 +136,7 @@ def check_student_fits(config: DistillConfig, source: Source, material: Material
 
 
 def student_plan(config: DistillConfig, source: Source, material: Material) -> Plan:
-    """The training plan of a student, and of its control.
-
-    Args:
-        config: `DistillConfig`. What it leaves open is decided by the student and the rows.
-        source: `Source` of the student.
-        material: `Material`, with all rows that the student is to see.
-    """
+    """The training plan of a student, and of its control."""
     if config.bottleneck:
         rate = sizes.BOTTLENECK_LEARNING_RATES[config.bottleneck]
     else:
@@ -175,12 +154,6 @@ def bottleneck_student(
     config: DistillConfig, source: Source, start: Start, material: Material
 ) -> TextClassifier:
     """A frozen encoder with keys set and values untrained; the same seed gives the same weights.
-
-    Args:
-        config: `DistillConfig`: bottleneck, length and seed.
-        source: `Source` of the encoder.
-        start: `Start` whose keys are taken, if they are asked for.
-        material: `Material`.
 
     Raises:
         ModelError: The encoder does not load, the sizes do not fit, or the teacher has no such
@@ -217,13 +190,7 @@ def _bottleneck_model(
 
 
 def set_keys(student: TextClassifier, material: Material, seed: int) -> None:
-    """Gives a bottleneck keys from the training texts, or as an earlier arm or session found them.
-
-    Args:
-        student: `TextClassifier` with a bottleneck.
-        material: `Material`. Its cache keeps the keys.
-        seed: Integer. Of the rows that are read, and of where keys start.
-    """
+    """Gives a bottleneck keys of the training texts, or those an earlier arm or session found."""
     tokens = material.tokens("train", student.tokenizer)
     encoder, layer = keys.encoder_of(student.model)
     mark = fingerprint(

@@ -92,14 +92,7 @@ class Teacher:
 def prepare_teacher(
     config: DistillConfig, source: Source, material: Material, run: RunFolder
 ) -> Teacher:
-    """Finds or makes the teacher's classifier and its logits.
-
-    Args:
-        config: `DistillConfig`.
-        source: `Source` of the teacher.
-        material: `Material`.
-        run: `RunFolder` of the distillation.
-    """
+    """Finds or makes the teacher's classifier and its logits."""
     folder = _folder(config, source, material, run)
     classifier = check_classes(TextClassifier.load(folder), material.dataset, source.name)
     test_logits = _answers(classifier, folder, "test", material, Demand()).logits
@@ -108,10 +101,6 @@ def prepare_teacher(
 
 def train_logits(run: RunFolder, material: Material) -> np.ndarray | None:
     """Logits of a finished run's teachers for the training rows, from the cache or asked again.
-
-    Args:
-        run: `RunFolder` of `tfkd distill` or `tfkd finetune`.
-        material: `Material` of the run's own data set.
 
     Returns:
         float32 `[num_train_rows, num_outputs]`, NaN in rows without an answer; or None for a run
@@ -192,10 +181,6 @@ def _beside_others(settings: FinetuneConfig, material: Material) -> FinetuneConf
 def finetuned(settings: FinetuneConfig, material: Material) -> Path:
     """The model folder of a teacher, fine-tuned now or by an earlier session.
 
-    Args:
-        settings: `FinetuneConfig`, with `model` and `output_dir`.
-        material: `Material` of the rows it is to see, `Material.of(settings)`.
-
     Raises:
         ArtifactError: The folder holds a teacher made with other settings, or of other rows.
     """
@@ -228,12 +213,6 @@ def fine_tune(
     """Trains a classifier on labels, scores the test rows, and writes the run folder.
 
     metrics.json comes last and marks the run done.
-
-    Args:
-        config: `FinetuneConfig`.
-        source: `Source` of the model.
-        material: `Material`.
-        run: `RunFolder`, new or unfinished.
 
     Raises:
         ArtifactError: The folder holds something else.
@@ -346,15 +325,7 @@ def finetune_config(config: DistillConfig, source: Source, run: RunFolder) -> Fi
 def _answers(
     classifier: TextClassifier, folder: Path, split: str, material: Material, demand: Demand
 ) -> Answers:
-    """A teacher's answers to the rows of a split, from the cache or scored now.
-
-    Args:
-        classifier: `TextClassifier`.
-        folder: Path of its model folder.
-        split: String. "train", "validation" or "test".
-        material: `Material`.
-        demand: `Demand`.
-    """
+    """A teacher's answers to the rows of a split, from the cache or scored now."""
     mark = artifacts.fingerprint(
         {
             "teacher": Description.read(folder).model_sha256,

@@ -18,9 +18,6 @@ def trained_part(classifier: TextClassifier) -> TextClassifier:
     """The trained part of a classifier, with its layers and what its head reads.
 
     Of a bottleneck the values; of a head on the first token what that needs of the last layer.
-
-    Args:
-        classifier: `TextClassifier`.
     """
     if bottleneck.find_bottleneck(classifier.model) is None:
         shorter = first_token_model(classifier.model)
@@ -33,11 +30,6 @@ def trained_part_rows(classifier: TextClassifier, split: str, material: Material
     """A split as that part takes it: tokens, or what a frozen encoder found in them.
 
     Arms of the same keys share the encoder's pass over a split, be it to train or to score.
-
-    Args:
-        classifier: `TextClassifier`, the whole.
-        split: String. Name of the split.
-        material: `Material`. Its cache keeps what was found.
     """
     tokens = material.tokens(split, classifier.tokenizer)
     if bottleneck.find_bottleneck(classifier.model) is None:
@@ -46,13 +38,7 @@ def trained_part_rows(classifier: TextClassifier, split: str, material: Material
 
 
 def read_together(classifiers: Sequence[TextClassifier], material: Material) -> None:
-    """Finds what `trained_part_rows` gives of all splits, for several students at once.
-
-    Args:
-        classifiers: `TextClassifier` with bottlenecks on the same encoder; it reads a split once
-            for all of them, whatever their keys.
-        material: `Material`. Its cache keeps what is found.
-    """
+    """Finds what `trained_part_rows` gives of all splits, for several students at once."""
     for split in (material.transfer, "validation", "test"):
         _read(classifiers, material.tokens(split, classifiers[0].tokenizer), material)
 

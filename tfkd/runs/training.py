@@ -55,14 +55,7 @@ class Objective:
 
 
 def plan(config: OptimizerConfig, learning_rate: float, budget: Budget, num_rows: int) -> Plan:
-    """The training plan of a config, with what it leaves open decided.
-
-    Args:
-        config: `OptimizerConfig` with a seed.
-        learning_rate: Float. The peak.
-        budget: `Budget`, where the config names no epochs.
-        num_rows: Integer. Rows of an epoch.
-    """
+    """The training plan of a config, with what it leaves open decided."""
     epochs = config.epochs or budget.epochs(num_rows)
     decided: dict[str, Any] = {
         "epochs": epochs,
@@ -96,14 +89,6 @@ def train_arm(
     run: artifacts.RunFolder,
 ) -> TextClassifier:
     """Trains an arm into `<run>/<name>`, or loads it when an earlier session finished it.
-
-    Args:
-        name: String. "model", "student" or "control".
-        classifier: `TextClassifier` with its initial weights.
-        objective: `Objective`.
-        plan: `Plan`.
-        material: `Material`.
-        run: `RunFolder`.
 
     Returns:
         The trained `TextClassifier`, with the weights of its best epoch, or of its start, and its
@@ -255,13 +240,7 @@ def validation(classifier: TextClassifier, rows: Rows, metric: str) -> Validatio
 
 
 def likeness(student: TextClassifier, rows: Rows, vectors: np.ndarray) -> Validation:
-    """Judgement of an epoch of a student that learns an encoder's vectors: by their cosine to it.
-
-    Args:
-        student: `TextClassifier` under training.
-        rows: `Rows` of validation.
-        vectors: Float array, shape `[num_rows, width]`. The encoder's of these rows.
-    """
+    """Judges an epoch of a student that learns an encoder's vectors by their cosine to it."""
     return Validation(
         lambda: similarity_figures(vectors, student.logits(rows)), COSINE, operator.gt
     )

@@ -47,12 +47,6 @@ def distance(
 ) -> Distance:
     """Compares logits with the exact ones.
 
-    Args:
-        classifier: `TextClassifier`. Its task and thresholds count.
-        exact: float32 `[n, num_outputs]`.
-        logits: float32, same shape.
-        temperature: Float. Softens both.
-
     Example:
 
     >>> distance(teacher, exact, exact, 2.0)
@@ -101,13 +95,7 @@ class Trial:
             np.savez(stream, **arrays)
 
     def run(self, name: str, scorer: Scorer, tokens: Rows) -> None:
-        """Lets one way answer the rows. The first batch, which traces and allocates, is not timed.
-
-        Args:
-            name: String. The way.
-            scorer: `Scorer`.
-            tokens: `Rows` of the whole split.
-        """
+        """Lets one way answer the rows; the first batch, which traces and allocates, is untimed."""
         batches = scorer.score(Chosen(tokens, self.rows))
         answered = [next(batches)]
         start = time.perf_counter()

@@ -21,12 +21,6 @@ def word_vectors(
 ) -> np.ndarray:
     """What a teacher's logits layer reads of each word, which is a text of its own.
 
-    Args:
-        teacher: `TextClassifier`.
-        words: Words.
-        cache: Path of the folder shared by all runs beside each other.
-        progress: `Progress`.
-
     Returns:
         Float32 array, shape `[num_words, width]`.
     """

@@ -44,12 +44,6 @@ def build_app(
 ) -> Starlette:
     """The ASGI application; its lifespan runs the batcher.
 
-    Args:
-        model: `ServedModel`.
-        batcher: `Batcher` over that model.
-        limits: `RequestLimits`.
-        is_local: Boolean. Answer this machine's own programs alone, no pages of elsewhere.
-
     Example:
 
     ```python

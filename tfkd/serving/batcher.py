@@ -29,11 +29,7 @@ async def _stays() -> bool:
 
 
 class QueueFullError(Exception):
-    """The queue has no place for a request's texts.
-
-    Args:
-        retry_seconds: Integer, at least 1. When there will probably be one.
-    """
+    """The queue has no place for a request's texts."""
 
     def __init__(self, retry_seconds: int) -> None:
         super().__init__(f"The queue is full. Try again in {retry_seconds} s.")
@@ -77,10 +73,6 @@ class _Request:
 
 class Batcher:
     """Answers requests in the order of their arrival, several in one call of a model.
-
-    Args:
-        predictors: `Predictor`s of the same weights. Each makes one call at a time.
-        limits: `QueueLimits`.
 
     Example:
 

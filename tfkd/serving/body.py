@@ -19,11 +19,6 @@ def check_size(num_bytes: int, limits: RequestLimits) -> None:
 def decoded_body(body: bytes, encoding: str, limits: RequestLimits) -> bytes:
     """The body as it was before its sender compressed it; no more of it than is allowed is made.
 
-    Args:
-        body: Bytes.
-        encoding: String. The header `Content-Encoding`, empty without one.
-        limits: `RequestLimits`.
-
     Raises:
         Refusal: 415 for another encoding than gzip, 400 for broken data, 413 for too many bytes.
 

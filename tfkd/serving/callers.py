@@ -30,11 +30,7 @@ def is_loopback(host: str) -> bool:
 
 
 class OwnCallersOnly:
-    """Middleware that refuses with 403 what is sent under another address than the machine's own.
-
-    Args:
-        app: The ASGI application.
-    """
+    """Middleware that refuses with 403 what comes under another address than the machine's own."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

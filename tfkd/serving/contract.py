@@ -97,11 +97,6 @@ class RequestLimits:
 def check_model(model: ServedModel, name: str, version: str) -> None:
     """Refuses requests for another model or version.
 
-    Args:
-        model: `ServedModel`.
-        name: String. The name asked for.
-        version: String. The version asked for.
-
     Raises:
         Refusal: 404.
     """
@@ -121,9 +116,6 @@ def predict_request(body: bytes, model: ServedModel, limits: RequestLimits) -> t
             two strings. A string may be `{"b64": "..."}`, its UTF-8 bytes in Base64.
         model: `ServedModel`.
         limits: `RequestLimits`.
-
-    Returns:
-        Strings or pairs of strings, and a boolean.
 
     Raises:
         Refusal: 400.
@@ -187,10 +179,6 @@ def examples_request(
 def scores_of(logits: np.ndarray, task: str) -> np.ndarray:
     """Probabilities, for regression the score itself: float32, shape `[n, num_outputs]`.
 
-    Args:
-        logits: Float32 array, shape `[n, num_outputs]`.
-        task: One of `tfkd.data.examples.TASKS`.
-
     Raises:
         FloatingPointError: A logit is no finite number, so there is no answer.
     """
@@ -201,11 +189,6 @@ def scores_of(logits: np.ndarray, task: str) -> np.ndarray:
 
 def predict_answer(scores: np.ndarray, model: ServedModel, by_columns: bool) -> dict[str, object]:
     """The answer to a `:predict` request.
-
-    Args:
-        scores: Float32 array, shape `[n, num_outputs]`.
-        model: `ServedModel`.
-        by_columns: Boolean. As the request was.
 
     Returns:
         `predictions`, or `outputs` by columns. For single_label each has `scores` and `label`, for
@@ -227,22 +210,13 @@ def predict_answer(scores: np.ndarray, model: ServedModel, by_columns: bool) -> 
 
 
 def classify_answer(scores: np.ndarray, model: ServedModel) -> dict[str, object]:
-    """The answer to a `:classify` request: for each text every label with its score.
-
-    Args:
-        scores: Float32 array, shape `[n, num_outputs]`.
-        model: `ServedModel`.
-    """
+    """The answer to a `:classify` request: for each text every label with its score."""
     rows = scores.tolist()
     return {"results": [list(zip(model.label_names, row, strict=True)) for row in rows]}
 
 
 def regress_answer(scores: np.ndarray) -> dict[str, object]:
-    """The answer to a `:regress` request: a score for each text.
-
-    Args:
-        scores: Float32 array, shape `[n, 1]`.
-    """
+    """The answer to a `:regress` request: a score for each text."""
     return {"results": scores[:, 0].tolist()}
 
 

@@ -27,10 +27,6 @@ HEAD_BYTES = 65_536
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens.
 
-    Args:
-        host: String. Address of this machine.
-        port: Integer. 0 for any that is free.
-
     Raises:
         ConfigError: The address is not this machine's, or the port is taken or not allowed.
 
@@ -55,12 +51,6 @@ def run(app: Starlette, batcher: Batcher, listener: socket.socket, timeout_secon
     """Serves until SIGINT or SIGTERM. Then what was taken is answered and the function returns.
 
     A second SIGINT waits no longer and raises `KeyboardInterrupt`.
-
-    Args:
-        app: The application, from `tfkd.serving.app.build_app`.
-        batcher: Its `Batcher`.
-        listener: A listening socket; it is closed at the end.
-        timeout_seconds: Float. Longest time of one request: after it open ones are given up.
     """
 
     class Protocol(_Protocol):
