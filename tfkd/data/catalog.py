@@ -24,37 +24,37 @@ class DatasetSpec:
     Attributes:
         name: The name users write.
         description: One line.
-        task: One of `tfkd.data.examples.TASKS`.
         label_names: Class names in index order; one name for regression.
+        tfds_name: Name for `tfds.builder`, or None when the set is only read from a local folder.
+        host: Host a download starts at, or None when nothing is downloaded.
+        splits: Our split (train, validation, test) to TFDS split. A split whose labels are not
+            published is left out, and GLUE's validation split serves as test.
         text_features: TFDS features that hold the text. With `num_texts` 1 and several features
             they are joined by one blank.
         num_texts: 1 for single texts, 2 for pairs.
-        tfds_name: Name for `tfds.builder`, or None when the set is only read from a local folder.
+        task: One of `tfkd.data.examples.TASKS`.
         label_features: TFDS feature of the label; for multi-label one 0/1 feature a class.
-        splits: Our split (train, validation, test) to TFDS split. A split whose labels are not
-            published is left out, and GLUE's validation split serves as test.
         metric: Headline metric: the one by which a benchmark judges, or the first of two that it
             names, as GLUE does for mrpc, qqp (F1, accuracy) and stsb (Spearman, Pearson).
         teacher: Default teacher model.
         student: Default student model.
-        host: Host a download starts at, or None when nothing is downloaded.
         folder: Name of the local folder under the data directory.
         manual_file: Upstream file that spares the download when it lies in TFDS' manual folder.
     """
 
     name: str
     description: str
-    task: str
     label_names: tuple[str, ...]
-    text_features: tuple[str, ...]
-    num_texts: int
     tfds_name: str | None
-    label_features: tuple[str, ...]
+    host: str | None
     splits: Mapping[str, str]
+    text_features: tuple[str, ...] = ("text",)
+    num_texts: int = 1
+    task: str = SINGLE_LABEL
+    label_features: tuple[str, ...] = ("label",)
     metric: str = "accuracy"
     teacher: str = TEACHER
     student: str = STUDENT
-    host: str | None = None
     folder: str = ""
     manual_file: str | None = None
 
@@ -89,35 +89,12 @@ MASSIVE_LOCALES = tuple(
     "mn_mn ms_my my_mm nb_no nl_nl pl_pl pt_pt ro_ro ru_ru sl_sl sq_al sv_se sw_ke ta_in te_in "
     "th_th tl_ph tr_tr ur_pk vi_vn zh_cn zh_tw".split()
 )
+JIGSAW_FEATURES = ("toxicity", "severe_toxicity", "obscene", "threat", "insult", "identity_attack")
 JIGSAW = ("toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate")
 SENTIMENT = ("negative", "positive")
 ENTAILMENT = ("entailment", "not_entailment")
 NLI = ("entailment", "neutral", "contradiction")
 SENTENCES = ("sentence1", "sentence2")
-
-
-def _single(
-    name: str,
-    description: str,
-    label_names: tuple[str, ...],
-    tfds_name: str | None,
-    splits: Mapping[str, str],
-    host: str | None,
-    text_features: tuple[str, ...] = ("text",),
-) -> DatasetSpec:
-    """A set of single texts with one class each."""
-    return DatasetSpec(
-        name,
-        description,
-        SINGLE_LABEL,
-        label_names,
-        text_features,
-        1,
-        tfds_name,
-        ("label",),
-        splits,
-        host=host,
-    )
 
 
 def _glue(
@@ -133,15 +110,14 @@ def _glue(
     return DatasetSpec(
         name,
         description,
-        REGRESSION if len(label_names) == 1 else SINGLE_LABEL,
         label_names,
+        tfds_name or f"glue/{name}",
+        "dl.fbaipublicfiles.com",
+        {"train": "train", "test": validation},
         text_features,
         len(text_features),
-        tfds_name or f"glue/{name}",
-        ("label",),
-        {"train": "train", "test": validation},
-        metric,
-        host="dl.fbaipublicfiles.com",
+        REGRESSION if len(label_names) == 1 else SINGLE_LABEL,
+        metric=metric,
     )
 
 
@@ -150,41 +126,35 @@ def _massive(locale: str, name: str) -> DatasetSpec:
     return DatasetSpec(
         name,
         f"Intent of a request to a voice assistant, {locale}.",
-        SINGLE_LABEL,
         MASSIVE_INTENTS,
-        ("text",),
-        1,
         f"massive/{locale}",
-        ("label",),
+        "amazon-massive-nlu-dataset.s3.amazonaws.com",
         ALL_SPLITS,
         teacher=TEACHER if is_english else MULTILINGUAL_TEACHER,
         student=STUDENT if is_english else MULTILINGUAL_STUDENT,
-        host="amazon-massive-nlu-dataset.s3.amazonaws.com",
         folder=f"massive_{locale}",
         manual_file="amazon-massive-dataset-1.1.tar.gz",
     )
 
 
 _SPECS = (
-    dataclasses.replace(
-        _single(
-            "demo",
-            "Generated newswire with known class probabilities; needs no data.",
-            (),
-            None,
-            ALL_SPLITS,
-            None,
-        ),
+    DatasetSpec(
+        "demo",
+        "Generated newswire with known class probabilities; needs no data.",
+        label_names=(),
+        tfds_name=None,
+        host=None,
+        splits=ALL_SPLITS,
         teacher="bert_mini",
         student="bert_tiny",
     ),
-    _single(
+    DatasetSpec(
         "ag_news",
         "Topic of a news story, title and description.",
         ("World", "Sports", "Business", "Sci/Tech"),
         "ag_news_subset",
-        TRAIN_TEST,
         "drive.google.com",
+        TRAIN_TEST,
         ("title", "description"),
     ),
     _glue("sst2", "Sentiment of a phrase of a film review.", SENTIMENT, ("sentence",)),
@@ -233,77 +203,70 @@ _SPECS = (
         ("not_entailment", "entailment"),
         SENTENCES,
     ),
-    dataclasses.replace(
-        _single(
-            "emotion",
-            "Emotion of a tweet.",
-            ("sadness", "joy", "love", "anger", "fear", "surprise"),
-            "emotion",
-            ALL_SPLITS,
-            "huggingface.co",
-        ),
+    DatasetSpec(
+        "emotion",
+        "Emotion of a tweet.",
+        ("sadness", "joy", "love", "anger", "fear", "surprise"),
+        "emotion",
+        "huggingface.co",
+        ALL_SPLITS,
         manual_file="emotion/train.txt",
     ),
     _massive("en_us", "massive"),
     DatasetSpec(
         "goemotions",
         "Emotions of a Reddit comment, any number of 28.",
-        MULTI_LABEL,
         GOEMOTIONS,
-        ("comment_text",),
-        1,
         "goemotions",
-        GOEMOTIONS,
+        "github.com",
         ALL_SPLITS,
-        "macro_f1",
-        host="github.com",
+        ("comment_text",),
+        task=MULTI_LABEL,
+        label_features=GOEMOTIONS,
+        metric="macro_f1",
     ),
-    _single(
+    DatasetSpec(
         "imdb",
         "Sentiment of a long film review.",
         SENTIMENT,
         "imdb_reviews",
-        TRAIN_TEST,
         "ai.stanford.edu",
+        TRAIN_TEST,
     ),
-    _single(
+    DatasetSpec(
         "yelp_polarity",
         "Sentiment of a review of a business.",
         SENTIMENT,
         "yelp_polarity_reviews",
-        TRAIN_TEST,
         "s3.amazonaws.com",
+        TRAIN_TEST,
     ),
     DatasetSpec(
         "jigsaw_toxic",
         "Kinds of toxicity of a Wikipedia comment, any number of 6.",
-        MULTI_LABEL,
         JIGSAW,
-        ("text",),
-        1,
         "wikipedia_toxicity_subtypes/EnglishSubtypes",
-        ("toxicity", "severe_toxicity", "obscene", "threat", "insult", "identity_attack"),
+        "storage.googleapis.com",
         TRAIN_TEST,
-        "macro_f1",
-        host="storage.googleapis.com",
+        task=MULTI_LABEL,
+        label_features=JIGSAW_FEATURES,
+        metric="macro_f1",
     ),
-    _single(
+    DatasetSpec(
         "news_aggregator",
         "Topic of a headline (UCI); local folder only.",
         ("business", "science_technology", "entertainment", "health"),
-        None,
-        ALL_SPLITS,
-        None,
+        tfds_name=None,
+        host=None,
+        splits=ALL_SPLITS,
     ),
-    dataclasses.replace(
-        _single(
-            "trec",
-            "Kind of answer a question asks for, six coarse classes.",
-            ("DESC", "ENTY", "ABBR", "HUM", "NUM", "LOC"),
-            "trec",
-            TRAIN_TEST,
-            "http://cogcomp.org",
-        ),
+    DatasetSpec(
+        "trec",
+        "Kind of answer a question asks for, six coarse classes.",
+        ("DESC", "ENTY", "ABBR", "HUM", "NUM", "LOC"),
+        "trec",
+        "http://cogcomp.org",
+        TRAIN_TEST,
         label_features=("label-coarse",),
     ),
 )
