@@ -13,7 +13,7 @@ from tfkd.compression.conversion import write_files
 from tfkd.compression.litert import LiteRTModel
 from tfkd.compression.qat import bilstm, export, mirror
 from tfkd.compression.qat.model import quantization_aware
-from tfkd.compression.qat.scheme import Scheme
+from tfkd.compression.qat.scheme import Placement, Scheme
 from tfkd.errors import ModelError
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.sizes import SIZE_WORDS
@@ -77,7 +77,11 @@ def test_float_twin_gives_the_students_logits_on_full_and_padded_rows(classifier
 
 def test_both_directions_share_one_projection(classifier):
     weights = bilstm.read(classifier.model)
-    assert bilstm.shape_of(classifier) == bilstm.Shape(NUM_TOKENS, WIDTH, UNITS, 3)
+    twin = bilstm.build(bilstm.parts_of(classifier), Placement())
+    assert [weight.shape for weight in twin.trainable_weights] == [
+        *((NUM_TOKENS, WIDTH), (WIDTH, 8 * UNITS), (8 * UNITS,)),
+        *((UNITS, 4 * UNITS), (UNITS, 4 * UNITS), (2 * UNITS, 3), (3,)),
+    ]
     shapes = [array.shape for array in (*weights["projection"], *weights["bilstm"])]
     assert shapes == [(32, 64), (64,), (8, 32), (8, 32)]
     # The gates of each have another order than in Keras, but are the same.
@@ -95,7 +99,7 @@ def test_both_directions_share_one_projection(classifier):
 def test_a_cnn_is_no_bilstm(classifier):
     model = build_cnn(NUM_TOKENS, 3, width=8, filters=4)
     other = TextClassifier(model, classifier.tokenizer, "single_label", ("a", "b", "c"))
-    assert bilstm.shape_of(other) is None
+    assert bilstm.parts_of(other) is None
 
 
 def test_steps_hold_a_text_forwards_and_from_its_own_end_backwards():

@@ -88,8 +88,8 @@ def test_windows_of_any_size_lie_as_a_convolution_of_keras_does(size):
 
 def test_weights_of_the_convolution_are_those_of_a_dense_layer(classifier):
     weights = cnn.read(classifier.model)
-    shape = cnn.shape_of(classifier)
-    assert shape == cnn.Shape(NUM_TOKENS, 32, 3, 16, 3)
+    shapes = [weight.shape for weight in cnn_of(classifier).trainable_weights]
+    assert shapes == [(NUM_TOKENS, 32), (96, 16), (16,), (16, 3), (3,)]
     assert [array.shape for array in weights["trigrams"]] == [(96, 16), (16,)]
     kernel, bias = weights["trigrams"]
     layer = classifier.model.get_layer("trigrams")
@@ -100,7 +100,7 @@ def test_weights_of_the_convolution_are_those_of_a_dense_layer(classifier):
 def test_a_bilstm_is_no_cnn(classifier):
     model = build_bilstm(NUM_TOKENS, 3, width=8, units=4)
     other = TextClassifier(model, classifier.tokenizer, "single_label", ("a", "b", "c"))
-    assert cnn.shape_of(other) is None
+    assert cnn.parts_of(other) is None
 
 
 def test_every_kernel_and_the_table_have_a_quantizer(trained):
@@ -142,7 +142,7 @@ def test_float_twin_is_not_the_trained_one(classifier, trained):
 
 
 def cnn_of(classifier):
-    twin = cnn.build(cnn.shape_of(classifier), Placement())
+    twin = cnn.build(cnn.parts_of(classifier), Placement())
     mirror.copy_to(twin, classifier)
     return twin
 

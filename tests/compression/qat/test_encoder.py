@@ -56,7 +56,7 @@ def of(classifier, arrays=ROWS):
 
 def assert_equal(classifier, arrays=ROWS):
     """Without `mirror.build`, whose own comparison compiles the student each time."""
-    twin = encoder.build(encoder.shape_of(classifier), Placement())
+    twin = encoder.build(encoder.parts_of(classifier), Placement())
     mirror.copy_to(twin, classifier)
     expected = np.asarray(classifier.model(of(classifier, arrays), training=False))
     assert np.ptp(expected) > 0.5  # else all would be equal
@@ -102,7 +102,7 @@ def test_an_activation_that_is_not_gelu_is_refused():
         "^Expected an encoder that can be trained under .* has the activation relu, not gelu. "
     )
     with pytest.raises(ModelError, match=message):
-        encoder.shape_of(classifier)
+        encoder.parts_of(classifier)
 
 
 @pytest.fixture(scope="module")

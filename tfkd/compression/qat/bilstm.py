@@ -5,14 +5,13 @@ and run as one loop that keeps the largest state so far. So nothing is masked, p
 walked over, and LiteRT gets a loop of few operators. Cell states, gates and their sums are float.
 """
 
-import dataclasses
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfkd.compression.qat.inputs import Masked, look_up, token_inputs
+from tfkd.compression.qat.inputs import Layers, Masked, arrays_of, look_up, token_inputs
 from tfkd.compression.qat.legacy import tf_keras
 from tfkd.compression.qat.quantizers import ActivationRange, FixedRange
 from tfkd.compression.qat.scheme import Placement
@@ -26,32 +25,12 @@ _STATE = FixedRange(-1.0, 127 / 128)
 _GATE = FixedRange(0.0, 255 / 256)
 
 
-@dataclasses.dataclass(frozen=True)
-class Shape:
-    """The sizes of a BiLSTM student.
-
-    Attributes:
-        vocabulary_size: Rows of the token table.
-        width: Columns of the table.
-        units: LSTM units in each direction.
-        num_outputs: Width of the logits.
-    """
-
-    vocabulary_size: int
-    width: int
-    units: int
-    num_outputs: int
-
-
 class Steps(tf_keras.layers.Layer):
     """Input of the loop at each step: float32 `[length, 2 * batch, 4 * units]`.
 
     Takes `[projected, padding_mask]`, float32 `[batch, length, 8 * units]` and int32
     `[batch, length]`. Of a step the first half is the forward direction of every text, the second
     the backward one.
-
-    Args:
-        units: Integer. LSTM units in each direction.
     """
 
     def __init__(self, units: int, **kwargs: object) -> None:
@@ -163,49 +142,35 @@ class Recurrence(tf_keras.layers.Layer):
 CUSTOM_LAYERS = (Masked, Steps, Recurrence)
 
 
-def shape_of(classifier: TextClassifier) -> Shape | None:
-    """The sizes of a student that `build_bilstm` made; None for any other."""
+def parts_of(classifier: TextClassifier) -> Layers | None:
+    """The layers by name of a student that `build_bilstm` made; None for any other."""
     layers = {layer.name: layer for layer in classifier.model.layers}
-    if not isinstance(layers.get("bilstm"), keras.layers.Bidirectional):
-        return None
-    return Shape(
-        vocabulary_size=layers["token_embedding"].input_dim,
-        width=layers["token_embedding"].output_dim,
-        units=layers["bilstm"].forward_layer.units,
-        num_outputs=layers["logits"].units,
-    )
+    return layers if isinstance(layers.get("bilstm"), keras.layers.Bidirectional) else None
 
 
-def build(shape: Shape, place: Placement) -> tf_keras.Model:
-    """The twin, untrained.
-
-    Args:
-        shape: `Shape`.
-        place: `Placement` of its layers.
+def build(layers: Layers, place: Placement) -> tf_keras.Model:
+    """The twin of a student with these layers, untrained.
 
     Returns:
         Functional model: `token_ids`, `padding_mask` (int32 `[batch, length]`, padding at the end)
         to float32 logits `[batch, num_outputs]`.
     """
-    inputs = token_inputs()
-    vectors = look_up(inputs, shape.vocabulary_size, shape.width, place)
-    projection = tf_keras.layers.Dense(8 * shape.units, name="projection")
+    inputs, units = token_inputs(), layers["bilstm"].forward_layer.units
+    vectors = look_up(inputs, layers["token_embedding"], place)
+    projection = tf_keras.layers.Dense(8 * units, name="projection")
     projected = place(projection, ["kernel"], "range")(vectors)
-    steps = Steps(shape.units, name="steps")([projected, inputs["padding_mask"]])
+    steps = Steps(units, name="steps")([projected, inputs["padding_mask"]])
     freeze_after = None if place.scheme is None else place.scheme.freeze_after
-    recurrence = Recurrence(shape.units, place.scheme is None, freeze_after, name="bilstm")
+    recurrence = Recurrence(units, place.scheme is None, freeze_after, name="bilstm")
     kernels = ["forward_kernel", "backward_kernel"]
     strongest = place(recurrence, kernels, "tanh")([steps, inputs["padding_mask"]])
-    logits = tf_keras.layers.Dense(shape.num_outputs, name="logits")
+    logits = tf_keras.layers.Dense(layers["logits"].units, name="logits")
     return tf_keras.Model(inputs, place(logits, ["kernel"], "range")(strongest), name="bilstm")
 
 
 def read(model: keras.Model) -> dict[str, list[np.ndarray]]:
     """The student's weights as the twin's: layer names to arrays."""
-    weights = {
-        name: [keras.ops.convert_to_numpy(weight) for weight in model.get_layer(name).weights]
-        for name in ("token_embedding", "bilstm", "logits")
-    }
+    weights = arrays_of(model, ("token_embedding", "bilstm", "logits"))
     arrays = _reordered(weights["bilstm"])
     (kernel, forward, bias), (other_kernel, backward, other_bias) = arrays[:3], arrays[3:]
     return {

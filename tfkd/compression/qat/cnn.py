@@ -5,35 +5,14 @@ padding is replaced by the text's first, which cannot change the largest answer,
 to be masked once numbers are multiplied.
 """
 
-import dataclasses
-
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfkd.compression.qat.inputs import Masked, look_up, token_inputs
+from tfkd.compression.qat.inputs import Layers, Masked, arrays_of, look_up, token_inputs
 from tfkd.compression.qat.legacy import tf_keras
 from tfkd.compression.qat.scheme import Placement
 from tfkd.models.classifier import TextClassifier
-
-
-@dataclasses.dataclass(frozen=True)
-class Shape:
-    """The sizes of a CNN student.
-
-    Attributes:
-        vocabulary_size: Rows of the token table.
-        width: Columns of the table.
-        window: Tokens a detector sees.
-        filters: Detectors.
-        num_outputs: Width of the logits.
-    """
-
-    vocabulary_size: int
-    width: int
-    window: int
-    filters: int
-    num_outputs: int
 
 
 class Windows(tf_keras.layers.Layer):
@@ -41,9 +20,6 @@ class Windows(tf_keras.layers.Layer):
 
     Takes `[vectors, padding_mask]`, float32 `[batch, length, width]` and int32 `[batch, length]`.
     Beyond the text a window sees zeros, as a kernel of Keras does with padding "same".
-
-    Args:
-        size: Integer. Tokens in a window.
     """
 
     def __init__(self, size: int, **kwargs: object) -> None:
@@ -76,47 +52,32 @@ class Strongest(tf_keras.layers.Layer):
 CUSTOM_LAYERS = (Masked, Windows, Strongest)
 
 
-def shape_of(classifier: TextClassifier) -> Shape | None:
-    """The sizes of a student that `build_cnn` made; None for any other."""
+def parts_of(classifier: TextClassifier) -> Layers | None:
+    """The layers by name of a student that `build_cnn` made; None for any other."""
     layers = {layer.name: layer for layer in classifier.model.layers}
-    if not isinstance(layers.get("trigrams"), keras.layers.Conv1D):
-        return None
-    window, width, filters = layers["trigrams"].kernel.shape
-    return Shape(
-        vocabulary_size=layers["token_embedding"].input_dim,
-        width=width,
-        window=window,
-        filters=filters,
-        num_outputs=layers["logits"].units,
-    )
+    return layers if isinstance(layers.get("trigrams"), keras.layers.Conv1D) else None
 
 
-def build(shape: Shape, place: Placement) -> tf_keras.Model:
-    """The twin, untrained.
-
-    Args:
-        shape: `Shape`.
-        place: `Placement` of its layers.
+def build(layers: Layers, place: Placement) -> tf_keras.Model:
+    """The twin of a student with these layers, untrained.
 
     Returns:
         Functional model: `token_ids`, `padding_mask` (int32 `[batch, length]`, padding at the end)
         to float32 logits `[batch, num_outputs]`.
     """
     inputs = token_inputs()
-    vectors = look_up(inputs, shape.vocabulary_size, shape.width, place)
-    windows = Windows(shape.window, name="windows")([vectors, inputs["padding_mask"]])
-    detectors = tf_keras.layers.Dense(shape.filters, activation="relu", name="trigrams")
+    vectors = look_up(inputs, layers["token_embedding"], place)
+    (window,), filters = layers["trigrams"].kernel_size, layers["trigrams"].filters
+    windows = Windows(window, name="windows")([vectors, inputs["padding_mask"]])
+    detectors = tf_keras.layers.Dense(filters, activation="relu", name="trigrams")
     found = place(detectors, ["kernel"], "range")(windows)
     strongest = Strongest(name="pooling")(found)
-    logits = tf_keras.layers.Dense(shape.num_outputs, name="logits")
+    logits = tf_keras.layers.Dense(layers["logits"].units, name="logits")
     return tf_keras.Model(inputs, place(logits, ["kernel"], "range")(strongest), name="cnn")
 
 
 def read(model: keras.Model) -> dict[str, list[np.ndarray]]:
     """The student's weights as the twin's: layer names to arrays."""
-    weights = {
-        name: [keras.ops.convert_to_numpy(weight) for weight in model.get_layer(name).weights]
-        for name in ("token_embedding", "trigrams", "logits")
-    }
+    weights = arrays_of(model, ("token_embedding", "trigrams", "logits"))
     kernel, bias = weights["trigrams"]
     return {**weights, "trigrams": [kernel.reshape(-1, len(bias)), bias]}

@@ -18,7 +18,7 @@ from tfkd.errors import ModelError
 from tfkd.models.bottleneck import find_bottleneck
 from tfkd.models.classifier import TextClassifier
 
-__all__ = ["CUSTOM_LAYERS", "Shape", "build", "read", "shape_of"]
+__all__ = ["CUSTOM_LAYERS", "Shape", "build", "read", "parts_of"]
 
 _IS_APPROXIMATE = {"gelu": False, "gelu_approximate": True}
 
@@ -65,7 +65,7 @@ class Shape:
     head: tuple[HeadLayer, ...]
 
 
-def shape_of(classifier: TextClassifier) -> Shape | None:
+def parts_of(classifier: TextClassifier) -> Shape | None:
     """The sizes of a BERT, DistilBERT or RoBERTa classifier; None for another kind.
 
     Raises:
@@ -110,10 +110,6 @@ def shape_of(classifier: TextClassifier) -> Shape | None:
 
 def build(shape: Shape, place: Placement) -> tf_keras.Model:
     """The untrained twin.
-
-    Args:
-        shape: `Shape`.
-        place: `Placement` of its layers.
 
     Returns:
         Functional model from a mapping of the input names to int32 `[batch, length]` to float32

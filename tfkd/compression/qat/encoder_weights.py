@@ -15,9 +15,6 @@ from tfkd.compression.graph import find_backbone, find_head
 def read(model: keras.Model) -> dict[str, list[np.ndarray]]:
     """The student's weights as the twin's.
 
-    Args:
-        model: `keras.Model` of the student.
-
     Returns:
         Mapping of layer names to arrays in the layer's own order.
     """

@@ -99,9 +99,6 @@ def export_aware(
         output_folder: Path. Folder for the file. Default: `model_folder`.
         timeout_seconds: Float. After this long the conversion is stopped.
 
-    Returns:
-        The `AwareFile`.
-
     Raises:
         ConfigError: The recipe is unknown or a length does not fit the student.
         ConversionError: The conversion failed, crashed or took too long; the file does not answer
@@ -188,11 +185,7 @@ def save_variables(path: Path, twin: tf_keras.Model) -> None:
 
 
 def write_file(job: Job) -> None:
-    """The child's work: writes one file, unchecked.
-
-    Args:
-        job: `Job`.
-    """
+    """The child's work: writes one file, unchecked."""
     announce_stage("loading the model")
     classifier = TextClassifier.load(Path(job["model_folder"]))
     twin = mirror.build(classifier, Scheme(**job["scheme"]), baked=True)

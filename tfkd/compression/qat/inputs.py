@@ -1,11 +1,16 @@
 """The first step of a twin whose table rows go straight into an integer product."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+import keras
+import numpy as np
 import tensorflow as tf
 
 from tfkd.compression.qat.legacy import KerasTensor, tf_keras
 from tfkd.compression.qat.scheme import Placement
+
+# The student's own, by name.
+Layers = Mapping[str, keras.layers.Layer]
 
 
 class Masked(tf_keras.layers.Layer):
@@ -28,21 +33,23 @@ def token_inputs() -> dict[str, KerasTensor]:
 
 
 def look_up(
-    inputs: Mapping[str, KerasTensor], num_rows: int, width: int, place: Placement
+    inputs: Mapping[str, KerasTensor], table: keras.layers.Embedding, place: Placement
 ) -> KerasTensor:
-    """Rows of the twin's token table.
-
-    Args:
-        inputs: Mapping of `token_inputs`.
-        num_rows: Integer. Rows of the table.
-        width: Integer. Columns of the table.
-        place: `Placement` of the twin's layers.
+    """Rows of the twin's token table, which is as large as the student's.
 
     Returns:
         float32 `[batch, length, width]`; what stands for padding is for nobody to read.
     """
-    table = tf_keras.layers.Embedding(num_rows, width, name="token_embedding")
-    rows = place(table, ["embeddings"])(inputs["token_ids"])
+    twin = tf_keras.layers.Embedding(table.input_dim, table.output_dim, name="token_embedding")
+    rows = place(twin, ["embeddings"])(inputs["token_ids"])
     if place.scheme is None or place.scheme.table_bits == 8:
         return rows
     return place(Masked(name="vectors"), (), "range")([rows, inputs["padding_mask"]])
+
+
+def arrays_of(model: keras.Model, names: Iterable[str]) -> dict[str, list[np.ndarray]]:
+    """The weights of some layers of a student by the layer's name."""
+    return {
+        name: [keras.ops.convert_to_numpy(weight) for weight in model.get_layer(name).weights]
+        for name in names
+    }

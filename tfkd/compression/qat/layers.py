@@ -22,11 +22,7 @@ class Positions(tf_keras.layers.Layer):
 
 
 class SegmentShift(tf_keras.layers.Layer):
-    """Shift of a second text's tokens against the first's: int32 `[batch, length]` to float32.
-
-    Args:
-        width: Integer. Columns of the result's last axis.
-    """
+    """Shift of a second text's tokens against the first's: int32 `[batch, length]` to float32."""
 
     def __init__(self, width: int, **kwargs: object) -> None:
         super().__init__(**kwargs)
@@ -43,11 +39,7 @@ class SegmentShift(tf_keras.layers.Layer):
 
 
 class Norm(tf_keras.layers.Layer):
-    """Layer normalization over the last axis.
-
-    Args:
-        epsilon: Float. Added to the variance.
-    """
+    """Layer normalization over the last axis."""
 
     def __init__(self, epsilon: float, **kwargs: object) -> None:
         super().__init__(**kwargs)
@@ -76,9 +68,6 @@ class NegativeGelu(tf_keras.layers.Layer):
 
     LiteRT's integer GELU is not among its fast kernels, and the converter makes one of every GELU
     between rounded tensors. The sign keeps it in float: a tenth of the whole time of a small model.
-
-    Args:
-        approximate: Boolean. The tanh form.
     """
 
     def __init__(self, approximate: bool, **kwargs: object) -> None:
@@ -91,11 +80,7 @@ class NegativeGelu(tf_keras.layers.Layer):
 
 
 class SplitHeads(tf_keras.layers.Layer):
-    """`[batch, length, heads * width]` to `[batch, heads, length, width]`.
-
-    Args:
-        num_heads: Integer.
-    """
+    """`[batch, length, heads * width]` to `[batch, heads, length, width]`."""
 
     def __init__(self, num_heads: int, **kwargs: object) -> None:
         super().__init__(**kwargs)
@@ -128,11 +113,7 @@ class Scores(tf_keras.layers.Layer):
 
 
 class MaskBias(tf_keras.layers.Layer):
-    """Bias on attention scores: int32 `[batch, length]` to `[batch, 1, 1, length]`.
-
-    Args:
-        bias: Float. For padded positions; 0 for the others.
-    """
+    """Bias on attention scores: int32 `[batch, length]` to `[batch, 1, 1, length]`."""
 
     def __init__(self, bias: float, **kwargs: object) -> None:
         super().__init__(**kwargs)
@@ -165,9 +146,6 @@ class Pool(tf_keras.layers.Layer):
 
     Takes `[vectors, padding_mask]`, float32 `[batch, length, width]` and int32 `[batch, length]`;
     for "cls" there is one vector, the first.
-
-    Args:
-        pooling: "cls", "mean" or "max".
     """
 
     def __init__(self, pooling: str, **kwargs: object) -> None:

@@ -22,14 +22,6 @@ TOLERANCE = 1e-4
 Weights = Mapping[str, list[np.ndarray]]
 
 
-class Shape(Protocol):
-    """The sizes of a student; each kind has a class of its own."""
-
-    @property
-    def vocabulary_size(self) -> int:
-        """Rows of the token table."""
-
-
 class Kind(Protocol):
     """A module that knows a family of students."""
 
@@ -37,10 +29,10 @@ class Kind(Protocol):
     def CUSTOM_LAYERS(self) -> tuple[type, ...]:  # noqa: N802
         """Layers of its twins that tf_keras does not know."""
 
-    def shape_of(self, classifier: TextClassifier) -> Shape | None:
-        """The sizes of the student, or None where it is of another kind."""
+    def parts_of(self, classifier: TextClassifier) -> Any | None:
+        """What `build` needs to know of the student, or None where it is of another kind."""
 
-    def build(self, shape: Any, place: Placement) -> tf_keras.Model:
+    def build(self, layers: Any, place: Placement) -> tf_keras.Model:
         """The twin, untrained; every layer with variables has a name that stays the same."""
 
     def read(self, model: keras.Model) -> Weights:
@@ -74,10 +66,10 @@ def build(
     twin = build(TextClassifier.load("saved_models/demo/student"), Scheme())
     ```
     """
-    kind, shape = _known(classifier)
+    kind, layers = _known(classifier)
     if scheme is not None and not baked:
         build(classifier)
-    mirror = _untrained(kind, shape, Placement(scheme, baked))
+    mirror = _untrained(kind, layers, Placement(scheme, baked))
     copy_to(mirror, classifier)
     if scheme is None:
         check(mirror, classifier)
@@ -133,22 +125,18 @@ def load(mirror: tf_keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
 def check(mirror: tf_keras.Model, classifier: TextClassifier) -> float:
     """The largest difference between a float mirror's logits and the student's.
 
-    Args:
-        mirror: Model of `build` without a scheme.
-        classifier: `TextClassifier` it was built from.
-
     Returns:
         Largest absolute difference on random rows of several lengths, full and padded.
 
     Raises:
         ConversionError: It is larger than `TOLERANCE`.
     """
-    vocabulary_size = _known(classifier)[1].vocabulary_size
+    num_tokens = mirror.get_layer("token_embedding").input_dim
     random = np.random.default_rng(0)
     longest = classifier.tokenizer.sequence_length
     differences = []
     for length in sorted({2, longest // 2, longest}):
-        arrays = _random_rows(random, length, vocabulary_size, classifier)
+        arrays = _random_rows(random, length, num_tokens, classifier)
         logits = mirror(arrays, training=False).numpy()
         differences.append(np.abs(logits - classifier.predict_encoded(arrays)).max())
     largest = float(np.max(differences))
@@ -162,8 +150,8 @@ def check(mirror: tf_keras.Model, classifier: TextClassifier) -> float:
 
 # What AutoGraph would convert has no loops; reading it takes half of the time.
 @tf.autograph.experimental.do_not_convert
-def _untrained(kind: Kind, shape: Shape, place: Placement) -> tf_keras.Model:
-    mirror = kind.build(shape, place)
+def _untrained(kind: Kind, layers: Any, place: Placement) -> tf_keras.Model:
+    mirror = kind.build(layers, place)
     return mirror if place.scheme is None else apply(mirror, kind.CUSTOM_LAYERS)
 
 
@@ -182,12 +170,12 @@ def _random_rows(
     return {name: arrays[name] for name in classifier.input_names}
 
 
-def _known(classifier: TextClassifier) -> tuple[Kind, Shape]:
-    """The module that knows the student, and the student's shape."""
+def _known(classifier: TextClassifier) -> tuple[Kind, Any]:
+    """The module that knows the student, and what it knows."""
     for kind in _KINDS:
-        shape = kind.shape_of(classifier)
-        if shape is not None:
-            return kind, shape
+        layers = kind.parts_of(classifier)
+        if layers is not None:
+            return kind, layers
     raise ModelError(
         "Expected a student of BERT's family, a BiLSTM or a CNN. Received: "
         f"{classifier.model.name}. Quantize it after training: --recipe dynamic_int8."

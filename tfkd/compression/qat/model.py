@@ -146,11 +146,6 @@ def scheme_of(
 ) -> Scheme:
     """The scheme of a recipe that trains.
 
-    Args:
-        recipe: String. Name of the recipe.
-        integer_softmax: Boolean. See `Scheme`.
-        freeze_after: Integer or None. See `Scheme`.
-
     Raises:
         ConfigError: The recipe is unknown, or does not train.
 

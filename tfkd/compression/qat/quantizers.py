@@ -213,12 +213,7 @@ class MaskedRange(ActivationRange):
 
 
 class FixedRange(Quantizer):
-    """A range known beforehand, as LiteRT demands of softmax and tanh.
-
-    Args:
-        low: Float. The smallest of the 256 values.
-        high: Float. The largest.
-    """
+    """A range known beforehand, as LiteRT demands of softmax and tanh."""
 
     def __init__(self, low: float, high: float) -> None:
         self.low = low
