@@ -41,6 +41,7 @@ OWNERS = {
     "ai_edge_litert": [
         "compression/litert.py",
         "compression/clients.py",
+        "compression/kits/text_classifier.py",
         "compression/flatbuffer.py",
         "compression/operators.py",
         "compression/quantizer.py",

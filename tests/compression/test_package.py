@@ -18,7 +18,7 @@ from scipy.special import expit, softmax
 from tests.hard_texts import HARD_TEXTS, character_vocabulary
 from tests.toys import byte_pair_tokenizer, spread_out, tiny_backbone, wordpiece_tokenizer
 from tfkd.compression import clients, flatbuffer, package_writer
-from tfkd.compression.formats import EDGE, FORMATS, SAVED_MODEL, TEXT_TFLITE, find
+from tfkd.compression.formats import EDGE, FORMATS, KITS, SAVED_MODEL, TEXT_TFLITE, find
 from tfkd.compression.litert import LiteRTModel
 from tfkd.compression.package import Order, _comparable, _scores, check_package, export_package
 from tfkd.compression.parity import check_parity
@@ -279,7 +279,7 @@ def test_byte_pairs_are_served_by_tensorflow(tmp_path):
         (EDGE, {"num_texts": 2}, "single texts .* Received: one of pairs"),
         (EDGE, {"task": "regression"}, r"classifier for format edge.* --format text-tflite or sav"),
         (EDGE, {"tokenizer": bert_tokenizer(lowercase=False)}, "lower-case vocabulary .* a cased"),
-        (EDGE, {"tokenizer": BYTE_PAIR}, "WordPiece .* edge: .* --format saved-model"),
+        (EDGE, {"tokenizer": BYTE_PAIR}, "WordPiece .* edge, .* --format saved-model"),
         (TEXT_TFLITE, {"tokenizer": BYTE_PAIR}, "WordPiece .* for format text-tflite"),
     ],
 )
@@ -325,7 +325,7 @@ def test_scores_are_compared_on_the_scale_of_logits(task):
 
 
 def test_every_format_says_what_it_is_and_has_a_recipe():
-    assert list(FORMATS) == [EDGE, TEXT_TFLITE, SAVED_MODEL]
+    assert list(FORMATS) == [EDGE, TEXT_TFLITE, SAVED_MODEL, *KITS]
     assert set(FORMATS[EDGE].recipes) == {name for name, one in RECIPES.items() if not one.trained}
     for form in FORMATS.values():
         assert find(form.name) is form and set(form.recipes) <= set(RECIPES)

@@ -8,7 +8,7 @@ import pytest
 from tests.toys import BYTE_PAIRS, MERGES, byte_pair_tokenizer, vocabulary_of, wordpiece_tokenizer
 from tfkd.errors import ArtifactError, ModelError
 from tfkd.models.tokenizers import RESERVED_TOKENS, Tokenizer
-from tfkd.models.wordpiece import WordPieceTokenizer
+from tfkd.models.wordpiece_files import load_if_fast
 
 VOCABULARY = vocabulary_of("oil price ##s fell again the team won cafe a goal . in rain late")
 SENTENCES = ["Oil prices fell again.", "The team won a goal late in the rain", "Café"]
@@ -126,7 +126,7 @@ def test_word_piece_is_the_part_without_tensorflow():
 
 def test_saved_folder_is_read_without_kerashub(tmp_path):
     distilbert().save(tmp_path)
-    loaded = WordPieceTokenizer.load(tmp_path)
+    loaded = load_if_fast(tmp_path)
     assert (loaded.vocabulary, loaded.sequence_length) == (VOCABULARY, 16)
     expected = distilbert().encode(SENTENCES)
     for name, values in loaded.encode(SENTENCES).items():

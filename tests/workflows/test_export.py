@@ -10,7 +10,8 @@ from tests.messages import exactly
 from tests.toys import QUIET
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
-from tfkd.compression import formats
+from tfkd.compression import clients, formats
+from tfkd.compression.litert import LiteRTModel
 from tfkd.config.training import DistillConfig
 from tfkd.config.verbs import FORMAT_NAMES, ExportConfig
 from tfkd.errors import ArtifactError, ConfigError
@@ -47,6 +48,20 @@ def test_edge_file_holds_the_vocabulary_and_the_labels(demo_result, tmp_path):
     assert (record["format"], record["length"], record["passed"]) == ("edge", 32, True)
     assert record["size_bytes"] == path.stat().st_size
     with pytest.raises(ArtifactError, match=re.escape(f"Expected no file {path}. It exists.")):
+        export(config, QUIET)
+
+
+def test_a_folder_says_how_it_is_asked(demo_result, tmp_path):
+    config = ExportConfig(run=demo_result.path, output_dir=tmp_path, format="python")
+    result = export(config, QUIET)
+    folder = tmp_path / "python-dynamic_int8"
+    texts = ["The minister spoke of the budget.", "A team won."]
+    expected = LiteRTModel(folder / "model.tflite", demo_result.student.tokenizer).predict(texts)
+    np.testing.assert_array_equal(clients.kit_logits(folder, texts)[0], expected)
+    assert result.render()[-1] == (
+        f"Ask it: cd {folder} && pip install -r requirements.txt && python text_classifier.py TEXT"
+    )
+    with pytest.raises(ArtifactError, match=f"^Expected no file {re.escape(str(folder))}. It ex"):
         export(config, QUIET)
 
 

@@ -10,6 +10,9 @@ from tfkd.config.fields import nearest
 from tfkd.errors import ConfigError
 
 EDGE, TEXT_TFLITE, SAVED_MODEL = "edge", "text-tflite", "saved-model"
+PYTHON = "python"
+# Folders with a file that takes tokens and a program that makes them of texts.
+KITS = (PYTHON,)
 # The signature of a text-tflite file.
 TEXT_SIGNATURE = "classify_text"
 
@@ -23,14 +26,21 @@ class Format:
         summary: A line on the format.
         when_to_use: Client it is for.
         recipes: Names of the recipes it can be written by, the default first.
+        next_step: What to type in its folder, to ask it.
     """
 
     name: str
     summary: str
     when_to_use: str
     recipes: tuple[str, ...]
+    next_step: str = ""
 
 
+# Every recipe that needs no training, the default first.
+_UNTRAINED = (
+    "dynamic_int8",
+    *(name for name, one in RECIPES.items() if not one.trained and name != "dynamic_int8"),
+)
 FORMATS = {
     form.name: form
     for form in (
@@ -40,14 +50,7 @@ FORMATS = {
             when_to_use="On phones and in browsers: MediaPipe's TextClassifier runs it as it is. "
             "It tokenizes plain English as in training, but keeps accents and knows fewer kinds of "
             "blanks, so other scripts are better served by text-tflite.",
-            recipes=(
-                "dynamic_int8",
-                *(
-                    name
-                    for name, one in RECIPES.items()
-                    if not one.trained and name != "dynamic_int8"
-                ),
-            ),
+            recipes=_UNTRAINED,
         ),
         Format(
             name=TEXT_TFLITE,
@@ -62,6 +65,13 @@ FORMATS = {
             when_to_use="On servers: TensorFlow Serving's predict and classify, or "
             "`tf.saved_model.load` after `import tensorflow_text`.",
             recipes=("float32",),
+        ),
+        Format(
+            name=PYTHON,
+            summary="A folder with a .tflite file, its vocabulary and a module that asks it.",
+            when_to_use="In Python without tfkd and TensorFlow: NumPy and ai-edge-litert do.",
+            recipes=_UNTRAINED,
+            next_step="pip install -r requirements.txt && python text_classifier.py TEXT",
         ),
     )
 }

@@ -1,8 +1,9 @@
 """A LiteRT file that answers the same calls as the Keras student it was made from.
 
 The file holds one batch-1 signature for each text length; a text goes through the shortest one
-that holds it. Needs no TensorFlow: only ai-edge-litert and numpy, for texts too when the student
-has a WordPiece vocabulary.
+that holds it. Needs no TensorFlow: of tfkd's packages only ai-edge-litert, lazy-loader and numpy,
+for texts too when the student has a WordPiece vocabulary. What needs no tfkd either is the folder
+of `tfkd export --format python`.
 """
 
 import functools
@@ -22,6 +23,7 @@ from tfkd.errors import ArtifactError
 from tfkd.keras_environment import settle_keras
 from tfkd.models.description import DESCRIPTION_FILE, Description
 from tfkd.models.wordpiece import WordPieceTokenizer
+from tfkd.models.wordpiece_files import load_if_fast
 from tfkd.quiet import native_stderr_hidden
 
 if TYPE_CHECKING:
@@ -197,7 +199,7 @@ class LiteRTModel:
 def _read_tokenizer(folder: Path) -> "WordPieceTokenizer | Tokenizer":
     # The folder may be a whole one of another model.
     seals.check_files(folder.parent / DESCRIPTION_FILE, f"{folder.name}/")
-    tokenizer = WordPieceTokenizer.load_if_fast(folder)
+    tokenizer = load_if_fast(folder)
     if tokenizer is None:
         # Byte pairs need KerasHub, which takes seconds to import.
         settle_keras()

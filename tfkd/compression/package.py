@@ -1,6 +1,6 @@
 """Packages: a student as one thing that takes text, for programs that know nothing of tfkd.
 
-Three formats, each for another kind of client. A package is written in a child process, asked as
+Each format is for another kind of client. A package is written in a child process, asked as
 its clients ask it, compared with the Keras student on held-out texts, and kept only if it passes;
 `<name>.json` beside it holds the figures.
 """
@@ -14,8 +14,9 @@ from scipy.special import expit, log_softmax, logit
 
 from tfkd.compression import clients, conversion, formats, quantizer, recipes
 from tfkd.compression.calibration import Calibration
-from tfkd.compression.formats import EDGE, SAVED_MODEL, TEXT_TFLITE
-from tfkd.compression.parity import ParityReport, check_parity, keep, refusal
+from tfkd.compression.export import HeldOut, check_file
+from tfkd.compression.formats import EDGE, KITS, SAVED_MODEL, TEXT_TFLITE
+from tfkd.compression.parity import ParityReport, check_parity, files_of, keep, refusal
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL, Texts
 from tfkd.errors import ConfigError, ConversionError, ModelError
 from tfkd.models.bottleneck import find_bottleneck
@@ -32,9 +33,10 @@ class Order:
 
     Attributes:
         format: Name in `tfkd.compression.formats.FORMATS`.
-        path: The file, `.tflite`, or for saved-model the folder.
+        path: The file, `.tflite`, or the folder.
         recipe: Name of a recipe. Default: the format's first.
-        length: Tokens of a text, padding included. Default: the student's own.
+        length: Tokens of a text, padding included, of `KITS` of the longest one. Default: the
+            student's own.
         calibration: `Calibration`, for recipes that need it.
     """
 
@@ -69,8 +71,9 @@ def export_package(
     """Writes a package, compares it with its student and keeps it if it passes.
 
     Limits are the recipe's. What is compared is the logarithm of the scores (multi_label: their
-    log-odds; regression: the score itself), in which quantization shows as it does in logits. A
-    text-tflite package must give every text the student's own tokens as well.
+    log-odds; regression: the score itself), in which quantization shows as it does in logits; of
+    folders with a program the logits, those of every length as well. Where the package tokenizes,
+    it must give every text the student's own tokens.
 
     Args:
         order: `Order`.
@@ -103,8 +106,7 @@ def export_package(
     with part_folder(order.path) as part:
         made = part / order.path.name
         _run_child(order, model_folder, made, timeout_seconds)
-        singles = [text for text in texts if isinstance(text, str)]
-        package = check_package(dataclasses.replace(order, path=made), classifier, singles)
+        package = check_package(dataclasses.replace(order, path=made), classifier, texts)
         calibration = order.calibration.to_dict() if order.calibration else None
         figures = {**package.to_dict(), "calibration": calibration}
         if classifier.label_thresholds:
@@ -113,7 +115,7 @@ def export_package(
     return dataclasses.replace(package, path=order.path)
 
 
-def check_package(order: Order, classifier: TextClassifier, texts: Sequence[str]) -> Package:
+def check_package(order: Order, classifier: TextClassifier, texts: Texts) -> Package:
     """Sends a package that is there already through its gate.
 
     Args:
@@ -133,11 +135,14 @@ def check_package(order: Order, classifier: TextClassifier, texts: Sequence[str]
     0.998
     """
     order = _completed(order, classifier)
-    report = _compared(order, classifier, texts)
+    if order.format in KITS:
+        report, values = _compared_kit(order, classifier, texts), "logits"
+    else:
+        singles = [text for text in texts if isinstance(text, str)]
+        report, values = _compared(order, classifier, singles), "log-scores"
     if not report.passed:
-        raise ConversionError(
-            refusal(report, order.path.name, "package", "log-scores", "Use another recipe.")
-        )
+        name = order.path.name
+        raise ConversionError(refusal(report, name, "package", values, "Use another recipe."))
     return Package(order.path, order.format, order.length, report)
 
 
@@ -164,20 +169,20 @@ def _completed(order: Order, classifier: TextClassifier) -> Order:
 
 def _check_student(format_name: str, classifier: TextClassifier) -> None:
     """Refuses what a format cannot hold, before anything slow."""
-    if classifier.num_texts != 1:
+    if classifier.num_texts != 1 and format_name not in KITS:
         raise ModelError(
-            "Expected a student of single texts for a format that takes text. Received: one of "
-            "pairs. Use the files of `tfkd export` that take tokens."
+            f"Expected a student of single texts for format {format_name}. Received: one of pairs. "
+            f"Use --format {' or '.join(KITS)}."
         )
     if format_name == SAVED_MODEL:
         return
     try:
         is_lowercase = classifier.tokenizer.word_piece.lowercase
     except ModelError as error:
+        others = f"{SAVED_MODEL} or tokens" if classifier.num_texts == 1 else "tokens"
         raise ModelError(
-            f"Expected a WordPiece tokenizer for format {format_name}: no operator runs another "
-            "one beside a .tflite. Received: a tokenizer that only KerasHub runs. Use --format "
-            f"{SAVED_MODEL}."
+            f"Expected a WordPiece tokenizer for format {format_name}, which holds no other. "
+            f"Received: a tokenizer that only KerasHub runs. Use --format {others}."
         ) from error
     if format_name == EDGE and classifier.task == REGRESSION:
         raise ModelError(
@@ -221,10 +226,29 @@ def _compared(order: Order, classifier: TextClassifier, texts: Sequence[str]) ->
         scores = clients.served_scores(order.path, texts)
     task = classifier.task
     expected = _comparable(_scores(student.predict(texts), task), task)
+    return _report(order, classifier, expected, _comparable(scores, task))
+
+
+def _compared_kit(order: Order, classifier: TextClassifier, texts: Texts) -> ParityReport:
+    """The report of a folder, asked by its program, and the file in it at every length."""
+    decided = classifier.task, classifier.thresholds
+    file, held_out = order.path / "model.tflite", HeldOut(classifier, texts)
+    tokenizer = classifier.tokenizer.with_length(order.length)
+    student = dataclasses.replace(classifier, tokenizer=tokenizer)
+    lengths = check_file(file, order.recipe, held_out, *decided).difference_by_length
+    logits, token_ids = clients.kit_logits(order.path, texts)
+    _check_tokens(order, token_ids, student.encode(texts, order.length)["token_ids"])
+    report = _report(order, classifier, student.predict(texts), logits)
+    return dataclasses.replace(report, difference_by_length=lengths)
+
+
+def _report(
+    order: Order, classifier: TextClassifier, expected: np.ndarray, received: np.ndarray
+) -> ParityReport:
     recipe = recipes.find(order.recipe)
     if find_bottleneck(classifier.model) is not None:
         recipe = recipes.with_nearest_keys(recipe)
-    report = check_parity(expected, _comparable(scores, task), recipe, task, classifier.thresholds)
+    report = check_parity(expected, received, recipe, classifier.task, classifier.thresholds)
     return dataclasses.replace(report, size_bytes=_size_bytes(order.path))
 
 
@@ -255,5 +279,5 @@ def _comparable(scores: np.ndarray, task: str) -> np.ndarray:
 
 
 def _size_bytes(path: Path) -> int:
-    files = [path] if path.is_file() else path.rglob("*")
-    return sum(file.stat().st_size for file in files if file.is_file())
+    files = [path] if path.is_file() else [path / name for name in files_of(path)]
+    return sum(file.stat().st_size for file in files)

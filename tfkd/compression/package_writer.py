@@ -9,9 +9,10 @@ import tempfile
 from pathlib import Path
 from typing import TypedDict
 
-from tfkd.compression import quantizer, recipes, text_models
+from tfkd.compression import conversion, quantizer, recipes, text_models
 from tfkd.compression.calibration import Calibration
-from tfkd.compression.formats import EDGE, SAVED_MODEL
+from tfkd.compression.formats import EDGE, KITS, SAVED_MODEL
+from tfkd.compression.kits.folder import write_kit
 from tfkd.compression.metadata import with_metadata
 from tfkd.compression.saved_model import write_saved_model
 from tfkd.models.classifier import TextClassifier
@@ -48,15 +49,32 @@ def write(job: Job) -> None:
     if job["format"] == SAVED_MODEL:
         text_models.write_text_saved_model(classifier, target)
         return
+    if job["format"] in KITS:
+        _write_folder(job, classifier, target)
+        return
     write_bytes = _edge_bytes if job["format"] == EDGE else _text_bytes
     target.write_bytes(write_bytes(job, classifier))
 
 
+def _write_folder(job: Job, classifier: TextClassifier, target: Path) -> None:
+    recipe, lengths = job["recipe"], conversion.signature_lengths(job["length"])
+    with tempfile.TemporaryDirectory() as folder:
+        conversion.write_files(
+            Path(job["model_folder"]), [recipe], lengths, Path(folder), _calibration(job)
+        )
+        content = (Path(folder) / f"{recipe}.tflite").read_bytes()
+    write_kit(job["format"], classifier, job["length"], content, target)
+
+
+def _calibration(job: Job) -> Calibration | None:
+    return None if job["calibration"] is None else Calibration.load(Path(job["calibration"]))
+
+
 def _edge_bytes(job: Job, classifier: TextClassifier) -> bytes:
     recipe, lengths = recipes.find(job["recipe"]), [job["length"]]
-    calibration = None
-    if job["calibration"] is not None:
-        calibration = Calibration.load(Path(job["calibration"])).of_inputs(classifier.input_names)
+    calibration = _calibration(job)
+    if calibration is not None:
+        calibration = calibration.of_inputs(classifier.input_names)
     with tempfile.TemporaryDirectory() as folder:
         bias = quantizer.mask_bias(recipe)
         write_saved_model(classifier, lengths, folder, bias, output="scores")

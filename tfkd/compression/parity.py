@@ -22,6 +22,8 @@ from tfkd.parts import sync
 
 # A constant score has no spread to measure a difference by; this is float32's own noise.
 _SMALLEST_ALLOWED_DIFFERENCE = 1e-5
+# What npm and Python put into a folder that is used; the first is kept when the folder is replaced.
+_INSTALLED, _COMPILED = ("node_modules", "package-lock.json"), "__pycache__"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,11 +193,14 @@ def keep(made: Path, path: Path, figures: Mapping[str, object], model_folder: Pa
     record = path.with_suffix(".json")
     if path.is_dir():
         check_replaceable(path)
+        for name in _INSTALLED:
+            if os.path.lexists(path / name):
+                os.replace(path / name, made / name)
         shutil.rmtree(path)
     record.unlink(missing_ok=True)
     sync(made)
     os.replace(made, path)
-    files = sorted(file for file in [path, *path.rglob("*")] if file.is_file())
+    files = [path / name for name in files_of(path)] if path.is_dir() else [path]
     artifacts.write_record(
         record,
         {
@@ -222,7 +227,9 @@ def check_replaceable(path: Path) -> None:
     is_ours = isinstance(written, dict) and "model_sha256" in written
     if path.is_dir():
         known = written.get("sha256") if is_ours else None
-        other = [name for name in _files(path) if not isinstance(known, dict) or name not in known]
+        other = [
+            name for name in files_of(path) if not isinstance(known, dict) or name not in known
+        ]
     else:
         other = [item.name for item in (path, record) if os.path.lexists(item) and not is_ours]
     if other:
@@ -232,14 +239,14 @@ def check_replaceable(path: Path) -> None:
         )
 
 
-def _files(folder: Path) -> list[str]:
-    """What is in a folder and below, folders aside."""
+def files_of(folder: Path) -> list[str]:
+    """Names of the files of a package that is a folder, but for what using it leaves there."""
     found = (file for file in sorted(folder.rglob("*")) if not file.is_dir() or file.is_symlink())
-    return [file.relative_to(folder).as_posix() for file in found]
+    names = (file.relative_to(folder) for file in found)
+    return [name.as_posix() for name in names if not {*_INSTALLED, _COMPILED} & {*name.parts}]
 
 
 def _sha256(path: Path) -> str | dict[str, str]:
     if path.is_file():
         return artifacts.file_sha256(path)
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    return {file.relative_to(path).as_posix(): artifacts.file_sha256(file) for file in files}
+    return {name: artifacts.file_sha256(path / name) for name in files_of(path)}

@@ -14,17 +14,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfkd import artifacts
+from tfkd.data.examples import Texts
 from tfkd.errors import ArtifactError, ModelError
 from tfkd.models import code_points
-from tfkd.models.wordpiece import (
-    SETTINGS_FILE,
-    UNREADABLE,
-    Texts,
-    WordPieceTokenizer,
-    fast_options,
-    fitting_length,
-    read_settings,
-)
+from tfkd.models.wordpiece import WordPieceTokenizer, fitting_length
+from tfkd.models.wordpiece_files import SETTINGS_FILE, UNREADABLE, fast_options, read_settings
 
 RESERVED_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 # Settings of a layer that say nothing on the tokens it gives; Keras counts names up in a process.
@@ -49,9 +43,12 @@ class Tokenizer:
     def __init__(self, preprocessor: keras_hub.models.TextClassifierPreprocessor) -> None:
         self._preprocessor = preprocessor
         options = fast_options(keras.saving.serialize_keras_object(preprocessor))
-        self._word_piece = (
-            None if options is None else WordPieceTokenizer(self.vocabulary, **options)
-        )
+        try:
+            self._word_piece = (
+                None if options is None else WordPieceTokenizer(self.vocabulary, **options)
+            )
+        except ValueError as error:
+            raise ModelError(str(error)) from error
 
     @classmethod
     def learn(cls, texts: Iterable[str], vocabulary_size: int, sequence_length: int) -> Self:

@@ -3,20 +3,15 @@
 Training, Keras predictions and LiteRT files in Python are tokenized here; files that take text hold
 `FastBertTokenizer`, which gives the same tokens (see `tfkd.models.text_graph`). What stands between
 two blanks and was met before costs one look-up: a sixth of the time of Hugging Face's tokenizer.
+Goes into exported folders as it is, so it knows NumPy and nothing else of other people's.
 """
 
 import array
 import bisect
-import operator
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Self, TypedDict
 
 import numpy as np
 
-from tfkd import artifacts, seals
-from tfkd.data.examples import Texts
-from tfkd.errors import ArtifactError, ModelError
 from tfkd.models.code_points import code_points
 
 LENGTH_MULTIPLE = 8
@@ -29,22 +24,6 @@ REMEMBERED_WORDS, LONGEST_REMEMBERED = 1 << 16, 64
 # Rows are bytes until they are arrays: joined, cut and padded in a tenth of the time of lists.
 INDEX_BYTES = array.array("i").itemsize
 _ZERO, _ONE = (array.array("i", [value]).tobytes() for value in (0, 1))
-SETTINGS_FILE, VOCABULARY_FILE = "preprocessor.json", "vocabulary.txt"
-# What settings of another shape, or files that are no vocabulary, make of their readers.
-UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, OSError, RecursionError)
-# Preprocessors of KerasHub, and whether their models take segment ids.
-FAMILIES = {
-    "BertTextClassifierPreprocessor": True,
-    "DistilBertTextClassifierPreprocessor": False,
-}
-PAIR_TRUNCATION = "round_robin"
-# Settings of KerasHub that nothing but its own code follows when they differ.
-_TOKENIZER_SETTINGS = {
-    "split": True,
-    "suffix_indicator": CONTINUATION,
-    "oov_token": UNKNOWN,
-    "special_tokens_in_strings": False,
-}
 
 
 class WordPieceTokenizer:
@@ -60,7 +39,7 @@ class WordPieceTokenizer:
         has_segments: Boolean. Whether the model takes segment ids: BERT does, DistilBERT does not.
 
     Raises:
-        ModelError: A special token is missing.
+        ValueError: A special token is missing.
 
     Example:
 
@@ -82,7 +61,7 @@ class WordPieceTokenizer:
         self._indices = {token: index for index, token in enumerate(self.vocabulary)}
         missing = [token for token in SPECIAL_TOKENS if token not in self._indices]
         if missing:
-            raise ModelError(
+            raise ValueError(
                 f"Expected a vocabulary with {', '.join(SPECIAL_TOKENS)}. Received: one without "
                 f"{', '.join(missing)}. Give the vocab.txt the model was trained with."
             )
@@ -115,7 +94,9 @@ class WordPieceTokenizer:
         return WordPieceTokenizer(self.vocabulary, self.sequence_length, self.lowercase, False)
 
     def encode(
-        self, texts: Texts, length: int | Sequence[int] | None = None
+        self,
+        texts: Sequence[str | tuple[str, ...]],
+        length: int | Sequence[int] | None = None,
     ) -> dict[str, np.ndarray]:
         """Token arrays of a batch.
 
@@ -155,40 +136,6 @@ class WordPieceTokenizer:
         if self.has_segments:
             arrays["segment_ids"] = np.ndarray(shape, np.int32, segment_ids)
         return arrays
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Reads the tokenizer of a model folder, as `tfkd.models.tokenizers.Tokenizer` saved it.
-
-        Raises:
-            ArtifactError: The folder holds no tokenizer, or one of another kind.
-        """
-        tokenizer = cls.load_if_fast(folder)
-        if tokenizer is None:
-            raise ArtifactError(
-                f"Expected a WordPiece tokenizer in {folder}. Received: another kind. Byte-pair "
-                "tokenizers need `tfkd.models.tokenizers.Tokenizer` and TensorFlow."
-            )
-        return tokenizer
-
-    @classmethod
-    def load_if_fast(cls, folder: Path) -> Self | None:
-        """The tokenizer of a model folder, or None when it is one that only KerasHub can run.
-
-        Raises:
-            ArtifactError: The folder holds no tokenizer, or a file in it was changed.
-        """
-        settings = read_settings(folder)
-        try:
-            options = fast_options(settings)
-            if options is None:
-                return None
-            with (folder / VOCABULARY_FILE).open(encoding="utf-8") as lines:
-                return cls([line.rstrip() for line in lines], **options)
-        except UNREADABLE as error:
-            raise ArtifactError(
-                f"Expected tokenizer files in {folder}. They cannot be read: {error}"
-            ) from error
 
     def _row(self, text: str | tuple[str, ...]) -> tuple[bytes, int]:
         """Tokens with special tokens, and the byte where the second text starts."""
@@ -269,40 +216,3 @@ class _Remembered(dict[str, bytes]):
                 self.clear()
             self[word] = tokens
         return tokens
-
-
-class FastOptions(TypedDict):
-    """Options of `WordPieceTokenizer` besides the vocabulary."""
-
-    sequence_length: int
-    lowercase: bool
-    has_segments: bool
-
-
-def read_settings(folder: Path) -> artifacts.JsonObject:
-    """The settings of a model folder's tokenizer, as Keras serializes them.
-
-    Raises:
-        ArtifactError: They are missing, or a file of the tokenizer was changed.
-    """
-    settings = seals.read_record(folder / SETTINGS_FILE)
-    seals.check_files(folder / SETTINGS_FILE)
-    return settings
-
-
-def fast_options(settings: artifacts.JsonObject) -> FastOptions | None:
-    """Options of `WordPieceTokenizer` besides the vocabulary, or None for another tokenizer."""
-    if settings["class_name"] not in FAMILIES:
-        return None
-    config = settings["config"]
-    tokenizer = config["tokenizer"]["config"]
-    same = all(tokenizer.get(name, value) == value for name, value in _TOKENIZER_SETTINGS.items())
-    same = same and config.get("truncate", PAIR_TRUNCATION) == PAIR_TRUNCATION
-    # Capitals without accents, or accents without capitals, is no form of tf_text's operator.
-    if not same or tokenizer["lowercase"] != tokenizer["strip_accents"]:
-        return None
-    return {
-        "sequence_length": operator.index(config["sequence_length"]),
-        "lowercase": tokenizer["lowercase"],
-        "has_segments": FAMILIES[settings["class_name"]],
-    }

@@ -10,7 +10,7 @@ import numpy as np
 
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
-from tfkd.compression import recipes
+from tfkd.compression import formats, recipes
 from tfkd.compression.calibration import Calibration, calibration_record
 from tfkd.compression.export import HeldOut, export, is_kept
 from tfkd.config.training import AwareConfig
@@ -49,6 +49,9 @@ class ExportResult(Shown):
                 f"{path}: {report['size_bytes'] / 1e6:.2f} MB{shown}, largest logit difference "
                 f"{report['largest_logit_difference']:.2g} on {report['num_texts']} texts"
             )
+            next_step = formats.FORMATS[report["format"]].next_step if "format" in report else ""
+            if next_step:
+                lines.append(f"Ask it: cd {path} && {next_step}")
         return lines
 
 

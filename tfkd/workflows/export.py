@@ -126,7 +126,8 @@ def _targets(config: ExportConfig, folder: Path) -> dict[str, Path]:
     names = config.recipes or form.recipes[:1]
     if form.name == formats.SAVED_MODEL:
         return {name: folder / form.name for name in names}
-    return {name: folder / f"{form.name}-{name}.tflite" for name in names}
+    suffix = "" if form.name in formats.KITS else ".tflite"
+    return {name: folder / f"{form.name}-{name}{suffix}" for name in names}
 
 
 def _check_beside(model: Path, folder: Path, overwrite: bool) -> None:
