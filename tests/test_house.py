@@ -62,7 +62,7 @@ def test_metadata(setup):
     assert setup["options"]["python_requires"] == ">=3.11"
     assert lines(setup["options.entry_points"]["console_scripts"]) == ["tfkd = tfkd.cli:main"]
     assert lines(setup["options.package_data"]["tfkd"]) == [
-        *("*.pyi", "py.typed", "models/*.json"),
+        *("*.pyi", "py.typed", "compression/kits/web/*", "models/*.json"),
         *(f"reports/*.{end}" for end in ("css", "html", "js")),
     ]
     assert (ROOT / "tfkd" / "py.typed").is_file()

@@ -10,9 +10,9 @@ from tfkd.config.fields import nearest
 from tfkd.errors import ConfigError
 
 EDGE, TEXT_TFLITE, SAVED_MODEL = "edge", "text-tflite", "saved-model"
-PYTHON = "python"
+PYTHON, WEB = "python", "web"
 # Folders with a file that takes tokens and a program that makes them of texts.
-KITS = (PYTHON,)
+KITS = (PYTHON, WEB)
 # The signature of a text-tflite file.
 TEXT_SIGNATURE = "classify_text"
 
@@ -72,6 +72,15 @@ FORMATS = {
             when_to_use="In Python without tfkd and TensorFlow: NumPy and ai-edge-litert do.",
             recipes=_UNTRAINED,
             next_step="pip install -r requirements.txt && python text_classifier.py TEXT",
+        ),
+        Format(
+            name=WEB,
+            summary="A folder with a .tflite file, its vocabulary, a tokenizer in JavaScript and a "
+            "page.",
+            when_to_use="In browsers, by LiteRT.js, which npm brings once; offline after that. "
+            "Tokenizes as in training.",
+            recipes=_UNTRAINED,
+            next_step="npm install && python -m http.server, then open http://localhost:8000",
         ),
     )
 }

@@ -23,7 +23,7 @@ from tfkd.errors import ConfigError
 # Settings take kilobytes; a file of data given by mistake would be parsed for minutes.
 MAX_TOML_BYTES = 1_000_000
 TOKENS = "tokens"
-FORMAT_NAMES = (TOKENS, "edge", "text-tflite", "saved-model", "python")
+FORMAT_NAMES = (TOKENS, "edge", "text-tflite", "saved-model", "python", "web")
 # What `tfkd clean` may remove.
 CLEANED = ("cache", "parts", "unfinished", "teachers")
 # Those that need neither calibration nor training.
@@ -77,8 +77,8 @@ class ExportConfig(Config):
     format: str = setting(
         TOKENS,
         "LiteRT files that take tokens (tokens); with vocabulary and labels inside for MediaPipe "
-        "(edge); with the tokenizer in the graph (text-tflite); a SavedModel that takes text; a "
-        "folder for Python without tfkd and TensorFlow (python).",
+        "(edge); with the tokenizer in the graph (text-tflite); a SavedModel that takes text; "
+        "folders for Python without tfkd and TensorFlow (python) and for browsers (web).",
         choices=FORMAT_NAMES,
     )
     recipes: tuple[str, ...] = setting(

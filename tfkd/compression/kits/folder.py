@@ -1,20 +1,21 @@
 """Writes the folders of formats that bring their own program.
 
 Beside the model lie the vocabulary, what the answers mean, and the programs of this package. The
-tokenizer is tfkd's own module.
+tokenizer in Python is tfkd's own module; the one in JavaScript reads the same table of characters.
 """
 
 import json
 import re
 from pathlib import Path
 
-from tfkd.compression.formats import PYTHON
+from tfkd.compression.formats import PYTHON, WEB
 from tfkd.models import code_points, wordpiece
 from tfkd.models.classifier import TextClassifier
 
 _HERE = Path(__file__).parent
 _PROGRAMS = {
     PYTHON: (_HERE / "text_classifier.py", Path(wordpiece.__file__), Path(code_points.__file__)),
+    WEB: tuple(sorted((_HERE / "web").iterdir())),
 }
 _REQUIREMENTS = "ai-edge-litert>=2.3\nnumpy>=2.0\n"
 
