@@ -22,8 +22,8 @@ from tfkd.compression.package import Order, check_package, export_package
 from tfkd.errors import ArtifactError, ConversionError, ModelError
 from tfkd.models import code_points, wordpiece
 from tfkd.models.classifier import TextClassifier
-from tfkd.models.cnn import build_cnn
 from tfkd.models.encoder import build_encoder_classifier
+from tfkd.models.without_encoder import build_cnn
 
 LENGTH = 48
 LABELS = ("money", "sport", "wéather")
