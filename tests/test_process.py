@@ -17,6 +17,7 @@ from tfkd.parts import remove_parts
 from tfkd.process import Ending, end_children, load, run_child, run_fresh
 
 MODULE = """
+    import gc
     import json
     import os
     import signal
@@ -42,7 +43,8 @@ MODULE = """
     elif kind == "environment":
         answer({name: os.environ.get(name) for name in job["names"]})
     elif kind == "process":
-        answer({"pid": os.getpid(), "tensorflow": "tensorflow" in sys.modules})
+        loaded = "tensorflow" in sys.modules
+        answer({"pid": os.getpid(), "tensorflow": loaded, "garbage": gc.get_threshold()[0]})
     elif kind == "error":
         raise KeyError("no such model")
     elif kind == "error without a word":
@@ -119,6 +121,8 @@ def test_the_process_is_a_fresh_one(ask):
     found = ask("process")
     assert found["pid"] != os.getpid()
     assert found["tensorflow"] is False
+    # It may load it.
+    assert found["garbage"] == 100_000
 
 
 def test_what_libraries_print_is_not_the_answer(ask):

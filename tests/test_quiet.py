@@ -1,5 +1,6 @@
 """Libraries' notes are kept away, and nothing else is."""
 
+import gc
 import logging
 import os
 import subprocess
@@ -27,12 +28,21 @@ def test_standard_error_is_back_after_an_error(capfd):
     assert capfd.readouterr().err == "after\n"
 
 
+@pytest.fixture
+def collector():
+    before = gc.get_threshold()
+    yield
+    gc.set_threshold(*before)
+
+
+@pytest.mark.usefixtures("collector")
 def test_what_the_user_has_set_stays(monkeypatch):
     for name in ("tensorflow", "absl"):
         monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
     with warnings.catch_warnings():
         quiet_libraries()
+    assert gc.get_threshold()[0] == 100_000
     assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"
     assert logging.getLogger("tensorflow").level == logging.ERROR
 

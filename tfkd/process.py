@@ -36,6 +36,7 @@ from loky import cpu_count
 
 from tfkd.errors import ModelError
 from tfkd.parts import temporary_folder
+from tfkd.quiet import collect_rarely
 
 KERAS_LOADER = "tfkd.models.classifier:TextClassifier.load"
 LITERT_LOADER = "tfkd.compression.litert:LiteRTModel"
@@ -285,6 +286,7 @@ def _main(parent: int, module: str) -> None:
         # At once, also from within a library; where there is no prctl, by `follow`.
         ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
     follow(parent)
+    collect_rarely()
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
