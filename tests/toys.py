@@ -1,7 +1,9 @@
 """Small things that many tests need: words, tokenizers, encoders, weights that hide nothing."""
 
 import csv
+import importlib
 import itertools
+import json
 
 import keras
 import keras_hub
@@ -17,6 +19,12 @@ from tfkd.progress import Progress
 
 QUIET = Progress(quiet=True)
 WORDS = "a the river bank harbour bridge boat rises falls under over again night rain".split()
+# What a child of the converter does with its job, by its module.
+CHILDREN = {
+    "tfkd.compression.conversion": "_main",
+    "tfkd.compression.package_writer": "write",
+    "tfkd.compression.qat.export": "write_file",
+}
 # Byte pairs of RoBERTa, not in the order of the indices, as in some published files.
 BYTE_PAIRS = {
     "<s>": 0,
@@ -137,3 +145,9 @@ def convert_here(folder, recipes, lengths, output_folder, timeout_seconds=0.0, c
     sequence_length = artifacts.read_json(folder / "classifier.json")["sequence_length"]
     lengths = signature_lengths(sequence_length, lengths)
     return write_files(folder, recipes, lengths, output_folder, calibration)
+
+
+def run_converter_here(module, job, purpose, timeout_seconds):
+    """`conversion.run_converter` without its child: the same job, read from the same JSON."""
+    work = getattr(importlib.import_module(module), CHILDREN[module])
+    work(json.loads(json.dumps(job)))

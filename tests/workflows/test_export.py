@@ -23,6 +23,8 @@ from tfkd.runs.material import prepare
 from tfkd.runs.student import new_student, smaller_vocabulary
 from tfkd.workflows.export import export
 
+pytestmark = pytest.mark.usefixtures("converted_here")
+
 
 @pytest.fixture(scope="module")
 def material(demo_config, demo_result):
