@@ -52,15 +52,18 @@ def demo_config(tmp_path_factory):
         folder = folder.parent
     return DistillConfig(
         dataset="demo",
-        max_train_rows=3000,
+        max_train_rows=2100,
         augmented_copies=0,
         output_dir=folder / "demo_run" / "demo-bert_tiny",
         teacher="cnn",
-        teacher_epochs=3,
+        teacher_epochs=2,
+        teacher_learning_rate=3e-3,
         teacher_sequence_length=48,
         student="bert_tiny",
         sequence_length=48,
         epochs=2,
+        batch_size=32,
+        learning_rate=3e-3,
         quiet=True,
     )
 

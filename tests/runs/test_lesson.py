@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import shutil
 
 import numpy as np
@@ -40,6 +41,7 @@ def fresh(demo_config, material, trained, tmp_path_factory):
 def heard(material, trained, fresh):
     """Logits of both of a split, in this order."""
 
+    @functools.cache
     def answers(split):
         return [
             model.logits(material.tokens(split, model.tokenizer)) for model, _ in (trained, fresh)

@@ -46,6 +46,15 @@ def test_rows():
 
 
 @pytest.fixture(scope="module")
+def logits(demo_result, test_rows):
+    """What both arms, loaded from their folders, answer to these texts."""
+    return {
+        arm: TextClassifier.load(demo_result.path / arm).predict(test_rows[0])
+        for arm in ("student", "control")
+    }
+
+
+@pytest.fixture(scope="module")
 def material(demo_config, demo_result):
     """The run's data, from its own cache."""
     return prepare(demo_config, demo_result.path.parent, QUIET)
@@ -108,9 +117,11 @@ def test_table_has_a_row_for_each_arm_and_file(demo_result):
     assert sizes["dynamic_int8"] == path.stat().st_size
 
 
-def test_figures_are_those_of_the_saved_models(demo_result, test_rows):
+def test_figures_are_those_of_the_saved_models(demo_result, test_rows, logits):
     texts, labels = test_rows
-    predicted = demo_result.student.predict(texts).argmax(axis=1)
+    predicted = logits["student"].argmax(axis=1)
+    answers = demo_result.student.predict(texts[:50])
+    np.testing.assert_allclose(answers, logits["student"][:50], atol=1e-4)
     assert row(demo_result, "student").metrics["accuracy"] == (predicted == labels).mean()
     model = LiteRTModel(demo_result.path / "student" / "dynamic_int8.tflite")
     answers = model.predict(texts[:200]).argmax(axis=1)
@@ -124,12 +135,11 @@ def test_arms_stay_under_the_best_possible_and_near_it(demo_result):
         assert 0.80 <= item.metrics["accuracy"] <= best_accuracy() + 3 * error, item.arm
 
 
-def test_probabilities_are_near_the_true_ones(demo_result, test_rows):
-    texts, _ = test_rows
-    predicted = softmax(demo_result.student.predict(texts), axis=1)
-    distance = np.abs(predicted - posterior(texts)).sum(axis=1).mean() / 2
+def test_probabilities_are_near_the_true_ones(test_rows, logits):
+    predicted = softmax(logits["student"], axis=1)
+    distance = np.abs(predicted - posterior(test_rows[0])).sum(axis=1).mean() / 2
     # Total variation; always answering the class frequencies would give 0.67.
-    assert distance < 0.2
+    assert distance < 0.25
 
 
 def test_student_and_control_start_alike_and_train_alike(demo_config, demo_result, material):
@@ -158,12 +168,8 @@ def test_student_starts_from_the_teachers_table(demo_config, demo_result, materi
     assert not np.array_equal(token_table(student.model).embeddings, table)
 
 
-def test_comparison_is_paired_on_the_test_rows(demo_result, test_rows):
-    texts, labels = test_rows
-    right = {
-        arm: TextClassifier.load(demo_result.path / arm).predict(texts).argmax(1) == labels
-        for arm in ("student", "control")
-    }
+def test_comparison_is_paired_on_the_test_rows(demo_result, test_rows, logits):
+    right = {arm: answers.argmax(axis=1) == test_rows[1] for arm, answers in logits.items()}
     found = demo_result.comparisons["student_vs_control"]
     assert found.num_rows == 2000
     assert found.only_a == (right["student"] & ~right["control"]).sum()
@@ -175,7 +181,7 @@ def test_metrics_file_says_what_made_it(demo_result):
     metrics = artifacts.read_json(demo_result.path / "metrics.json")
     assert metrics["seed"] == 0
     assert metrics["versions"] == artifacts.versions()
-    assert metrics["data"]["splits"]["train"]["num_rows"] == 3000
+    assert metrics["data"]["splits"]["train"]["num_rows"] == 2100
     assert re.fullmatch("[0-9a-f]{64}", metrics["data"]["splits"]["test"]["fingerprint"])
     assert metrics["rows"] == [item.to_dict() for item in demo_result.rows]
 
@@ -244,8 +250,9 @@ def test_readme_of_the_run_shows_table_and_command(demo_config, demo_result):
     text = (demo_result.path / "README.md").read_text()
     assert f"```shell\n{demo_config.command_line('distill')}\n```" in text
     assert demo_config.command_line("distill") == (
-        "python -m tfkd distill --dataset demo --max-train-rows 3000 --epochs 2 --teacher cnn "
-        "--teacher-epochs 3 --teacher-sequence-length 48 --student bert_tiny --sequence-length 48 "
+        "python -m tfkd distill --dataset demo --max-train-rows 2100 --epochs 2 --batch-size 32 "
+        "--learning-rate 0.003 --teacher cnn --teacher-epochs 2 --teacher-learning-rate 0.003 "
+        "--teacher-sequence-length 48 --student bert_tiny --sequence-length 48 "
         "--augmented-copies 0"
     )
     assert f"{row(demo_result, 'student').metrics['accuracy']:.4f}" in text
@@ -309,7 +316,7 @@ def test_teacher_logits_are_asked_once(demo_config, demo_result, without_costs):
     )
     result = distill(other)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.npy")} == before
-    assert len(before) == 2 + 1 + 1  # 3,000, 2,000 and 1,000 rows in shards of 2,048
+    assert len(before) == 2 + 1 + 1  # 2,100, 2,000 and 1,000 rows in shards of 2,048
     assert [(item.arm, item.recipe) for item in result.rows] == [
         ("teacher", "keras"),
         ("baseline", "scikit-learn"),
@@ -497,7 +504,7 @@ def test_teacher_made_with_other_settings_is_not_taken_in_silence(demo_config, d
     teacher = demo_result.path.parent / "demo-cnn-finetuned"
     unlike = demo_config.replace(teacher_epochs=1, output_dir=demo_result.path.parent / "other")
     message = (
-        f"Expected the teacher in {teacher} to be made with epochs=1. Received: epochs=3. Give "
+        f"Expected the teacher in {teacher} to be made with epochs=1. Received: epochs=2. Give "
         f"--teacher {teacher} to take it as it is, or delete it."
     )
     with pytest.raises(ArtifactError, match=exactly(message)):
