@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from benchmarks import defaults
+from tests.toys import demo_rows
 from tfkd.artifacts import read_json
 from tfkd.data.examples import Dataset, Example
+
+pytestmark = pytest.mark.usefixtures("converted_here")
 
 
 def test_svm_figure_is_that_of_the_test_rows():
@@ -61,7 +64,9 @@ def test_runs_are_given_nothing_but_data_teacher_and_student():
 
 def test_figures_are_means_over_runs_that_are_made_once(tmp_path, monkeypatch):
     """Two seeds of a small student of the demo, and the same again from what is there."""
-    monkeypatch.setattr(defaults, "CELLS", {"demo_150": ("demo", 150)})
+    (tmp_path / "data").mkdir()
+    data = demo_rows(tmp_path / "data", train=200, validation=50, test=100)
+    monkeypatch.setattr(defaults, "CELLS", {"demo_150": (f"{data}/", 150)})
     monkeypatch.setattr(defaults, "STUDENTS", ("cnn_small",))
     monkeypatch.setattr(defaults, "TEACHER", "cnn_small")
     plain = defaults.settings
@@ -80,6 +85,6 @@ def test_figures_are_means_over_runs_that_are_made_once(tmp_path, monkeypatch):
     ]
     assert found["students"]["cnn_small"]["control"] == pytest.approx(np.mean(accuracies))
     assert found["teacher"] == records[0]["rows"][0]["metrics"]["accuracy"]
-    assert found["num_test_rows"] == 2000
+    assert found["num_test_rows"] == 100
     monkeypatch.setattr(defaults, "distill", None)
     assert defaults.cell("demo_150", None, tmp_path, (0, 1)) == found

@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.plugin_event_accumulator import EventA
 
 import tfkd
 from tests.messages import exactly
-from tests.toys import QUIET
+from tests.toys import QUIET, demo_rows
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config.training import AwareConfig, DistillConfig, FinetuneConfig
@@ -29,14 +29,16 @@ from tfkd.runs.training import Objective, plan, train_arm
 from tfkd.workflows.export import export
 from tfkd.workflows.quantize import quantize
 
+pytestmark = pytest.mark.usefixtures("converted_here")
 ROOT = Path(tfkd.__file__).parent
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
     """A run of 10 steps an epoch."""
+    data = demo_rows(tmp_path_factory.mktemp("data"), train=320, validation=200, test=200)
     return DistillConfig(
-        dataset="demo",
+        dataset=f"{data}/",
         max_train_rows=320,
         batch_size=32,
         epochs=1,
@@ -56,9 +58,9 @@ def run(config, material):
     """A student that one epoch taught, and a teacher beside it."""
     run = RunFolder(config.output_dir)
     run.start("distill", config.to_dict(), overwrite=False)
-    student = load_classifier(resolve("cnn"), material.dataset, Shape(16))
+    student = load_classifier(resolve("cnn_small"), material.dataset, Shape(16))
     shape = Shape(16, "auto", 1)
-    teacher = load_classifier(resolve("cnn"), material.dataset, shape, student.tokenizer)
+    teacher = load_classifier(resolve("cnn_small"), material.dataset, shape, student.tokenizer)
     teacher.save(run.path.parent / "teacher")
     run.finish({"teacher_folder": str(run.path.parent / "teacher"), "versions": {}})
     objective = Objective(train_logits(run, material), config.temperature, 0.3)
@@ -204,9 +206,9 @@ def test_an_interrupted_training_goes_on(run, material, tmp_path, monkeypatch):
     )
 
 
-def test_a_run_without_a_teacher_learns_from_labels(run, material, tmp_path):
+def test_a_run_without_a_teacher_learns_from_labels(run, config, material, tmp_path):
     other = copied(run, tmp_path / "run")
-    settings = FinetuneConfig(dataset="demo", max_train_rows=320).to_dict()
+    settings = FinetuneConfig(dataset=config.dataset, max_train_rows=320).to_dict()
     artifacts.write_json(other.config, {"verb": "finetune", **settings})
     artifacts.write_json(other.metrics, {"versions": {}})
     training(other, material).train("qat_int8")

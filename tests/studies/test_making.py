@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.toys import QUIET
+from tests.toys import QUIET, demo_rows
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config.training import FinetuneConfig
@@ -48,6 +48,7 @@ sequence_length = 24
 ready = "READY"
 [students.cnn_small]
 [datasets.demo]
+dataset = "DATA"
 [[arms]]
 student = "cnn_small"
 teachers = ["A"]
@@ -67,16 +68,21 @@ temperatures = [5, 2]
 
 
 @pytest.fixture(scope="module")
-def material(tmp_path_factory):
+def data(tmp_path_factory):
+    return f"{demo_rows(tmp_path_factory.mktemp('data'), train=200, validation=100, test=200)}/"
+
+
+@pytest.fixture(scope="module")
+def material(data, tmp_path_factory):
     """The rows of the study, with a cache of their own."""
-    config = FinetuneConfig(dataset="demo", max_train_rows=200)
+    config = FinetuneConfig(dataset=data, max_train_rows=200)
     return prepare(config, tmp_path_factory.mktemp("material"), QUIET)
 
 
 @pytest.fixture(scope="module")
-def ready(tmp_path_factory):
+def ready(data, tmp_path_factory):
     """A teacher that knows nothing, with other tokens and another length than the study's own."""
-    config = FinetuneConfig(dataset="demo", max_train_rows=30)
+    config = FinetuneConfig(dataset=data, max_train_rows=30)
     folder = tmp_path_factory.mktemp("ready")
     dataset = prepare(config, folder, QUIET).dataset
     load_classifier(resolve("cnn_small"), dataset, Shape(12, "auto", 3)).save(folder / "teacher")
@@ -90,8 +96,8 @@ def config(folder, form):
 
 
 @pytest.fixture(scope="module")
-def form(ready):
-    return FORM.replace("READY", str(ready))
+def form(data, ready):
+    return FORM.replace("DATA", data).replace("READY", str(ready))
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +225,9 @@ def test_probabilities_of_a_regression_are_refused_before_anything_is_trained(tm
         with (folder / f"{split}.csv").open("w", encoding="utf-8") as stream:
             rows = [(f"text number {number}", number + 0.5) for number in range(20)]
             csv.writer(stream).writerows([("text", "label"), *rows])
-    form = FORM.replace("[datasets.demo]", f'[datasets.scores]\ndataset = "{folder}"')
+    form = FORM.replace(
+        '[datasets.demo]\ndataset = "DATA"', f'[datasets.scores]\ndataset = "{folder}"'
+    )
     form = form.replace("READY", "nowhere")
     settings = config(tmp_path, form)
     with pytest.raises(ConfigError, match="of a regression, .* Received: average='logits'"):

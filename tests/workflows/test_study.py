@@ -41,6 +41,7 @@ learning_rate = 0.01
 sequence_length = 24
 [students.cnn_small]
 [datasets.demo]
+dataset = "DATA"
 [[published]]
 dataset = "demo"
 arm = "cnn_small-cnn"
@@ -76,21 +77,26 @@ dataset = "DATA"
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A data set as files, for studies whose figures do not matter."""
-    return f"{demo_rows(tmp_path_factory.mktemp('data'), train=300, validation=100, test=100)}/"
+    """Rows of the demo set as files."""
+    return f"{demo_rows(tmp_path_factory.mktemp('data'), train=400, validation=100, test=400)}/"
 
 
-def config(folder, form=FORM, **changes):
+@pytest.fixture(scope="module")
+def form(data):
+    return FORM.replace("DATA", data)
+
+
+def config(folder, form, **changes):
     path = folder / "tiny.toml"
     path.write_text(form, encoding="utf-8")
     return StudyConfig(study=path, output_dir=folder / "tiny", quiet=True, **changes)
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(form, tmp_path_factory):
     """A finished study, its folder and its result."""
     folder = tmp_path_factory.mktemp("whole")
-    return folder / "tiny", study(config(folder))
+    return folder / "tiny", study(config(folder, form))
 
 
 def row(result, arm, file="keras"):
@@ -177,37 +183,37 @@ def test_report_needs_no_model(whole, tmp_path):
     assert (tmp_path / "tiny.md").read_text(encoding="utf-8") == found.markdown()
 
 
-def test_interrupted_study_ends_with_the_same_numbers(whole, tmp_path):
+def test_interrupted_study_ends_with_the_same_numbers(whole, form, tmp_path):
     path, result = whole
     for count in (3, 5, 5):
         with pytest.raises(Stopped, match=r"\w"):
-            study(config(tmp_path), Stopping(count))
+            study(config(tmp_path, form), Stopping(count))
         with pytest.raises(ArtifactError, match="Start `tfkd study` again; it goes on"):
             report(ReportConfig(folders=(tmp_path / "tiny",)))
-    assert study(config(tmp_path)).to_dict() == result.to_dict()
+    assert study(config(tmp_path, form)).to_dict() == result.to_dict()
     models = [file.relative_to(path) for file in path.glob("**/model.keras")]
     assert len(models) == 5
     for name in models:
         assert (tmp_path / "tiny" / name).read_bytes() == (path / name).read_bytes(), name
 
 
-def test_finished_study_makes_nothing_again(whole, tmp_path):
+def test_finished_study_makes_nothing_again(whole, form, tmp_path):
     path, result = whole
     copy = tmp_path / "tiny"
     shutil.copytree(path, copy)
     shutil.rmtree(copy / "cache")
-    assert study(config(tmp_path)).to_dict() == result.to_dict()
+    assert study(config(tmp_path, form)).to_dict() == result.to_dict()
     assert not (copy / "cache").exists()
 
 
-def test_arm_made_with_other_settings_is_not_taken_in_silence(whole, tmp_path):
+def test_arm_made_with_other_settings_is_not_taken_in_silence(whole, form, tmp_path):
     path, _ = whole
     shutil.copytree(path, tmp_path / "tiny")
-    other = FORM.replace("[students.cnn_small]", "[students.cnn_small]\ntemperature = 3.0")
+    other = form.replace("[students.cnn_small]", "[students.cnn_small]\ntemperature = 3.0")
     message = "to be made with temperature=3.0. Received: temperature=2.0. Delete it"
     with pytest.raises(ArtifactError, match=message):
         study(config(tmp_path, other))
-    other = FORM.replace('model = "cnn_small"\nepochs = 2', 'model = "cnn_small"\nepochs = 3')
+    other = form.replace('model = "cnn_small"\nepochs = 2', 'model = "cnn_small"\nepochs = 3')
     with pytest.raises(ArtifactError, match="to be made with teacher_marks="):
         study(config(tmp_path, other))
 
@@ -258,7 +264,7 @@ def test_times_that_are_gone_are_missed(whole, tmp_path):
         report(ReportConfig(folders=(plan.parent,)))
 
 
-def test_file_that_fails_its_gate_is_left_out_and_said(whole, tmp_path, monkeypatch):
+def test_file_that_fails_its_gate_is_left_out_and_said(whole, form, tmp_path, monkeypatch):
     path, result = whole
     shutil.copytree(path, tmp_path / "tiny")
     arm = tmp_path / "tiny" / "demo-cnn_small-cnn-seed1"
@@ -266,7 +272,7 @@ def test_file_that_fails_its_gate_is_left_out_and_said(whole, tmp_path, monkeypa
         (arm / file).unlink()
     strict = dataclasses.replace(RECIPES["dynamic_int8"], maximum_logit_difference=0.0)
     monkeypatch.setitem(RECIPES, "dynamic_int8", strict)
-    found = study(config(tmp_path))
+    found = study(config(tmp_path, form))
     assert not (arm / "student" / "dynamic_int8.tflite").exists()
     (refused,) = found.datasets["demo"]["refused"]
     assert re.match(
@@ -282,14 +288,14 @@ def test_file_that_fails_its_gate_is_left_out_and_said(whole, tmp_path, monkeypa
     assert (last["a"], len(last["within"])) == ("cnn_small-cnn dynamic_int8", 1)
     assert others == result.datasets["demo"]["comparisons"][:-1]
     shutil.rmtree(tmp_path / "tiny" / "cache")
-    assert study(config(tmp_path)).to_dict() == found.to_dict()
+    assert study(config(tmp_path, form)).to_dict() == found.to_dict()
 
 
-def test_arms_added_later_make_only_their_own_runs(whole, tmp_path):
+def test_arms_added_later_make_only_their_own_runs(whole, form, tmp_path):
     path, _ = whole
     shutil.copytree(path, tmp_path / "tiny")
     scored = {item: item.stat().st_mtime_ns for item in tmp_path.rglob("scores.npz")}
-    form = FORM.replace("[0, 1]", "[0]").replace(
+    form = form.replace("[0, 1]", "[0]").replace(
         "[students.cnn_small]",
         f'[teachers.ready]\nready = "{path / "demo-cnn"}"\n[students.cnn_small]',
     )
