@@ -69,19 +69,14 @@ def test_types_of_the_users_keras_json_are_refused_where_tfkd_makes_the_models(e
     assert found.stderr.endswith(message("dtype policy", "float32", "float16") + "\n")
 
 
-def test_keras_own_folder_stays_the_users(tmp_path):
+def test_settling_it_prints_nothing_and_leaves_the_user_keras_own_folder(tmp_path):
     """Keras keeps there what it downloads."""
     code = (
         "import tfkd; tfkd.TextClassifier; from keras.src.backend.config import keras_home;"
         "print(keras_home())"
     )
     found = ended(code, {**os.environ, "KERAS_HOME": str(tmp_path)})
-    assert found.stdout == f"{tmp_path}\n", found.stderr
-
-
-def test_settling_it_prints_nothing():
-    found = ended("import tfkd; tfkd.TextClassifier", os.environ)
-    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+    assert (found.returncode, found.stdout, found.stderr) == (0, f"{tmp_path}\n", "")
 
 
 def test_a_command_has_keras_defaults(elsewhere):

@@ -22,6 +22,7 @@ from tfkd.runs.teacher import train_logits
 from tfkd.workflows import distill as distill_verb
 from tfkd.workflows import quantize as quantize_verb
 
+pytestmark = pytest.mark.usefixtures("converted_here")
 NUM_TRAIN, NUM_TEST, NUM_VALIDATION = 180, 50, 36
 WORDS = {"sea": "boat harbour wave sail".split(), "hill": "stone path summit goat".split()}
 

@@ -19,6 +19,7 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.models.sizes import SIZE_WORDS
 from tfkd.models.without_encoder import build_bilstm, build_cnn
 
+pytestmark = pytest.mark.usefixtures("converted_here")
 LENGTH, NUM_TOKENS, WIDTH, UNITS = 12, 60, 32, 8
 TEXTS = texts_of_words(64, 10)
 KERNELS = ["embeddings", "kernel", "forward_kernel", "backward_kernel", "kernel"]
