@@ -35,8 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, folder in (("report", options.run), ("study", options.study)):
             page = (folder / "report.html").resolve().as_uri()
             take(browser, page, options.output / f"{name}.png", DESKTOP, "light")
-            take(browser, page, options.output / f"{name}-phone.png", PHONE, "dark")
+        take(browser, page, options.output / "study-dark.png", DESKTOP, "dark")
         page = (options.run / "report.html").resolve().as_uri()
+        take(browser, page, options.output / "report-phone.png", PHONE, "dark")
         take(browser, f"{page}#texts", options.output / "report-texts.png", DESKTOP, "dark")
         tensorboard(browser, options.run / "logs", options.output / "tensorboard.png")
         browser.close()

@@ -98,7 +98,7 @@ def test_short_table_has_five_columns():
 
 def test_page_says_first_what_came_out(tmp_path):
     page = report(tmp_path).page()
-    assert page.title == "bert_tiny distilled from models/minilm on weather"
+    assert page.title == "bert_tiny distilled from minilm on weather"
     assert page.lead.startswith("A model of 91.10 MB with accuracy 0.8333 became one of 0.25 MB")
     assert page.notes[0] == (
         "Measured on 6 test texts of weather, 2 labels. The student is a small model that learned "
@@ -194,7 +194,7 @@ def test_html_needs_nothing_beside_it_and_no_text_is_markup(tmp_path):
     ]
     assert {link.split("#")[0] for link in links} == {"data:,", ""}
     assert sum(tag == "script" for tag, _ in outline.tags) == 2
-    assert f"bert_tiny distilled from models/minilm on {hostile}" in outline.words["title"]
+    assert f"bert_tiny distilled from minilm on {hostile}" in outline.words["title"]
     data = json.loads("".join(outline.words["script"][:1]))
     assert data["rows"][0][1] == "<script>alert(1)</script>"
     assert "http:" not in re.sub(r'xmlns(:xlink)?="[^"]*"', "", html)
@@ -219,7 +219,7 @@ def test_card_is_the_page_in_words(tmp_path):
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert text == card(report(tmp_path), report(tmp_path).page())
     assert text.startswith("---\n")
-    assert "\n# bert_tiny distilled from models/minilm on weather\n\nA model of 91.10 MB" in text
+    assert "\n# bert_tiny distilled from minilm on weather\n\nA model of 91.10 MB" in text
     assert "| student: bert_tiny, dynamic_int8 | 0.8333 | 100.0% | 0.25 | 0.20 |" in text
     assert "```shell\npython -m tfkd distill --dataset weather\n```" in text
     assert "alert" not in text

@@ -125,8 +125,8 @@ def test_runs_that_cannot_tell_are_refused(tmp_path):
         errors(old.path)
     old.finish(record())
     message = (
-        f"Expected {old.path}/predictions.parquet. The run is of an older tfkd or an arm of a "
-        "study, which have none. Make it with `tfkd distill` or `tfkd finetune`."
+        f"Expected {old.path}/predictions.parquet. The run is of an older tfkd, which wrote none. "
+        "Make it again with --overwrite."
     )
     with pytest.raises(ArtifactError, match=exactly(message)):
         errors(old.path)
@@ -152,7 +152,7 @@ def test_report_writes_the_page_of_a_run_again(run):
     assert found.leads == (page.lead,)
     assert found.render() == [f"{page.lead}\nThe page is {run / 'report.html'}."]
     html = (run / "report.html").read_text(encoding="utf-8")
-    assert "<title>bert_tiny distilled from models/minilm on weather</title>" in html
+    assert "<title>bert_tiny distilled from minilm on weather</title>" in html
     card = (run / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\n")
     report(run)

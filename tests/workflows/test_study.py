@@ -16,6 +16,7 @@ from tfkd.errors import ArtifactError, ConfigError
 from tfkd.models import readings
 from tfkd.models.bottleneck import find_bottleneck
 from tfkd.models.classifier import TextClassifier
+from tfkd.reports.predictions import Predictions
 from tfkd.runs.material import prepare
 from tfkd.studies.form import read_plan
 from tfkd.studies.making import make_arm, make_teacher
@@ -131,6 +132,18 @@ def test_every_arm_and_seed_is_a_run_of_its_own(whole):
     assert artifacts.read_json(path / "study.json") == result.to_dict()
     # One scoring pass for train and one for test, whatever the number of arms.
     assert len(list((path / "cache" / "teacher_logits").iterdir())) == 2
+
+
+def test_answers_of_every_arm_are_kept(whole):
+    path, result = whole
+    for seed in (0, 1):
+        found = Predictions.read(path / f"demo-cnn_small-cnn-seed{seed}")
+        assert found.models == ("student", "dynamic_int8", "teacher")
+        values = row(result, "cnn_small-cnn")["values"]
+        assert found.agree("student").mean() == pytest.approx(values[seed])
+        assert found.agree("teacher").mean() == pytest.approx(row(result, "cnn")["mean"])
+        control = Predictions.read(path / f"demo-cnn_small-control-seed{seed}")
+        assert control.models == ("student",)
 
 
 def test_control_has_the_students_budget(whole):

@@ -28,6 +28,7 @@ from tfkd.reports.predictions import Predictions
 from tfkd.reports.sentences import (
     KERAS,
     label,
+    last_part,
     lead,
     shipped,
     short_note,
@@ -150,12 +151,13 @@ class RunReport:
     def title(self) -> str:
         """What was made of what."""
         data, rows = self.record["data"]["dataset"], self.rows
+        model = last_part(rows[-1].model)
         if self.model != STUDENT:
-            return f"{rows[-1].model} fine-tuned on {data}"
-        teacher = next((row.model for row in rows if row.arm == TEACHER), None)
+            return f"{model} fine-tuned on {data}"
+        teacher = next((last_part(row.model) for row in rows if row.arm == TEACHER), None)
         files = [Path(path).name for path in self.config.get("teacher_answers") or ()]
         source = teacher or f"answers of {' and '.join(files)}"
-        return f"{rows[-1].model} distilled from {source} on {data}"
+        return f"{model} distilled from {source} on {data}"
 
     def page(self) -> Page:
         """The report."""

@@ -126,8 +126,16 @@ def label(row: Row) -> str:
     if row.arm == BASELINE:
         return row.model
     file = "" if row.recipe == KERAS else f", {row.recipe}"
-    # Of a path its last part.
-    return f"{row.arm}: {row.model.rstrip('/').rpartition('/')[2]}{file}"
+    return f"{row.arm}: {last_part(row.model)}{file}"
+
+
+def last_part(name: str) -> str:
+    """A model's handle or path without what stands before its last slash.
+
+    >>> last_part("hf://sentence-transformers/all-MiniLM-L6-v2")
+    'all-MiniLM-L6-v2'
+    """
+    return name.rstrip("/").rpartition("/")[2]
 
 
 def _megabytes(row: Row) -> str:

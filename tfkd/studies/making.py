@@ -16,6 +16,8 @@ from tfkd.errors import ArtifactError, ConversionError, DatasetError
 from tfkd.locks import held
 from tfkd.models.checkpoints import Source, resolve
 from tfkd.models.classifier import TextClassifier
+from tfkd.reports.predictions import NAME as PREDICTIONS
+from tfkd.reports.predictions import Answered, write_predictions
 from tfkd.runs.answers import AnswerTeacher, keep_answers, prepare_answers
 from tfkd.runs.choices import check_student, default_model, put_back_if_refused
 from tfkd.runs.comparisons import FEWEST_SCORED
@@ -178,6 +180,13 @@ def _make(
         answers[recipe] = file_logits(path, tokens, material.progress)
     scores = _scores(student, run.model, answers, material)
     dataclasses.replace(scores, refused=refused).write(run.path)
+    heard = {
+        ARM if name == KERAS else name: Answered(values, student.thresholds)
+        for name, values in answers.items()
+    }
+    if len(arm.teachers) == 1:
+        heard["teacher"] = Answered(asked[0].test_logits, asked[0].thresholds)
+    write_predictions(run.path, material.dataset, scores.labels, heard)
     run.finish(
         {
             "arm": arm.name,
@@ -189,6 +198,7 @@ def _make(
             "exports": exported.to_dict(),
             **shared_record(material, config.seed),
         },
+        [PREDICTIONS],
     )
 
 

@@ -130,8 +130,8 @@ def errors(
     predictions = Predictions.read(run.path)
     if predictions is None:
         raise ArtifactError(
-            f"Expected {run.path / NAME}. The run is of an older tfkd or an arm of a study, which "
-            "have none. Make it with `tfkd distill` or `tfkd finetune`."
+            f"Expected {run.path / NAME}. The run is of an older tfkd, which wrote none. Make it "
+            "again with --overwrite."
         )
     model = "student" if "student" in predictions.models else "model"
     other = "teacher" if config.disagreements else LABEL

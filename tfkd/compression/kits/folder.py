@@ -44,7 +44,7 @@ def write_kit(
     contents = {
         "model.tflite": model,
         "vocabulary.txt": "\n".join(tokenizer.vocabulary).encode(),
-        "classifier.json": json.dumps(settings, ensure_ascii=False, indent=2).encode(),
+        "settings.json": json.dumps(settings, ensure_ascii=False, indent=2).encode(),
         code_points.PATH.name: code_points.PATH.read_bytes(),
     }
     for source in _PROGRAMS[format_name]:

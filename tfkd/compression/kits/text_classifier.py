@@ -29,7 +29,7 @@ class TextClassifier:
     """Answers texts with labels and probabilities. One object is for one thread at a time.
 
     Args:
-        folder: Path. Holds the model, `vocabulary.txt` and `classifier.json`.
+        folder: Path. Holds the model, `vocabulary.txt` and `settings.json`.
         threads: Integer. Threads of one prediction.
 
     Example:
@@ -40,7 +40,7 @@ class TextClassifier:
 
     def __init__(self, folder: Path | str = Path(__file__).parent, threads: int = 1) -> None:
         folder = Path(folder)
-        self.settings = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
+        self.settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
         self.label_names = self.settings["label_names"]
         self._answer, input_names, self._lengths = _open(folder / "model.tflite", threads)
         self.tokenizer = WordPieceTokenizer(

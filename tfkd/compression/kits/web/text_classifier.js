@@ -10,7 +10,7 @@ export class TextClassifier {
   /** @param {string} folder Address of this folder, with a slash at its end. */
   static async load(folder = "./") {
     const [settings, codePoints, vocabulary] = await Promise.all([
-      read(`${folder}classifier.json`).then((answer) => answer.json()),
+      read(`${folder}settings.json`).then((answer) => answer.json()),
       read(`${folder}code_points.json`).then((answer) => answer.json()),
       read(`${folder}vocabulary.txt`).then((answer) => answer.text()),
       loadLiteRt(`${folder}node_modules/@litertjs/core/wasm/`),
