@@ -180,13 +180,8 @@ def _make(
         answers[recipe] = file_logits(path, tokens, material.progress)
     scores = _scores(student, run.model, answers, material)
     dataclasses.replace(scores, refused=refused).write(run.path)
-    heard = {
-        ARM if name == KERAS else name: Answered(values, student.thresholds)
-        for name, values in answers.items()
-    }
-    if len(arm.teachers) == 1:
-        heard["teacher"] = Answered(asked[0].test_logits, asked[0].thresholds)
-    write_predictions(run.path, material.dataset, scores.labels, heard)
+    teacher = asked[0] if len(arm.teachers) == 1 else None
+    write_predictions(run.path, material.dataset, scores.labels, _heard(answers, student, teacher))
     run.finish(
         {
             "arm": arm.name,
@@ -200,6 +195,19 @@ def _make(
         },
         [PREDICTIONS],
     )
+
+
+def _heard(
+    answers: Mapping[str, np.ndarray], student: TextClassifier, teacher: AnyTeacher | None
+) -> dict[str, Answered]:
+    """What a student and its files answer to the test rows, and its one teacher if it has one."""
+    found = {
+        ARM if name == KERAS else name: Answered(values, student.thresholds)
+        for name, values in answers.items()
+    }
+    if teacher is not None:
+        found["teacher"] = Answered(teacher.test_logits, teacher.thresholds)
+    return found
 
 
 def _logits(
