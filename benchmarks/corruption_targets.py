@@ -12,7 +12,7 @@ import numpy as np
 from tfkd.artifacts import RunFolder
 from tfkd.compression.litert import LiteRTModel
 from tfkd.config.training import AwareConfig, DistillConfig
-from tfkd.config.verbs import PredictConfig, ReportConfig
+from tfkd.config.verbs import PredictConfig
 from tfkd.distillation.backup import Backup, Position, save_variables
 from tfkd.errors import ArtifactError
 from tfkd.evaluation.memory import FreshStart
@@ -22,6 +22,7 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.models.encoder import build_encoder_classifier, encoder_from_scratch
 from tfkd.models.sizes import ModelEntry
 from tfkd.progress import Progress
+from tfkd.reports.predictions import NAME as PREDICTIONS
 from tfkd.runs import costs
 from tfkd.runs.aware import AwareTraining
 from tfkd.runs.known_texts import PATH, check_held_out
@@ -34,8 +35,10 @@ from tfkd.runs.teacher import Teacher
 from tfkd.runs.trained_part import trained_part_rows
 from tfkd.runs.training import training_record
 from tfkd.runs.trial import EXACT, Trial
+from tfkd.studies.form import kept_plan
+from tfkd.studies.table import collect
+from tfkd.workflows.errors import errors
 from tfkd.workflows.predict import predict
-from tfkd.workflows.report import report
 
 TEXTS = ("Oil prices fell again.", "The striker scored late.", "A new phone for the river bank")
 ALONE = "file alone"
@@ -102,6 +105,7 @@ def _run_targets(run: RunFolder, teacher: Path) -> list[Target]:
         ),
         Target("settings", [run.config], lambda tell: run.read_config()),
         Target("metrics", [run.metrics], lambda tell: _figures(run)),
+        Target("predictions", [run.path / PREDICTIONS], lambda tell: errors(run.path).to_dict()),
         Target(
             "control",
             _files(run.path / "control", "*", "tokenizer/*"),
@@ -286,7 +290,7 @@ def _aware_target(run: RunFolder, material: Material) -> Target:
 def _study_target(study: Path) -> Target:
     """The table of a study."""
     files = _files(study, "plan.json", "*-times.json", "*/scores.*", "*/metrics.json")
-    return Target("study", files, lambda tell: report(ReportConfig(study=study)).to_dict())
+    return Target("study", files, lambda tell: collect(kept_plan(study)).to_dict())
 
 
 def _backup_target(run: RunFolder) -> Target:

@@ -44,7 +44,7 @@ def test_every_file_is_named_or_changes_nothing(run):
     assert readers == {
         *("predict", "predict float32", "file alone", "settings", "metrics"),
         *("training", "control", "teacher", "cache", "backup", "known texts"),
-        *("bottleneck", "words", "trial", "memory"),
+        *("bottleneck", "words", "trial", "memory", "predictions"),
     }
     wrong = {
         (key, name)

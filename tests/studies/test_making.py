@@ -167,7 +167,7 @@ def test_table_tells_the_weights(made, tmp_path):
     assert words in result.markdown()
     assert words in result.render()
     assert "Teachers of cnn_small-first: A 1.0000, B 0.0000, fixed." in result.markdown()
-    assert report(ReportConfig(study=path, output_dir=tmp_path)) == result
+    assert report(ReportConfig(folders=(path,), output_dir=tmp_path)).studies == (result,)
 
 
 def test_agreement_is_with_the_mixture_that_taught(made):
