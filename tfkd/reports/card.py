@@ -28,7 +28,6 @@ def card(report: RunReport, page: Page) -> str:
     Returns:
         String: the same for the same run, with no date and no machine.
     """
-    page = Page(page.title, page.lead, page.notes, page.table, page.table_note, (), page.sections)
     return f"---\n{metadata(report)}\n---\n\n{page.markdown()}"
 
 

@@ -119,7 +119,6 @@ def errors(
     """
     config = settings_of(ErrorsConfig, config, given)
     run = finished(RunFolder(config.run))
-    run.read_config()
     if config.output is not None:
         format_of(config.output)
         if config.output.exists() and not config.overwrite:
