@@ -15,6 +15,13 @@ CONFIG = "config.json"
 MODELS = ("student", "control", "model", "teacher")
 _TRAINED = (*MODELS, *RECIPE_NAMES)
 _LITERT = (*RECIPE_NAMES, *(f"{form}-{name}" for form in FORMAT_NAMES for name in RECIPE_NAMES))
+# Folders that answer by themselves, for Python and for browsers.
+_KIT_FILES = (
+    *("model.tflite", "vocabulary.txt", "settings.json", "code_points.json", "code_points.py"),
+    *("wordpiece.py", "text_classifier.py", "requirements.txt"),
+    *("wordpiece.js", "text_classifier.js", "index.html", "package.json"),
+)
+_KITS = tuple(f"{form}-{name}" for form in ("python", "web") for name in RECIPE_NAMES)
 _MODEL_FILES = (
     *("model.keras", "classifier.json", "labels.txt", "tokenizer/preprocessor.json"),
     *("tokenizer/vocabulary.txt", "tokenizer/vocabulary.json", "tokenizer/vocabulary.spm"),
@@ -22,6 +29,7 @@ _MODEL_FILES = (
     *(f"{file}.{ending}" for file in _LITERT for ending in ("tflite", "json")),
     *("saved-model.json", "saved-model/saved_model.pb", "saved-model/fingerprint.pb"),
     "saved-model/variables/variables.*",
+    *(f"{kit}/{file}" for kit in _KITS for file in _KIT_FILES),
 )
 _BACKUPS = ("state.npz", "state.json", "best.npz", "best.json")
 _HEX = "[0-9a-f]"

@@ -18,12 +18,14 @@ from tests.toys import byte_pair_tokenizer, spread_out, tiny_backbone, wordpiece
 from tfkd import artifacts
 from tfkd.compression import package_writer, parity
 from tfkd.compression.formats import KITS, PYTHON
+from tfkd.compression.kits.folder import write_kit
 from tfkd.compression.package import Order, check_package, export_package
 from tfkd.errors import ArtifactError, ConversionError, ModelError
 from tfkd.models import code_points, wordpiece
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.encoder import build_encoder_classifier
 from tfkd.models.without_encoder import build_cnn
+from tfkd.written_files import run_files
 
 LENGTH = 48
 LABELS = ("money", "sport", "wéather")
@@ -105,6 +107,17 @@ def pair_student():
 @pytest.fixture(scope="module")
 def pair_kit(pair_student, tmp_path_factory):
     return written(pair_student, tmp_path_factory.mktemp("pairs"))
+
+
+@pytest.mark.parametrize("format_name", KITS)
+def test_overwriting_a_run_knows_the_files_of_a_folder(student, tmp_path, format_name):
+    place = tmp_path / "student" / f"{format_name}-int4_tables"
+    place.parent.mkdir()
+    write_kit(format_name, student, LENGTH, b"its file", place)
+    (place / "node_modules").mkdir()
+    (place / "node_modules" / "mine.js").touch()
+    made = {path for path in place.iterdir() if path.is_file()}
+    assert set(run_files(tmp_path)) == made
 
 
 def test_python_gives_our_tokens_and_scores(student, kit):
