@@ -118,6 +118,12 @@ def test_a_count_is_as_dark_as_it_is_large(count, opacity):
     assert shades == [0.6, opacity]
 
 
+def test_changed_rows_are_counted_in_whole_rows():
+    picture = flip_picture("Flips", ["a", "b"], np.array([1, 0]), np.array([0, 1]))
+    assert {"0", "1"} <= set(texts(picture))
+    assert not [text for text in texts(picture) if "." in text]
+
+
 def test_reliability_is_the_share_that_is_right_in_each_group():
     sure = np.repeat([0.05, 0.15, 0.12, 0.95, 1.0], 5)
     # Two rows of a group tell nothing.

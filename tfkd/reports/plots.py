@@ -225,6 +225,7 @@ def flip_picture(title: str, names: Sequence[str], lost: np.ndarray, won: np.nda
         lost: Integers `[num_classes]`: right before, wrong after.
         won: Integers `[num_classes]`: wrong before, right after.
     """
+    from matplotlib.ticker import MaxNLocator
 
     def draw(axes: "Axes") -> None:
         places = np.arange(len(names))
@@ -233,6 +234,7 @@ def flip_picture(title: str, names: Sequence[str], lost: np.ndarray, won: np.nda
         axes.axvline(0, color=LINE)
         axes.set_yticks(places, [_shortened(name) for name in names])
         axes.invert_yaxis()
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.xaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
         axes.set_xlabel("test rows")
         axes.legend(frameon=False)
