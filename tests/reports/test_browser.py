@@ -83,7 +83,7 @@ def test_opens_on_the_errors_and_shows_every_choice(opened):
         f"{WRONG} (2)",
         "student: wrong, teacher right (1)",
         "student: not as the teacher (1)",
-        "student: label probably wrong (0)",
+        "label probably wrong (0)",
         "all (6)",
     ]
     assert column(page, 1) == ["1", "4"]

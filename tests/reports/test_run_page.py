@@ -5,11 +5,13 @@ import json
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 import yaml
 
 from tests.messages import exactly
 from tests.reports.example import (
+    ANSWERS,
     ROWS,
     config,
     finished_run,
@@ -168,6 +170,15 @@ def test_a_later_quantization_that_is_damaged_is_refused(tmp_path):
         ArtifactError, match=f"^Expected {path} as tfkd wrote it. Received: another"
     ):
         RunReport.read(run, record())
+
+
+def test_a_teacher_of_some_rows_is_compared_with_nothing(tmp_path):
+    answers = {**ANSWERS, "teacher": ANSWERS["teacher"].copy()}
+    answers["teacher"][2] = np.nan
+    page = RunReport(config(), record(), predictions(tmp_path, answers=answers)).page()
+    assert page.lead.startswith("A model of 0.25 MB with accuracy 0.8333. The teacher's help is")
+    assert "Of the teacher's" not in [column.title for column in page.table.columns]
+    assert page.sections[0].parts[0].rows[0][0] == "teacher"
 
 
 def test_warning_comes_before_all_else(tmp_path):

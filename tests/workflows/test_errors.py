@@ -172,6 +172,27 @@ def test_report_goes_where_it_is_asked_to_and_replaces_nothing(run, tmp_path):
         report(folders=(run,), output_dir=out)
 
 
+def test_report_writes_no_page_over_another(run, tmp_path):
+    other, out = finished_run(tmp_path / "other" / run.name), tmp_path / "out"
+    message = (
+        f"Expected folders of different names, and each once. Received: {run}, {other}. Report on "
+        "them one by one."
+    )
+    with pytest.raises(ArtifactError, match=exactly(message)):
+        report(folders=(run, other), output_dir=out)
+    assert not out.exists()
+
+
+def test_answers_that_are_not_there_are_null_for_programs(tmp_path):
+    answers = {"teacher": ANSWERS["teacher"].copy(), "student": ANSWERS["student"]}
+    answers["teacher"][1] = np.nan
+    run = finished_run(tmp_path / "run", answers)
+    output = CliRunner().invoke(verbs, ["errors", str(run), "--json"]).stdout
+    rows = json.loads(output, parse_constant=pytest.fail)["rows"]
+    assert (rows[0]["teacher"], rows[0]["teacher_confidence"]) == (None, None)
+    assert rows[0]["student_confidence"] == 0.9
+
+
 def test_report_reads_all_folders_before_it_writes_one(run, tmp_path):
     arm = RunFolder(tmp_path / "arm")
     arm.start("distill", DistillConfig(dataset="weather").to_dict(), False)

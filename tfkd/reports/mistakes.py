@@ -170,7 +170,10 @@ def browser(found: Predictions, model: str) -> Browser:
         places[index] = len(rows)
         rows.append(row)
     filters = [
-        (f"{'' if title == ALL else f'{model}: '}{title}", [places[i] for i in kept if i in places])
+        (
+            f"{'' if title in (DOUBTED, ALL) else f'{model}: '}{title}",
+            [places[i] for i in kept if i in places],
+        )
         for title, kept in ((title, indices.tolist()) for title, indices in chosen.items())
     ]
     heads = [name.replace(CONFIDENCE, ", sure").replace("_", " ").capitalize() for name in columns]

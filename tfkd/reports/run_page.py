@@ -161,7 +161,7 @@ class RunReport:
 
     def page(self) -> Page:
         """The report."""
-        record, rows, metric = self.record, self.rows, self.metric
+        record, rows, metric = self.record, self._compared, self.metric
         found = record.get("comparisons", {})
         comparisons = {name: Comparison(**item) for name, item in found.items()}
         stands = record.get("standing") or standing(rows, metric, comparisons)
@@ -175,6 +175,14 @@ class RunReport:
             self._sections(),
             None if self.predictions is None else browser(self.predictions, self.model),
         )
+
+    @property
+    def _compared(self) -> list[Row]:
+        """The rows but for that of a teacher who answered some of the test rows alone."""
+        answers = self.predictions
+        if answers is None or TEACHER not in answers.models or answers.is_answered(TEACHER).all():
+            return self.rows
+        return [row for row in self.rows if row.arm != TEACHER]
 
     def _measured(self) -> str:
         """What the figures are of, and what a student is."""

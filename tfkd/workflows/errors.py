@@ -53,9 +53,10 @@ class ErrorsResult(Shown):
 
     @property
     def columns(self) -> dict[str, list[Any]]:
-        """The columns of `predictions.parquet`, of these rows."""
+        """The columns of `predictions.parquet`, of these rows; None for what is not known."""
         return {
-            name: values[self.rows].tolist() for name, values in self.predictions.columns.items()
+            name: [_value(value) for value in values[self.rows].tolist()]
+            for name, values in self.predictions.columns.items()
         }
 
     def render(self) -> list[Table | str]:
@@ -140,24 +141,28 @@ def errors(
             "none. Leave it out."
         )
     rows = choices(predictions, model)[DISAGREE if config.disagreements else WRONG]
+    result = ErrorsResult(predictions, rows, model, other, config.output)
     if config.output is not None:
-        _write(config.output, run.path / NAME, predictions, rows)
-    return ErrorsResult(predictions, rows, model, other, config.output)
+        _write(config.output, run.path / NAME, result)
+    return result
 
 
-def _write(path: Path, source: Path, predictions: Predictions, rows: np.ndarray) -> None:
-    """All columns of some rows, in the format that the name says."""
+def _write(path: Path, source: Path, result: ErrorsResult) -> None:
+    """All columns of the rows, in the format that the name says."""
     kinds = {"i": "int64", "f": "double", "b": "bool"}
-    columns = {name: values[rows].tolist() for name, values in predictions.columns.items()}
     types = {}
-    for name, values in predictions.columns.items():
+    for name, values in result.predictions.columns.items():
         is_list = any(isinstance(value, tuple) for value in values)
         types[name] = f"{LIST_OF}string" if is_list else kinds.get(values.dtype.kind, "string")
-    lists = {name for name, kind in types.items() if kind.startswith(LIST_OF)}
-    for name in lists:
-        columns[name] = [None if value is None else list(value) for value in columns[name]]
     with table_writer(path, UserTable(source, ()), types) as write:
-        write(list(columns.values()))
+        write(list(result.columns.values()))
+
+
+def _value(value: Any) -> Any:
+    """A value as programs take it: six digits, lists, and None for what is no number."""
+    if isinstance(value, float):
+        return None if value != value else float(f"{value:.6g}")
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _cut(text: str) -> str:

@@ -85,13 +85,19 @@ def report(
         _targets(folder, item.name, config.output_dir)
         for folder, item in zip(config.folders, found, strict=True)
     ]
+    pages = [html for html, *_ in targets]
+    if len(set(pages)) < len(pages):
+        raise ArtifactError(
+            "Expected folders of different names, and each once. Received: "
+            f"{', '.join(map(str, config.folders))}. Report on them one by one."
+        )
     for item, (html, markdown, data) in zip(found, targets, strict=True):
         with progress.stage("report", f"write {html}"):
             artifacts.write_text(html, item.page.html())
             artifacts.write_text(markdown, item.markdown)
             if item.study is not None:
                 artifacts.write_json(data, item.study.to_dict())
-    leads, pages = [item.page.lead for item in found], [html for html, *_ in targets]
+    leads = [item.page.lead for item in found]
     studies = [item.study for item in found if item.study is not None]
     return ReportResult(tuple(leads), tuple(pages), tuple(studies))
 
