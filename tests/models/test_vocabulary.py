@@ -13,7 +13,7 @@ from tfkd.data.examples import SINGLE_LABEL, Example
 from tfkd.errors import ConfigError, ModelError
 from tfkd.models import vocabulary as module
 from tfkd.models.tokenizers import RESERVED_TOKENS, Tokenizer
-from tfkd.models.vocabulary import TrimReport, compare, count_tokens, kept_rows, trim
+from tfkd.models.vocabulary import TrimReport, compare, count_tokens, fitting_size, kept_rows, trim
 
 LETTERS = "abcdef"
 # Every string of up to three letters, at a word's start and inside it.
@@ -301,3 +301,21 @@ def test_byte_pairs_are_refused(tmp_path):
     train = tokenized(tmp_path, tokenizer, ["ab", "a b"])
     with pytest.raises(ModelError, match="Expected a WordPiece tokenizer to give another vocab"):
         trim(tokenizer, train, ["ab"], table_width=4)
+
+
+def test_tokens_that_bytes_have_room_for():
+    counts = counts_of(ab=5, in_ab=3, ba=3, a=1)
+    ranked = ["a", *(SMALL[i] for i in SMALL_NEEDED if SMALL[i] != "a"), "ab", "ba", "##ab"]
+    needed = len(ranked) - 3
+    bytes_of = [10 + len(token.encode()) + 1 for token in ranked]
+    for num_tokens in range(needed, len(ranked) + 1):
+        taken = sum(bytes_of[:num_tokens])
+        assert fitting_size(SMALL, counts, 10, taken) == (num_tokens, taken)
+        assert fitting_size(SMALL, counts, 10, taken - 1)[0] == max(num_tokens - 1, needed)
+        assert set(kept_rows(SMALL, counts, num_tokens)) == {
+            SMALL.index(token) for token in ranked[:num_tokens]
+        }
+    everything = (len(ranked), sum(bytes_of))
+    assert fitting_size(SMALL, counts, 10, np.inf) == everything
+    # What must stay stays, and the caller sees that there is no room.
+    assert fitting_size(SMALL, counts, 10, 0) == (needed, sum(bytes_of[:needed]))

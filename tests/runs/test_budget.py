@@ -43,25 +43,33 @@ def test_what_is_given_is_kept():
 
 
 def test_a_students_rows_are_all_that_it_sees(tmp_path):
-    """Altered copies count: an epoch is as long for the control."""
+    """Altered copies count; the control, which has none, is trained by its labelled rows."""
     config = DistillConfig(dataset="demo", max_train_rows=4_000, augmented_copies=4)
     material = prepare(config, tmp_path, QUIET)
     size = resolve("cnn")
     teacher = classifier_of(build_cnn(60, 4, width=8, filters=4))
     assert student_plan(config, size, material).epochs == 50
-    assert student_plan(config, size, material.with_transfer(config, teacher)).epochs == 10
+    altered = material.with_transfer(config, teacher)
+    taught = student_plan(config, size, altered)
+    assert (taught.epochs, taught.epoch_rows) == (10, 20_000)
+    of_labels = config.replace(student_loss_weight=1.0)
+    control = student_plan(of_labels, size, altered)
+    assert (control.epochs, control.epoch_rows) == (50, 4_000)
+    given = student_plan(of_labels.replace(epochs=7), size, altered)
+    assert given == student_plan(config.replace(epochs=7), size, altered)
+    assert (given.epochs, given.epoch_rows) == (7, 20_000)
     trained = Source("somewhere", Kind.HUGGING_FACE, tmp_path)
     assert student_plan(config, trained, material).epochs == 10
 
 
 def test_the_length_in_words():
     config = DistillConfig(dataset="demo", precision="float32")
-    assert training_sentence("student", plan(config, 1e-3, STUDENT, 5_000), 5_000) == (
+    assert training_sentence("student", plan(config, 1e-3, STUDENT, 5_000)) == (
         "train student for 40 epochs of 5,000 rows (3,160 steps of 64) at a learning rate of 0.001 "
         "in float32, fewer if 13 of them bring nothing"
     )
     config = config.replace(epochs=1)
-    assert training_sentence("student", plan(config, 2e-5, STUDENT, 130), 130) == (
+    assert training_sentence("student", plan(config, 2e-5, STUDENT, 130)) == (
         "train student for 1 epoch of 130 rows (3 steps of 64) at a learning rate of 2e-05 "
         "in float32"
     )

@@ -12,7 +12,7 @@ from tfkd.config.training import DistillConfig, FinetuneConfig
 from tfkd.config.verbs import read_toml
 from tfkd.errors import ConfigError, DatasetError, ModelError
 from tfkd.models.checkpoints import Kind, resolve
-from tfkd.runs.choices import check_names, choose, default_model, slug
+from tfkd.runs.choices import check_names, choose, default_model, run_name, slug
 from tfkd.runs.teacher import finetune_config
 
 
@@ -40,6 +40,40 @@ def test_only_a_size_word_has_its_vocabulary_cut(cut, tmp_path):
     message = f"^Expected a student by size word, .* Received: {folder}, which brings its own"
     with pytest.raises(ConfigError, match=message):
         choose(config)
+
+
+def test_a_student_within_a_budget_is_left_open(tmp_path):
+    source = choose(DistillConfig(dataset="ag_news", teacher="cnn", max_mb=1.0))["student"]
+    assert (source.name, source.kind) == ("cnn_small", Kind.SIZE)
+    named = choose(DistillConfig(dataset="ag_news", teacher="cnn", student="cnn", max_ms=0.2))
+    assert named["student"].name == "cnn"
+    folder = write_encoder(tmp_path / "encoder", "bert")
+    message = "which brings its own. Leave out --max-mb and --max-ms.$"
+    with pytest.raises(ConfigError, match=message):
+        choose(DistillConfig(dataset="demo", student=str(folder), max_mb=1.0))
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"vocabulary_size": 8000}, "--vocabulary-size"),
+        ({"min_count": 2}, "--min-count"),
+        ({"recipes": ("float16",)}, "--recipe"),
+        ({"bottleneck": "mlp"}, "--bottleneck"),
+    ],
+)
+def test_a_budget_decides_alone(given, name):
+    message = f"^Expected --max-mb or --max-ms without {name}, which they decide. Received both."
+    with pytest.raises(ConfigError, match=message):
+        choose(DistillConfig(dataset="demo", student="cnn", max_mb=1.0, **given))
+
+
+def test_the_folder_of_a_student():
+    config = DistillConfig(dataset="demo")
+    assert run_name(config, resolve("cnn")) == "demo-cnn"
+    assert run_name(config.replace(bottleneck="mlp"), resolve("cnn")) == "demo-cnn-bottleneck"
+    bounded = config.replace(max_mb=0.5, max_ms=2.0)
+    assert run_name(bounded, resolve("cnn")) == "demo-within-0.5mb-2ms"
 
 
 @pytest.mark.parametrize("cut", [{"transfer_unit": "sentence"}, {"max_transfer_rows": 9}])

@@ -20,7 +20,7 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.models.token_table import token_table
 from tfkd.runs.files import calibration
 from tfkd.runs.material import prepare
-from tfkd.runs.student import new_student, smaller_vocabulary
+from tfkd.runs.student import new_student, smaller_vocabulary, student_maker
 from tfkd.workflows.export import export
 
 pytestmark = pytest.mark.usefixtures("converted_here")
@@ -139,10 +139,12 @@ def test_calibration_rows_are_training_rows_that_the_seed_chooses(demo_result, m
 def test_cut_vocabulary_keeps_what_a_token_starts_as(demo_config, demo_result, material, tmp_path):
     config = demo_config.replace(vocabulary_size=800)
     teacher = TextClassifier.load(demo_result.path.parent / "demo-cnn-finetuned" / "model")
-    source, run = resolve("bert_tiny"), RunFolder(tmp_path)
-    smaller = smaller_vocabulary(config, source, teacher, material, run)
+    source = resolve("bert_tiny")
+    smaller = smaller_vocabulary(config, source, teacher, material)
     assert smaller.tokenizer.vocabulary_size == 800 < teacher.tokenizer.vocabulary_size
+    student_maker(config, source, teacher, material, RunFolder(tmp_path))
     report = artifacts.read_json(tmp_path / "vocabulary.json")
+    assert report == smaller.report.to_dict()
     assert (report["tokens_after"], report["num_texts"]) == (800, 1000)
     cut = new_student(config, source, teacher, material, smaller)
     whole = new_student(demo_config, source, teacher, material)
@@ -155,6 +157,6 @@ def test_cut_vocabulary_keeps_what_a_token_starts_as(demo_config, demo_result, m
 
 def test_whole_vocabulary_is_left_alone(demo_config, demo_result, material, tmp_path):
     teacher = demo_result.student
-    run = RunFolder(tmp_path)
-    assert smaller_vocabulary(demo_config, resolve("cnn"), teacher, material, run) is None
+    assert smaller_vocabulary(demo_config, resolve("cnn"), teacher, material) is None
+    student_maker(demo_config, resolve("cnn"), teacher, material, RunFolder(tmp_path))
     assert list(tmp_path.iterdir()) == []

@@ -40,7 +40,7 @@ def check_ready(recipe: Recipe, calibration: Calibration | None) -> None:
         ConversionError: The extra package is not installed.
         ValueError: The recipe needs calibration data and there is none.
     """
-    if recipe.extra == EDGE and importlib.util.find_spec("ai_edge_quantizer") is None:
+    if recipe.extra == EDGE and not _has_edge_quantizer():
         raise ConversionError(
             f"Expected ai-edge-quantizer for recipe {recipe.name}. It is not installed. Install "
             "it with `pip install 'tfkd[edge]'`."
@@ -50,6 +50,29 @@ def check_ready(recipe: Recipe, calibration: Calibration | None) -> None:
             f"Expected `calibration` for recipe {recipe.name}, whose activations get fixed ranges. "
             "Received: None"
         )
+
+
+def is_ready(recipe: Recipe, width: int) -> bool:
+    """Whether a recipe without calibration can be carried out here on tables of a width."""
+    is_whole = recipe.tables != INT4 or width % BLOCK_SIZE == 0
+    return is_whole and (recipe.extra != EDGE or _has_edge_quantizer())
+
+
+def table_row_bytes(recipe: Recipe, width: int) -> int:
+    """Bytes of a row of a token table in a file: int4 has a float16 scale for each block.
+
+    Example:
+
+    >>> table_row_bytes(find("int4_tables"), 128)
+    72
+    """
+    bits = {FLOAT32: 32, FLOAT16: 16, INT8: 8, INT4: 4}[recipe.tables]
+    scales = 2 * width // BLOCK_SIZE if recipe.tables == INT4 else 0
+    return width * bits // 8 + scales
+
+
+def _has_edge_quantizer() -> bool:
+    return importlib.util.find_spec("ai_edge_quantizer") is not None
 
 
 def mask_bias(recipe: Recipe) -> float:

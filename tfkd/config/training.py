@@ -268,6 +268,15 @@ class DistillConfig(BottleneckConfig, AwareConfig, TeacherConfig, TrainingConfig
     min_count: int | None = setting(
         None, "Drop tokens that occur less often in the training text from its vocabulary.", 1
     )
+    max_mb: float | None = setting(
+        None,
+        "Largest file allowed, in megabytes of 10^6 bytes: architecture (of --student, if given), "
+        "vocabulary and recipe are chosen on the validation rows.",
+        0.0,
+    )
+    max_ms: float | None = setting(
+        None, "The same for the milliseconds that one text may take on one core here.", 0.0
+    )
     scoring: str = setting(
         "auto",
         "How the teacher answers the training texts: by its Keras model in float32 (exact), or "
@@ -319,3 +328,8 @@ class DistillConfig(BottleneckConfig, AwareConfig, TeacherConfig, TrainingConfig
         None, "Passes over the training rows. Default: 4, and up to 60 for few rows.", 1
     )
     batch_size: int = setting(64, "Training examples a step.", 1)
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether the student is to be found within a budget."""
+        return self.max_mb is not None or self.max_ms is not None

@@ -34,7 +34,10 @@ NOT_DECAYED = ["bias", "gamma", "beta", "values"]
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The budget and the optimizer of a training; units as in `TrainingConfig`."""
+    """The budget and the optimizer of a training; units as in `TrainingConfig`.
+
+    An epoch has `epoch_rows` examples.
+    """
 
     epochs: int
     batch_size: int
@@ -47,6 +50,7 @@ class Plan:
     precision: str = "float32"
     backup_seconds: float = 60.0
     seed: int = 0
+    epoch_rows: int = 0
 
 
 class ScalarLog(Protocol):

@@ -163,17 +163,43 @@ def kept_rows(
     >>> kept_rows(["[PAD]", "[UNK]", "a", "ab", "##b", "ж"], np.array([0, 0, 0, 3, 0, 0]))
     array([0, 1, 2, 3, 4])
     """
-    needed = _needed(vocabulary, counts)
-    # The last key is the first to sort by: needed ones, then frequent ones, then the old order.
-    order = np.lexsort((-counts, ~needed))
-    order = order[needed[order] | (counts[order] >= min_count)]
-    if vocabulary_size is not None and vocabulary_size < needed.sum():
+    ranked, needed = _ranked(vocabulary, counts, min_count)
+    if vocabulary_size is not None and vocabulary_size < needed:
         raise ConfigError(
-            f"Expected `vocabulary_size` of at least {needed.sum()}: the special tokens and the "
+            f"Expected `vocabulary_size` of at least {needed}: the special tokens and the "
             "single characters of the scripts in the training text. Received: "
             f"vocabulary_size={vocabulary_size}."
         )
-    return np.sort(order[:vocabulary_size])
+    return np.sort(ranked[:vocabulary_size])
+
+
+def fitting_size(
+    vocabulary: Sequence[str], counts: np.ndarray, row_bytes: int, num_bytes: float
+) -> tuple[int, int]:
+    """How many tokens of `kept_rows` so many bytes have room for, and the bytes they take.
+
+    A token takes its row of the table and its spelling with a line end. Fewer tokens than must stay
+    are never given: the bytes are then more than there are.
+
+    Example:
+
+    >>> fitting_size(["[PAD]", "a", "ab"], np.array([0, 1, 9]), row_bytes=8, num_bytes=30)
+    (2, 24)
+    """
+    ranked, needed = _ranked(vocabulary, counts, 1)
+    taken = np.cumsum([row_bytes + len(vocabulary[row].encode()) + 1 for row in ranked])
+    size = max(int(np.searchsorted(taken, num_bytes, "right")), needed)
+    return size, int(taken[size - 1])
+
+
+def _ranked(
+    vocabulary: Sequence[str], counts: np.ndarray, min_count: int
+) -> tuple[np.ndarray, int]:
+    """Rows of the tokens that may stay, the first to stay first, and how many must stay."""
+    needed = _needed(vocabulary, counts)
+    # The last key is the first to sort by: needed ones, then frequent ones, then the old order.
+    order = np.lexsort((-counts, ~needed))
+    return order[needed[order] | (counts[order] >= min_count)], int(needed.sum())
 
 
 def compare(before: Tokenizer, after: Tokenizer, rows: np.ndarray, texts: Texts) -> dict[str, Any]:

@@ -10,7 +10,13 @@ from pathlib import Path
 
 from tfkd.artifacts import RunFolder
 from tfkd.config.fields import nearest
-from tfkd.config.training import DistillConfig, OptimizerConfig, PretrainConfig, TrainingConfig
+from tfkd.config.training import (
+    DEFAULT_RECIPES,
+    DistillConfig,
+    OptimizerConfig,
+    PretrainConfig,
+    TrainingConfig,
+)
 from tfkd.data import catalog, sources
 from tfkd.data.columns import ColumnNames, Reading
 from tfkd.data.transfer import texts_of
@@ -23,6 +29,7 @@ from tfkd.written_files import remove_run
 
 # Setting that names a model, and the catalogue's default for it.
 ROLES = {"model": "teacher", "student": "student", "teacher": "teacher"}
+SMALLEST = "cnn_small"
 DEFAULTS = {"teacher": "bert_base_en_uncased", "student": "bert_tiny_en_uncased"}
 
 
@@ -84,12 +91,21 @@ def choose(config: TrainingConfig) -> dict[str, Source]:
     found = {
         setting: resolve(getattr(config, setting) or default_model(config.dataset, role))
         for setting, role in roles.items()
+        if setting != "student" or not _is_searched(config)
     }
+    if _is_searched(config):
+        # Until the search has found it.
+        found["student"] = Source(SMALLEST, Kind.SIZE)
     for setting, source in found.items():
         check_depth(source, getattr(config, f"{setting}_layers", getattr(config, "layers", None)))
     if isinstance(config, DistillConfig):
         check_student(config, found["student"])
     return found
+
+
+def _is_searched(config: TrainingConfig) -> bool:
+    """Whether the student is any that keeps to a budget."""
+    return isinstance(config, DistillConfig) and config.is_bounded and config.student is None
 
 
 @contextlib.contextmanager
@@ -131,21 +147,38 @@ def check_student(config: DistillConfig, student: Source) -> None:
 
     Raises:
         ConfigError: Its vocabulary is to be cut, and it brings its own; a bottleneck is to be put
-            on a student without a trained encoder; or there are no texts to take some of.
+            on a student without a trained encoder; what a budget decides is given; or there are no
+            texts to take some of.
     """
     _check_vocabulary(config, student)
+    _check_budget(config)
     _check_bottleneck(config, student)
     _check_transfer(config)
 
 
 def _check_vocabulary(config: DistillConfig, student: Source) -> None:
     is_cut = config.vocabulary_size is not None or config.min_count is not None
-    if is_cut and student.kind is not Kind.SIZE:
+    if (is_cut or config.is_bounded) and student.kind is not Kind.SIZE:
+        cuts = ("--vocabulary-size", "--min-count") if is_cut else ("--max-mb", "--max-ms")
         raise ConfigError(
             "Expected a student by size word, such as bert_tiny, to cut the vocabulary of. "
-            f"Received: {student.name}, which brings its own. Leave out --vocabulary-size and "
-            "--min-count."
+            f"Received: {student.name}, which brings its own. Leave out {' and '.join(cuts)}."
         )
+
+
+def _check_budget(config: DistillConfig) -> None:
+    decided = {
+        "--vocabulary-size": config.vocabulary_size is not None,
+        "--min-count": config.min_count is not None,
+        "--recipe": config.recipes != DEFAULT_RECIPES,
+        "--bottleneck": config.bottleneck is not None,
+    }
+    for name, is_given in decided.items():
+        if config.is_bounded and is_given:
+            raise ConfigError(
+                f"Expected --max-mb or --max-ms without {name}, which they decide. Received both. "
+                "Leave one out."
+            )
 
 
 def _check_bottleneck(config: DistillConfig, student: Source) -> None:
@@ -206,6 +239,16 @@ def slug(dataset: str) -> str:
         if Path(dataset).exists()
         else (dataset.replace("/", "_"))
     )
+
+
+def run_name(config: DistillConfig, student: Source) -> str:
+    """The folder of a distilled student that is given none."""
+    if config.is_bounded:
+        limits = ((config.max_mb, "mb"), (config.max_ms, "ms"))
+        words = [f"{limit:g}{unit}" for limit, unit in limits if limit is not None]
+        return "-".join([slug(config.dataset), "within", *words])
+    end = "-bottleneck" if config.bottleneck else ""
+    return f"{slug(config.dataset)}-{student.slug}{end}"
 
 
 def default_model(dataset: str, role: str) -> str:

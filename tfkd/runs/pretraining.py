@@ -183,7 +183,7 @@ def pre_train(
     num_rows = len(vectors["train"])
     rate = config.learning_rate or sizes.default_learning_rate(config.student)
     chosen = plan(config, rate, GENERAL, num_rows)
-    material.progress.say(training_sentence("model", chosen, num_rows))
+    material.progress.say(training_sentence("model", chosen))
     # Directions alone are learned, so no temperature and no label takes part.
     heard = (weights_sha256(reader.model),)
     objective = Objective(vectors["train"], 1.0, 0.0, heard=heard, held_out=vectors["validation"])

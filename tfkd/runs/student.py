@@ -44,13 +44,11 @@ class Start(Protocol):
 
 
 def smaller_vocabulary(
-    config: DistillConfig,
-    source: Source,
-    start: Start,
-    material: Material,
-    run: RunFolder,
+    config: DistillConfig, source: Source, start: Start, material: Material
 ) -> Trim | None:
-    """The student's smaller vocabulary, if one is asked for; its report goes into the run folder.
+    """The student's smaller vocabulary, if one is asked for.
+
+    Tokens are counted in all texts that it reads, and for `min_count` in those of train alone.
 
     Raises:
         ConfigError: The size is too small for the tokens that must stay.
@@ -60,17 +58,15 @@ def smaller_vocabulary(
         return None
     length = config.sequence_length or fitting_length(start.tokenizer, material)
     tokenizer = start.tokenizer.with_length(length)
-    found = trim(
+    split = material.transfer if config.min_count is None else "train"
+    return trim(
         tokenizer,
-        material.tokens("train", tokenizer),
+        material.tokens(split, tokenizer),
         first_texts(material.dataset.splits["validation"], COMPARED_TEXTS),
         sizes.SIZE_WORDS[source.name].hidden_dim,
         config.vocabulary_size,
         config.min_count or 1,
     )
-    artifacts.write_json(run.path / "vocabulary.json", found.report.to_dict())
-    material.progress.say(found.report.sentence())
-    return found
 
 
 def new_student(
@@ -106,11 +102,16 @@ def student_maker(
 ) -> Callable[[], TextClassifier]:
     """Makes the untrained student as often as it is called; what can be refused of it is looked at.
 
+    What a smaller vocabulary changes goes into the run folder.
+
     Raises:
         ConfigError: The vocabulary is too small.
         ModelError: The teacher has no bottleneck whose keys the student could take.
     """
-    smaller = smaller_vocabulary(config, source, start, material, run)
+    smaller = smaller_vocabulary(config, source, start, material)
+    if smaller is not None:
+        artifacts.write_json(run.path / "vocabulary.json", smaller.report.to_dict())
+        material.progress.say(smaller.report.sentence())
     made = functools.partial(new_student, config, source, start, material, smaller)
     if config.bottleneck and config.bottleneck_key_source == "teacher":
         made()
@@ -136,12 +137,18 @@ def check_student_fits(config: DistillConfig, source: Source, material: Material
 
 
 def student_plan(config: DistillConfig, source: Source, material: Material) -> Plan:
-    """The training plan of a student, and of its control."""
+    """The training plan of a student, and with a `student_loss_weight` of 1 that of its control.
+
+    Where the config gives the number of epochs, both have as many steps. Else each is trained by
+    the rows that it learns from: a control that sees its few labelled rows as often as a student
+    sees its many texts has learned them by heart before it is judged for the first time.
+    """
     if config.bottleneck:
         rate = sizes.BOTTLENECK_LEARNING_RATES[config.bottleneck]
     else:
         rate = sizes.default_learning_rate(source.size)
-    num_rows = material.summaries[material.transfer].num_rows
+    is_own = config.student_loss_weight == 1 and config.epochs is None
+    num_rows = material.summaries["train" if is_own else material.transfer].num_rows
     return plan(config, config.learning_rate or rate, budget_of(source), num_rows)
 
 

@@ -229,7 +229,7 @@ def fine_tune(
     rate = config.learning_rate or sizes.default_learning_rate(source.size)
     num_rows = material.summaries["train"].num_rows
     chosen = plan(config, rate, budget_of(source), num_rows)
-    material.progress.say(training_sentence("model", chosen, num_rows))
+    material.progress.say(training_sentence("model", chosen))
     classifier = train_arm(
         "model", untrained, Objective(starts_ready=has_head), chosen, material, run
     )

@@ -62,21 +62,22 @@ def plan(config: OptimizerConfig, learning_rate: float, budget: Budget, num_rows
         "patience": config.patience or patience(epochs),
         "learning_rate": learning_rate,
         "precision": resolved(config.precision),
+        "epoch_rows": num_rows,
     }
     names = {field.name for field in dataclasses.fields(Plan)} - set(decided)
     return Plan(**decided, **{name: getattr(config, name) for name in names})
 
 
-def training_sentence(name: str, plan: Plan, num_rows: int) -> str:
+def training_sentence(name: str, plan: Plan) -> str:
     """What was decided for an arm, in words."""
     epochs = "1 epoch" if plan.epochs == 1 else f"{plan.epochs} epochs"
-    steps = plan.epochs * -(-num_rows // plan.batch_size)
+    steps = plan.epochs * -(-plan.epoch_rows // plan.batch_size)
     ends = (
         f", fewer if {plan.patience} of them bring nothing" if plan.patience < plan.epochs else ""
     )
     return (
-        f"train {name} for {epochs} of {num_rows:,} rows ({steps:,} steps of {plan.batch_size}) "
-        f"at a learning rate of {plan.learning_rate:g} in {plan.precision}{ends}"
+        f"train {name} for {epochs} of {plan.epoch_rows:,} rows ({steps:,} steps of "
+        f"{plan.batch_size}) at a learning rate of {plan.learning_rate:g} in {plan.precision}{ends}"
     )
 
 
@@ -181,10 +182,7 @@ def _batches(
     plan: Plan,
     material: Material,
 ) -> Batches:
-    """Batches of an arm; one that learns from labels alone has fewer rows and sees them more often.
-
-    All arms of a run have as many examples an epoch.
-    """
+    """Batches of an arm; one that learns from labels alone has fewer rows of a transfer split."""
     split = material.transfer if objective.student_loss_weight < 1 else "train"
     rows, answers = trained_part_rows(classifier, split, material), objective.teacher_logits
     return Batches(
@@ -194,7 +192,7 @@ def _batches(
         plan.seed,
         None if answers is None else answers[: len(rows)],
         material.summaries["train"].num_rows if split == TRANSFER else None,
-        material.summaries[material.transfer].num_rows,
+        plan.epoch_rows,
         material.weights(split),
     )
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.config.training import DistillConfig
 from tfkd.data.tokens import is_answered
-from tfkd.distillation.training import Plan
 from tfkd.evaluation.rows import STAGE_NOTE, TEACHER, Row, result_table, stage_table, table_note
 from tfkd.evaluation.table import Shown, Table
 from tfkd.evaluation.verdict import Comparison
@@ -24,7 +23,7 @@ from tfkd.reports.predictions import Answered
 from tfkd.reports.sentences import standing
 from tfkd.runs.answers import keep_answers, prepare_answers
 from tfkd.runs.baselines import Baseline, baseline_row, embeddings_row, word_baseline
-from tfkd.runs.choices import choose, put_back_if_refused, slug
+from tfkd.runs.choices import choose, put_back_if_refused, run_name
 from tfkd.runs.comparisons import FEWEST_SCORED, Decides, compare_arms, few_rows_warning, warning
 from tfkd.runs.costs import measure_costs, model_files
 from tfkd.runs.files import ExportResult, StudentFiles
@@ -36,6 +35,7 @@ from tfkd.runs.outcome import Costs, arm_rows, headlines, next_commands, write_l
 from tfkd.runs.record import finish_run
 from tfkd.runs.routes import Demand
 from tfkd.runs.scoring import file_logits, split_logits
+from tfkd.runs.search import Search, fitting_forms, search
 from tfkd.runs.settings import settings_of
 from tfkd.runs.student import check_student_fits, student_maker, student_plan
 from tfkd.runs.teacher import prepare_teacher
@@ -60,6 +60,7 @@ class DistillResult(Shown):
         warning: What to know first: the test rows are few, or on the validation rows the student is
             not ahead of its control. None where neither is so.
         folds: Figures of parts of the rows that took turns as test, if they were asked for.
+        search: The students within a budget, if one was given.
     """
 
     path: Path
@@ -71,6 +72,7 @@ class DistillResult(Shown):
     standing: str
     warning: str | None = None
     folds: Folds | None = None
+    search: Search | None = None
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -94,12 +96,14 @@ class DistillResult(Shown):
             "standing": self.standing,
             "warning": self.warning,
             **({"folds": self.folds.to_dict()} if self.folds else {}),
+            **({"search": dataclasses.asdict(self.search)} if self.search else {}),
         }
 
     def render(self) -> list[Table | str]:
         """Lines and tables for the console."""
         return [
             *(self.folds.render() if self.folds else []),
+            *([self.search.table()] if self.search else []),
             *([self.warning] if self.warning else []),
             self.standing,
             result_table(self.rows, self.metric),
@@ -151,8 +155,11 @@ def distill(
 def _distill(config: DistillConfig, progress: Progress) -> DistillResult:
     """The stages one after the other."""
     sources = choose(config)
-    config = config.replace(**{role: source.name for role, source in sources.items()})
-    run = RunFolder(config.output_dir or RUNS / _name(config, sources["student"]))
+    named = {role: source.name for role, source in sources.items()}
+    if config.is_bounded and config.student is None:
+        del named["student"]
+    config = config.replace(**named)
+    run = RunFolder(config.output_dir or RUNS / run_name(config, sources["student"]))
     folds = in_folds(config, run, progress, _distill) if config.folds else None
     labelled = prepare(config, run.path.parent, progress)
     labelled.check_transfer(config)
@@ -169,8 +176,14 @@ def _distill(config: DistillConfig, progress: Progress) -> DistillResult:
             )
             material = labelled.with_transfer(config, teacher.classifier)
             start = teacher.start(material)
-            untrained = student_maker(config, sources["student"], start, material, run)
+            if config.is_bounded:
+                forms = fitting_forms(config, start, material)
+            else:
+                untrained = student_maker(config, sources["student"], start, material, run)
         keep_texts(run, labelled, sources["student"])
+        if config.is_bounded:
+            config, sources["student"] = search(config, forms, start, teacher, material, run)
+            untrained = student_maker(config, sources["student"], start, material, run)
         return _make(config, sources["student"], teacher, untrained, material, run, folds)
 
 
@@ -187,10 +200,7 @@ def _make(
     demand = Demand.of(dataclasses.asdict(config))
     answers, route = teacher.answers(material.transfer, material, demand)
     artifacts.write_record(run.path / SCORING, route.to_dict())
-    budget = student_plan(config, source, material)
-    num_rows = material.summaries[material.transfer].num_rows
-    material.progress.say(training_sentence("student", budget, num_rows))
-    arms, told = _train_arms(config, budget, untrained, (teacher, answers), material, run)
+    arms, told = _train_arms(config, source, untrained, (teacher, answers), material, run)
     # Recipes that train see the texts with labels alone.
     labelled_answers = told.logits[: material.summaries["train"].num_rows]
     if teacher.classifier is None:
@@ -203,30 +213,23 @@ def _make(
     return finish(config, material, run, (teacher, told), arms, exported, folds)
 
 
-def _name(config: DistillConfig, student: Source) -> str:
-    """The folder of a run that is given none."""
-    end = "-bottleneck" if config.bottleneck else ""
-    return f"{slug(config.dataset)}-{student.slug}{end}"
-
-
 def _train_arms(
     config: DistillConfig,
-    budget: Plan,
+    source: Source,
     untrained: Callable[[], TextClassifier],
     taught: tuple[AnyTeacher, np.ndarray],
     material: Material,
     run: RunFolder,
 ) -> tuple[dict[str, TextClassifier], Lesson]:
-    """Control and student, and what the student was told.
-
-    Both have the same initial weights, batches, steps and schedule.
-    """
+    """Control and student, of the same initial weights, and what the student was told."""
 
     def trained(name: str, logits: np.ndarray, weight: float) -> TextClassifier:
         loss = config.distillation_loss
         objective = Objective(logits, config.temperature, weight, loss, (teacher.sha256,))
+        plan = student_plan(config.replace(student_loss_weight=weight), source, material)
+        material.progress.say(training_sentence(name, plan))
         with material.progress.stage(f"train {name}"):
-            return train_arm(name, untrained(), objective, budget, material, run)
+            return train_arm(name, untrained(), objective, plan, material, run)
 
     teacher, answers = taught
     arms = {}
@@ -278,17 +281,18 @@ def finish(
         comparisons, sentences = _comparisons(material, models, logits, config, words)
         warned = _warning(config, material, arms, logits["student"], rows)
     write_logs(config, run, rows, material.dataset.metric)
+    found = Search.read(run)
     result = DistillResult(
         run.path,
         tuple(rows),
         material.dataset.metric,
         comparisons,
-        (*(f"{line[0].upper()}{line[1:]}." for line in teacher.sentences), *told.sentences)
-        + tuple(sentences),
+        _sentences(found, teacher, told, sentences),
         material.progress.seconds,
         standing(rows if is_whole else rows[first:], material.dataset.metric, comparisons),
         warned,
         folds,
+        found,
     )
     record = {
         **result.to_dict(),
@@ -301,6 +305,15 @@ def finish(
     }
     finish_run(run, record, _answered(teacher, words, arms, logits), material, config)
     return result
+
+
+def _sentences(
+    found: Search | None, teacher: AnyTeacher, told: Lesson, compared: Sequence[str]
+) -> tuple[str, ...]:
+    """What is said below the table, in the order of what was done."""
+    teachers = [f"{line[0].upper()}{line[1:]}." for line in teacher.sentences]
+    searched = [found.sentence()] if found else []
+    return *searched, *teachers, *told.sentences, *compared
 
 
 def _answered(
