@@ -358,9 +358,10 @@ def _opened(source: Path | None) -> contextlib.AbstractContextManager[IO[bytes]]
 def serve(config: Config) -> None:
     """Answer texts over HTTP.
 
-    RUN is a finished folder of `tfkd distill` or `tfkd finetune`. Its LiteRT file answers the
-    requests of TensorFlow Serving's REST contract, in a process without TensorFlow. SIGTERM or
-    Ctrl-C ends it after the requests it has taken are answered.
+    RUNS are finished folders of `tfkd distill` or `tfkd finetune`, or folders that hold such as 1,
+    2 and so on, of which the highest is served. Their LiteRT files answer the requests of
+    TensorFlow Serving's REST contract, in a process without TensorFlow. SIGHUP looks for new
+    versions. SIGTERM or Ctrl-C ends it after the requests it has taken are answered.
     """
 
 

@@ -44,7 +44,7 @@ SAMPLES = {
     "errors": ErrorsConfig(run=Path("folder"), disagreements=True),
     "report": ReportConfig(folders=(Path("folder"),), output_dir=Path("out")),
     "predict": PredictConfig(run=Path("run"), recipe="dynamic_int8"),
-    "serve": ServeConfig(run=Path("run"), name="news", port=0, batch_wait_ms=2),
+    "serve": ServeConfig(runs=(Path("run"), Path("more")), versions=2, port=0, batch_wait_ms=2),
     "clean": CleanConfig(folder=Path("runs"), what=("cache", "parts"), yes=True),
     "doctor": DoctorConfig(folder=Path("runs"), data_dir=Path("data"), offline=True),
 }

@@ -13,8 +13,9 @@ from starlette.testclient import TestClient
 
 from tfkd.data.examples import REGRESSION, SINGLE_LABEL
 from tfkd.serving.app import build_app
-from tfkd.serving.batcher import ASKED_AFTER_SECONDS, Batcher, QueueLimits
+from tfkd.serving.batcher import ASKED_AFTER_SECONDS, QueueLimits
 from tfkd.serving.contract import RequestLimits, ServedModel
+from tfkd.serving.models import Models
 
 MODEL = ServedModel("news", SINGLE_LABEL, ("weather", "sport"))
 PREDICT = "/v1/models/news:predict"
@@ -40,13 +41,28 @@ class Words:
         return np.array([odds.get(text, [0.0, 0.0]) for text in texts], np.float32)
 
 
+class One:
+    """A model that does not change."""
+
+    def __init__(self, model, predictor):
+        self.name = model.name
+        self.found = (model, [predictor])
+
+    def versions(self):
+        return {"1": None}
+
+    def load(self, version):
+        return self.found
+
+
 class Served:
     """An application in this process, and what is inside."""
 
     def __init__(self, limits=LIMITS, queue=None, raises=False):
         self.words = Words()
-        self.batcher = Batcher([self.words], queue or QueueLimits(batch_size=1))
-        self.app = build_app(MODEL, self.batcher, limits)
+        self.models = Models([One(MODEL, self.words)], queue or QueueLimits(batch_size=1))
+        self.batcher = self.models.find("news").batcher
+        self.app = build_app(self.models, limits)
         self.client = TestClient(self.app, raise_server_exceptions=raises)
 
     def __enter__(self):
@@ -287,7 +303,8 @@ async def asked(app, messages):
 
 
 def test_a_body_that_does_not_come_is_408():
-    app = build_app(MODEL, Batcher([Words()], QueueLimits()), RequestLimits(timeout_seconds=0.05))
+    models = Models([One(MODEL, Words())], QueueLimits())
+    app = build_app(models, RequestLimits(timeout_seconds=0.05))
     part = {"type": "http.request", "body": b'{"inst', "more_body": True}
     assert asyncio.run(asked(app, [part])) == (
         408,
@@ -296,7 +313,7 @@ def test_a_body_that_does_not_come_is_408():
 
 
 def test_a_connection_that_ends_inside_the_body_is_no_failure():
-    app = build_app(MODEL, Batcher([Words()], QueueLimits()), LIMITS)
+    app = build_app(Models([One(MODEL, Words())], QueueLimits()), LIMITS)
     part = {"type": "http.request", "body": b'{"inst', "more_body": True}
     assert asyncio.run(asked(app, [part, {"type": "http.disconnect"}])) == (
         400,
@@ -306,15 +323,15 @@ def test_a_connection_that_ends_inside_the_body_is_no_failure():
 
 def test_a_connection_that_ends_while_its_texts_wait_frees_their_place():
     words = Words()
-    batcher = Batcher([words], QueueLimits(batch_size=1))
-    app = build_app(MODEL, batcher, LIMITS)
+    models = Models([One(MODEL, words)], QueueLimits(batch_size=1))
+    app = build_app(models, LIMITS)
 
     def body(text):
         content = json.dumps({"instances": [text]}).encode()
         return {"type": "http.request", "body": content, "more_body": False}
 
     async def run():
-        async with batcher.running():
+        async with models.running():
             first = asyncio.create_task(asked(app, [body("wait")]))
             while not words.asked.acquire(blocking=False):
                 await asyncio.sleep(0.001)
@@ -328,7 +345,7 @@ def test_a_connection_that_ends_while_its_texts_wait_frees_their_place():
     assert message == b'{"error": "Expected a sender that waits for the answer."}'
     # The model was asked once.
     assert not words.asked.acquire(blocking=False)
-    assert batcher.num_answered == 1
+    assert models.num_answered == 1
 
 
 def test_health_and_readiness(served):
@@ -337,7 +354,7 @@ def test_health_and_readiness(served):
 
 
 def test_a_stopping_server_is_alive_not_ready_and_takes_nothing(served):
-    served.batcher.refuse()
+    served.models.refuse()
     refused = (503, {"error": "The server is stopping and takes no more requests."})
     for answer in (served.predict("rain"), served.client.get("/readyz")):
         assert (answer.status_code, answer.json()) == refused
@@ -354,8 +371,8 @@ def test_pairs_and_scores():
         def predict(self, texts):
             return np.array([[len(a) - len(b)] for a, b in texts], np.float32)
 
-    batcher = Batcher([Lengths()], QueueLimits())
-    with TestClient(build_app(model, batcher, LIMITS)) as client:
+    models = Models([One(model, Lengths())], QueueLimits())
+    with TestClient(build_app(models, LIMITS)) as client:
         value = {"instances": [["rain", "a"], {"text": ["", "goal"]}]}
         answer = client.post("/v1/models/pairs:predict", json=value)
         assert answer.json() == {"predictions": [[3.0], [-4.0]]}
@@ -373,3 +390,26 @@ def test_pairs_and_scores():
         value = {"examples": [{}, {}], "context": {"text": ["rain", "a"]}}
         answer = client.post("/v1/models/pairs:regress", json=value)
         assert answer.json() == {"results": [3.0, 3.0]}
+
+
+def test_the_open_inference_protocol(served):
+    assert served.client.get("/v2").json()["name"] == "tfkd"
+    assert served.client.get("/v2/health/live").json() == {"live": True}
+    assert served.client.get("/v2/health/ready").json() == {"ready": True}
+    assert served.client.get("/v2/models").json() == {"models": ["news"]}
+    for path in ("/v2/models/news", "/v2/models/news/versions/1"):
+        assert served.client.get(path).json()["versions"] == ["1"]
+        assert served.client.get(f"{path}/ready").json() == {"name": "news", "ready": True}
+        tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["rain"]}
+        answer = served.client.post(f"{path}/infer", json={"inputs": [tensor], "id": "a"})
+        assert answer.status_code == 200
+        scores, label = answer.json()["outputs"]
+        assert scores["data"] == pytest.approx([0.75, 0.25], abs=1e-6)
+        assert label["data"] == ["weather"]
+        assert (answer.json()["model_version"], answer.json()["id"]) == ("1", "a")
+    unknown = served.client.get("/v2/models/views")
+    assert (unknown.status_code, list(unknown.json())) == (404, ["error"])
+    served.models.refuse()
+    for path in ("/v2/health/ready", "/v2/models/news/ready"):
+        assert served.client.get(path).status_code == 503
+    assert served.client.get("/v2/health/live").status_code == 200

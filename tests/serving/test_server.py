@@ -13,7 +13,6 @@ import time
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -21,37 +20,16 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from tests.messages import exactly
-from tfkd.artifacts import RunFolder
-from tfkd.compression.conversion import write_files
+from tests.serving.small_runs import LABELS, WORDS, small_classifier, small_run
 from tfkd.compression.litert import LiteRTModel
 from tfkd.config.verbs import ServeConfig
 from tfkd.errors import ArtifactError, ConfigError
-from tfkd.models.classifier import TextClassifier
-from tfkd.models.tokenizers import Tokenizer
 from tfkd.serving import contract
 from tfkd.serving.batcher import Batcher, QueueLimits
 from tfkd.serving.server import SparseLog
 from tfkd.workflows import serve as workflow
 
-WORDS = "rain goal vote team river boat bridge night harbour old slow clear".split()
-LABELS = ("weather", "sport", "politics")
 SECONDS = 30.0
-
-
-def small_classifier():
-    """The mean of random vectors, so that every word and its number counts."""
-    keras.utils.set_random_seed(3)
-    tokenizer = Tokenizer.learn(WORDS * 5, 100, 32)
-    inputs = {
-        name: keras.Input((None,), dtype="int32", name=name)
-        for name in ("token_ids", "padding_mask")
-    }
-    vectors = keras.layers.Embedding(tokenizer.vocabulary_size, 16, "normal")(inputs["token_ids"])
-    is_real = keras.ops.expand_dims(keras.ops.cast(inputs["padding_mask"], "float32"), -1)
-    logits = keras.layers.Dense(3, kernel_initializer=keras.initializers.RandomNormal(0, 9))(
-        keras.ops.sum(vectors * is_real, axis=1)
-    )
-    return TextClassifier(keras.Model(inputs, logits), tokenizer, "single_label", LABELS)
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +39,7 @@ def classifier():
 
 @pytest.fixture(scope="module")
 def run(classifier, tmp_path_factory):
-    folder = RunFolder(tmp_path_factory.mktemp("runs") / "harbour")
-    folder.start("finetune", {"dataset": "demo"}, overwrite=False)
-    classifier.save(folder.model)
-    write_files(folder.model, ["dynamic_int8"], (16, 32), folder.model)
-    return folder
+    return small_run(tmp_path_factory.mktemp("runs") / "harbour", classifier)
 
 
 @pytest.fixture(scope="module")
@@ -271,7 +245,7 @@ def test_metadata_is_that_of_the_exported_saved_model(classifier, tmp_path):
 
 
 def config(run, **values):
-    return ServeConfig(run=run.path, port=0, **values)
+    return ServeConfig(runs=run.path, port=0, **values)
 
 
 def test_a_taken_port_is_one_line(run):

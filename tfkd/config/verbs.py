@@ -242,11 +242,14 @@ class PredictConfig(Config):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ServeConfig(Config):
-    """Settings of `tfkd serve`: a run's LiteRT file behind HTTP."""
+    """Settings of `tfkd serve`: LiteRT files of runs behind HTTP."""
 
-    run: Path = setting(dataclasses.MISSING, "Folder written by distill or finetune.")
+    runs: tuple[Path, ...] = setting(
+        dataclasses.MISSING, "Folders written by distill or finetune, or folders of versions."
+    )
     recipe: str = setting("dynamic_int8", "LiteRT file to ask.", choices=RECIPE_NAMES)
-    name: str | None = setting(None, "The model's name in addresses. Default: the run's.")
+    name: str | None = setting(None, "The model's name in addresses. Default: the folder's.")
+    versions: int = setting(1, "So many of the highest versions are served.", 1)
     host: str = setting("127.0.0.1", "Address to listen on; 0.0.0.0 is open to other machines.")
     port: int = setting(8501, "Port to listen on; 0 takes a free one.", 0, 65535)
     workers: int = setting(1, "Threads that predict, each with a model of its own.", 1, 256)

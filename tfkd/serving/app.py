@@ -1,4 +1,4 @@
-"""The routes: TensorFlow Serving's addresses, and two for those who watch over the server.
+"""The routes: TensorFlow Serving's addresses, the Open Inference Protocol's, and three more.
 
 | request | answer |
 | --- | --- |
@@ -9,8 +9,16 @@
 | `POST /v1/models/NAME:regress` | the score, of a model without classes |
 | `GET /healthz` | 200 as long as the process answers |
 | `GET /readyz` | 200 when it takes requests, else 503 |
+| `POST /v1/config/reload` | new versions and changed files are served; this machine's alone |
+| `GET /v2` | server |
+| `GET /v2/health/live`, `GET /v2/health/ready` | as the two above |
+| `GET /v2/models` | names |
+| `GET /v2/models/NAME` | versions, inputs and outputs |
+| `GET /v2/models/NAME/ready` | 200 when it takes requests, else 503 |
+| `POST /v2/models/NAME/infer` | labels and scores |
 
-`/versions/1` may stand after NAME. What is not answered is `{"error": "..."}` with its status.
+`/versions/N` may stand after NAME; without it the newest answers. What is not answered is
+`{"error": "..."}` with its status.
 """
 
 import asyncio
@@ -27,45 +35,34 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tfkd.data.examples import Texts
-from tfkd.serving import contract
-from tfkd.serving.batcher import AbandonedError, Batcher, QueueFullError, StoppingError
+from tfkd.serving import contract, open_inference
+from tfkd.serving.batcher import AbandonedError, QueueFullError, StoppingError
 from tfkd.serving.body import check_size, decoded_body
-from tfkd.serving.callers import OwnCallersOnly
-from tfkd.serving.contract import Refusal, RequestLimits, ServedModel
+from tfkd.serving.callers import OwnCallersOnly, foreign_header, is_loopback
+from tfkd.serving.contract import Refusal, RequestLimits
+from tfkd.serving.models import Models, Version
 
-MODEL_PATHS = ("/v1/models/{name}", "/v1/models/{name}/versions/{version}")
+VERSIONS = ("", "/versions/{version}")
 # With a refusal of what was not read: nobody waits for the rest of it.
 CLOSE = {"Connection": "close"}
 _HEADERS = {408: CLOSE, 413: CLOSE, 415: {"Accept-Encoding": "gzip"}}
 
 
-def build_app(
-    model: ServedModel, batcher: Batcher, limits: RequestLimits, is_local: bool = False
-) -> Starlette:
-    """The ASGI application; its lifespan runs the batcher.
+def build_app(models: Models, limits: RequestLimits, is_local: bool = False) -> Starlette:
+    """The ASGI application; its lifespan runs the models.
 
     Example:
 
     ```python
-    app = build_app(ServedModel("demo", "single_label", labels), batcher, RequestLimits())
+    app = build_app(Models([folder], QueueLimits()), RequestLimits())
     with starlette.testclient.TestClient(app) as client:
         client.post("/v1/models/demo:predict", json={"instances": ["Oil prices fell again."]})
     ```
     """
-    service = _Service(model, batcher, limits)
-    routes = [Route("/healthz", _alive), Route("/readyz", service.ready)]
-    for path in MODEL_PATHS:
-        routes += [
-            Route(f"{path}:predict", service.predict, methods=["POST"]),
-            Route(f"{path}:classify", service.classify, methods=["POST"]),
-            Route(f"{path}:regress", service.regress, methods=["POST"]),
-            Route(f"{path}/metadata", service.metadata),
-            Route(path, service.status),
-        ]
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with batcher.running():
+        async with models.running():
             yield
 
     handlers: dict[type[Exception], Callable[..., Awaitable[Response]]] = {
@@ -77,7 +74,7 @@ def build_app(
         Exception: _failed,
     }
     return Starlette(
-        routes=routes,
+        routes=_Service(models, limits).routes(),
         middleware=[Middleware(OwnCallersOnly)] if is_local else [],
         exception_handlers=handlers,
         lifespan=lifespan,
@@ -85,53 +82,121 @@ def build_app(
 
 
 class _Service:
-    def __init__(self, model: ServedModel, batcher: Batcher, limits: RequestLimits) -> None:
-        self._model = model
-        self._batcher = batcher
+    def __init__(self, models: Models, limits: RequestLimits) -> None:
+        self._models = models
         self._limits = limits
 
+    def routes(self) -> list[Route]:
+        fixed = {
+            "/healthz": _alive,
+            "/readyz": self.ready,
+            "/v2": _server,
+            "/v2/health/live": _live,
+            "/v2/health/ready": self.server_ready,
+            "/v2/models": self.names,
+        }
+        read = {
+            "/v2/models/{name}%s/ready": self.model_ready,
+            "/v2/models/{name}%s": self.model,
+            "/v1/models/{name}%s/metadata": self.metadata,
+            "/v1/models/{name}%s": self.status,
+        }
+        sent = {
+            "/v2/models/{name}%s/infer": self.infer,
+            "/v1/models/{name}%s:predict": self.predict,
+            "/v1/models/{name}%s:classify": self.classify,
+            "/v1/models/{name}%s:regress": self.regress,
+        }
+        routes = [Route(path, answer) for path, answer in fixed.items()]
+        routes.append(Route("/v1/config/reload", self.reload, methods=["POST"]))
+        # What is sent comes first: else `news:predict` would be a name whose status is asked for.
+        for answers, method in ((sent, "POST"), (read, "GET")):
+            for path, answer in answers.items():
+                routes += [Route(path % part, answer, methods=[method]) for part in VERSIONS]
+        return routes
+
     async def predict(self, request: Request) -> Response:
-        self._check(request)
-        body = await self._body(request)
-        texts, by_columns = contract.predict_request(body, self._model, self._limits)
-        scores = await self._scores(texts, request)
-        return _json(contract.predict_answer(scores, self._model, by_columns))
+        found, body = await self._asked(request)
+        texts, by_columns = contract.predict_request(body, found.model, self._limits)
+        scores = await self._scores(found, texts, request)
+        return _json(contract.predict_answer(scores, found.model, by_columns))
 
     async def classify(self, request: Request) -> Response:
-        scores = await self._scores_of_examples(request, contract.CLASSIFY)
-        return _json(contract.classify_answer(scores, self._model))
+        found, scores = await self._scores_of_examples(request, contract.CLASSIFY)
+        return _json(contract.classify_answer(scores, found.model))
 
     async def regress(self, request: Request) -> Response:
-        scores = await self._scores_of_examples(request, contract.REGRESS)
+        _, scores = await self._scores_of_examples(request, contract.REGRESS)
         return _json(contract.regress_answer(scores))
 
-    async def _scores_of_examples(self, request: Request, method: str) -> np.ndarray:
-        self._check(request)
-        body = await self._body(request)
-        texts = contract.examples_request(body, self._model, self._limits, method)
-        return await self._scores(texts, request)
+    async def _scores_of_examples(
+        self, request: Request, method: str
+    ) -> tuple[Version, np.ndarray]:
+        found, body = await self._asked(request)
+        texts = contract.examples_request(body, found.model, self._limits, method)
+        return found, await self._scores(found, texts, request)
+
+    async def infer(self, request: Request) -> Response:
+        found, body = await self._asked(request)
+        texts, asked = open_inference.infer_request(body, found.model, self._limits)
+        scores = await self._scores(found, texts, request)
+        return _json(open_inference.infer_answer(scores, found.model, asked))
+
+    async def model(self, request: Request) -> Response:
+        model = self._find(request).model
+        return _json(open_inference.model_metadata(model, self._models.versions(model.name)))
+
+    async def model_ready(self, request: Request) -> Response:
+        name = self._find(request).model.name
+        self._check_ready()
+        return _json({"name": name, "ready": True})
+
+    async def names(self, request: Request) -> Response:
+        return _json({"models": self._models.names})
 
     async def status(self, request: Request) -> Response:
-        self._check(request)
-        return _json(contract.status(self._batcher.is_stopping))
+        version = self._find(request).model.version
+        is_one = "version" in request.path_params
+        versions = [version] if is_one else self._models.versions(request.path_params["name"])
+        return _json(contract.status(versions, self._models.is_stopping))
 
     async def metadata(self, request: Request) -> Response:
-        self._check(request)
-        return _json(contract.metadata(self._model))
+        return _json(contract.metadata(self._find(request).model))
 
     async def ready(self, request: Request) -> Response:
-        if self._batcher.is_stopping:
-            raise StoppingError
+        self._check_ready()
         return _json({"status": "ready"})
 
-    def _check(self, request: Request) -> None:
-        version = request.path_params.get("version", contract.VERSION)
-        contract.check_model(self._model, request.path_params["name"], version)
+    async def server_ready(self, request: Request) -> Response:
+        self._check_ready()
+        return _json({"ready": True})
+
+    def _check_ready(self) -> None:
+        if self._models.is_stopping:
+            raise StoppingError
+
+    async def reload(self, request: Request) -> Response:
+        sender = request.client.host if request.client else ""
+        if not is_loopback(sender) or foreign_header(request.headers):
+            raise Refusal(403, "Expected a program of the server's machine. Received another.")
+        changes, failures = await self._models.reload()
+        if failures:
+            return _error(" ".join([*changes, *failures]), 409, {})
+        versions = {name: self._models.versions(name) for name in self._models.names}
+        return _json({"changes": changes, "versions": versions})
+
+    def _find(self, request: Request) -> Version:
+        return self._models.find(request.path_params["name"], request.path_params.get("version"))
+
+    async def _asked(self, request: Request) -> tuple[Version, bytes]:
+        """The version for a request and the body; without a pause after it was looked up."""
+        self._find(request)
+        body = await self._body(request)
+        return self._find(request), body
 
     async def _body(self, request: Request) -> bytes:
         """The body, never more of it than is allowed."""
-        if self._batcher.is_stopping:
-            raise StoppingError
+        self._check_ready()
         body = bytearray()
         seconds = self._limits.timeout_seconds
         try:
@@ -146,20 +211,28 @@ class _Service:
         encoding = request.headers.get("content-encoding", "").strip().lower()
         return decoded_body(bytes(body), encoding, self._limits)
 
-    async def _scores(self, texts: Texts, request: Request) -> np.ndarray:
+    async def _scores(self, found: Version, texts: Texts, request: Request) -> np.ndarray:
         seconds = self._limits.timeout_seconds
         try:
             async with asyncio.timeout(seconds):
-                logits = await self._batcher.predict(texts, request.is_disconnected)
+                logits = await found.batcher.predict(texts, request.is_disconnected)
         except TimeoutError as error:
             raise Refusal(
                 504, f"Expected an answer within {seconds:g} s. There is none."
             ) from error
-        return contract.scores_of(logits, self._model.task)
+        return contract.scores_of(logits, found.model.task)
 
 
 async def _alive(request: Request) -> Response:
     return _json({"status": "alive"})
+
+
+async def _live(request: Request) -> Response:
+    return _json({"live": True})
+
+
+async def _server(request: Request) -> Response:
+    return _json(open_inference.server_metadata())
 
 
 async def _refused(request: Request, error: Refusal) -> Response:

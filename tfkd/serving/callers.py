@@ -37,16 +37,24 @@ class OwnCallersOnly:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request, or hands it on."""
-        app = self._app
-        if scope["type"] == "http":
-            headers = Headers(scope=scope)
-            for name, address in (
-                ("Host", f"//{headers.get('host', 'localhost')}"),
-                ("Origin", headers.get("origin", "http://localhost")),
-            ):
-                if not _is_own(address):
-                    app = _refusal(name)
+        name = foreign_header(Headers(scope=scope)) if scope["type"] == "http" else None
+        app = _refusal(name) if name else self._app
         await app(scope, receive, send)
+
+
+def foreign_header(headers: Headers) -> str | None:
+    """Name of a header that tells a browser's page of elsewhere, None where there is none.
+
+    Example:
+
+    >>> foreign_header(Headers({"host": "localhost:8501", "origin": "https://page.example"}))
+    'Origin'
+    """
+    addresses = {
+        "Host": f"//{headers.get('host', 'localhost')}",
+        "Origin": headers.get("origin", "http://localhost"),
+    }
+    return next((name for name, address in addresses.items() if not _is_own(address)), None)
 
 
 @functools.lru_cache(maxsize=64)

@@ -19,7 +19,8 @@ from scipy.special import expit, softmax
 from tfkd.data.examples import DEFAULT_THRESHOLD, MULTI_LABEL, REGRESSION, SINGLE_LABEL, Texts
 from tfkd.data.texts import has_lone_surrogate
 
-VERSION = "1"
+# Of a model in a folder without versions.
+FIRST_VERSION = "1"
 # The name of the one input, and of the feature of an example.
 TEXT = "text"
 # The key of a string in Base64.
@@ -68,6 +69,7 @@ class ServedModel:
         num_texts: 1, or 2 for pairs.
         thresholds: Of multi_label: the probability above which a label is given, one for all or
             one a label.
+        version: A number.
     """
 
     name: str
@@ -75,6 +77,7 @@ class ServedModel:
     label_names: tuple[str, ...]
     num_texts: int = 1
     thresholds: float | Sequence[float] = DEFAULT_THRESHOLD
+    version: str = FIRST_VERSION
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,19 +95,6 @@ class RequestLimits:
     texts: int = 128
     text_characters: int = 20_000
     timeout_seconds: float = 10.0
-
-
-def check_model(model: ServedModel, name: str, version: str) -> None:
-    """Refuses requests for another model or version.
-
-    Raises:
-        Refusal: 404.
-    """
-    if (name, version) != (model.name, VERSION):
-        raise Refusal(
-            404,
-            f"Expected model {model.name}, version {VERSION}. Received another name or version.",
-        )
 
 
 def predict_request(body: bytes, model: ServedModel, limits: RequestLimits) -> tuple[Texts, bool]:
@@ -130,7 +120,7 @@ def predict_request(body: bytes, model: ServedModel, limits: RequestLimits) -> t
         values = request["inputs"]
         if isinstance(values, dict):
             values = _named(values, "inputs")
-        return _texts(values, "inputs", model, limits), True
+        return texts_of(values, "inputs", model, limits), True
     rows = request["instances"]
     if isinstance(rows, list):
         rows = [
@@ -139,7 +129,7 @@ def predict_request(body: bytes, model: ServedModel, limits: RequestLimits) -> t
             else row
             for index, row in enumerate(rows)
         ]
-    return _texts(rows, "instances", model, limits), False
+    return texts_of(rows, "instances", model, limits), False
 
 
 def examples_request(
@@ -173,7 +163,7 @@ def examples_request(
         raise Refusal(400, f"Expected context to be an object. Received: {_kind(context)}.")
     if isinstance(rows, list):
         rows = [_feature(row, context, index, model) for index, row in enumerate(rows)]
-    return _texts(rows, "examples", model, limits)
+    return texts_of(rows, "examples", model, limits)
 
 
 def scores_of(logits: np.ndarray, task: str) -> np.ndarray:
@@ -195,18 +185,23 @@ def predict_answer(scores: np.ndarray, model: ServedModel, by_columns: bool) -> 
         multi_label `scores` and `decisions`, true for each label that is given. The one output of
         a regression has no name, as TensorFlow Serving gives it.
     """
-    rows = scores.tolist()
+    found = columns(scores, model)
     if model.task == REGRESSION:
-        return {"outputs" if by_columns else "predictions": rows}
-    columns: dict[str, list[object]] = {"scores": rows}
-    if model.task == SINGLE_LABEL:
-        columns["label"] = [model.label_names[index] for index in scores.argmax(axis=1)]
-    else:
-        columns["decisions"] = (scores > np.asarray(model.thresholds)).tolist()
+        return {"outputs" if by_columns else "predictions": found["scores"]}
     if by_columns:
-        return {"outputs": columns}
-    answers = zip(*columns.values(), strict=True)
-    return {"predictions": [dict(zip(columns, answer, strict=True)) for answer in answers]}
+        return {"outputs": found}
+    answers = zip(*found.values(), strict=True)
+    return {"predictions": [dict(zip(found, answer, strict=True)) for answer in answers]}
+
+
+def columns(scores: np.ndarray, model: ServedModel) -> dict[str, list[object]]:
+    """The outputs of a model by name, a value for each text."""
+    found: dict[str, list[object]] = {"scores": scores.tolist()}
+    if model.task == SINGLE_LABEL:
+        found["label"] = [model.label_names[index] for index in scores.argmax(axis=1)]
+    elif model.task == MULTI_LABEL:
+        found["decisions"] = (scores > np.asarray(model.thresholds)).tolist()
+    return found
 
 
 def classify_answer(scores: np.ndarray, model: ServedModel) -> dict[str, object]:
@@ -220,14 +215,12 @@ def regress_answer(scores: np.ndarray) -> dict[str, object]:
     return {"results": scores[:, 0].tolist()}
 
 
-def status(is_stopping: bool) -> dict[str, object]:
-    """The answer to a request for the model's status."""
-    state = {
-        "version": VERSION,
-        "state": "UNLOADING" if is_stopping else "AVAILABLE",
-        "status": {"error_code": "OK", "error_message": ""},
-    }
-    return {"model_version_status": [state]}
+def status(versions: Sequence[str], is_stopping: bool) -> dict[str, object]:
+    """The answer to a request for the status of a model's versions."""
+    state = "UNLOADING" if is_stopping else "AVAILABLE"
+    fine = {"error_code": "OK", "error_message": ""}
+    found = [{"version": version, "state": state, "status": fine} for version in versions]
+    return {"model_version_status": found}
 
 
 def metadata(model: ServedModel) -> dict[str, object]:
@@ -255,7 +248,7 @@ def metadata(model: ServedModel) -> dict[str, object]:
         "method_name": f"tensorflow/serving/{method}",
     }
     return {
-        "model_spec": {"name": model.name, "signature_name": "", "version": VERSION},
+        "model_spec": {"name": model.name, "signature_name": "", "version": model.version},
         "metadata": {"signature_def": {"signature_def": signatures}},
     }
 
@@ -277,14 +270,8 @@ def _request(
     optional: tuple[str, ...] = (),
 ) -> dict[str, object]:
     """The JSON object of a body, with exactly one of the keys in `contents`."""
-    try:
-        request = json.loads(body)
-    # A list in a list in a list, a few thousand times, ends the parser's recursion.
-    except (ValueError, RecursionError) as error:
-        raise Refusal(400, f"Expected a JSON object. Received: {error}.") from error
     known = " or ".join(contents)
-    if not isinstance(request, dict):
-        raise Refusal(400, f"Expected an object with {known}. Received: {_kind(request)}.")
+    request = json_object(body, known)
     for key in request:
         if key not in (*contents, *optional, "signature_name"):
             keys = " and ".join((known, *optional, "signature_name"))
@@ -295,6 +282,26 @@ def _request(
     # Empty is not given, as protocol buffers have it.
     if request.get("signature_name", "") not in ("", *signatures):
         raise Refusal(400, f"Expected signature_name {' or '.join(signatures)}. Received another.")
+    return request
+
+
+def json_object(body: bytes, known: str) -> dict[str, object]:
+    """The object of a body.
+
+    Args:
+        body: Bytes of JSON.
+        known: String. Keys it should have, for the message.
+
+    Raises:
+        Refusal: 400.
+    """
+    try:
+        request = json.loads(body)
+    # A list in a list in a list, a few thousand times, ends the parser's recursion.
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, f"Expected a JSON object. Received: {error}.") from error
+    if not isinstance(request, dict):
+        raise Refusal(400, f"Expected an object with {known}. Received: {_kind(request)}.")
     return request
 
 
@@ -321,7 +328,12 @@ def _feature(row: object, context: Mapping[str, object], index: int, model: Serv
     return value[0] if is_one else value  # type: ignore[index]
 
 
-def _texts(values: object, place: str, model: ServedModel, limits: RequestLimits) -> Texts:
+def texts_of(values: object, place: str, model: ServedModel, limits: RequestLimits) -> Texts:
+    """Texts, or pairs of texts, of a list.
+
+    Raises:
+        Refusal: 400.
+    """
     if not isinstance(values, list):
         raise Refusal(400, f"Expected {place} to be a list. Received: {_kind(values)}.")
     if not 1 <= len(values) <= limits.texts:

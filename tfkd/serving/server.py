@@ -7,6 +7,7 @@ and a log that bad requests do not fill.
 import asyncio
 import logging
 import math
+import signal
 import socket
 from collections import Counter
 from types import FrameType
@@ -17,7 +18,7 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tfkd.errors import ConfigError
-from tfkd.serving.batcher import Batcher
+from tfkd.serving.models import Models
 
 # uvicorn says on it what it makes of requests.
 LOGGER = "uvicorn.error"
@@ -47,10 +48,10 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def run(app: Starlette, batcher: Batcher, listener: socket.socket, timeout_seconds: float) -> None:
+def run(app: Starlette, models: Models, listener: socket.socket, timeout_seconds: float) -> None:
     """Serves until SIGINT or SIGTERM. Then what was taken is answered and the function returns.
 
-    A second SIGINT waits no longer and raises `KeyboardInterrupt`.
+    A second SIGINT waits no longer and raises `KeyboardInterrupt`. SIGHUP reloads the models.
     """
 
     class Protocol(_Protocol):
@@ -71,7 +72,7 @@ def run(app: Starlette, batcher: Batcher, listener: socket.socket, timeout_secon
     sparse = SparseLog()
     logging.getLogger(LOGGER).addFilter(sparse)
     try:
-        _Server(config, batcher).run([listener])
+        _Server(config, models).run([listener])
     finally:
         logging.getLogger(LOGGER).removeFilter(sparse)
 
@@ -150,9 +151,22 @@ class _Protocol(HttpToolsProtocol):
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, batcher: Batcher) -> None:
+    def __init__(self, config: uvicorn.Config, models: Models) -> None:
         super().__init__(config)
-        self._batcher = batcher
+        self._models = models
+        self._reloads: set[asyncio.Task] = set()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        # Windows has no such signal.
+        if hasattr(signal, "SIGHUP"):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _reload(self) -> None:
+        # The loop itself holds a task only weakly.
+        task = asyncio.create_task(self._models.reload())
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal lets open requests finish; the next is uvicorn's: SIGINT waits no more.
@@ -163,4 +177,4 @@ class _Server(uvicorn.Server):
         if self.should_exit:
             super().handle_exit(sig, frame)
         self.should_exit = True
-        self._batcher.refuse()
+        self._models.refuse()

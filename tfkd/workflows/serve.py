@@ -1,4 +1,4 @@
-"""`tfkd serve`: the LiteRT file of a finished run behind HTTP, until it is told to stop."""
+"""`tfkd serve`: LiteRT files of finished runs behind HTTP, until it is told to stop."""
 
 import dataclasses
 import importlib.util
@@ -6,14 +6,13 @@ import os
 import re
 from pathlib import Path
 
-from tfkd.artifacts import RunFolder
-from tfkd.compression.litert import LiteRTModel
 from tfkd.config.verbs import ServeConfig
 from tfkd.errors import ConfigError
-from tfkd.models.description import Description
 from tfkd.progress import Progress
-from tfkd.serving.batcher import Batcher, QueueLimits
-from tfkd.serving.contract import RequestLimits, ServedModel
+from tfkd.serving.batcher import QueueLimits
+from tfkd.serving.contract import RequestLimits
+from tfkd.serving.folders import ModelFolder
+from tfkd.serving.models import Models
 
 PACKAGES = ("starlette", "uvicorn", "httptools")
 
@@ -35,7 +34,7 @@ class ServeResult:
 
 
 def serve(config: ServeConfig, progress: Progress | None = None) -> ServeResult:
-    """Serves a run's model until SIGINT or SIGTERM.
+    """Serves the models of runs until SIGINT or SIGTERM.
 
     Args:
         config: `ServeConfig`.
@@ -45,9 +44,9 @@ def serve(config: ServeConfig, progress: Progress | None = None) -> ServeResult:
         `ServeResult`, after the last request was answered.
 
     Raises:
-        ArtifactError: The folder is no run, or has no file of the recipe.
-        ConfigError: The extra packages are not installed, the name or the limits are no good, or
-            the address is taken.
+        ArtifactError: A folder is no run, or has no file of the recipe.
+        ConfigError: The extra packages are not installed, a name or the limits are no good, or the
+            address is taken.
     """
     progress = progress or Progress()
     _check_installed()
@@ -56,16 +55,16 @@ def serve(config: ServeConfig, progress: Progress | None = None) -> ServeResult:
     from tfkd.serving.app import build_app
     from tfkd.serving.callers import is_loopback
 
-    model = _served_model(config)
-    limits = _request_limits(config)
-    batcher = Batcher(_predictors(config), _queue_limits(config))
-    app = build_app(model, batcher, limits, is_loopback(config.host))
+    models = Models(_folders(config), _queue_limits(config), progress.say)
+    app = build_app(models, _request_limits(config), is_loopback(config.host))
     listener = server.listen(config.host, config.port)
     host = f"[{config.host}]" if ":" in config.host else config.host
-    address = f"http://{host}:{listener.getsockname()[1]}/v1/models/{model.name}"
-    progress.say(f"Serving {address} from {config.recipe}.tflite. Ctrl-C stops.")
-    server.run(app, batcher, listener, config.timeout_seconds)
-    return ServeResult(address, batcher.num_answered)
+    address = f"http://{host}:{listener.getsockname()[1]}"
+    paths = [f"{address}/v1/models/{name}" for name in models.names]
+    lines = [f"Serving {path} from {config.recipe}.tflite." for path in paths]
+    progress.say("\n".join(lines) + " Ctrl-C stops.")
+    server.run(app, models, listener, config.timeout_seconds)
+    return ServeResult(address, models.num_answered)
 
 
 def _check_installed() -> None:
@@ -77,25 +76,23 @@ def _check_installed() -> None:
         )
 
 
-def _served_model(config: ServeConfig) -> ServedModel:
-    run = RunFolder(config.run)
-    run.read_config()
-    name = config.name or Path(os.path.realpath(config.run)).name
-    if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
-        raise ConfigError(
-            "Expected a name of letters, digits and any of . _ - for the model's address. "
-            f"Received: {name!r}. Give another with --name."
-        )
-    found = Description.read(run.model)
-    return ServedModel(name, found.task, found.label_names, found.num_texts, found.thresholds)
-
-
-def _predictors(config: ServeConfig) -> list[LiteRTModel]:
-    """One model a worker, all with the same tokenizer and the words it remembers."""
-    path = RunFolder(config.run).model / f"{config.recipe}.tflite"
-    first = LiteRTModel(path)
-    tokenizer = first.tokenizer
-    return [first, *(LiteRTModel(path, tokenizer) for _ in range(config.workers - 1))]
+def _folders(config: ServeConfig) -> list[ModelFolder]:
+    names = [config.name or Path(os.path.realpath(run)).name for run in config.runs]
+    for name in names:
+        if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
+            raise ConfigError(
+                "Expected a name of letters, digits and any of . _ - for the model's address. "
+                f"Received: {name!r}. Give another with --name."
+            )
+        if names.count(name) > 1:
+            raise ConfigError(
+                f"Expected models of different names. Received: {name} {names.count(name)} times. "
+                "Serve them without --name, from folders of different names."
+            )
+    return [
+        ModelFolder(run, name, config.recipe, config.versions, config.workers)
+        for run, name in zip(config.runs, names, strict=True)
+    ]
 
 
 def _request_limits(config: ServeConfig) -> RequestLimits:
