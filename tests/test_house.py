@@ -64,6 +64,7 @@ def test_metadata(setup):
     assert lines(setup["options.package_data"]["tfkd"]) == [
         *("*.pyi", "py.typed", "compression/kits/web/*", "models/*.json"),
         *(f"reports/*.{end}" for end in ("css", "html", "js")),
+        "serving/*.html",
     ]
     assert (ROOT / "tfkd" / "py.typed").is_file()
     assert "Version 2.0, January 2004" in (ROOT / "LICENSE").read_text(encoding="utf-8")

@@ -155,7 +155,7 @@ def test_another_model_is_not_found(served, path):
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
+        ("GET", "/index.html", 404),
         ("GET", "/v1/models", 404),
         ("POST", "/v1/models/news:multiInference", 405),
         ("GET", "/v1/models/news/labels/stable", 404),

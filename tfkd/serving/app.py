@@ -7,6 +7,8 @@
 | `POST /v1/models/NAME:predict` | labels and scores |
 | `POST /v1/models/NAME:classify` | every label with its score |
 | `POST /v1/models/NAME:regress` | the score, of a model without classes |
+| `GET /` | a page to try the models |
+| `GET /openapi.json` | these addresses, in OpenAPI 3.1 |
 | `GET /healthz` | 200 as long as the process answers |
 | `GET /readyz` | 200 when it takes requests, else 503 |
 | `POST /v1/config/reload` | new versions and changed files are served; this machine's alone |
@@ -41,6 +43,8 @@ from tfkd.serving.body import check_size, decoded_body
 from tfkd.serving.callers import OwnCallersOnly, foreign_header, is_loopback
 from tfkd.serving.contract import Refusal, RequestLimits
 from tfkd.serving.models import Models, Version
+from tfkd.serving.openapi import openapi
+from tfkd.serving.page import page
 
 VERSIONS = ("", "/versions/{version}")
 # With a refusal of what was not read: nobody waits for the rest of it.
@@ -88,6 +92,8 @@ class _Service:
 
     def routes(self) -> list[Route]:
         fixed = {
+            "/": _page,
+            "/openapi.json": self.openapi,
             "/healthz": _alive,
             "/readyz": self.ready,
             "/v2": _server,
@@ -163,6 +169,9 @@ class _Service:
     async def metadata(self, request: Request) -> Response:
         return _json(contract.metadata(self._find(request).model))
 
+    async def openapi(self, request: Request) -> Response:
+        return _json(openapi(self._models, self._limits))
+
     async def ready(self, request: Request) -> Response:
         self._check_ready()
         return _json({"status": "ready"})
@@ -221,6 +230,10 @@ class _Service:
                 504, f"Expected an answer within {seconds:g} s. There is none."
             ) from error
         return contract.scores_of(logits, found.model.task)
+
+
+async def _page(request: Request) -> Response:
+    return page()
 
 
 async def _alive(request: Request) -> Response:
