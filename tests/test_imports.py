@@ -54,6 +54,7 @@ OWNERS = {
     "tensorflow_model_optimization": ["compression/qat/"],
     "tf_keras": ["compression/qat/"],
     "starlette": ["serving/"],
+    "prometheus_client": ["serving/metrics.py"],
     "uvicorn": ["serving/server.py"],
     "jinja2": ["reports/page.py"],
     "matplotlib": ["distillation/tensorboard.py", "reports/plots.py"],

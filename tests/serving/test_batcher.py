@@ -179,7 +179,7 @@ def test_a_full_queue_refuses_what_does_not_fit_and_loses_nothing():
     assert asyncio.run(run()) == [["0"], ["1", "2", "3"]]
 
 
-def test_retry_comes_when_the_queue_will_be_empty_at_the_pace_of_the_last_batch():
+def test_retry_comes_when_the_queue_will_be_empty_at_the_pace_of_the_last_batches():
     async def run():
         model = Numbers()
         batcher = Batcher([model], QueueLimits(queue_texts=4, batch_size=1))
@@ -202,6 +202,44 @@ def test_retry_comes_when_the_queue_will_be_empty_at_the_pace_of_the_last_batch(
 
     # Four texts of at least 0.6 s each.
     assert asyncio.run(run()) >= 3
+
+
+def test_a_request_whose_time_will_be_up_before_its_turn_is_refused_at_once():
+    async def run():
+        model = Numbers()
+        batcher = Batcher([model], QueueLimits(batch_size=1, wait_seconds=1.0))
+        async with batcher.running():
+            model.gate.clear()
+            slow = ask(batcher, "0")
+            await asyncio.sleep(0.6)
+            model.gate.set()
+            await slow
+            model.gate.clear()
+            taken = [ask(batcher, "1")]
+            await until(lambda: model.batches[-1] == ["1"])
+            # At 0.6 s a text the third would wait for 1.2 s.
+            for count in (1, 2):
+                taken.append(ask(batcher, str(count + 1)))
+                await waiting(batcher, count)
+            with pytest.raises(
+                QueueFullError, match=r"^The queue is full\. Try again in [2-9] s\.$"
+            ):
+                await batcher.predict(["4"])
+            model.gate.set()
+            await asyncio.gather(*taken)
+            # It has become quick, and soon that counts.
+            for text in "5678":
+                await batcher.predict([text])
+            model.gate.clear()
+            more = [ask(batcher, "20")]
+            await until(lambda: model.batches[-1] == ["20"])
+            more += [ask(batcher, str(text)) for text in range(21, 41)]
+            await waiting(batcher, 20)
+            model.gate.set()
+            await asyncio.gather(*more)
+        return sorted({text for batch in model.batches for text in batch} & {"4", "40"})
+
+    assert asyncio.run(run()) == ["40"]
 
 
 def test_a_request_that_is_given_up_leaves_its_place_to_another():

@@ -1,4 +1,4 @@
-"""Headers that only a browser sends decide who may ask a server on the loopback address."""
+"""Headers decide who may ask: those only a browser sends, on the loopback address, and a token."""
 
 import asyncio
 
@@ -6,7 +6,18 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
-from tfkd.serving.callers import OwnCallersOnly, is_loopback
+from tests.messages import exactly
+from tfkd.errors import ConfigError
+from tfkd.serving.callers import (
+    OPEN_PATHS,
+    TOKEN_VARIABLE,
+    BearersOnly,
+    OwnCallersOnly,
+    is_loopback,
+    read_token,
+)
+
+TOKEN = "correct-horse-battery"
 
 
 @pytest.mark.parametrize(
@@ -73,3 +84,78 @@ def test_a_request_without_these_headers_is_no_browsers():
     scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
     asyncio.run(OwnCallersOnly(PlainTextResponse("answered"))(scope, None, send))
     assert sent[0]["status"] == 200
+
+
+def with_token(path, header):
+    client = TestClient(BearersOnly(PlainTextResponse("in"), TOKEN))
+    return client.get(path, headers={} if header is None else {"Authorization": header})
+
+
+@pytest.mark.parametrize("header", [f"Bearer {TOKEN}", f"bearer  {TOKEN}"])
+def test_a_bearer_comes_in(header):
+    assert with_token("/metrics", header).text == "in"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        TOKEN,
+        "Bearer",
+        f"Basic {TOKEN}",
+        f"Bearer {TOKEN}x",
+        f"Bearer {TOKEN[:-1]}",
+        f"Bearer {TOKEN} {TOKEN}",
+        "Bearer ä".encode("latin-1"),
+    ],
+)
+def test_anybody_else_is_refused(header):
+    answer = with_token("/metrics", header)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert answer.json() == {
+        "error": "Expected Authorization: Bearer and the server's token. Received another or none."
+    }
+
+
+@pytest.mark.parametrize("path", OPEN_PATHS)
+def test_who_asks_whether_it_lives_needs_no_token(path):
+    assert with_token(path, None).text == "in"
+
+
+def test_a_token_comes_from_a_file_or_the_environment(tmp_path, monkeypatch):
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+    assert read_token(None) is None
+    monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
+    assert read_token(None) == TOKEN
+    path = tmp_path / "token"
+    path.write_text("0123456789abcdef==\n")
+    assert read_token(path) == "0123456789abcdef=="
+
+
+@pytest.mark.parametrize("content", ["", "short", "sixteen letters, but blanks", "ä" * 16])
+def test_what_is_no_token_is_one_line(tmp_path, monkeypatch, content):
+    path = tmp_path / "token"
+    path.write_text(content)
+    monkeypatch.setenv(TOKEN_VARIABLE, content)
+    for given, place in ((path, str(path)), (None, TOKEN_VARIABLE)):
+        message = (
+            "Expected a token of at least 16 letters, digits and any of - . _ ~ + / in "
+            f"{place}. Received another. Make one with `openssl rand -hex 32`."
+        )
+        with pytest.raises(ConfigError, match=exactly(message)):
+            read_token(given)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "No such file or directory"), (b"\xff", "no text")]
+)
+def test_a_token_file_that_cannot_be_read_is_one_line(tmp_path, content, reason):
+    path = tmp_path / "token"
+    if content is not None:
+        path.write_bytes(content)
+    message = (
+        f"Expected a file with a token. Received: {path}: {reason}. Give another --token-file."
+    )
+    with pytest.raises(ConfigError, match=exactly(message)):
+        read_token(path)

@@ -9,6 +9,7 @@ from tests.messages import exactly
 from tests.serving.small_runs import LABELS, small_classifier, small_run
 from tfkd.compression.litert import LiteRTModel
 from tfkd.errors import ArtifactError
+from tfkd.seals import file_sha256
 from tfkd.serving.contract import ServedModel
 from tfkd.serving.folders import ModelFolder
 
@@ -27,7 +28,8 @@ def test_a_run_is_version_1(made):
     folder = ModelFolder(made.path, "news", workers=2)
     assert list(folder.versions()) == ["1"]
     model, predictors = folder.load("1")
-    assert model == ServedModel("news", "single_label", LABELS, 1, 0.5, "1")
+    sha256 = file_sha256(made.model / "dynamic_int8.tflite")
+    assert model == ServedModel("news", "single_label", LABELS, 1, 0.5, "1", sha256)
     expected = LiteRTModel(made.model / "dynamic_int8.tflite").predict(["rain river"])
     assert len(predictors) == 2
     for predictor in predictors:

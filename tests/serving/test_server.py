@@ -90,8 +90,8 @@ def process(run, *options):
         try:
             line = child.stderr.readline()
             found = re.fullmatch(
-                r"Serving http://127\.0\.0\.1:(\d+)/v1/models/harbour from dynamic_int8\.tflite\. "
-                r"Ctrl-C stops\.\n",
+                r"Serving https?://127\.0\.0\.1:(\d+)/v1/models/harbour from "
+                r"dynamic_int8\.tflite\. Ctrl-C stops\.\n",
                 line,
             )
             assert found, line + child.stderr.read()

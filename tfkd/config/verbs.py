@@ -26,6 +26,8 @@ TOKENS = "tokens"
 FORMAT_NAMES = (TOKENS, "edge", "text-tflite", "saved-model", "python", "web")
 # What `tfkd clean` may remove.
 CLEANED = ("cache", "parts", "unfinished", "teachers")
+# What `tfkd serve` writes on standard error.
+LOG_ERRORS, LOG_REQUESTS, LOG_TEXTS = LOGS = ("errors", "requests", "texts")
 # Those that need neither calibration nor training.
 UNCALIBRATED_RECIPES = ("float32", "float16", "dynamic_int8", "int4_tables", "int4")
 ARCHITECTURES = (
@@ -253,6 +255,7 @@ class ServeConfig(Config):
     host: str = setting("127.0.0.1", "Address to listen on; 0.0.0.0 is open to other machines.")
     port: int = setting(8501, "Port to listen on; 0 takes a free one.", 0, 65535)
     workers: int = setting(1, "Threads that predict, each with a model of its own.", 1, 256)
+    processes: int = setting(1, "Processes that answer, each with its workers.", 1, 256)
     batch_size: int = setting(32, "Texts a model gets at once.", 1, 4096)
     batch_wait_ms: float = setting(
         0.0, "How long a batch that is not full waits for more texts.", 0.0, 10_000.0
@@ -262,6 +265,16 @@ class ServeConfig(Config):
     max_text_characters: int = setting(20_000, "Characters of one text.", 1)
     max_body_bytes: int = setting(1_000_000, "Bytes of one request.", 1)
     timeout_seconds: float = setting(10.0, "Longest time of one request.", 0.001, 3600.0)
+    token_file: Path | None = setting(
+        None, "File with the token that callers have to send. Also read from TFKD_SERVE_TOKEN."
+    )
+    tls_certificate: Path | None = setting(None, "Certificate in PEM; the address is then https.")
+    tls_key: Path | None = setting(None, "Its key in PEM. Default: in the certificate's file.")
+    log: str = setting(
+        LOG_ERRORS,
+        "On standard error: errors alone, a line of JSON a request, or that with its texts.",
+        choices=LOGS,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@
 | `GET /openapi.json` | these addresses, in OpenAPI 3.1 |
 | `GET /healthz` | 200 as long as the process answers |
 | `GET /readyz` | 200 when it takes requests, else 503 |
+| `GET /metrics` | what Prometheus asks for |
 | `POST /v1/config/reload` | new versions and changed files are served; this machine's alone |
 | `GET /v2` | server |
 | `GET /v2/health/live`, `GET /v2/health/ready` | as the two above |
@@ -46,14 +47,23 @@ from tfkd.serving.models import Models, Version
 from tfkd.serving.openapi import openapi
 from tfkd.serving.page import page
 
+Page = Callable[[Request], Awaitable[Response]]
 VERSIONS = ("", "/versions/{version}")
 # With a refusal of what was not read: nobody waits for the rest of it.
 CLOSE = {"Connection": "close"}
 _HEADERS = {408: CLOSE, 413: CLOSE, 415: {"Accept-Encoding": "gzip"}}
 
 
-def build_app(models: Models, limits: RequestLimits, is_local: bool = False) -> Starlette:
+def build_app(
+    models: Models,
+    limits: RequestLimits,
+    is_local: bool = False,
+    metrics: Page | None = None,
+    reloaded: Callable[[], object] = lambda: None,
+) -> Starlette:
     """The ASGI application; its lifespan runs the models.
+
+    `metrics` answers Prometheus, and `reloaded` is called when a request had the models renewed.
 
     Example:
 
@@ -78,7 +88,7 @@ def build_app(models: Models, limits: RequestLimits, is_local: bool = False) -> 
         Exception: _failed,
     }
     return Starlette(
-        routes=_Service(models, limits).routes(),
+        routes=_Service(models, limits, reloaded).routes(metrics),
         middleware=[Middleware(OwnCallersOnly)] if is_local else [],
         exception_handlers=handlers,
         lifespan=lifespan,
@@ -86,12 +96,16 @@ def build_app(models: Models, limits: RequestLimits, is_local: bool = False) -> 
 
 
 class _Service:
-    def __init__(self, models: Models, limits: RequestLimits) -> None:
+    def __init__(
+        self, models: Models, limits: RequestLimits, reloaded: Callable[[], object]
+    ) -> None:
         self._models = models
         self._limits = limits
+        self._reloaded = reloaded
+        self._fixed: tuple[str, ...] = ()
 
-    def routes(self) -> list[Route]:
-        fixed = {
+    def routes(self, metrics: Page | None) -> list[Route]:
+        fixed: dict[str, Page] = {
             "/": _page,
             "/openapi.json": self.openapi,
             "/healthz": _alive,
@@ -113,6 +127,9 @@ class _Service:
             "/v1/models/{name}%s:classify": self.classify,
             "/v1/models/{name}%s:regress": self.regress,
         }
+        if metrics is not None:
+            fixed["/metrics"] = metrics
+        self._fixed = tuple(fixed)
         routes = [Route(path, answer) for path, answer in fixed.items()]
         routes.append(Route("/v1/config/reload", self.reload, methods=["POST"]))
         # What is sent comes first: else `news:predict` would be a name whose status is asked for.
@@ -170,7 +187,7 @@ class _Service:
         return _json(contract.metadata(self._find(request).model))
 
     async def openapi(self, request: Request) -> Response:
-        return _json(openapi(self._models, self._limits))
+        return _json(openapi(self._models, self._limits, self._fixed))
 
     async def ready(self, request: Request) -> Response:
         self._check_ready()
@@ -189,13 +206,17 @@ class _Service:
         if not is_loopback(sender) or foreign_header(request.headers):
             raise Refusal(403, "Expected a program of the server's machine. Received another.")
         changes, failures = await self._models.reload()
+        self._reloaded()
         if failures:
             return _error(" ".join([*changes, *failures]), 409, {})
         versions = {name: self._models.versions(name) for name in self._models.names}
         return _json({"changes": changes, "versions": versions})
 
     def _find(self, request: Request) -> Version:
-        return self._models.find(request.path_params["name"], request.path_params.get("version"))
+        name, version = request.path_params["name"], request.path_params.get("version")
+        found = self._models.find(name, version)
+        request.state.model = (name, found.model.version)
+        return found
 
     async def _asked(self, request: Request) -> tuple[Version, bytes]:
         """The version for a request and the body; without a pause after it was looked up."""
@@ -221,6 +242,7 @@ class _Service:
         return decoded_body(bytes(body), encoding, self._limits)
 
     async def _scores(self, found: Version, texts: Texts, request: Request) -> np.ndarray:
+        request.state.texts = texts
         seconds = self._limits.timeout_seconds
         try:
             async with asyncio.timeout(seconds):

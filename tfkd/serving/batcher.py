@@ -56,11 +56,36 @@ class QueueLimits:
             batch of its own.
         batch_wait_seconds: Time for which a batch that is not full waits for more texts.
         queue_texts: Texts that may wait; those a model has taken do not count.
+        wait_seconds: The longest that a request may have to wait, by the pace of the last batches.
     """
 
     batch_size: int = 32
     batch_wait_seconds: float = 0.0
     queue_texts: int = 1024
+    wait_seconds: float = math.inf
+
+
+def _unheard(value: float) -> None:
+    pass
+
+
+@dataclasses.dataclass(frozen=True)
+class Watch:
+    """Functions that are told what a queue does; by default nobody listens.
+
+    Attributes:
+        waiting: Texts that wait, whenever their number changes.
+        waited: Seconds that a request waited for a model.
+        batch_texts: Texts that a model answered at once.
+        batch_seconds: Its time for them.
+        ended: Told when the queue has answered all it took.
+    """
+
+    waiting: Callable[[float], object] = _unheard
+    waited: Callable[[float], object] = _unheard
+    batch_texts: Callable[[float], object] = _unheard
+    batch_seconds: Callable[[float], object] = _unheard
+    ended: Callable[[], object] = lambda: None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,13 +109,17 @@ class Batcher:
     ```
     """
 
-    def __init__(self, predictors: Sequence[Predictor], limits: QueueLimits) -> None:
+    def __init__(
+        self, predictors: Sequence[Predictor], limits: QueueLimits, watch: Watch | None = None
+    ) -> None:
         self._predictors = predictors
         self._limits = limits
+        self._watch = watch or Watch()
         self._waiting: deque[_Request] = deque()
         self._num_waiting = 0
         self._arrived = asyncio.Event()
-        self._seconds_a_text = 0.0
+        # Of the last batches, each of which counts half as much as the next.
+        self._seconds = self._texts = 0.0
         self.is_stopping = False
         self.num_answered = 0
 
@@ -108,6 +137,7 @@ class Batcher:
                 self.refuse()
                 self._arrived.set()
                 await asyncio.gather(*workers)
+                self._watch.ended()
 
     def refuse(self) -> None:
         """Takes no request from now on. May be called by a signal's handler."""
@@ -125,31 +155,37 @@ class Batcher:
 
         Raises:
             AbandonedError: The sender has gone.
-            QueueFullError: Too many texts wait. Nothing of the request is kept.
+            QueueFullError: Too many texts wait, or for too long. Nothing of the request is kept.
             StoppingError: The server is stopping.
             Exception: What the model raised on these texts.
         """
         if self.is_stopping:
             raise StoppingError
-        if self._num_waiting + len(texts) > self._limits.queue_texts:
-            raise QueueFullError(self._retry_seconds())
+        seconds = self._wait_seconds()
+        is_full = self._num_waiting + len(texts) > self._limits.queue_texts
+        if is_full or seconds > self._limits.wait_seconds:
+            raise QueueFullError(max(1, math.ceil(seconds)))
         loop = asyncio.get_running_loop()
         request = _Request(texts, loop.create_future(), is_gone, loop.time())
         self._waiting.append(request)
-        self._num_waiting += len(texts)
+        self._count(len(texts))
         self._arrived.set()
         try:
             return await request.logits
         except asyncio.CancelledError:
             if request in self._waiting:
                 self._waiting.remove(request)
-                self._num_waiting -= len(texts)
+                self._count(-len(texts))
             raise
 
-    def _retry_seconds(self) -> int:
-        """Until all that waits is answered, at the pace of the last batch."""
-        seconds = self._num_waiting * self._seconds_a_text / len(self._predictors)
-        return max(1, math.ceil(seconds))
+    def _count(self, num_texts: int) -> None:
+        self._num_waiting += num_texts
+        self._watch.waiting(self._num_waiting)
+
+    def _wait_seconds(self) -> float:
+        """Until all that waits is answered, at the pace of the last batches."""
+        pace = self._seconds / self._texts if self._texts else 0.0
+        return self._num_waiting * pace / len(self._predictors)
 
     async def _work(self, predictor: Predictor, threads: ThreadPoolExecutor) -> None:
         while await self._something_waits():
@@ -186,12 +222,13 @@ class Batcher:
             if batch and num_texts + size > self._limits.batch_size:
                 break
             request = self._waiting.popleft()
-            self._num_waiting -= size
+            self._count(-size)
             waited = asyncio.get_running_loop().time() - request.asked_at
             if waited >= ASKED_AFTER_SECONDS and await request.is_gone():
                 if not request.logits.done():
                     request.logits.set_exception(AbandonedError())
                 continue
+            self._watch.waited(waited)
             batch.append(request)
             num_texts += size
         return batch
@@ -204,7 +241,10 @@ class Batcher:
         started = loop.time()
         call = loop.run_in_executor(threads, predictor.predict, texts)
         await asyncio.wait([call])
-        self._seconds_a_text = (loop.time() - started) / len(texts)
+        seconds = loop.time() - started
+        self._seconds, self._texts = self._seconds / 2 + seconds, self._texts / 2 + len(texts)
+        self._watch.batch_texts(len(texts))
+        self._watch.batch_seconds(seconds)
         error = call.exception()
         if error is not None and len(batch) > 1:
             # One request must not cost its neighbours their answers.

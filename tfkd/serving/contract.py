@@ -70,6 +70,7 @@ class ServedModel:
         thresholds: Of multi_label: the probability above which a label is given, one for all or
             one a label.
         version: A number.
+        sha256: Hash of its file.
     """
 
     name: str
@@ -78,6 +79,7 @@ class ServedModel:
     num_texts: int = 1
     thresholds: float | Sequence[float] = DEFAULT_THRESHOLD
     version: str = FIRST_VERSION
+    sha256: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

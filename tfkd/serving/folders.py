@@ -9,6 +9,7 @@ from pathlib import Path
 from tfkd.artifacts import RunFolder
 from tfkd.compression.litert import LiteRTModel
 from tfkd.models.description import DESCRIPTION_FILE, Description
+from tfkd.seals import file_sha256
 from tfkd.serving.contract import FIRST_VERSION, ServedModel
 
 
@@ -54,7 +55,7 @@ class ModelFolder:
         for model in models:
             model.predict(["warm"] if found.num_texts == 1 else [("warm", "warm")])
         facts = (found.task, found.label_names, found.num_texts, found.thresholds)
-        return ServedModel(self.name, *facts, version=version), models
+        return ServedModel(self.name, *facts, version=version, sha256=file_sha256(path)), models
 
     @property
     def _is_run(self) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from tfkd.evaluation.predictor import Predictor
-from tfkd.serving.batcher import Batcher, QueueLimits
+from tfkd.serving.batcher import Batcher, QueueLimits, Watch
 from tfkd.serving.contract import Refusal, ServedModel
 
 
@@ -62,6 +62,7 @@ class Models:
         sources: One for each model.
         limits: `QueueLimits` of each version.
         say: Takes a line about what a reload did.
+        watch: Gives what a version's queue tells of itself.
 
     Raises:
         TfkdError: A version cannot be read.
@@ -80,10 +81,12 @@ class Models:
         sources: Sequence[ModelSource],
         limits: QueueLimits,
         say: Callable[[str], None] = lambda line: None,
+        watch: Callable[[ServedModel], Watch] = lambda model: Watch(),
     ) -> None:
         self._sources = sources
         self._limits = limits
         self._say = say
+        self._watch = watch
         self._reloading = asyncio.Lock()
         self._answered_by_gone = 0
         self.is_stopping = False
@@ -211,5 +214,5 @@ class Models:
 
     def _loaded(self, source: ModelSource, version: str, stamp: object) -> Version:
         model, predictors = source.load(version)
-        batcher = Batcher(predictors, self._limits)
+        batcher = Batcher(predictors, self._limits, self._watch(model))
         return Version(model, batcher, stamp, contextlib.AsyncExitStack())

@@ -20,7 +20,7 @@ NUMBER: Json = {"type": "number"}
 TRUE: Json = {"const": True}
 # Addresses without a model, then those of a model: what they are for, and the schema of an answer.
 FIXED = {
-    "/": ("A page to try the models", None),
+    "/": ("A page to try the models", "text/html"),
     "/openapi.json": ("This document", "Object"),
     "/healthz": ("Whether the process answers", "Object"),
     "/readyz": ("Whether it takes requests", "Object"),
@@ -28,6 +28,7 @@ FIXED = {
     "/v2/health/live": ("Whether the process answers", "Live"),
     "/v2/health/ready": ("Whether it takes requests", "Ready"),
     "/v2/models": ("Names of the models", "Names"),
+    "/metrics": ("Times, queues and batches, for Prometheus", "text/plain"),
 }
 OF_A_MODEL = {
     "/v1/models/{name}%s": ("Status of the versions", "Status"),
@@ -45,11 +46,9 @@ SENT = {
 RELOAD = ("Serve new versions and changed files; this machine's programs alone", "Reloaded")
 
 
-def openapi(models: Models, limits: RequestLimits) -> Json:
-    """OpenAPI 3.1, as plain JSON values."""
-    paths: dict[str, Json] = {
-        path: {"get": _operation(summary, schema)} for path, (summary, schema) in FIXED.items()
-    }
+def openapi(models: Models, limits: RequestLimits, fixed: Iterable[str]) -> Json:
+    """OpenAPI 3.1, as plain JSON values; `fixed` are the addresses of `FIXED` that there are."""
+    paths: dict[str, Json] = {path: {"get": _operation(*FIXED[path])} for path in fixed}
     paths["/v1/config/reload"] = {"post": _operation(*RELOAD)}
     for part in ("", "/versions/{version}"):
         for path, (summary, schema) in OF_A_MODEL.items():
@@ -72,8 +71,8 @@ def openapi(models: Models, limits: RequestLimits) -> Json:
     }
 
 
-def _operation(summary: str, schema: str | None) -> Json:
-    content = _json(schema) if schema else {"text/html": {"schema": STRING}}
+def _operation(summary: str, schema: str) -> Json:
+    content = {schema: {"schema": STRING}} if schema.startswith("text/") else _json(schema)
     return {
         "summary": summary,
         "responses": {

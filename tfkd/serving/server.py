@@ -9,12 +9,14 @@ import logging
 import math
 import signal
 import socket
+import ssl
 from collections import Counter
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tfkd.errors import ConfigError
@@ -48,7 +50,39 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def run(app: Starlette, models: Models, listener: socket.socket, timeout_seconds: float) -> None:
+def check_tls(certificate: Path | None, key: Path | None) -> None:
+    """Refuses files that make no TLS; without a certificate there is none.
+
+    Raises:
+        ConfigError: There is a key alone, a file cannot be read, is no PEM or has a password, or
+            the two are not of one pair.
+    """
+    if certificate is None:
+        if key is not None:
+            raise ConfigError(
+                f"Expected --tls-certificate with --tls-key. Received: {key} alone. Give both."
+            )
+        return
+    try:
+        # A password would be asked for on the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except OSError as error:
+        is_read = isinstance(error, ssl.SSLError)
+        reason = "OpenSSL does not take them" if is_read else error.strerror
+        files = f"{certificate}" if key is None else f"{certificate} and {key}"
+        raise ConfigError(
+            "Expected a certificate and its key in PEM, without a password. Received: "
+            f"{files}: {reason}. Give others as --tls-certificate and --tls-key."
+        ) from error
+
+
+def run(
+    app: ASGIApp,
+    models: Models,
+    listener: socket.socket,
+    timeout_seconds: float,
+    tls: tuple[Path | None, Path | None] = (None, None),
+) -> None:
     """Serves until SIGINT or SIGTERM. Then what was taken is answered and the function returns.
 
     A second SIGINT waits no longer and raises `KeyboardInterrupt`. SIGHUP reloads the models.
@@ -68,6 +102,8 @@ def run(app: Starlette, models: Models, listener: socket.socket, timeout_seconds
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=math.ceil(timeout_seconds),
+        ssl_certfile=tls[0],
+        ssl_keyfile=tls[1],
     )
     sparse = SparseLog()
     logging.getLogger(LOGGER).addFilter(sparse)
@@ -169,12 +205,12 @@ class _Server(uvicorn.Server):
         task.add_done_callback(self._reloads.discard)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal lets open requests finish; the next is uvicorn's: SIGINT waits no more.
+        """The first signal lets open requests finish; a SIGINT after it waits no more.
 
         uvicorn raises again what it handles, when it is done. So the first signal ends the process
         as if nothing was wrong, and nothing was.
         """
-        if self.should_exit:
+        if self.should_exit and sig == signal.SIGINT:
             super().handle_exit(sig, frame)
         self.should_exit = True
         self._models.refuse()

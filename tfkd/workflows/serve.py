@@ -1,10 +1,14 @@
 """`tfkd serve`: LiteRT files of finished runs behind HTTP, until it is told to stop."""
 
 import dataclasses
+import functools
 import importlib.util
 import os
 import re
+import socket
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tfkd.config.verbs import ServeConfig
 from tfkd.errors import ConfigError
@@ -14,7 +18,10 @@ from tfkd.serving.contract import RequestLimits
 from tfkd.serving.folders import ModelFolder
 from tfkd.serving.models import Models
 
-PACKAGES = ("starlette", "uvicorn", "httptools")
+if TYPE_CHECKING:
+    from tfkd.serving.journal import Journal
+
+PACKAGES = ("starlette", "uvicorn", "httptools", "prometheus_client")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,20 +58,63 @@ def serve(config: ServeConfig, progress: Progress | None = None) -> ServeResult:
     progress = progress or Progress()
     _check_installed()
     # Imported here: without the extra packages the line above tells it.
-    from tfkd.serving import server
-    from tfkd.serving.app import build_app
-    from tfkd.serving.callers import is_loopback
+    from tfkd.serving import processes, server
+    from tfkd.serving.journal import json_lines
 
-    models = Models(_folders(config), _queue_limits(config), progress.say)
-    app = build_app(models, _request_limits(config), is_loopback(config.host))
+    server.check_tls(config.tls_certificate, config.tls_key)
+    # With several processes each has its own; here it shows that nothing is wrong with them.
+    app, models = _application(config, progress)
     listener = server.listen(config.host, config.port)
     host = f"[{config.host}]" if ":" in config.host else config.host
-    address = f"http://{host}:{listener.getsockname()[1]}"
+    scheme = "https" if config.tls_certificate else "http"
+    address = f"{scheme}://{host}:{listener.getsockname()[1]}"
     paths = [f"{address}/v1/models/{name}" for name in models.names]
     lines = [f"Serving {path} from {config.recipe}.tflite." for path in paths]
     progress.say("\n".join(lines) + " Ctrl-C stops.")
-    server.run(app, models, listener, config.timeout_seconds)
-    return ServeResult(address, models.num_answered)
+    if config.processes == 1:
+        return ServeResult(address, _answer(config, app, models, listener))
+    del app, models
+    work = functools.partial(_work, config)
+    with json_lines(config.log):
+        num_answered = processes.supervise(work, listener, config.processes, config.timeout_seconds)
+    return ServeResult(address, num_answered)
+
+
+def _work(config: ServeConfig, listener: socket.socket) -> int:
+    """Answers in a process of its own."""
+    from tfkd.serving import processes
+
+    app, models = _application(config, Progress(), processes.reload_all)
+    return _answer(config, app, models, listener)
+
+
+def _answer(config: ServeConfig, app: "Journal", models: Models, listener: socket.socket) -> int:
+    """Answers until a signal comes; how many requests."""
+    from tfkd.serving import server
+    from tfkd.serving.journal import json_lines
+
+    with json_lines(config.log):
+        tls = (config.tls_certificate, config.tls_key)
+        server.run(app, models, listener, config.timeout_seconds, tls)
+    return models.num_answered
+
+
+def _application(
+    config: ServeConfig, progress: Progress, reloaded: Callable[[], object] = lambda: None
+) -> tuple["Journal", Models]:
+    """What answers, with its models."""
+    from tfkd.serving.app import build_app
+    from tfkd.serving.callers import BearersOnly, is_loopback, read_token
+    from tfkd.serving.journal import Journal
+    from tfkd.serving.metrics import Metrics
+
+    token = read_token(config.token_file)
+    metrics = Metrics()
+    models = Models(_folders(config), _queue_limits(config), progress.say, metrics.watch)
+    is_local = is_loopback(config.host)
+    app = build_app(models, _request_limits(config), is_local, metrics.page, reloaded)
+    callers = app if token is None else BearersOnly(app, token)
+    return Journal(callers, metrics.request, config.log), models
 
 
 def _check_installed() -> None:
@@ -114,4 +164,5 @@ def _queue_limits(config: ServeConfig) -> QueueLimits:
         batch_size=config.batch_size,
         batch_wait_seconds=config.batch_wait_ms / 1000,
         queue_texts=config.queue_texts,
+        wait_seconds=config.timeout_seconds,
     )
