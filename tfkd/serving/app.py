@@ -122,21 +122,21 @@ class _Service:
             "/v1/models/{name}%s": self.status,
         }
         sent = {
-            "/v2/models/{name}%s/infer": self.infer,
             "/v1/models/{name}%s:predict": self.predict,
+            "/v2/models/{name}%s/infer": self.infer,
             "/v1/models/{name}%s:classify": self.classify,
             "/v1/models/{name}%s:regress": self.regress,
         }
         if metrics is not None:
             fixed["/metrics"] = metrics
         self._fixed = tuple(fixed)
-        routes = [Route(path, answer) for path, answer in fixed.items()]
-        routes.append(Route("/v1/config/reload", self.reload, methods=["POST"]))
-        # What is sent comes first: else `news:predict` would be a name whose status is asked for.
+        routes = []
+        # Tried one after the other, so what is asked most comes first.
         for answers, method in ((sent, "POST"), (read, "GET")):
             for path, answer in answers.items():
                 routes += [Route(path % part, answer, methods=[method]) for part in VERSIONS]
-        return routes
+        routes += [Route(path, answer) for path, answer in fixed.items()]
+        return [*routes, Route("/v1/config/reload", self.reload, methods=["POST"])]
 
     async def predict(self, request: Request) -> Response:
         found, body = await self._asked(request)
