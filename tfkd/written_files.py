@@ -17,11 +17,11 @@ _TRAINED = (*MODELS, *RECIPE_NAMES)
 _LITERT = (*RECIPE_NAMES, *(f"{form}-{name}" for form in FORMAT_NAMES for name in RECIPE_NAMES))
 # Folders that answer by themselves, for Python and for browsers.
 _KIT_FILES = (
-    *("model.tflite", "vocabulary.txt", "settings.json", "code_points.json", "code_points.py"),
-    *("wordpiece.py", "text_classifier.py", "requirements.txt"),
+    *("model.tflite", "model.onnx", "vocabulary.txt", "settings.json", "code_points.json"),
+    *("code_points.py", "wordpiece.py", "text_classifier.py", "requirements.txt"),
     *("wordpiece.js", "text_classifier.js", "index.html", "package.json"),
 )
-_KITS = tuple(f"{form}-{name}" for form in ("python", "web") for name in RECIPE_NAMES)
+_KITS = tuple(f"{form}-{name}" for form in ("python", "onnx", "web") for name in RECIPE_NAMES)
 _MODEL_FILES = (
     *("model.keras", "classifier.json", "labels.txt", "tokenizer/preprocessor.json"),
     *("tokenizer/vocabulary.txt", "tokenizer/vocabulary.json", "tokenizer/vocabulary.spm"),

@@ -72,7 +72,7 @@ def written(student, path, format_name=PYTHON, recipe="float32", length=LENGTH):
     return path / "kit"
 
 
-def asked(folder, texts):
+def asked(folder, texts, runtime="ai_edge_litert"):
     """What the program in the folder says, in a process that sees no tfkd."""
     ended = subprocess.run(
         [sys.executable, "-I", "-c", CLIENT],
@@ -83,8 +83,9 @@ def asked(folder, texts):
     )
     assert ended.returncode == 0, ended.stderr
     ids, scores, answers, packages = json.loads(ended.stdout)
-    assert {"numpy", "ai_edge_litert"} <= set(packages)
-    assert not {"tfkd", "tensorflow", "keras", "scipy"} & set(packages)
+    assert {"numpy", runtime} <= set(packages)
+    others = {"ai_edge_litert", "onnxruntime"} - {runtime}
+    assert not {"tfkd", "tensorflow", "keras", "scipy", *others} & set(packages)
     return ids, np.array(scores), answers
 
 

@@ -10,7 +10,8 @@ from tests.messages import exactly
 from tests.toys import QUIET
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
-from tfkd.compression import clients, formats
+from tfkd.compression import formats
+from tfkd.compression.kit_model import KitModel
 from tfkd.compression.litert import LiteRTModel
 from tfkd.config.training import DistillConfig
 from tfkd.config.verbs import FORMAT_NAMES, ExportConfig
@@ -59,7 +60,7 @@ def test_a_folder_says_how_it_is_asked(demo_result, tmp_path):
     folder = tmp_path / "python-dynamic_int8"
     texts = ["The minister spoke of the budget.", "A team won."]
     expected = LiteRTModel(folder / "model.tflite", demo_result.student.tokenizer).predict(texts)
-    np.testing.assert_array_equal(clients.kit_logits(folder, texts)[0], expected)
+    np.testing.assert_array_equal(KitModel(folder).predict(texts), expected)
     assert result.render()[-1] == (
         f"Ask it: cd {folder} && pip install -r requirements.txt && python text_classifier.py TEXT"
     )

@@ -11,8 +11,6 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, InterpreterWithCustomOps
 
 from tfkd.compression.formats import TEXT_SIGNATURE
-from tfkd.compression.kits.text_classifier import TextClassifier
-from tfkd.data.examples import Texts
 from tfkd.quiet import native_stderr_hidden
 
 SERVER_BATCH_SIZE = 64
@@ -71,23 +69,6 @@ def text_scores(path: Path, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarra
         np.concatenate([answer[name] for answer in answers]) for name in ("scores", "token_ids")
     )
     return scores, token_ids
-
-
-def kit_logits(folder: Path, texts: Texts) -> tuple[np.ndarray, np.ndarray]:
-    """Logits that the Python program gives to texts from any folder of its kind.
-
-    Args:
-        folder: Path. The folder.
-        texts: `n` strings or pairs of strings.
-
-    Returns:
-        Logits, float32 `[n, num_outputs]`, and token ids, int32 `[n, length]`.
-    """
-    with native_stderr_hidden():
-        client = TextClassifier(folder)
-        logits = client.logits(texts)
-    tokenizer = client.tokenizer
-    return logits, tokenizer.encode(texts, tokenizer.sequence_length)["token_ids"]
 
 
 def served_scores(folder: Path, texts: Sequence[str]) -> np.ndarray:

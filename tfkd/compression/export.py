@@ -17,6 +17,7 @@ from tfkd import artifacts, seals
 from tfkd.compression import operators
 from tfkd.compression.calibration import Calibration
 from tfkd.compression.conversion import convert
+from tfkd.compression.kit_model import KitModel
 from tfkd.compression.litert import LiteRTModel
 from tfkd.compression.parity import ParityReport, check_parity, keep, largest_difference, refusal
 from tfkd.compression.recipes import Recipe, with_nearest_keys
@@ -53,7 +54,7 @@ class ExportedFile:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Probe:
+class Probe:
     """Encoded rows and what the Keras model says to them; `length` None: the file chooses."""
 
     length: int | None
@@ -76,7 +77,7 @@ class HeldOut:
 
     reference: Reference
     texts: Texts
-    _probes: dict[tuple[int, ...], list[_Probe]] = dataclasses.field(
+    _probes: dict[tuple[int, ...], list[Probe]] = dataclasses.field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -84,7 +85,7 @@ class HeldOut:
         if not self.texts:
             raise ValueError("Expected at least one text to compare on. Received: none")
 
-    def probes(self, lengths: Sequence[int]) -> list[_Probe]:
+    def probes(self, lengths: Sequence[int]) -> list[Probe]:
         """All texts as a user would ask them, then rows made for each signature length."""
         if tuple(lengths) not in self._probes:
             self._probes[tuple(lengths)] = _probes(self.reference, self.texts, lengths)
@@ -221,10 +222,10 @@ def _limits(name: str, found: operators.OperatorReport) -> Recipe:
     return with_nearest_keys(recipe) if looks else recipe
 
 
-def _probes(reference: Reference, texts: Texts, lengths: Sequence[int]) -> list[_Probe]:
+def _probes(reference: Reference, texts: Texts, lengths: Sequence[int]) -> list[Probe]:
     """All texts as a user would ask them, then rows made for each signature."""
     arrays = reference.encode(texts, lengths[-1])
-    probes = [_Probe(None, arrays, _logits(reference, arrays))]
+    probes = [Probe(None, arrays, _logits(reference, arrays))]
     is_real = arrays["padding_mask"].astype(bool)
     for length in lengths:
         padded = {name: values[:NUM_ROWS_PER_LENGTH, :length] for name, values in arrays.items()}
@@ -235,7 +236,7 @@ def _probes(reference: Reference, texts: Texts, lengths: Sequence[int]) -> list[
             )
             for name, values in arrays.items()
         }
-        probes.append(_Probe(length, rows, _logits(reference, rows)))
+        probes.append(Probe(length, rows, _logits(reference, rows)))
     return probes
 
 
@@ -253,22 +254,32 @@ def _logits(reference: Reference, arrays: Mapping[str, np.ndarray]) -> np.ndarra
 
 def _compared(
     model: LiteRTModel,
-    probes: Sequence[_Probe],
+    probes: Sequence[Probe],
     recipe: Recipe,
     task: str,
     thresholds: ArrayLike,
 ) -> ParityReport:
     """The report of one file: agreement over all texts, differences of each signature."""
-    answers = [model.predict_encoded(probe.arrays, probe.length) for probe in probes]
-    report = check_parity(probes[0].logits, answers[0], recipe, task, thresholds)
-    differences = {
-        probe.length: largest_difference(probe.logits, logits)
-        for probe, logits in zip(probes[1:], answers[1:], strict=True)
+    logits = model.predict_encoded(probes[0].arrays)
+    report = check_parity(probes[0].logits, logits, recipe, task, thresholds)
+    return dataclasses.replace(
+        report,
+        size_bytes=model.size_bytes,
+        difference_by_length=differences_by_length(model, probes),
+    )
+
+
+def differences_by_length(
+    model: LiteRTModel | KitModel, probes: Sequence[Probe]
+) -> dict[int, float]:
+    """Largest difference of a model from the Keras model on the rows of each length."""
+    return {
+        probe.length: largest_difference(
+            probe.logits, model.predict_encoded(probe.arrays, probe.length)
+        )
+        for probe in probes
         if probe.length is not None
     }
-    return dataclasses.replace(
-        report, size_bytes=model.size_bytes, difference_by_length=differences
-    )
 
 
 def _kept(

@@ -10,9 +10,9 @@ from tfkd.config.fields import nearest
 from tfkd.errors import ConfigError
 
 EDGE, TEXT_TFLITE, SAVED_MODEL = "edge", "text-tflite", "saved-model"
-PYTHON, WEB = "python", "web"
+PYTHON, ONNX, WEB = "python", "onnx", "web"
 # Folders with a file that takes tokens and a program that makes them of texts.
-KITS = (PYTHON, WEB)
+KITS = (PYTHON, ONNX, WEB)
 # The signature of a text-tflite file.
 TEXT_SIGNATURE = "classify_text"
 
@@ -41,6 +41,7 @@ _UNTRAINED = (
     "dynamic_int8",
     *(name for name, one in RECIPES.items() if not one.trained and name != "dynamic_int8"),
 )
+_ASK_IN_PYTHON = "pip install -r requirements.txt && python text_classifier.py TEXT"
 FORMATS = {
     form.name: form
     for form in (
@@ -71,7 +72,15 @@ FORMATS = {
             summary="A folder with a .tflite file, its vocabulary and a module that asks it.",
             when_to_use="In Python without tfkd and TensorFlow: NumPy and ai-edge-litert do.",
             recipes=_UNTRAINED,
-            next_step="pip install -r requirements.txt && python text_classifier.py TEXT",
+            next_step=_ASK_IN_PYTHON,
+        ),
+        Format(
+            name=ONNX,
+            summary="The same folder with an .onnx file.",
+            when_to_use="Where ONNX Runtime is at home, or for programs in its many languages: "
+            "texts of any length up to the student's. Needs tfkd[onnx].",
+            recipes=("dynamic_int8", "float32"),
+            next_step=_ASK_IN_PYTHON,
         ),
         Format(
             name=WEB,

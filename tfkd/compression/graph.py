@@ -66,11 +66,11 @@ class TextGraph(tf.Module):
         """Logits of one text, float32 `[1, num_outputs]`."""
         raise NotImplementedError
 
-    def endpoint(self, length: int, output: str = "logits") -> Endpoint:
+    def endpoint(self, length: int | None, output: str = "logits") -> Endpoint:
         """The function for texts of one length, ready to be a signature of a SavedModel.
 
         Args:
-            length: Integer. Tokens, padding included.
+            length: Integer. Tokens, padding included. None: of any length.
             output: String. "logits", or "scores": probabilities, for regression the score itself.
 
         Returns:
@@ -141,13 +141,13 @@ class LeanGraph(TextGraph):
         self._head = [_Dense(layer) for layer in head]
         self._reads_first_row = self._pooling == "cls" and not whole_last_layer
 
-    def endpoint(self, length: int, output: str = "logits") -> Endpoint:
+    def endpoint(self, length: int | None, output: str = "logits") -> Endpoint:
         """As `TextGraph.endpoint`.
 
         Raises:
             ValueError: The output is unknown, or the length is beyond the positions of the graph.
         """
-        if length > self._embedding.num_positions:
+        if length is not None and length > self._embedding.num_positions:
             raise ValueError(
                 f"Expected `length` of at most {self._embedding.num_positions}, the positions of "
                 f"the graph. Received: length={length}"
@@ -202,7 +202,7 @@ class _Embedding(tf.Module):
         token_ids, padding_mask = inputs["token_ids"], inputs["padding_mask"]
         # Padded rows are never read. As ids that depend on the text, the positions stay one table
         # in the file; without the mask every length would get a float32 copy of its rows.
-        positions = tf.range(token_ids.shape[1]) * padding_mask
+        positions = tf.range(tf.shape(token_ids)[1]) * padding_mask
         vectors = tf.gather(self._tokens, token_ids) + tf.gather(self._positions, positions)
         if self._difference is not None:
             is_second = tf.cast(inputs["segment_ids"], tf.float32)
@@ -233,7 +233,7 @@ class _Layer(tf.Module):
         )
         weights = tf.nn.softmax(tf.matmul(query, key, transpose_b=True) + bias)
         context = tf.transpose(tf.matmul(weights, value), [1, 0, 2])
-        return self._after_attention(vectors, tf.reshape(context, [vectors.shape[0], -1]))
+        return self._after_attention(vectors, tf.reshape(context, [-1, self._value.width]))
 
     def first_row(self, vectors: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
         """Row 0 alone, `[1, width]`, without keys and values of the other rows.
@@ -254,7 +254,8 @@ class _Layer(tf.Module):
         return self._after_attention(first, tf.reduce_sum(context, axis=0, keepdims=True))
 
     def _heads(self, vectors: tf.Tensor) -> tf.Tensor:
-        split = tf.reshape(vectors, [vectors.shape[0], self._num_heads, -1])
+        head_width = vectors.shape[1] // self._num_heads
+        split = tf.reshape(vectors, [-1, self._num_heads, head_width])
         return tf.transpose(split, [1, 0, 2])
 
     def _after_attention(self, vectors: tf.Tensor, context: tf.Tensor) -> tf.Tensor:

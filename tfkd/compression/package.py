@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 from scipy.special import expit, log_softmax, logit
 
-from tfkd.compression import clients, conversion, formats, quantizer, recipes
+from tfkd.compression import clients, conversion, formats, onnx_file, quantizer, recipes
 from tfkd.compression.calibration import Calibration
-from tfkd.compression.export import HeldOut, check_file
-from tfkd.compression.formats import EDGE, KITS, SAVED_MODEL, TEXT_TFLITE
+from tfkd.compression.export import HeldOut, differences_by_length
+from tfkd.compression.formats import EDGE, KITS, ONNX, SAVED_MODEL, TEXT_TFLITE
+from tfkd.compression.kit_model import KitModel
 from tfkd.compression.parity import ParityReport, check_parity, files_of, keep, refusal
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL, Texts
 from tfkd.errors import ConfigError, ConversionError, ModelError
@@ -164,6 +165,8 @@ def _completed(order: Order, classifier: TextClassifier) -> Order:
         )
     conversion.signature_lengths(longest, (length,))
     quantizer.check_ready(recipe, order.calibration)
+    if form.name == ONNX:
+        onnx_file.check_installed()
     return dataclasses.replace(order, recipe=recipe.name, length=length)
 
 
@@ -172,7 +175,7 @@ def _check_student(format_name: str, classifier: TextClassifier) -> None:
     if classifier.num_texts != 1 and format_name not in KITS:
         raise ModelError(
             f"Expected a student of single texts for format {format_name}. Received: one of pairs. "
-            f"Use --format {' or '.join(KITS)}."
+            f"Use --format {', '.join(KITS[:-1])} or {KITS[-1]}."
         )
     if format_name == SAVED_MODEL:
         return
@@ -231,15 +234,14 @@ def _compared(order: Order, classifier: TextClassifier, texts: Sequence[str]) ->
 
 def _compared_kit(order: Order, classifier: TextClassifier, texts: Texts) -> ParityReport:
     """The report of a folder, asked by its program, and the file in it at every length."""
-    decided = classifier.task, classifier.thresholds
-    file, held_out = order.path / "model.tflite", HeldOut(classifier, texts)
     tokenizer = classifier.tokenizer.with_length(order.length)
     student = dataclasses.replace(classifier, tokenizer=tokenizer)
-    lengths = check_file(file, order.recipe, held_out, *decided).difference_by_length
-    logits, token_ids = clients.kit_logits(order.path, texts)
+    model = KitModel(order.path)
+    token_ids = model.encode(texts, order.length)["token_ids"]
     _check_tokens(order, token_ids, student.encode(texts, order.length)["token_ids"])
-    report = _report(order, classifier, student.predict(texts), logits)
-    return dataclasses.replace(report, difference_by_length=lengths)
+    report = _report(order, classifier, student.predict(texts), model.predict(texts))
+    probes = HeldOut(classifier, texts).probes(conversion.signature_lengths(order.length))
+    return dataclasses.replace(report, difference_by_length=differences_by_length(model, probes))
 
 
 def _report(

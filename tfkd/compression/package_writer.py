@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import TypedDict
 
-from tfkd.compression import conversion, quantizer, recipes, text_models
+from tfkd.compression import conversion, onnx_file, quantizer, recipes, text_models
 from tfkd.compression.calibration import Calibration
-from tfkd.compression.formats import EDGE, KITS, SAVED_MODEL
+from tfkd.compression.formats import EDGE, KITS, ONNX, SAVED_MODEL
 from tfkd.compression.kits.folder import write_kit
 from tfkd.compression.metadata import with_metadata
 from tfkd.compression.saved_model import write_saved_model
@@ -57,13 +57,21 @@ def write(job: Job) -> None:
 
 
 def _write_folder(job: Job, classifier: TextClassifier, target: Path) -> None:
+    write_bytes = _onnx_bytes if job["format"] == ONNX else _litert_bytes
+    write_kit(job["format"], classifier, job["length"], write_bytes(job, classifier), target)
+
+
+def _onnx_bytes(job: Job, classifier: TextClassifier) -> bytes:
+    return onnx_file.onnx_bytes(classifier, recipes.find(job["recipe"]), job["length"])
+
+
+def _litert_bytes(job: Job, classifier: TextClassifier) -> bytes:
     recipe, lengths = job["recipe"], conversion.signature_lengths(job["length"])
     with tempfile.TemporaryDirectory() as folder:
         conversion.write_files(
             Path(job["model_folder"]), [recipe], lengths, Path(folder), _calibration(job)
         )
-        content = (Path(folder) / f"{recipe}.tflite").read_bytes()
-    write_kit(job["format"], classifier, job["length"], content, target)
+        return (Path(folder) / f"{recipe}.tflite").read_bytes()
 
 
 def _calibration(job: Job) -> Calibration | None:

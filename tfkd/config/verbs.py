@@ -23,7 +23,7 @@ from tfkd.errors import ConfigError
 # Settings take kilobytes; a file of data given by mistake would be parsed for minutes.
 MAX_TOML_BYTES = 1_000_000
 TOKENS = "tokens"
-FORMAT_NAMES = (TOKENS, "edge", "text-tflite", "saved-model", "python", "web")
+FORMAT_NAMES = (TOKENS, "edge", "text-tflite", "saved-model", "python", "onnx", "web")
 # What `tfkd clean` may remove.
 CLEANED = ("cache", "parts", "unfinished", "teachers")
 # What `tfkd serve` writes on standard error.
@@ -80,7 +80,8 @@ class ExportConfig(Config):
         TOKENS,
         "LiteRT files that take tokens (tokens); with vocabulary and labels inside for MediaPipe "
         "(edge); with the tokenizer in the graph (text-tflite); a SavedModel that takes text; "
-        "folders for Python without tfkd and TensorFlow (python) and for browsers (web).",
+        "folders for Python without tfkd and TensorFlow, for LiteRT (python) or ONNX Runtime "
+        "(onnx), and for browsers (web).",
         choices=FORMAT_NAMES,
     )
     recipes: tuple[str, ...] = setting(

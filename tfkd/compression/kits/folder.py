@@ -8,16 +8,21 @@ import json
 import re
 from pathlib import Path
 
-from tfkd.compression.formats import PYTHON, WEB
+from tfkd.compression.formats import ONNX, PYTHON, WEB
 from tfkd.models import code_points, wordpiece
 from tfkd.models.classifier import TextClassifier
 
 _HERE = Path(__file__).parent
+_IN_PYTHON = (_HERE / "text_classifier.py", Path(wordpiece.__file__), Path(code_points.__file__))
 _PROGRAMS = {
-    PYTHON: (_HERE / "text_classifier.py", Path(wordpiece.__file__), Path(code_points.__file__)),
+    PYTHON: _IN_PYTHON,
+    ONNX: _IN_PYTHON,
     WEB: tuple(sorted((_HERE / "web").iterdir())),
 }
-_REQUIREMENTS = "ai-edge-litert>=2.3\nnumpy>=2.0\n"
+_REQUIREMENTS = {
+    PYTHON: "ai-edge-litert>=2.3\nnumpy>=2.0\n",
+    ONNX: "numpy>=2.0\nonnxruntime>=1.20\n",
+}
 
 
 def write_kit(
@@ -29,7 +34,8 @@ def write_kit(
         format_name: String. One of `tfkd.compression.formats.KITS`.
         classifier: `TextClassifier` with a WordPiece vocabulary.
         length: Integer. Tokens of the longest text.
-        model: Bytes of the file made from it, with the signatures `tokens_<length>`.
+        model: Bytes of the file made from it: ONNX, or LiteRT with the signatures
+            `tokens_<length>`.
         folder: Path. Is made.
     """
     tokenizer = classifier.tokenizer.word_piece
@@ -42,15 +48,15 @@ def write_kit(
         "lowercase": tokenizer.lowercase,
     }
     contents = {
-        "model.tflite": model,
+        "model.onnx" if format_name == ONNX else "model.tflite": model,
         "vocabulary.txt": "\n".join(tokenizer.vocabulary).encode(),
         "settings.json": json.dumps(settings, ensure_ascii=False, indent=2).encode(),
         code_points.PATH.name: code_points.PATH.read_bytes(),
     }
     for source in _PROGRAMS[format_name]:
         contents[source.name] = _without_tfkd(source)
-    if format_name == PYTHON:
-        contents["requirements.txt"] = _REQUIREMENTS.encode()
+    if format_name in _REQUIREMENTS:
+        contents["requirements.txt"] = _REQUIREMENTS[format_name].encode()
     folder.mkdir()
     for name, content in contents.items():
         (folder / name).write_bytes(content)

@@ -23,6 +23,9 @@ import numpy as np
 from tfkd.models.wordpiece import WordPieceTokenizer
 
 Texts = str | Sequence[str] | Sequence[tuple[str, ...]]
+Arrays = Mapping[str, np.ndarray]
+# From token arrays to logits, the names of the arrays, and the lengths the file takes; None: any.
+_Opened = tuple[Callable[[Arrays], np.ndarray], list[str], list[int] | None]
 
 
 class TextClassifier:
@@ -42,12 +45,14 @@ class TextClassifier:
         folder = Path(folder)
         self.settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
         self.label_names = self.settings["label_names"]
-        self._answer, input_names, self._lengths = _open(folder / "model.tflite", threads)
+        is_onnx = (folder / "model.onnx").exists()
+        opened = _open_onnx(folder, threads) if is_onnx else _open_litert(folder, threads)
+        self.answer, self.input_names, self._lengths = opened
         self.tokenizer = WordPieceTokenizer(
             (folder / "vocabulary.txt").read_bytes().decode().split("\n"),
             self.settings["sequence_length"],
             self.settings["lowercase"],
-            has_segments="segment_ids" in input_names,
+            has_segments="segment_ids" in self.input_names,
         )
 
     def encode(self, text: str | tuple[str, ...]) -> dict[str, np.ndarray]:
@@ -60,7 +65,7 @@ class TextClassifier:
     def logits(self, texts: Texts) -> np.ndarray:
         """The model's own numbers: float32 `[n, num_outputs]`."""
         rows = [texts] if isinstance(texts, str) else texts
-        return np.concatenate([self._answer(self.encode(row)) for row in rows])
+        return np.concatenate([self.answer(self.encode(row)) for row in rows])
 
     def scores(self, texts: Texts) -> np.ndarray:
         """Probabilities, for a regression the score itself: float64 `[n, num_outputs]`."""
@@ -92,14 +97,29 @@ class TextClassifier:
         }
 
 
-def _open(
-    path: Path, threads: int
-) -> tuple[Callable[[Mapping[str, np.ndarray]], np.ndarray], list[str], list[int]]:
-    """From token arrays to logits, the names of the arrays and the lengths the file takes."""
+def _open_onnx(folder: Path, threads: int) -> _Opened:
+    """The file for ONNX Runtime, which takes texts of any length."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(
+        str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
+    )
+    names = [entry.name for entry in session.get_inputs()]
+
+    def answer(arrays: Arrays) -> np.ndarray:
+        return session.run(["logits"], {name: arrays[name] for name in names})[0]
+
+    return answer, names, None
+
+
+def _open_litert(folder: Path, threads: int) -> _Opened:
+    """The file for LiteRT, which has one signature for each length, over the same weights."""
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(str(path), num_threads=threads)
-    # One signature for each length, over the same weights: `tokens_32`, `tokens_64`, ...
+    interpreter = Interpreter(str(folder / "model.tflite"), num_threads=threads)
+    # `tokens_32`, `tokens_64`, ...
     runners = {
         int(name.removeprefix("tokens_")): interpreter.get_signature_runner(name)
         for name in interpreter.get_signature_list()
@@ -107,7 +127,7 @@ def _open(
     lengths = sorted(runners)
     names = list(runners[lengths[0]].get_input_details())
 
-    def answer(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    def answer(arrays: Arrays) -> np.ndarray:
         runner = runners[arrays["token_ids"].shape[1]]
         return runner(**{name: arrays[name] for name in names})["logits"]
 
