@@ -40,6 +40,7 @@ from tfkd.quiet import collect_rarely
 
 KERAS_LOADER = "tfkd.models.classifier:TextClassifier.load"
 LITERT_LOADER = "tfkd.compression.litert:LiteRTModel"
+KIT_LOADER = "tfkd.compression.kit_model:KitModel"
 _ANSWER, _STAGE, _STEP = "tfkd-answer: ", "tfkd-stage: ", "tfkd-step"
 # As Linux names them on x86 and on ARM.
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}

@@ -1,6 +1,7 @@
 """Costs of the files of a run: bytes, memory, time of one text."""
 
 import dataclasses
+import importlib.util
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +13,14 @@ from tfkd.data.examples import Texts
 from tfkd.evaluation.latency import Latency, num_steps
 from tfkd.evaluation.memory import fresh_start
 from tfkd.evaluation.timing import time_models
-from tfkd.process import KERAS_LOADER, LITERT_LOADER, TimedModel, end_children, num_cores
+from tfkd.process import (
+    KERAS_LOADER,
+    KIT_LOADER,
+    LITERT_LOADER,
+    TimedModel,
+    end_children,
+    num_cores,
+)
 from tfkd.progress import Progress
 from tfkd.runs.record import finished, noted_teacher
 
@@ -26,7 +34,7 @@ class ModelFile:
     Attributes:
         name: Run, arm and file in one word, for tables.
         folder: The model folder.
-        kind: "keras" or a recipe.
+        kind: "keras", a recipe, or "onnx-" and a recipe.
     """
 
     name: str
@@ -36,12 +44,26 @@ class ModelFile:
     @property
     def path(self) -> Path:
         """The file itself."""
+        if self._is_onnx:
+            return self.folder / self.kind / "model.onnx"
         return self.folder / ("model.keras" if self.kind == "keras" else f"{self.kind}.tflite")
+
+    @property
+    def agreement(self) -> float | None:
+        """With the Keras model, as its gate has noted; None where there was none."""
+        record = self.folder / f"{self.kind}.json"
+        return seals.read_record(record).get("agreement") if record.is_file() else None
+
+    @property
+    def _is_onnx(self) -> bool:
+        return self.kind.startswith("onnx-")
 
     def timed(self, threads: int = 1) -> TimedModel:
         """Model for the timing process to load; TensorFlow is told its threads by that process."""
         if self.kind == "keras":
             return TimedModel(KERAS_LOADER, self.folder)
+        if self._is_onnx:
+            return TimedModel(KIT_LOADER, self.path.parent, {"threads": threads})
         return TimedModel(LITERT_LOADER, self.path, {"threads": threads})
 
 
@@ -55,6 +77,7 @@ class Cost:
         size_bytes: Bytes of the file.
         peak_memory_bytes: Peak resident memory of a fresh process that loads it and answers.
         latency: `Latency`.
+        agreement: `ModelFile.agreement`.
     """
 
     file: str
@@ -62,6 +85,7 @@ class Cost:
     size_bytes: int
     peak_memory_bytes: int
     latency: Latency
+    agreement: float | None = None
 
 
 def model_files(run: RunFolder, teacher: Path | None = None) -> list[ModelFile]:
@@ -82,6 +106,19 @@ def model_files(run: RunFolder, teacher: Path | None = None) -> list[ModelFile]:
     return files
 
 
+def onnx_files(run: RunFolder, progress: Progress) -> list[ModelFile]:
+    """Those of its folders for ONNX Runtime, where that is installed."""
+    kinds = [f"onnx-{recipe}" for recipe in RECIPE_NAMES]
+    files = [
+        ModelFile(f"{run.path.name}/{run.model.name}/{kind}", run.model, kind) for kind in kinds
+    ]
+    files = [file for file in files if file.path.is_file()]
+    if files and importlib.util.find_spec("onnxruntime") is None:
+        progress.say(f"ONNX files of {run.path} left out: no onnxruntime; pip install 'tfkd[onnx]'")
+        return []
+    return files
+
+
 def measure_costs(
     files: list[ModelFile],
     texts: Texts,
@@ -99,7 +136,14 @@ def measure_costs(
     with progress.stage("measure memory"):
         memories = measure_memory(files, texts[:MEMORY_TEXTS], progress, kept)
     return tuple(
-        Cost(file.name, str(file.path), file.path.stat().st_size, memory, latencies[file.name])
+        Cost(
+            file.name,
+            str(file.path),
+            file.path.stat().st_size,
+            memory,
+            latencies[file.name],
+            file.agreement,
+        )
         for file, memory in zip(files, memories, strict=True)
     )
 

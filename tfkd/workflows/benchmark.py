@@ -10,7 +10,7 @@ from tfkd.config.verbs import BenchmarkConfig
 from tfkd.errors import ArtifactError
 from tfkd.evaluation.table import Shown, Table, figures, words
 from tfkd.progress import Progress
-from tfkd.runs.costs import Cost, ModelFile, measure_costs, model_files
+from tfkd.runs.costs import Cost, ModelFile, measure_costs, model_files, onnx_files
 from tfkd.runs.material import first_texts
 from tfkd.runs.own_data import own_material
 from tfkd.runs.settings import settings_of
@@ -42,12 +42,14 @@ class BenchmarkResult(Shown):
                 figures("p99", [time.p99_ms for time in times], "{:.2f}"),
                 figures("without tokens, p50", [time.encoded_p50_ms for time in times], "{:.2f}"),
                 figures("texts/s at 32", [time.throughput_per_second for time in times], "{:.0f}"),
+                figures("Agreement", [cost.agreement for cost in costs], "{:.4f}"),
                 figures("Time ratio", [time.p50_ms / times[0].p50_ms for time in times], "{:.3f}"),
             ]
         )
         note = (
             f"Warm, interleaved, {self.texts} real texts, {self.threads} thread(s); p50, p95, p99: "
-            "one text a call with its tokenization. MB: 10^6 bytes. Time ratio: to the first line."
+            "one text a call with its tokenization. MB: 10^6 bytes. Agreement: with the Keras "
+            "model, when the file was written. Time ratio: to the first line."
         )
         return [table, note]
 
@@ -84,7 +86,8 @@ def benchmark(
             )
         # Runs that share a teacher have it timed once.
         known = {file.path for file in files}
-        files += [file for file in model_files(run) if file.path not in known]
+        every = [*model_files(run), *onnx_files(run, progress)]
+        files += [file for file in every if file.path not in known]
     rows = own_material(runs[0], config, progress, ["test"]).dataset.splits["test"]
     texts = first_texts(rows, config.texts)
     costs = measure_costs(files, texts, config.rounds, progress, config.threads)
