@@ -231,9 +231,9 @@ def evaluate(config: Config) -> None:
 def quantize(config: Config) -> None:
     """Compare quantization recipes on a run's model.
 
-    RUN is a finished folder of `tfkd distill` or `tfkd finetune`. Each recipe gives a LiteRT file
-    that is run beside the Keras model, scored on the test split and timed. With a budget the
-    smallest file that keeps to it is named.
+    RUN is a finished folder of `tfkd distill` or `tfkd finetune`, or a published classifier, which
+    becomes a run as it is. Each recipe gives a LiteRT file that is run beside the Keras model,
+    scored on the test split and timed. With a budget the smallest file that keeps to it is named.
     """
 
 

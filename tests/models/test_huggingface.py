@@ -275,7 +275,7 @@ def test_task_without_a_name_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "labels, received",
     [
-        (("Sports", "World", "Business"), "3 classes (Sports, World, Business)"),
+        (("Sports", "World", "Weather"), "3 classes (Sports, World, Weather)"),
         (("World", "Sports"), "2 classes (World, Sports)"),
         (("LABEL_0", "LABEL_1"), "2 classes (LABEL_0, LABEL_1)"),
         (tuple("abcdefghi"), "9 classes (a, b, c, d, e, f, g, h, ...)"),
@@ -291,9 +291,15 @@ def test_head_of_other_classes_is_refused(labels, received, tmp_path):
     with pytest.raises(ModelError, match="^Expected a head with the 3 classes") as caught:
         load(folder)
     assert str(caught.value) == (
-        f"Expected a head with the {CLASSES} of toy in this order. Received: {folder} with "
-        f"{received}."
+        f"Expected a head with the {CLASSES} of toy. Received: {folder} with {received}."
     )
+
+
+def test_classes_in_another_order_are_taken_by_their_names(tmp_path):
+    names = {"0": "SPORTS", "1": "Business", "2": "World"}
+    other = load(write_folder(tmp_path / "other", "bert", id2label=names))
+    logits = load(write_folder(tmp_path / "same", "bert")).predict(["oil prices fell"])
+    np.testing.assert_allclose(other.predict(["oil prices fell"]), logits[:, [2, 0, 1]], atol=1e-6)
 
 
 def test_missing_head_is_not_made_up(tmp_path):

@@ -100,8 +100,8 @@ def test_head_of_another_number_of_classes_is_refused(published):
     with pytest.raises(ModelError, match="^Expected a head with the 2 classes") as caught:
         load_classifier(resolve(str(folder)), dataset, SHAPE)
     assert str(caught.value) == (
-        f"Expected a head with the 2 classes (no, yes) of toy in this order. Received: {folder} "
-        "with 3 classes (LABEL_0, LABEL_1, LABEL_2)."
+        f"Expected a head with the 2 classes (no, yes) of toy. Received: {folder} with 3 classes "
+        "(LABEL_0, LABEL_1, LABEL_2)."
     )
 
 

@@ -62,6 +62,7 @@ def test_all_facts_in_lines(place, monkeypatch):
     assert lines == {
         "versions": versions,
         "extra edge": "there",
+        "extra onnx": "there",
         "extra serve": "there",
         "cores": str(len(os.sched_getaffinity(0))),
         "precision auto": "bfloat16",

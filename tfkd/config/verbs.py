@@ -101,8 +101,16 @@ class ExportConfig(Config):
 class QuantizeConfig(AwareConfig):
     """Settings of `tfkd quantize`: recipes side by side, and the one that fits a budget."""
 
-    run: Path = setting(dataclasses.MISSING, "Folder written by distill or finetune.")
-    dataset: str | None = setting(None, "Path of the run's data set, if it is not where it was.")
+    run: Path = setting(
+        dataclasses.MISSING,
+        "Folder written by distill or finetune, or a published classifier as it is: its folder or "
+        "handle, such as hf://owner/name.",
+    )
+    dataset: str | None = setting(
+        None,
+        "Data set that a published classifier is judged on. Of a run: its path, if it is not where "
+        "it was.",
+    )
     data_dir: Path | None = setting(None, "Folder that holds the run's data set.")
     recipes: tuple[str, ...] = setting(
         (),

@@ -13,6 +13,7 @@ from tfkd.models import encoder, huggingface, presets, published, sizes
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.depth import check_depth, keep_layers
+from tfkd.models.head import Head
 from tfkd.models.hub import loaded
 from tfkd.models.initialization import start_anew
 from tfkd.models.tokenizer_files import BytePairRules, Rules, WordPieceRules, read_rules
@@ -58,7 +59,7 @@ class _Published:
     """
 
     backbone: keras_hub.models.Backbone
-    head: encoder.Head | None
+    head: Head | None
     tokenizer: Tokenizer
     pooling: str = "cls"
     with_pooler: bool = True
@@ -240,8 +241,9 @@ def _pretrained(
         _check_head(read.head.label_names, read.task, dataset, source.name)
         _say_names(read.head.label_names, dataset, source.name, say)
         pooling = "cls"
+    head = read.head and _in_order(read.head, dataset.label_names)
     model = encoder.build_encoder_classifier(
-        read.backbone, dataset.num_outputs, pooling, head=read.head, with_pooler=read.with_pooler
+        read.backbone, dataset.num_outputs, pooling, head=head, with_pooler=read.with_pooler
     )
     return _classifier(model, read.tokenizer, dataset)
 
@@ -304,19 +306,29 @@ def _check_length(name: str, limit: int, shape: Shape) -> None:
 
 
 def _check_head(theirs: tuple[str, ...], task: str | None, dataset: Dataset, name: str) -> None:
-    """Refuses a head whose names stand for other classes, or the same in another order."""
+    """Refuses a head whose names stand for other classes."""
     if task is not None and task != dataset.task:
         raise ModelError(
             f"Expected a head for {dataset.task}, the task of {dataset.name}. Received: {name}, "
             f"whose problem_type is one for {task}. Give another model, or an encoder."
         )
     ours = dataset.label_names
-    known = _is_nameless(theirs) or _casefolded(theirs) == _casefolded(ours)
+    known = _is_nameless(theirs) or sorted(_casefolded(theirs)) == sorted(_casefolded(ours))
     if len(theirs) != dataset.num_outputs or not known:
         raise ModelError(
-            f"Expected a head with the {_listed(ours)} of {dataset.name} in this order. Received: "
-            f"{name} with {_listed(theirs)}."
+            f"Expected a head with the {_listed(ours)} of {dataset.name}. Received: {name} with "
+            f"{_listed(theirs)}."
         )
+
+
+def _in_order(head: Head, ours: tuple[str, ...]) -> Head:
+    """The head with its outputs in the order of the data set's classes, where it names them."""
+    theirs, names = _casefolded(head.label_names), _casefolded(ours)
+    if sorted(theirs) != sorted(names) or len(set(theirs)) < len(theirs):
+        return head
+    order = [theirs.index(name) for name in names]
+    kernel, bias = head.logits
+    return dataclasses.replace(head, logits=(kernel[:, order], bias[order]), label_names=ours)
 
 
 def _say_names(
@@ -324,7 +336,7 @@ def _say_names(
 ) -> None:
     """Says which class is taken for which output of a head without names."""
     ours = dataset.label_names
-    if dataset.task != REGRESSION and _casefolded(theirs) != _casefolded(ours):
+    if dataset.task != REGRESSION and sorted(_casefolded(theirs)) != sorted(_casefolded(ours)):
         taken = ", ".join(f"{a} for {b}" for a, b in zip(theirs, ours, strict=True))
         say(f"{name} has no names for its classes. Taken in the order of {dataset.name}: {taken}.")
 

@@ -25,6 +25,7 @@ from tfkd.runs.costs import time_files
 from tfkd.runs.files import StudentFiles
 from tfkd.runs.material import Material, first_texts
 from tfkd.runs.own_data import own_material
+from tfkd.runs.published_run import published, published_run
 from tfkd.runs.record import finished, refresh_report
 from tfkd.runs.scoring import file_logits, split_figures, split_logits
 from tfkd.runs.settings import settings_of
@@ -128,6 +129,9 @@ def quantize(
 ) -> QuantizeResult:
     """Writes a run's student by several recipes, measures each file, and picks by a budget.
 
+    A published classifier, Hugging Face's folder or handle, becomes a run in `saved_models` first,
+    as it is; of it recipes that train are made only when they are named.
+
     Files that are there and were made from the same model are measured, not written again. Recipes
     that train (`qat_int8`, `qat_int4_tables`) take about as long as so many epochs of the student;
     what they learned by the same settings is kept in `<run>/qat` and not learned again.
@@ -142,6 +146,7 @@ def quantize(
 
     Raises:
         ArtifactError: The folder is no finished run.
+        ConfigError: A published classifier was given without a data set.
         ConversionError: No file of a recipe that was asked for by name could be made.
         ModelError: A recipe that trains was asked for by name, and does not know such a student.
 
@@ -154,17 +159,25 @@ def quantize(
     """
     config = settings_of(QuantizeConfig, config, given)
     progress = progress or Progress(config.quiet)
-    run = finished(RunFolder(config.run))
-    material = own_material(run, config, progress)
+    source, chosen = published(config), names(config)
+    if source is None:
+        run = RunFolder(config.run)
+    else:
+        run = published_run(source, config, progress)
+        if not config.recipes:
+            chosen = tuple(name for name in chosen if not recipes.find(name).trained)
+    material = own_material(finished(run), config, progress)
     with held(run.path, "quantize"):
-        return _quantize(config, run, material)
+        return _quantize(config, chosen, run, material)
 
 
-def _quantize(config: QuantizeConfig, run: RunFolder, material: Material) -> QuantizeResult:
+def _quantize(
+    config: QuantizeConfig, chosen: tuple[str, ...], run: RunFolder, material: Material
+) -> QuantizeResult:
     """Writes, measures and chooses."""
     student = TextClassifier.load(run.model)
-    refused = _write(config, student, material, run)
-    written = [name for name in names(config) if name not in refused]
+    refused = _write(config, chosen, student, material, run)
+    written = [name for name in chosen if name not in refused]
     answers = {split: split_logits(student, split, material) for split in ("validation", "test")}
     measured = _measure(written, student, answers, material, run)
     tokens = material.tokens("test", student.tokenizer)
@@ -182,7 +195,11 @@ def names(config: QuantizeConfig) -> tuple[str, ...]:
 
 
 def _write(
-    config: QuantizeConfig, student: TextClassifier, material: Material, run: RunFolder
+    config: QuantizeConfig,
+    chosen: tuple[str, ...],
+    student: TextClassifier,
+    material: Material,
+    run: RunFolder,
 ) -> dict[str, str]:
     """Writes the files that are missing; why some recipes gave none."""
     refused = {}
@@ -195,7 +212,6 @@ def _write(
         lambda: train_logits(run, material),
         config.calibration_rows,
     )
-    chosen = names(config)
     with material.progress.task("write files", len(chosen)) as task:
         for name in chosen:
             try:
@@ -257,7 +273,12 @@ def _result(
     """The figures with the choice and what must be said beside them."""
     candidates = [file.candidate for file in measured]
     budget = Budget(config.max_mb, config.max_ms, config.max_drop)
-    sentences = slower_than_float(candidates)
+    metric = material.dataset.metric
+    sentences = [
+        f"The Keras model: {metric} {float_metrics[metric]:.4f}, "
+        f"{(run.model / 'model.keras').stat().st_size / 1e6:.2f} MB.",
+        *slower_than_float(candidates),
+    ]
     best = ", ".join(one.name for one in frontier(candidates))
     sentences.append(f"Beaten by no other in bytes, time and accuracy: {best}.")
     sentences += [_proof(file) for file in measured if recipes.find(file.recipe).trained]
@@ -270,7 +291,7 @@ def _result(
         path=run.path,
         files=tuple(measured),
         refused=refused,
-        metric=material.dataset.metric,
+        metric=metric,
         float_metrics=float_metrics,
         budget=budget,
         chosen=chosen,
