@@ -1,15 +1,17 @@
 """A student within a budget: what fits, what is tried, and that the file keeps to it."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 
-from tests.toys import QUIET
+from tests.messages import exactly
+from tests.toys import QUIET, byte_pair_tokenizer
 from tfkd import artifacts
 from tfkd.artifacts import RunFolder
 from tfkd.compression.quantizer import is_ready, table_row_bytes
 from tfkd.compression.recipes import find
-from tfkd.errors import ConfigError
+from tfkd.errors import ConfigError, ModelError
 from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.runs.material import prepare
@@ -105,6 +107,16 @@ def test_a_budget_that_nothing_keeps_to(config):
     with pytest.raises(ConfigError, match=message):
         distill(config.replace(output_dir=place, max_mb=0.01), QUIET)
     assert not place.exists()
+
+
+def test_other_tokens_than_word_pieces_are_refused(config, material):
+    teacher = SimpleNamespace(tokenizer=byte_pair_tokenizer(), model=None)
+    message = (
+        "Expected a teacher with a WordPiece tokenizer for --max-mb and --max-ms, which fit its "
+        "tokens into the bytes. Received: one with another. Name a --student instead."
+    )
+    with pytest.raises(ModelError, match=exactly(message)):
+        fitting_forms(config, teacher, material)
 
 
 def test_time_alone_takes_all_tokens(config, result, material, monkeypatch):

@@ -20,13 +20,14 @@ from tfkd.compression import recipes
 from tfkd.compression.conversion import convert
 from tfkd.compression.quantizer import is_ready, table_row_bytes
 from tfkd.config.training import DistillConfig
-from tfkd.errors import ConfigError
+from tfkd.errors import ConfigError, ModelError
 from tfkd.evaluation.budget import Budget, Candidate, frontier
 from tfkd.evaluation.metrics import METRICS, is_better
 from tfkd.evaluation.table import Table, figures, words
 from tfkd.models import sizes
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
+from tfkd.models.tokenizers import Tokenizer
 from tfkd.models.vocabulary import count_tokens, fitting_size
 from tfkd.parts import temporary_folder
 from tfkd.process import LITERT_LOADER, TimedModel
@@ -152,6 +153,7 @@ def fitting_forms(config: DistillConfig, start: Start, material: Material) -> li
 
     Raises:
         ConfigError: There is none.
+        ModelError: The tokenizer they start from is no WordPiece tokenizer.
     """
     budget = Budget(config.max_mb, config.max_ms)
     fitting: list[Form] = []
@@ -174,6 +176,7 @@ def _forms(config: DistillConfig, start: Start, material: Material) -> list[Form
     """Each student in each recipe, untrained, with the tokens for which the bytes have room."""
     length = config.sequence_length or fitting_length(start.tokenizer, material)
     tokenizer = start.tokenizer.with_length(length)
+    _check_can_be_cut(tokenizer)
     counts = count_tokens(material.tokens(material.transfer, tokenizer), tokenizer.vocabulary_size)
     room = functools.partial(fitting_size, tokenizer.vocabulary, counts)
     most = config.max_mb * 1e6 if config.max_mb else math.inf
@@ -186,6 +189,16 @@ def _forms(config: DistillConfig, start: Start, material: Material) -> list[Form
             num_tokens, taken = room(row_bytes, most - rest)
             forms.append(Form(file.student, file.recipe, num_tokens, rest + taken, p50_ms))
     return forms
+
+
+def _check_can_be_cut(tokenizer: Tokenizer) -> None:
+    try:
+        tokenizer.with_vocabulary(tokenizer.vocabulary)
+    except ModelError as error:
+        raise ModelError(
+            "Expected a teacher with a WordPiece tokenizer for --max-mb and --max-ms, which fit "
+            "its tokens into the bytes. Received: one with another. Name a --student instead."
+        ) from error
 
 
 class _File(NamedTuple):
