@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -260,3 +262,31 @@ def test_a_litert_file_of_someone_else_is_refused(path, tmp_path):
     other.write_bytes(sealed(path.read_bytes().replace(b"tokens_", b"inputs_")))
     with pytest.raises(ArtifactError, match=r"^Expected a LiteRT file with signatures `tokens_<le"):
         LiteRTModel(other)
+
+
+def test_no_line_of_others_is_lost_while_later_files_are_opened(tmp_path):
+    """LiteRT writes to file descriptor 2 once; what else is written there comes through."""
+    tokenizer = Tokenizer.learn(["rain", "river"], 40, 16)
+    classifier = TextClassifier(
+        width_sensitive_model(tokenizer.vocabulary_size), tokenizer, "single_label", ("a", "b", "c")
+    )
+    classifier.save(tmp_path)
+    write_files(tmp_path, ["float32"], (16,), tmp_path)
+    code = (
+        "import os, sys, threading\n"
+        "from tfkd.compression.litert import LiteRTModel\n"
+        "LiteRTModel(sys.argv[1])\n"
+        "def open_files():\n"
+        "    for _ in range(50):\n"
+        "        LiteRTModel(sys.argv[1])\n"
+        "thread = threading.Thread(target=open_files)\n"
+        "thread.start()\n"
+        "count = 0\n"
+        "while thread.is_alive() and count < 10_000:\n"
+        "    count += os.write(2, b'.')\n"
+        "thread.join()\n"
+        "print(count)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "float32.tflite")]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.stderr == "." * int(ended.stdout)

@@ -287,6 +287,15 @@ def test_a_name_that_is_no_address_is_refused(run):
         workflow.serve(config(run, name="my model"))
 
 
+def test_models_of_one_name_are_refused(run):
+    message = (
+        "Expected models of different names. Received: harbour 2 times. Serve them without --name, "
+        "from folders of different names."
+    )
+    with pytest.raises(ConfigError, match=exactly(message)):
+        workflow.serve(ServeConfig(runs=(run.path, run.path), port=0))
+
+
 def test_a_queue_smaller_than_a_request_is_refused(run):
     message = (
         "Expected `queue_texts` of at least `max_texts`, 128, so that every request finds a "

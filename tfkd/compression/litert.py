@@ -6,7 +6,9 @@ for texts too when the student has a WordPiece vocabulary. What needs no tfkd ei
 of `tfkd export --format python`.
 """
 
+import contextlib
 import functools
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from tfkd.models.tokenizers import Tokenizer
 
 ENCODING_BATCH_SIZE = 64
+# Set once a file was opened in this process.
+_HAS_WRITTEN = threading.Event()
 
 
 class LiteRTModel:
@@ -220,10 +224,12 @@ def open_interpreter(path: Path, threads: int = 1) -> Interpreter:
             f"Expected the LiteRT file {path}. It does not exist. Write it with `tfkd export`."
         )
     try:
-        # LiteRT's C++ writes a line once a process, and no log level reaches it (2.3.0).
-        with native_stderr_hidden():
+        # LiteRT's C++ writes a line once a process, and no log level reaches it (2.3.0). Later
+        # nothing is hidden: a server that reads a new file writes its log meanwhile.
+        with contextlib.nullcontext() if _HAS_WRITTEN.is_set() else native_stderr_hidden():
             interpreter = Interpreter(str(path), num_threads=threads)
             interpreter.allocate_tensors()
+            _HAS_WRITTEN.set()
     except (ValueError, RuntimeError) as error:
         raise ArtifactError(
             f"Expected a LiteRT file. Received: {path}, which cannot be read: {error}. Write it "
