@@ -1,11 +1,14 @@
-r"""Load test on the loopback address: `tfkd serve` beside one `keras.predict` a request.
+r"""Load test on the loopback address: `tfkd serve` beside LitServe and the model alone.
 
+    python -m venv /tmp/litserve && /tmp/litserve/bin/pip install litserve .
     python benchmarks/load.py saved_models/ag_news-bert_tiny --data-dir DIR \
-        --output results/load.json
+        --litserve /tmp/litserve/bin/python --output results/load.json
 
-Both servers have the same student and get the same texts over the same number of connections, in
-turns. Every answer is held against the model's own; another label, a score that is off or a status
-that is not 200 is an error. benchmarks/load_reference.py is the other design.
+All servers have the same student and get the same texts over the same number of connections, in
+turns, and so does a loop that asks the model itself. Every answer is held against the model's own;
+another label, a score that is off or a status that is not 200 is an error. With --keras a third
+server has one `keras.predict` a request. The other designs are in benchmarks/load_litserve.py and
+benchmarks/load_reference.py.
 """
 
 import argparse
@@ -14,58 +17,37 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import os
 import re
-import socket
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from load_servers import RECIPE, Contender, litserve_server, reference_server, tfkd_server
 from scipy.special import softmax
 
 from tfkd.artifacts import RunFolder, versions, write_json
 from tfkd.compression.litert import LiteRTModel
 from tfkd.errors import TfkdError
 from tfkd.evaluation.table import Table, figures, words
-from tfkd.models.classifier import TextClassifier
 from tfkd.quiet import quiet_libraries
 from tfkd.runs.material import first_texts
 from tfkd.runs.own_data import own_dataset
 
-RECIPE = "dynamic_int8"
-NUM_PROCESSES = 4
+CONNECTIONS = (1, 16, 64, 256)
+BARE = "the model alone"
+# What a model gets at once, from `tfkd serve` by default and in the loop.
+BATCH_SIZE = 32
 # A batch of another size adds up in another order.
 TOLERANCE = 1e-5
-START_SECONDS, END_SECONDS = 120, 30
 # In place of a status: the connection ended before the answer did.
 BROKEN = 0
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-@dataclasses.dataclass(frozen=True)
-class Contender:
-    """A server under load.
-
-    Attributes:
-        name: Row of the table.
-        port: Where it listens, on the loopback address.
-        path: Where it predicts.
-        body: From a text to the JSON value of a request.
-        read: From the JSON value of an answer to label and scores.
-        expected: Scores of the model itself, float32 `[num_texts, num_classes]`.
-    """
-
-    name: str
-    port: int
-    path: str
-    body: Callable[[str], Any]
-    read: Callable[[Any], tuple[str, Sequence[float]]]
-    expected: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,10 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("run", type=Path, help=f"run with {RECIPE}.tflite")
     parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--litserve", type=Path, required=True, help="Python that has LitServe")
+    parser.add_argument("--keras", action="store_true", help="also one keras.predict a request")
+    parser.add_argument("--connections", type=int, nargs="+", default=CONNECTIONS)
     parser.add_argument("--rounds", type=int, default=3, help="turns of each server")
     parser.add_argument("--seconds", type=float, default=10.0, help="of a turn")
-    parser.add_argument("--workers", type=int, default=1, help="of tfkd serve")
     parser.add_argument("--output", type=Path, help="JSON file to write")
     options = parser.parse_args(arguments)
     quiet_libraries()
@@ -96,104 +79,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Error: {error}", file=sys.stderr)
         return 1
     if options.output is not None:
-        settings = {name: getattr(options, name) for name in ("connections", "rounds", "seconds")}
+        settings = {name: getattr(options, name) for name in ("rounds", "seconds")}
         write_json(options.output, {**settings, "rows": rows, "versions": versions()})
     print(markdown(rows))
     return 0
 
 
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Starts both servers, lets them answer in turns, and ends them: one row a turn."""
+    """Starts the servers, lets them answer in turns, and ends them: one row a turn."""
     run = RunFolder(options.run)
     dataset = own_dataset(run, options.data_dir)
-    texts = first_texts(dataset.splits["test"], 2000)
+    texts, labels = first_texts(dataset.splits["test"], 2000), dataset.label_names
+    model = LiteRTModel(run.model / f"{RECIPE}.tflite")
+    expected = softmax(model.predict(texts), axis=1)
     with contextlib.ExitStack() as stack:
         contenders = [
-            stack.enter_context(tfkd_server(run, texts, options.workers)),
-            stack.enter_context(reference_server(run, texts)),
+            stack.enter_context(tfkd_server(run, expected)),
+            stack.enter_context(litserve_server(run, expected, options.litserve)),
         ]
-        labels = dataset.label_names
+        if options.keras:
+            contenders.append(stack.enter_context(reference_server(run, texts)))
         for contender in contenders:
             # Not counted: what a server does once, and proof that it answers at all.
-            row = turn(contender, texts, labels, options.connections, min(2.0, options.seconds))
+            row = turn(contender, texts, labels, 64, min(2.0, options.seconds))
             if row["errors"]:
                 raise SystemExit(f"{contender.name} gave a wrong answer: {row['first_error']}")
-        return [
-            turn(contender, texts, labels, options.connections, options.seconds)
-            for _ in range(options.rounds)
-            for contender in contenders
-        ]
-
-
-@contextlib.contextmanager
-def tfkd_server(run: RunFolder, texts: Sequence[str], workers: int) -> Iterator[Contender]:
-    """`tfkd serve` as a user starts it."""
-    port = free_port()
-    command = ["-m", "tfkd", "serve", str(run.path), "--recipe", RECIPE, "--name", "student"]
-    with process([*command, "--port", str(port), "--workers", str(workers)]):
-        wait_for(port)
-        expected = softmax(LiteRTModel(run.model / f"{RECIPE}.tflite").predict(texts), axis=1)
-        yield Contender(
-            "tfkd serve",
-            port,
-            "/v1/models/student:predict",
-            lambda text: {"instances": [text]},
-            lambda answer: (answer["predictions"][0]["label"], answer["predictions"][0]["scores"]),
-            expected,
-        )
-
-
-@contextlib.contextmanager
-def reference_server(run: RunFolder, texts: Sequence[str]) -> Iterator[Contender]:
-    """Four processes behind a balancer."""
-    program = str(Path(__file__).with_name("load_reference.py"))
-    with contextlib.ExitStack() as stack:
-        ports = [str(free_port()) for _ in range(NUM_PROCESSES)]
-        for port in ports:
-            stack.enter_context(process([program, "model", port, str(run.model)]))
-        balancer = free_port()
-        stack.enter_context(process([program, "balancer", str(balancer), *ports]))
-        for started in (*ports, balancer):
-            wait_for(int(started))
-        yield Contender(
-            f"FastAPI, keras.predict, {NUM_PROCESSES} processes",
-            balancer,
-            "/predict",
-            lambda text: {"text": text},
-            lambda answer: (answer["label"], answer["scores"]),
-            softmax(TextClassifier.load(run.model).predict(texts), axis=1),
-        )
-
-
-def free_port() -> int:
-    """A port of the loopback address that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
-
-
-@contextlib.contextmanager
-def process(arguments: Sequence[str]) -> Iterator[None]:
-    """A Python process that ends with the block."""
-    with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL) as child:
-        try:
-            yield
-        finally:
-            child.terminate()
-            try:
-                child.wait(END_SECONDS)
-            except subprocess.TimeoutExpired:
-                child.kill()
-
-
-def wait_for(port: int) -> None:
-    """Returns when somebody listens there."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        with socket.socket() as connection:
-            if connection.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise SystemExit(f"Expected a server on port {port} within {START_SECONDS} s. There is none.")
+        rows = []
+        for _, connections in itertools.product(range(options.rounds), options.connections):
+            rows.append(bare_turn(model, texts, connections, options.seconds))
+            for contender in contenders:
+                rows.append(turn(contender, texts, labels, connections, options.seconds))
+                print(rows[-1], file=sys.stderr)
+        return rows
 
 
 def turn(
@@ -205,19 +122,42 @@ def turn(
 ) -> dict[str, Any]:
     """One server under load for some seconds, and its answers checked after that."""
     bodies = [json.dumps(contender.body(text)).encode() for text in texts]
-    started = time.perf_counter()
+    cpu, started = contender.cpu_seconds(), time.perf_counter()
     answers = asyncio.run(load(contender, bodies, connections, started + seconds))
     elapsed = time.perf_counter() - started
+    cpu = contender.cpu_seconds() - cpu
     wrong = [answer for answer in answers if not is_right(answer, contender, labels)]
-    p50, p99 = np.percentile([answer.seconds for answer in answers], [50, 99]) * 1000
+    p50, p95, p99 = np.percentile([answer.seconds for answer in answers], [50, 95, 99]) * 1000
     return {
         "server": contender.name,
+        "connections": connections,
         "requests": len(answers),
         "errors": len(wrong),
         "first_error": f"{wrong[0].status} {wrong[0].content.decode()}" if wrong else None,
         "requests_per_second": (len(answers) - len(wrong)) / elapsed,
         "p50_ms": float(p50),
+        "p95_ms": float(p95),
         "p99_ms": float(p99),
+        "cpu_ms": 1000 * cpu / len(answers),
+        "load_average": os.getloadavg()[0],
+    }
+
+
+def bare_turn(
+    model: LiteRTModel, texts: Sequence[str], connections: int, seconds: float
+) -> dict[str, Any]:
+    """A loop that asks the model itself in batches, while the servers have nothing to do."""
+    count, cpu, started = 0, time.process_time(), time.perf_counter()
+    while (elapsed := time.perf_counter() - started) < seconds:
+        start = count % len(texts)
+        count += len(model.predict(texts[start : start + BATCH_SIZE]))
+    cpu = time.process_time() - cpu
+    return {
+        "server": BARE,
+        "connections": connections,
+        "requests": count,
+        "requests_per_second": count / elapsed,
+        "cpu_ms": 1000 * cpu / count,
     }
 
 
@@ -283,34 +223,70 @@ def is_right(answer: Answer, contender: Contender, labels: Sequence[str]) -> boo
     label, scores = contender.read(json.loads(answer.content))
     expected = contender.expected[answer.row]
     # Two scores that are equal within the tolerance may change places.
-    near = np.abs(np.subtract(scores, expected)).max() <= TOLERANCE
-    return bool(near and label == labels[int(np.argmax(scores))])
+    return is_near(scores, expected) and label == labels[int(np.argmax(scores))]
+
+
+def is_near(scores: Sequence[Any], expected: np.ndarray) -> bool:
+    """Whether scores are the model's own."""
+    return bool(np.abs(np.subtract(scores, expected)).max() <= TOLERANCE)
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """Medians over the turns of each server, and the ratio of the first to the second."""
-    names = list(dict.fromkeys(row["server"] for row in rows))
-    by_name = {name: [row for row in rows if row["server"] == name] for name in names}
+    """Medians over the turns of each server at each number of connections, and what they say."""
+    keys = sorted({(row["connections"], row["server"]) for row in rows if row["server"] != BARE})
+    # The servers in the order of their turns.
+    order = list(dict.fromkeys(row["server"] for row in rows))
+    keys.sort(key=lambda key: (key[0], order.index(key[1])))
+    groups = [[row for row in rows if (row["connections"], row["server"]) == key] for key in keys]
 
-    def over_turns(key: str, summary: Callable[[list[float]], float]) -> list[float]:
-        return [summary([row[key] for row in own]) for own in by_name.values()]
+    def column(title: str, key: str, form: str = "{:.1f}") -> Any:
+        return figures(title, [_median(group, key) for group in groups], form)
 
     table = Table(
         [
-            words("server", names),
-            figures("requests/s", over_turns("requests_per_second", statistics.median), "{:.0f}"),
-            figures("p50, ms", over_turns("p50_ms", statistics.median), "{:.1f}"),
-            figures("p99, ms", over_turns("p99_ms", statistics.median), "{:.1f}"),
-            figures("answers", over_turns("requests", sum)),
-            figures("errors", over_turns("errors", sum)),
+            figures("connections", [key[0] for key in keys]),
+            words("server", [key[1] for key in keys]),
+            column("requests/s", "requests_per_second", "{:.0f}"),
+            column("p50, ms", "p50_ms"),
+            column("p95, ms", "p95_ms"),
+            column("p99, ms", "p99_ms"),
+            column("CPU, ms a request", "cpu_ms", "{:.2f}"),
+            figures("answers", [sum(row["requests"] for row in group) for group in groups]),
+            figures("errors", [sum(row["errors"] for row in group) for group in groups]),
         ]
     )
-    first, second = ([row["requests_per_second"] for row in by_name[name]] for name in names)
-    ratios = [a / b for a, b in zip(first, second, strict=True)]
-    return (
-        f"{table.markdown()}\n\n{statistics.median(ratios):.1f} times the requests a second "
-        f"({min(ratios):.1f} to {max(ratios):.1f} in {len(ratios)} turns)."
+    bare = [row for row in rows if row["server"] == BARE]
+    alone = (
+        f"The model alone, in batches of {BATCH_SIZE}: {_median(bare, 'requests_per_second'):.0f} "
+        f"texts/s, {_median(bare, 'cpu_ms'):.2f} ms of CPU a text."
     )
+    own = order[1]
+    told = [_comparison(rows, own, other) for other in order[2:] + [BARE]]
+    return "\n\n".join([table.markdown(), alone, "\n".join(told)])
+
+
+def _comparison(rows: Sequence[dict[str, Any]], own: str, other: str) -> str:
+    """Ratios of the rates of two servers, turn by turn."""
+    told = []
+    for connections in sorted({row["connections"] for row in rows}):
+        a, b = (
+            [
+                row["requests_per_second"]
+                for row in rows
+                if (row["server"], row["connections"]) == (name, connections)
+            ]
+            for name in (own, other)
+        )
+        ratios = [first / second for first, second in zip(a, b, strict=True)]
+        told.append(
+            f"{statistics.median(ratios):.2f} at {connections} ({min(ratios):.2f} to "
+            f"{max(ratios):.2f})"
+        )
+    return f"- {own} to {other}, requests/s: {', '.join(told)}."
+
+
+def _median(rows: Sequence[dict[str, Any]], key: str) -> float:
+    return statistics.median(row[key] for row in rows)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import sys
 import time
@@ -14,6 +15,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import load  # noqa: E402
+import load_servers  # noqa: E402
 
 LABELS = ("weather", "sport")
 EXPECTED = np.array([[0.75, 0.25], [0.25, 0.75]], np.float32)
@@ -90,23 +92,47 @@ def test_a_connection_that_breaks_is_an_error_and_the_next_is_new():
 
 
 def test_the_table_has_medians_and_ratios():
-    def row(server, rate, errors=0):
-        return {
+    def row(server, connections, rate, errors=0):
+        bare = {
             "server": server,
+            "connections": connections,
             "requests": 100,
-            "errors": errors,
             "requests_per_second": rate,
-            "p50_ms": 1000 / rate,
-            "p99_ms": 2000 / rate,
+            "cpu_ms": 500 / rate,
         }
+        if server == load.BARE:
+            return bare
+        times = {f"p{share}_ms": 10 * share / rate for share in (50, 95, 99)}
+        return {**bare, **times, "errors": errors}
 
-    rows = [row("a", 1000), row("b", 50, 1), row("a", 800), row("b", 20), row("a", 900)]
-    rows.append(row("b", 30))
+    rows = []
+    for connections in (1, 64):
+        for bare, own, other in ((2000, 1000, 50), (1000, 800, 20), (1000, 900, 30)):
+            rows.append(row(load.BARE, connections, bare))
+            rows.append(row("a", connections, own * connections / 64))
+            rows.append(row("b", connections, other, errors=own == 1000))
     assert load.markdown(rows).splitlines() == [
-        "| server | requests/s | p50, ms | p99, ms | answers | errors |",
-        "| :--- | ---: | ---: | ---: | ---: | ---: |",
-        "| a | 900 | 1.1 | 2.2 | 300 | 0 |",
-        "| b | 30 | 33.3 | 66.7 | 300 | 1 |",
+        "| connections | server | requests/s | p50, ms | p95, ms | p99, ms | CPU, ms a request "
+        "| answers | errors |",
+        "| ---: | :--- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| 1 | a | 14 | 35.6 | 67.6 | 70.4 | 35.56 | 300 | 0 |",
+        "| 1 | b | 30 | 16.7 | 31.7 | 33.0 | 16.67 | 300 | 1 |",
+        "| 64 | a | 900 | 0.6 | 1.1 | 1.1 | 0.56 | 300 | 0 |",
+        "| 64 | b | 30 | 16.7 | 31.7 | 33.0 | 16.67 | 300 | 1 |",
         "",
-        "30.0 times the requests a second (20.0 to 40.0 in 3 turns).",
+        "The model alone, in batches of 32: 1000 texts/s, 0.50 ms of CPU a text.",
+        "",
+        "- a to b, requests/s: 0.47 at 1 (0.31 to 0.62), 30.00 at 64 (20.00 to 40.00).",
+        "- a to the model alone, requests/s: 0.01 at 1 (0.01 to 0.01), 0.80 at 64 (0.50 to 0.90).",
     ]
+
+
+def test_a_server_costs_what_its_processes_and_their_children_do():
+    burn = "import time\nwhile time.process_time() < 0.5: pass\ntime.sleep(60)"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn!r}])"
+    with load_servers.process(["-c", parent]) as number:
+        served = dataclasses.replace(contender(), process_ids=[number])
+        deadline = time.monotonic() + 60
+        while served.cpu_seconds() < 0.5:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)

@@ -28,7 +28,7 @@ class Kept:
         model = dataclasses.replace(MODEL, sha256=SHA256)
         queue = QueueLimits(batch_size=4)
         models = Models([One(model, Words())], queue, watch=metrics.watch)
-        app = build_app(models, LIMITS, metrics=metrics.page)
+        app = build_app(models, LIMITS, metrics=metrics.metrics)
         self.client = TestClient(Journal(app, metrics.request, log), raise_server_exceptions=False)
 
     def __enter__(self):

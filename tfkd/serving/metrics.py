@@ -86,7 +86,7 @@ class Metrics:
         """Counts an answered request; `model` is name and version, of none two empty strings."""
         self._requests.labels(*model, endpoint, str(status)).observe(seconds)
 
-    async def page(self, request: Request) -> Response:
+    async def metrics(self, request: Request) -> Response:
         """The page, in Prometheus' text format."""
         registry = self._registry
         if FOLDER in os.environ:

@@ -112,7 +112,7 @@ def _application(
     metrics = Metrics()
     models = Models(_folders(config), _queue_limits(config), progress.say, metrics.watch)
     is_local = is_loopback(config.host)
-    app = build_app(models, _request_limits(config), is_local, metrics.page, reloaded)
+    app = build_app(models, _request_limits(config), is_local, metrics.metrics, reloaded)
     callers = app if token is None else BearersOnly(app, token)
     return Journal(callers, metrics.request, config.log), models
 
