@@ -155,7 +155,7 @@ def test_the_old_version_answers_what_it_took_while_the_new_answers_already():
             taken = [asyncio.create_task(old.batcher.predict(["rain"])) for _ in range(3)]
             await asyncio.sleep(0)
             folder.numbers = {"2": 2}
-            reload = asyncio.create_task(models.reload())
+            reload = models.reload()
             while models.find("news") is old:
                 await asyncio.sleep(0.001)
             new = await models.find("news").batcher.predict(["rain"])
@@ -193,7 +193,7 @@ def test_a_server_that_stops_reloads_no_more():
         async with models.running():
             folder.numbers = {"2": 2}
             # It has begun to read when the server is told to stop.
-            reading = asyncio.create_task(models.reload())
+            reading = models.reload()
             await asyncio.sleep(0)
             models.refuse()
         return await reading, await models.reload()

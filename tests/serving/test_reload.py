@@ -1,5 +1,6 @@
 """A process that is told to reload: while requests come in, by signal, and by whom."""
 
+import asyncio
 import http.client
 import json
 import re
@@ -16,6 +17,7 @@ from starlette.testclient import TestClient
 
 from tests.serving.small_runs import LABELS, small_classifier, small_run
 from tests.serving.test_app import LIMITS, MODEL, One, Words
+from tests.serving.test_models import Folder
 from tfkd.compression.litert import LiteRTModel
 from tfkd.serving.app import build_app
 from tfkd.serving.batcher import QueueLimits
@@ -206,3 +208,23 @@ def test_only_this_machines_programs_reload(client, headers, status):
             if status == 200
             else {"error": "Expected a program of the server's machine. Received another."}
         )
+
+
+def test_a_reload_ends_whether_its_sender_waits_or_not():
+    folder = Folder("news", v1=1)
+    models = Models([folder], QueueLimits())
+    app = build_app(models, LIMITS)
+    scope = {"type": "http", "method": "POST", "path": RELOAD, "headers": [], "query_string": b""}
+
+    async def run():
+        async with models.running():
+            folder.numbers = {"2": 2}
+            sent = asyncio.create_task(app({**scope, "client": ("127.0.0.1", 5000)}, None, None))
+            await asyncio.sleep(0)
+            sent.cancel()
+            with pytest.raises(asyncio.CancelledError, match=r"^$"):
+                await sent
+            while models.versions("news") != ["2"]:
+                await asyncio.sleep(0.001)
+
+    asyncio.run(asyncio.wait_for(run(), SECONDS))

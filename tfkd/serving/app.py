@@ -205,8 +205,10 @@ class _Service:
         sender = request.client.host if request.client else ""
         if not is_loopback(sender) or foreign_header(request.headers):
             raise Refusal(403, "Expected a program of the server's machine. Received another.")
-        changes, failures = await self._models.reload()
+        # The other processes, then this one; what has begun comes to its end, whether its sender
+        # waits or not.
         self._reloaded()
+        changes, failures = await asyncio.shield(self._models.reload())
         if failures:
             return _error(" ".join([*changes, *failures]), 409, {})
         versions = {name: self._models.versions(name) for name in self._models.names}

@@ -88,6 +88,7 @@ class Models:
         self._say = say
         self._watch = watch
         self._reloading = asyncio.Lock()
+        self._reloads: set[asyncio.Task] = set()
         self._answered_by_gone = 0
         self.is_stopping = False
         self._table: dict[str, Mapping[str, Version]] = {
@@ -154,14 +155,22 @@ class Models:
         for version in self:
             version.batcher.refuse()
 
-    async def reload(self) -> tuple[list[str], list[str]]:
+    def reload(self) -> asyncio.Task[tuple[list[str], list[str]]]:
         """Looks for other versions and changed files, and serves them.
 
         Where a version cannot be read, what the model answered with goes on answering.
 
         Returns:
-            One line for each model that changed, and one for each failure; they were said, too.
+            A task that should not be cancelled. It gives one line for each model that changed, and
+            one for each failure; they were said, too.
         """
+        task = asyncio.create_task(self._reload())
+        # The loop itself holds a task only weakly.
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+        return task
+
+    async def _reload(self) -> tuple[list[str], list[str]]:
         changes: list[str] = []
         failures: list[str] = []
         async with self._reloading:

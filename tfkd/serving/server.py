@@ -190,19 +190,12 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, models: Models) -> None:
         super().__init__(config)
         self._models = models
-        self._reloads: set[asyncio.Task] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         # Windows has no such signal.
         if hasattr(signal, "SIGHUP"):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
-
-    def _reload(self) -> None:
-        # The loop itself holds a task only weakly.
-        task = asyncio.create_task(self._models.reload())
-        self._reloads.add(task)
-        task.add_done_callback(self._reloads.discard)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._models.reload)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal lets open requests finish; a SIGINT after it waits no more.
