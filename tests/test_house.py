@@ -117,7 +117,7 @@ def test_page_names_the_constraints(page):
 
 def test_every_imported_package_is_asked_for(setup):
     declared = lines(setup["options"]["install_requires"])
-    for extra in ("edge", "onnx", "serve"):
+    for extra in ("edge", "onnx", "ray", "serve"):
         declared += lines(setup["options.extras_require"][extra])
     required = {line.split(">=")[0] for line in declared}
     required = {name.replace("-", "_") for name in required} | set(BROUGHT_ALONG)

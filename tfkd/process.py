@@ -247,9 +247,9 @@ def has_bfloat16() -> bool:
 
 
 def thread_limits(threads: int) -> dict[str, str]:
-    """The variables that hold TensorFlow in a fresh process to so many threads."""
-    names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-    return dict.fromkeys(names, str(threads))
+    """The variables that hold TensorFlow, and `num_cores`, in a fresh process to so many."""
+    names = ["OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"]
+    return dict.fromkeys([*names, "LOKY_MAX_CPU_COUNT"], str(threads))
 
 
 def answer(value: Any) -> None:

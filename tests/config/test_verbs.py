@@ -43,7 +43,7 @@ SAMPLES = {
     "study": StudyConfig(study=Path("study.toml"), plan=True),
     "errors": ErrorsConfig(run=Path("folder"), disagreements=True),
     "report": ReportConfig(folders=(Path("folder"),), output_dir=Path("out")),
-    "predict": PredictConfig(run=Path("run"), recipe="dynamic_int8"),
+    "predict": PredictConfig(run=Path("run"), recipe="dynamic_int8", ray="local"),
     "serve": ServeConfig(runs=(Path("run"), Path("more")), versions=2, port=0, batch_wait_ms=2),
     "clean": CleanConfig(folder=Path("runs"), what=("cache", "parts"), yes=True),
     "doctor": DoctorConfig(folder=Path("runs"), data_dir=Path("data"), offline=True),

@@ -63,6 +63,7 @@ def test_all_facts_in_lines(place, monkeypatch):
         "versions": versions,
         "extra edge": "there",
         "extra onnx": "there",
+        "extra ray": "there",
         "extra serve": "there",
         "cores": str(len(os.sched_getaffinity(0))),
         "precision auto": "bfloat16",

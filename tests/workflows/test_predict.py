@@ -11,6 +11,7 @@ import sys
 
 import keras
 import numpy as np
+import pyarrow.parquet
 import pytest
 from click.testing import CliRunner
 
@@ -399,8 +400,20 @@ def test_a_table_is_scored_by_the_keras_model_where_there_is_no_file(single_labe
             "Expected the column `text` (or `sentence1`, `sentence2`) in a.csv. Received: ticket, "
             "body. Perhaps --text-column body?",
         ),
+        (
+            ["--input", "a.csv", "--output", "b.csv", "--ray", "local"],
+            "Expected --output FOLDER, a name without an ending, with --ray. Received: --output "
+            "b.csv, a file.",
+        ),
+        (
+            ["--input", ".", "--output", "labels"],
+            "Expected --output outside of the folder that is read. Received: labels in ..",
+        ),
     ],
-    ids=["no output", "no input", "ending", "same", "missing", "idle", "column"],
+    ids=[
+        *("no output", "no input", "ending", "same", "missing", "idle", "column"),
+        *("no folder", "inside"),
+    ],
 )
 def test_files_that_cannot_be_are_refused(
     single_label_run, backlog, monkeypatch, arguments, message
@@ -410,6 +423,31 @@ def test_files_that_cannot_be_are_refused(
     result = answer(single_label_run, *arguments)
     assert (result.exit_code, result.stderr) == (1, f"Error: {message}\n")
     assert [path.name for path in backlog.parent.iterdir()] == ["a.csv"]
+
+
+def test_a_folder_of_answers_is_written_and_gone_on_with(run_with_file, backlog):
+    folder = backlog.with_name("labels")
+    files = ("--input", str(backlog), "--output", str(folder), "--text-column", "body")
+    result = answer(run_with_file, *files, "--id-column", "ticket", "--part-rows", "2")
+    assert result.exit_code == 0, result.output
+    first, *_ = result.stdout.splitlines()
+    assert first.startswith(f"{folder}: 3 rows in 2 parts, answered by float32; 2 parts made now ")
+    assert result.stderr == f"read and check {backlog}\nscore 3 of 3 rows with float32\n"
+    parts = [pyarrow.parquet.read_table(path) for path in sorted(folder.glob("*.parquet"))]
+    rows = [row for part in parts for row in part.to_pylist()]
+    assert [(row["id"], row["label"], row["probability"]) for row in rows] == [
+        ("7", "weather", 0.786986),
+        ("8", None, None),
+        ("9", "sport", 0.909443),
+    ]
+    again = answer(run_with_file, *files, "--id-column", "ticket", "--part-rows", "2", "--json")
+    assert json.loads(again.stdout)["num_found"] == 2
+    result = answer(run_with_file, *files, "--id-column", "ticket")
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (
+        1,
+        f"Error: Expected the rows of a part that {folder} was begun with: 2. Received: 10000. "
+        "Give the same to go on, --overwrite to begin anew, or another --output.",
+    )
 
 
 def test_the_column_that_the_run_was_trained_on_is_the_one(tmp_path, backlog):

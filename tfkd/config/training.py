@@ -201,7 +201,8 @@ class TeacherConfig(Config):
     teacher_answers: tuple[Path, ...] = setting(
         (),
         "In place of --teacher: a file of answers to the texts, by id or text: probabilities, "
-        "logits, logprobs, or label and confidence. Give it again to mix several.",
+        "logits, logprobs, or label and confidence; or a folder of `tfkd predict`. Give it again "
+        "to mix several.",
     )
     teacher_epochs: int | None = setting(
         None,

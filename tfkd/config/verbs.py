@@ -226,28 +226,40 @@ class PredictConfig(Config):
     run: Path = setting(dataclasses.MISSING, "Folder written by distill or finetune.")
     input: Path | None = setting(
         None,
-        "File of texts: one a line, or with --output a table of CSV, TSV, JSONL or Parquet. "
-        "Default: standard input.",
+        "File of texts: one a line, or with --output a table of CSV, TSV, JSONL or Parquet; with "
+        "--output FOLDER also a folder of tables or a data set. Default: standard input.",
     )
     output: Path | None = setting(
         None,
         "Write the table there with the answers behind its columns; the name's ending says in "
-        "which format.",
+        "which format. Without an ending: a folder of Parquet with ids and answers, for "
+        "--teacher-answers; started again it goes on.",
     )
+    data_dir: Path | None = setting(None, "Folder that holds the data set.")
     text_column: str | None = setting(
         None, "The table's column of texts. Default: as the run was trained, or `text`."
     )
     second_text_column: str | None = setting(
         None, "Of pairs: that of the second texts. Default: as trained, or `sentence2`."
     )
-    all_classes: bool = setting(False, "With --output: also a column for each class.")
+    id_column: str | None = setting(
+        None, "With --output FOLDER: column of ids. Default: as trained, or file and row."
+    )
+    all_classes: bool = setting(
+        False, "With --output FILE: also a column for each class. A folder has them."
+    )
+    part_rows: int = setting(10_000, "With --output FOLDER: rows of a part.", 1)
+    ray: str | None = setting(
+        None,
+        "With --output FOLDER: have Ray's workers answer; a cluster's address, auto, or local.",
+    )
     recipe: str | None = setting(
         None,
         "LiteRT file to ask, or keras. Default: keras; with --output dynamic_int8 or else float32, "
         "if the run has it.",
         choices=("keras", *RECIPE_NAMES),
     )
-    overwrite: bool = setting(False, "Replace the output file.")
+    overwrite: bool = setting(False, "Replace the output.")
     quiet: bool = setting(False, "No progress; only the result.")
 
 

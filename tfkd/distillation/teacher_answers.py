@@ -45,7 +45,7 @@ class TeacherAnswers:
     """The answers of a file.
 
     Attributes:
-        path: The file.
+        path: The file, or the folder of its parts.
         is_by_id: Whether its rows are known by ids; else by texts.
         numbers: Row of `logits` by the row's key.
         logits: float64 `[num_keys, num_outputs]`.
@@ -84,8 +84,13 @@ def text_hash(row: Example) -> str:
     return hashlib.sha256("\t".join(row.texts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def answer_files(path: Path) -> list[Path]:
+    """The files of answers at a path: itself, or the parts in a folder of `tfkd predict`."""
+    return sorted(path.glob("part-*.parquet")) if path.is_dir() else [path]
+
+
 def read_answers(path: Path, dataset: Dataset, columns: "KeyColumns") -> TeacherAnswers:
-    """Reads a file of answers.
+    """Reads a file of answers, or a folder of them.
 
     Several answers of one key are averaged: probabilities, or scores.
 
@@ -95,25 +100,28 @@ def read_answers(path: Path, dataset: Dataset, columns: "KeyColumns") -> Teacher
     """
     said: dict[str, list[np.ndarray]] = {}
     num_empty = 0
-    with open_table(path) as table:
-        twice = next((name for name in table.columns if table.columns.count(name) > 1), None)
-        if twice:
-            raise DatasetError(f"Expected one column `{twice}` in {path}. Received: several.")
-        key = columns.key(path, table.columns)
-        read = _form(path, table, dataset)
-        for row, values in enumerate(table.rows, 1):
-            with placed(path, row):
-                answer = read(values)
-                if answer is None:
-                    num_empty += 1
-                else:
-                    said.setdefault(key.read(values), []).append(answer)
+    is_by_id = False
+    for file in answer_files(path):
+        with open_table(file) as table:
+            twice = next((name for name in table.columns if table.columns.count(name) > 1), None)
+            if twice:
+                raise DatasetError(f"Expected one column `{twice}` in {file}. Received: several.")
+            key = columns.key(file, table.columns)
+            is_by_id = key.is_id
+            read = _form(file, table, dataset)
+            for row, values in enumerate(table.rows, 1):
+                with placed(file, row):
+                    answer = read(values)
+                    if answer is None:
+                        num_empty += 1
+                    else:
+                        said.setdefault(key.read(values), []).append(answer)
     if not said:
         raise DatasetError(f"Expected answers in {path}. Received: rows without one.")
     logits = np.stack([_mean(dataset.task, answers) for answers in said.values()])
     numbers = {name: number for number, name in enumerate(said)}
     num_averaged = sum(np.ptp(answers, axis=0).any() for answers in said.values())
-    return TeacherAnswers(path, key.is_id, numbers, logits, num_empty, int(num_averaged))
+    return TeacherAnswers(path, is_by_id, numbers, logits, num_empty, int(num_averaged))
 
 
 class Key(NamedTuple):

@@ -19,7 +19,12 @@ from tfkd.config.training import DistillConfig
 from tfkd.data.examples import DEFAULT_THRESHOLD, MULTI_LABEL, REGRESSION, Example
 from tfkd.data.tokens import is_answered
 from tfkd.distillation.mixture import mixture
-from tfkd.distillation.teacher_answers import KeyColumns, TeacherAnswers, read_answers
+from tfkd.distillation.teacher_answers import (
+    KeyColumns,
+    TeacherAnswers,
+    answer_files,
+    read_answers,
+)
 from tfkd.errors import ArtifactError, DatasetError
 from tfkd.evaluation.metrics import expected_calibration_error, negative_log_likelihood
 from tfkd.evaluation.thresholds import tuned_thresholds
@@ -83,7 +88,8 @@ class AnswerTeacher:
     @functools.cached_property
     def sha256(self) -> str:
         """Changes with the files, by which a training knows whose answers it learned from."""
-        files = [artifacts.file_sha256(answers.path) for answers in self.files]
+        paths = [path for answers in self.files for path in answer_files(answers.path)]
+        files = list(map(artifacts.file_sha256, paths))
         return artifacts.fingerprint({"files": files, "temperatures": self.temperatures})
 
     def answers(self, split: str, material: Material, demand: Demand) -> Answers:

@@ -216,7 +216,7 @@ def _check_answers(config: DistillConfig) -> None:
                 "both. Leave one out; a model's answers come from `tfkd predict --all-classes`."
             )
     for path in config.teacher_answers:
-        if not path.is_file():
+        if not path.exists():
             raise DatasetError(
                 f"Expected a file of answers. Received: {path}, which is not there. Correct "
                 "--teacher-answers."

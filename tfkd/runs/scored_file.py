@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,7 @@ class TextTable:
             rows = []
             for row, values in enumerate(texts, start + 1):
                 with placed(self.table.path, row):
-                    rows.append(_row(values))
+                    rows.append(row_of(values))
             yield columns, rows
             start += len(rows)
 
@@ -119,8 +119,12 @@ class TextTable:
         return num_rows, num_empty
 
 
-def _row(values: Sequence[Any]) -> Row | None:
-    """The texts of a row; of a pair one may be empty."""
+def row_of(values: Sequence[Any]) -> Row | None:
+    """The texts of a row, None where there is none; of a pair one may be empty.
+
+    Raises:
+        RowFault: One is no text.
+    """
     texts = texts_of_row(values)
     return None if is_blank(texts) else tuple(texts)
 
@@ -143,9 +147,8 @@ def score_file(
     with table_writer(path, table, added) as write, progress.task("score", num_rows) as task:
         for columns, rows in texts.chunks():
             task.advance(rows.count(None))
-            given = [row for row in rows if row is not None]
-            answers = answer_columns(answering.logits(given, task.advance), model, all_classes)
-            write([*columns, *(_spread(column, rows, separator) for column in answers)])
+            answers = answered(rows, answering, all_classes, task.advance)
+            write([*columns, *(_joined(column, separator) for column in answers)])
     return ScoredFile(
         path=path,
         source=table.path,
@@ -158,10 +161,28 @@ def score_file(
     )
 
 
-def _spread(answers: Sequence[Any], rows: Sequence[Row | None], separator: str | None) -> list[Any]:
-    """A column of the answers, with None for rows without a text; lists in one cell, if joined."""
-    left = iter(answers)
-    column = [None if row is None else next(left) for row in rows]
+def answered(
+    rows: Sequence[Row | None],
+    answering: Answering,
+    all_classes: bool,
+    done: Callable[[int], object] = lambda count: None,
+) -> list[list[Any]]:
+    """Columns of a model's answers, with None in rows without a text.
+
+    Args:
+        rows: Texts of each row.
+        answering: `Answering`.
+        all_classes: Boolean. Also a column a class.
+        done: Told how many more were answered.
+    """
+    given = [row for row in rows if row is not None]
+    columns = answer_columns(answering.logits(given, done), answering.model, all_classes)
+    left = map(iter, columns)
+    return [[None if row is None else next(answers) for row in rows] for answers in left]
+
+
+def _joined(column: Sequence[Any], separator: str | None) -> Sequence[Any]:
+    """A column whose lists are one cell each, if there is something to stand between."""
     if separator is None:
         return column
     return [

@@ -205,14 +205,17 @@ class _Service:
         sender = request.client.host if request.client else ""
         if not is_loopback(sender) or foreign_header(request.headers):
             raise Refusal(403, "Expected a program of the server's machine. Received another.")
-        # The other processes, then this one; what has begun comes to its end, whether its sender
-        # waits or not.
-        self._reloaded()
-        changes, failures = await asyncio.shield(self._models.reload())
+        # What has begun comes to its end, whether its sender waits or not.
+        changes, failures = await asyncio.shield(self._reload())
         if failures:
             return _error(" ".join([*changes, *failures]), 409, {})
         versions = {name: self._models.versions(name) for name in self._models.names}
         return _json({"changes": changes, "versions": versions})
+
+    async def _reload(self) -> tuple[list[str], list[str]]:
+        found = await self._models.reload()
+        self._reloaded()
+        return found
 
     def _find(self, request: Request) -> Version:
         name, version = request.path_params["name"], request.path_params.get("version")

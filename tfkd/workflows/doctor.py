@@ -68,7 +68,7 @@ def doctor(
     folder = config.folder.absolute()
     place = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     facts: dict[str, Any] = {"versions": versions()}
-    for extra in ("edge", "onnx", "serve"):
+    for extra in ("edge", "onnx", "ray", "serve"):
         missing = _missing(extra)
         advice = f"no {', no '.join(missing)}: pip install 'tfkd[{extra}]'"
         facts[f"extra_{extra}"] = advice if missing else "there"

@@ -20,11 +20,14 @@ from tfkd.models.description import Description
 from tfkd.models.predictions import Prediction, predictions
 from tfkd.progress import Progress
 from tfkd.runs.answering import KERAS, Answering, Asked, of_any, of_folder, quick_recipe
+from tfkd.runs.corpus import Corpus
+from tfkd.runs.labelled_corpus import LabelledCorpus, Labelling, label_corpus
 from tfkd.runs.scored_file import ScoredFile, TextTable, score_file
 from tfkd.runs.settings import settings_of
 
 CHUNK_ROWS = 256
 MAX_LINE_BYTES = 1_000_000
+FOLDER_SETTINGS = ("ray", "id_column", "part_rows", "data_dir")
 
 
 @overload
@@ -77,11 +80,12 @@ def predict_file(
     config: PredictConfig | Path | str | None = None,
     progress: Progress | None = None,
     **given: Any,
-) -> ScoredFile:
-    """Writes a user's table with the answers behind its columns.
+) -> ScoredFile | LabelledCorpus:
+    """Writes a user's table with the answers behind its columns, or a corpus' answers as parts.
 
     CSV, TSV, JSONL and Parquet, plain or .gz, by the ending of each name. The file is there when it
-    is whole. Rows without a text have empty answers and are counted.
+    is whole. Rows without a text have empty answers and are counted. Where the output's name has no
+    ending, it becomes a folder that a killed command goes on with; see docs/scale.md.
 
     Args:
         config: `PredictConfig` with `input` and `output`; or the run's path.
@@ -89,7 +93,7 @@ def predict_file(
         **given: The settings as keywords instead.
 
     Returns:
-        `ScoredFile`.
+        `ScoredFile`, or `LabelledCorpus` of a folder.
 
     Raises:
         ArtifactError: The folder is no run, has no file of the recipe, or the output is there.
@@ -104,14 +108,21 @@ def predict_file(
     """
     config = settings_of(PredictConfig, config, given)
     progress = progress or Progress(config.quiet)
-    source, path = _files(config)
+    source, path = _given(config)
     run = RunFolder(config.run)
     trained = ColumnNames.of(run.read_config())
     num_texts = Description.read(run.model).num_texts
-    names = ColumnNames(config.text_column, config.second_text_column)
+    names = ColumnNames(config.text_column, config.second_text_column, id=config.id_column)
+    recipe = config.recipe or quick_recipe(run.model)
+    if path.is_dir() or not path.suffix:
+        corpus = Corpus.of(source, names.over(trained), num_texts, config.data_dir)
+        if config.id_column is None:
+            corpus = corpus.with_ids_there()
+        labelling = Labelling(corpus, path, run.model, recipe)
+        return label_corpus(labelling, config.part_rows, config.overwrite, config.ray, progress)
+    _check_file(source, path, config)
     table = TextTable.of(source, names.over(trained), num_texts)
-    answering = of_folder(run.model, config.recipe or quick_recipe(run.model))
-    return score_file(table, path, answering, config.all_classes, progress)
+    return score_file(table, path, of_folder(run.model, recipe), config.all_classes, progress)
 
 
 def is_table(config: PredictConfig) -> bool:
@@ -170,16 +181,32 @@ def read_texts(stream: IO[bytes], source: str) -> Iterator[str]:
         yield text
 
 
-def _files(config: PredictConfig) -> tuple[Path, Path]:
-    """Input and output, both given and unlike each other."""
+def _given(config: PredictConfig) -> tuple[Path, Path]:
+    """Input and output, both given, and neither the input nor in it what is written."""
     source, path = config.input, config.output
     if source is None or path is None:
         given = f"--output {path} alone" if source is None else f"--input {source} alone"
         raise ConfigError(
-            f"Expected --input and --output, a table and the file to write. Received: {given}. "
-            "Give both, such as --input backlog.csv --output scored.csv."
+            "Expected --input and --output, a table and the file to write. Received: "
+            f"{given}. Give both, such as --input backlog.csv --output scored.csv."
         )
+    if source.is_dir() and path.resolve().is_relative_to(source.resolve()):
+        raise ConfigError(
+            f"Expected --output outside of the folder that is read. Received: {path} in {source}."
+        )
+    return source, path
+
+
+def _check_file(source: Path, path: Path, config: PredictConfig) -> None:
+    """Refuses a file that cannot be written, or settings that are for a folder."""
     format_of(path)
+    idle = [name for name in FOLDER_SETTINGS if name in config.chosen()]
+    if idle or source.is_dir():
+        given = option(idle[0], False) if idle else f"a folder as --input, {source}"
+        raise ConfigError(
+            f"Expected --output FOLDER, a name without an ending, with {given}. Received: "
+            f"--output {path}, a file."
+        )
     if path.exists():
         if source.exists() and path.samefile(source):
             raise ConfigError(
@@ -189,7 +216,6 @@ def _files(config: PredictConfig) -> tuple[Path, Path]:
             raise ArtifactError(
                 f"Expected no file {path}. It exists. Add --overwrite, or give another --output."
             )
-    return source, path
 
 
 def _answers(answering: Answering, rows: Iterator[tuple[str, ...]]) -> Iterator[Prediction]:
