@@ -36,6 +36,8 @@ class Command:
     def __init__(self, *arguments):
         self.mark = uuid.uuid4().hex
         variables = {MARK: self.mark, "RAY_USAGE_STATS_ENABLED": "0", "LOKY_MAX_CPU_COUNT": "2"}
+        # Ray's workers would come after all else that a machine has to do.
+        variables["RAY_worker_niceness"] = "0"
         line = [sys.executable, "-m", "tfkd", *map(str, arguments)]
         self.process = subprocess.Popen(
             ["unshare", "-n", "sh", "-c", 'ip link set lo up; exec "$@"', "sh", *line],
@@ -43,6 +45,12 @@ class Command:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.kill()
 
     def living(self):
         """Its processes."""
@@ -63,15 +71,13 @@ class Command:
     def kill(self):
         """Kills the driver; its cluster goes with it."""
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
+        self.process.stderr.close()
         wait_for(lambda: not self.living())
 
     def end(self):
         """Waits for the end, and gives what was said."""
-        try:
-            return self.process.communicate(timeout=LIMIT_SECONDS)[1]
-        finally:
-            self.process.kill()
+        return self.process.communicate(timeout=LIMIT_SECONDS)[1]
 
 
 def wait_for(condition):

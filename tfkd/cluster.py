@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from tfkd.errors import ConfigError, ModelError, TfkdError, system_error
 from tfkd.process import num_cores, thread_limits
+from tfkd.quiet import native_stderr_hidden
 
 LOCAL, LOOPBACK = "local", "127.0.0.1"
 # Of Ray's own for what its workers hand over: numbers alone.
@@ -74,7 +75,7 @@ def joined(address: str | None) -> Iterator[None]:
         yield
         return
     check_installed()
-    # Notes of its C++ go straight to the terminal.
+    # For what its C++ has to say later.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
 
@@ -85,8 +86,9 @@ def joined(address: str | None) -> Iterator[None]:
         options |= {"include_dashboard": False, "_temp_dir": FOLDER, "_node_ip_address": LOOPBACK}
     terminated = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+        with native_stderr_hidden():
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+    except Exception as error:  # Ray's own is a plain one where it takes too long.
         raise ConfigError(
             f"Expected a Ray cluster at {address}. Received: {error}. Start one with "
             "`ray start --head`, or give --ray local."
