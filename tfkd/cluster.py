@@ -1,4 +1,4 @@
-"""Work on Ray's workers: parts of a corpus through Ray Data.
+"""Work on Ray's workers: parts of a corpus through Ray Data, arms of a study as tasks.
 
 Whatever the work makes, it writes where all machines find it, whole or not at all. So Ray may lose
 a worker and do its piece again, and a driver that was killed is started again for what is missing.
@@ -9,7 +9,7 @@ import importlib.util
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from tfkd.errors import ConfigError, ModelError, TfkdError, system_error
@@ -21,6 +21,7 @@ LOCAL, LOOPBACK = "local", "127.0.0.1"
 STORE_BYTES = 100_000_000
 # Ray's sockets lie there; in the folder of a command their names would be too long.
 FOLDER = "/tmp/ray"
+RETRIES = 10
 # What this process was told on where things lie.
 TOLD = ("TFKD_", "TFDS_", "HF_")
 
@@ -155,6 +156,40 @@ def mapped(
             if row["problem"]:
                 raise ModelError(row["problem"])
             yield row["count"]
+
+
+def called(function: Callable[..., object], calls: Sequence[tuple[object, ...]]) -> Generator[None]:
+    """Calls a function with one tuple of arguments after another, as many at a time as cores.
+
+    A call whose worker is killed is made again, from the start. What the function gives is left.
+
+    Raises:
+        ModelError: A call met an error that a user can fix, or Ray gave up; the others are ended.
+    """
+    import ray
+
+    task = ray.remote(num_cpus=1, max_retries=RETRIES)(_call)
+    waiting = [task.remote(Surroundings.here(), function, call) for call in calls]
+    try:
+        with _ends():
+            while waiting:
+                done, waiting = ray.wait(waiting)
+                if problem := ray.get(done[0]):
+                    raise ModelError(problem)
+                yield
+    finally:
+        for left in waiting:
+            ray.cancel(left, force=True)
+
+
+def _call(here: Surroundings, function: Callable[..., object], call: tuple[object, ...]) -> str:
+    """A call, in a worker; gives what a user can fix, or nothing."""
+    try:
+        here.enter()
+        function(*call)
+    except (TfkdError, OSError) as error:
+        return _told(error)
+    return ""
 
 
 def _told(error: TfkdError | OSError) -> str:

@@ -6,14 +6,16 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.messages import exactly
+from tests.ray_commands import LIMIT_SECONDS, Command, needs_ray, wait_for
 from tests.toys import demo_rows
+from tfkd.artifacts import read_json
 from tfkd.config.verbs import StudyConfig
-from tfkd.errors import ArtifactError, ModelError
+from tfkd.errors import ArtifactError, ConfigError, ModelError
 from tfkd.workflows.study import study
 
 FORM = """
@@ -35,7 +37,6 @@ sequence_length = 24
 [datasets.demo]
 dataset = "DATA"
 """
-LIMIT_SECONDS = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -60,15 +61,6 @@ def workers_of(parent):
                 found.append(int(folder.name))
         except (OSError, ValueError):
             continue
-    return found
-
-
-def wait_for(condition):
-    """What the condition gives once it is true; it has to be within the limit."""
-    end = time.monotonic() + LIMIT_SECONDS
-    while not (found := condition()):
-        assert time.monotonic() < end
-        time.sleep(0.05)
     return found
 
 
@@ -152,3 +144,28 @@ def test_killed_process_is_told_in_one_line(settings):
         study(settings)
     killer.join()
     assert workers_of(os.getpid()) == []
+
+
+@needs_ray
+def test_worker_of_ray_that_is_killed_costs_its_arm_only(serial, settings):
+    where = ("--output-dir", settings.output_dir, "--quiet")
+    with Command("study", settings.study, *where, "--ray", "local") as command:
+        wait_for(lambda: arms_of(settings))
+        os.kill(wait_for(lambda: command.workers("_call"))[0], signal.SIGKILL)
+        said = command.end()
+        wait_for(lambda: not command.living())
+    assert command.process.returncode == 0, said
+    found = read_json(settings.output_dir / "study.json")["datasets"]["demo"]["rows"]
+    rows = serial[1].datasets["demo"]["rows"]
+    assert [item["arm"] for item in found] == [item["arm"] for item in rows]
+    for item, expected in zip(found, rows, strict=True):
+        assert item["values"] == pytest.approx(expected["values"], abs=0.005)
+
+
+def test_jobs_and_ray_are_one_too_many(settings):
+    message = (
+        "Expected --jobs or --ray: Ray makes as many arms at a time as its machines have cores. "
+        "Received: --jobs 2 --ray local. Leave one out."
+    )
+    with pytest.raises(ConfigError, match=exactly(message)):
+        study(settings.replace(ray="local"))

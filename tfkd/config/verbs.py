@@ -187,6 +187,9 @@ class StudyConfig(Config):
     jobs: int = setting(
         1, "Arms made side by side, each in a process with its share of the cores.", 1, 256
     )
+    ray: str | None = setting(
+        None, "Have Ray's workers make the arms, one a core; a cluster's address, auto, or local."
+    )
     report: bool = setting(True, "Also write report.html, with pictures.")
     quiet: bool = setting(False, "No progress; only the result.")
 

@@ -8,6 +8,7 @@ import functools
 import signal
 from typing import TYPE_CHECKING
 
+from tfkd.keras_environment import settle_command
 from tfkd.process import follow
 from tfkd.progress import Progress
 from tfkd.quiet import import_tensorflow, quiet_libraries
@@ -32,6 +33,18 @@ def begin(parent: int) -> None:
     # The study may be started again.
     follow(parent)
     import_tensorflow()
+
+
+def make_apart(arm: ArmPlan, plan: StudyPlan) -> None:
+    """The same as `make`, in a worker of Ray's that may have begun with anything.
+
+    Raises:
+        TfkdError: What `make_arm` raises.
+    """
+    quiet_libraries()
+    settle_command()
+    import_tensorflow()
+    make(arm, plan, is_quiet=True)
 
 
 def make(arm: ArmPlan, plan: StudyPlan, is_quiet: bool) -> None:

@@ -13,7 +13,7 @@ study.json, README.md            the table and the verdicts; report.html, the sa
 from pathlib import Path
 from typing import Any
 
-from tfkd import artifacts
+from tfkd import artifacts, cluster
 from tfkd.artifacts import RunFolder
 from tfkd.config.fields import nearest
 from tfkd.config.verbs import StudyConfig
@@ -76,9 +76,17 @@ def study(
     plan = read_plan(config)
     if config.plan:
         return PlanResult(plan)
-    plan.write()
-    for dataset in _asked(config, plan):
-        _run(plan.of(dataset), config.jobs, progress)
+    if config.ray is not None and config.jobs > 1:
+        raise ConfigError(
+            "Expected --jobs or --ray: Ray makes as many arms at a time as its machines have "
+            f"cores. Received: --jobs {config.jobs} --ray {config.ray}. Leave one out."
+        )
+    asked = _asked(config, plan)
+    # A cluster that is not there is told before a teacher is trained.
+    with cluster.joined(config.ray):
+        plan.write()
+        for dataset in asked:
+            _run(plan.of(dataset), config, progress)
     if not all(_is_done(plan.of(dataset)) for dataset in plan.datasets):
         return PlanResult(plan)
     result = collect(plan)
@@ -116,7 +124,7 @@ def _is_done(plan: StudyPlan) -> bool:
     return _is_made(plan) and _is_timed(plan)
 
 
-def _run(plan: StudyPlan, jobs: int, progress: Progress) -> None:
+def _run(plan: StudyPlan, config: StudyConfig, progress: Progress) -> None:
     """Everything of one data set that is not there yet."""
     plans = {teacher.name: teacher for teacher in plan.teachers}
     for arm in plan.arms:
@@ -130,13 +138,13 @@ def _run(plan: StudyPlan, jobs: int, progress: Progress) -> None:
         arm.mixing.check_task(material.dataset.task)
     for arm in unfinished:
         material.unlabelled_rows(arm.config)
-    for config, source in students.values():
-        check_student_fits(config, source, material)
+    for settings, source in students.values():
+        check_student_fits(settings, source, material)
     if not _is_made(plan, material.summaries["test"].fingerprint):
         teachers = {name: make_teacher(item, material) for name, item in plans.items()}
         read_frozen(plan.arms, teachers, material)
-        if jobs > 1:
-            make_arms(plan, jobs, teachers, material)
+        if config.jobs > 1 or config.ray:
+            make_arms(plan, config.jobs, config.ray is not None, teachers, material)
         else:
             for number, arm in enumerate(plan.arms, 1):
                 progress.say(f"{number}/{len(plan.arms)} {arm.path.name}: {state(arm.path)}")
