@@ -221,6 +221,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # pandas would take bottleneck.py beside this for a package of that name.
-    sys.path.pop(0)
     main()

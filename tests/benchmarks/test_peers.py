@@ -11,7 +11,7 @@ from tfkd.errors import ConversionError, DatasetError
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
-import bottleneck  # noqa: E402
+import codebooks  # noqa: E402
 import peers  # noqa: E402
 from peers_timing import (  # noqa: E402
     Contender,
@@ -165,26 +165,26 @@ def test_too_few_test_rows_are_refused():
 def test_distances_are_in_deviations_of_the_student():
     expected = np.array([[2.0, -2.0], [-2.0, 2.0]])
     found = np.array([[-1.0, 1.0], [-2.0, 2.0]])
-    assert bottleneck.distances(expected, found, "single_label") == {
+    assert codebooks.distances(expected, found, "single_label") == {
         "agreement": 0.5,
         "deviation": 2.0,
         "mean_difference": 0.75,
         "largest_difference": 1.5,
     }
-    assert bottleneck.distances(expected, found, "regression")["agreement"] is None
+    assert codebooks.distances(expected, found, "regression")["agreement"] is None
 
 
 def test_other_slices_are_the_same_vectors_moved():
     random = np.random.default_rng(0)
     vectors = (5 + 3 * random.normal(size=(50, 6))).astype(np.float32)
-    splits = {"train": bottleneck.Split(None, vectors), "test": bottleneck.Split(None, vectors[:9])}
-    standardized = bottleneck.moved(splits, bottleneck.STANDARDIZED)
+    splits = {"train": codebooks.Split(None, vectors), "test": codebooks.Split(None, vectors[:9])}
+    standardized = codebooks.moved(splits, codebooks.STANDARDIZED)
     np.testing.assert_allclose(standardized["train"].vectors.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(standardized["train"].vectors.std(axis=0), 1, atol=1e-5)
-    rotated = bottleneck.moved(splits, bottleneck.ROTATED)
+    rotated = codebooks.moved(splits, codebooks.ROTATED)
     lengths = [np.linalg.norm(part, axis=1) for part in (rotated["train"].vectors, vectors)]
     np.testing.assert_allclose(*lengths, rtol=1e-5)
     assert np.abs(rotated["train"].vectors - vectors).max() > 1
     for made in (standardized, rotated):
         np.testing.assert_allclose(made["test"].vectors, made["train"].vectors[:9], rtol=1e-5)
-    assert bottleneck.moved(splits, bottleneck.RAW) is splits
+    assert codebooks.moved(splits, codebooks.RAW) is splits

@@ -1,10 +1,10 @@
 r"""What decides the quality of a student with a key-value bottleneck, and its files.
 
-    python benchmarks/bottleneck.py --data-dir DIR --output results/bottleneck.json \
+    python benchmarks/codebooks.py --data-dir DIR --output results/bottleneck.json \
         train --encoder saved_models/minilm
-    python benchmarks/bottleneck.py --data-dir DIR --output results/bottleneck.json \
+    python benchmarks/codebooks.py --data-dir DIR --output results/bottleneck.json \
         train --encoder saved_models/cola-minilm-finetuned --dataset cola --default
-    python benchmarks/bottleneck.py --data-dir DIR --output results/bottleneck.json \
+    python benchmarks/codebooks.py --data-dir DIR --output results/bottleneck.json \
         files saved_models/cola-minilm-bottleneck
 
 `train` has the encoder read each data set once; all variants are trained from its vectors on
