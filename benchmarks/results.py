@@ -11,8 +11,9 @@ r"""Collects the figures of finished runs into results/, and writes the tables o
 figures from each run's metrics.json and adds the rows of `benchmarks/rivals.py`. `readme` writes
 README.md's table and picture, the means of a study: see headline.py. `edge`
 keeps what `tfkd quantize` and `tfkd export` measured and writes docs/edge.md's tables from it;
-`pages` writes the tables of `peers`, `vocabulary`, `quantization`, `load`, `tfkd analyze` and the
-studies into docs/. `words` makes the sentences of results/ anew from their figures.
+`pages` writes the tables of `peers`, `clients`, `vocabulary`, `quantization`, `load`, `tfkd
+analyze` and the studies into docs/. `words` makes the sentences of results/ anew from their
+figures.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import accounting
+import clients
 import headline
 import lengths
 import load
@@ -147,13 +149,14 @@ def packages_table(packages: Sequence[dict[str, Any]]) -> str:
 
 def pages() -> dict[str, dict[str, str]]:
     """Pages of docs/ to their marks, and what belongs between them."""
-    names = ("peers", "quantization", "quantization_lengths", "load")
+    names = ("peers", "quantization", "quantization_lengths", "load", "clients")
     found = {name: read_json(ROOT / "results" / f"{name}.json") for name in names}
     analyzed = AnalyzeResult.from_dict(read_json(ROOT / "results" / "analysis.json"))
     _, _, analysis = analyzed.markdown().partition("\n\n")
     return {
         "ag_news.md": {"results": table(read_json(ROOT / "results" / "ag_news.json"))},
         "edge.md": {
+            "clients": clients.markdown(found["clients"]),
             "peers": peers.markdown(found["peers"]),
             "vocabulary": vocabulary_table(read_json(ROOT / "results" / "ag_news_vocabulary.json")),
         },

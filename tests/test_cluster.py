@@ -73,12 +73,15 @@ def test_an_error_of_a_worker_is_one_line(corpus):
     model = folder / "run" / "model" / "float32.tflite"
     whole = model.read_bytes()
     with Command(*arguments, "--output", out, "--ray", "local") as command:
-        wait_for(lambda: (out / "manifest.json").is_file())
+        wait_for(lambda: (out / "_manifest.json").is_file())
         model.write_bytes(b"changed")
         said = command.end().splitlines()
     model.write_bytes(whole)
     assert command.process.returncode == 1
-    assert said[-1].startswith(f"Error: Expected a LiteRT file. Received: {model}, which cann")
+    assert said[-1] == (
+        f"Error: Expected {model} as tfkd wrote it. Received: another content. Write it again with "
+        "`tfkd export --overwrite`."
+    )
     assert parts_of(out) == []
 
 

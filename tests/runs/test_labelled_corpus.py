@@ -126,7 +126,7 @@ def test_a_stopped_run_goes_on_and_makes_nothing_twice(place, label):
         label(place, Answering("a", usual.model, failing))
     out = place.parent / "out"
     names = sorted(path.name for path in out.iterdir())
-    assert names == ["manifest.json", "part-00000.parquet", "part-00001.parquet"]
+    assert names == ["_manifest.json", "part-00000.parquet", "part-00001.parquet"]
     # What is there is left as it is.
     before = (out / "part-00000.parquet").stat().st_mtime_ns
     asked.clear()
@@ -162,7 +162,7 @@ def test_parts_of_others_are_refused_by_name(place, label):
         label(place)
     assert label(place, part_rows=3, overwrite=True).num_found == 0
     assert len(rows_of(out)) == 3
-    (out / "manifest.json").unlink()
+    (out / "_manifest.json").unlink()
     with pytest.raises(
         ArtifactError, match=r"^Expected a new or empty folder .* which holds other"
     ):
@@ -201,7 +201,7 @@ def test_a_source_that_shrinks_meanwhile_is_told(place, label):
         DatasetError, match=r"^Expected 2 rows of a\.csv from row 1 on\. Received: 1"
     ):
         label_corpus(job, 2, False, None, Shrinking())
-    assert [path.name for path in job.folder.iterdir()] == ["manifest.json"]
+    assert [path.name for path in job.folder.iterdir()] == ["_manifest.json"]
 
 
 def test_a_long_source_is_read_in_chunks(tmp_path, label):
@@ -256,5 +256,5 @@ def test_scores_of_pairs(tmp_path, label):
     path.write_text("sentence1,sentence2\nrain,rain\n")
     ((row,),) = rows_of(label(path, counting(REGRESSION, ("score",), 2)).path)
     assert (row["score"], row["text_sha256"]) == (2.0, text_hash(Example(("rain", "rain"), 0)))
-    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    manifest = json.loads((tmp_path / "out" / "_manifest.json").read_text())
     assert list(manifest) == ["model", "rows of a part", "input", "seal"]

@@ -2,7 +2,7 @@
 
 A part holds the next rows of one source and is written whole or not at all, whoever writes it: a
 loop here, or workers elsewhere. So each row is answered once, however often the work is killed.
-What is there is not made again, and `manifest.json` says what it was made of.
+What is there is not made again, and `_manifest.json` says what it was made of.
 """
 
 import dataclasses
@@ -26,7 +26,8 @@ from tfkd.runs.answering import KERAS, Answering, of_folder
 from tfkd.runs.corpus import Corpus, Survey
 from tfkd.runs.scored_file import Row, added_columns, answered
 
-MANIFEST = "manifest.json"
+# Readers of a folder of Parquet pass over what begins so.
+MANIFEST = "_manifest.json"
 ROW_ID = "id"
 # Read, answered and written at a time.
 CHUNK_ROWS = 1024
