@@ -9,7 +9,6 @@ from tfkd.artifacts import RunFolder
 from tfkd.config.training import FinetuneConfig
 from tfkd.config.verbs import QuantizeConfig
 from tfkd.errors import ArtifactError, ConfigError, ModelError
-from tfkd.evaluation.rows import Row
 from tfkd.locks import held
 from tfkd.models import huggingface, presets, sizes
 from tfkd.models.checkpoints import Source, resolve
@@ -26,6 +25,7 @@ from tfkd.runs.outcome import FinetuneResult
 from tfkd.runs.record import finish_run, read_metrics
 from tfkd.runs.scoring import split_figures, split_logits
 from tfkd.runs.settings import RUNS
+from tfkd.runs.teacher import model_row
 from tfkd.runs.training import plan, with_thresholds
 
 # A path has lost one of the two strokes.
@@ -110,24 +110,11 @@ def _finish(
     """Scores the test rows and writes the figures, which come last."""
     logits = split_logits(classifier, "test", material)
     figures = split_figures(logits, material.tokens("test", classifier.tokenizer), classifier)
-    row = Row(
-        dataset=material.dataset.name,
-        arm="model",
-        model=str(settings.model),
-        recipe="keras",
-        seed=settings.seed,
-        metrics=figures,
-        size_bytes=classifier.size_bytes,
-        parameters=classifier.num_parameters,
-        latency=None,
-        command=command,
-    )
+    row = model_row(settings, material, classifier, figures)
+    row = dataclasses.replace(row, command=command)
     warned = few_rows_warning(material, "test", "model", classifier, logits)
-    size, seconds, metric = (
-        classifier.num_parameters,
-        material.progress.seconds,
-        material.dataset.metric,
-    )
+    size, metric = classifier.num_parameters, material.dataset.metric
+    seconds = material.progress.seconds
     result = FinetuneResult(run.path, figures, size, seconds, (row,), metric, warned)
     answered = {"model": Answered(logits, classifier.thresholds)}
     finish_run(run, {**result.to_dict(), "published": mark}, answered, material, settings)

@@ -236,7 +236,7 @@ def fine_tune(
     # Kept, since a student's table holds the same answers.
     logits = _answers(classifier, run.model, "test", material, Demand()).logits
     figures = split_figures(logits, material.tokens("test", classifier.tokenizer), classifier)
-    row = _row(config, material, classifier, figures)
+    row = model_row(config, material, classifier, figures)
     others = [baseline_row(item, row, material, classifier, logits) for item in baselines if item]
     rows, seconds, metric = (*others, row), material.progress.seconds, material.dataset.metric
     warned = few_rows_warning(material, "test", "model", classifier, logits)
@@ -251,7 +251,7 @@ def fine_tune(
     return result
 
 
-def _row(
+def model_row(
     config: FinetuneConfig,
     material: Material,
     classifier: TextClassifier,
