@@ -38,6 +38,8 @@ class Command:
         variables = {MARK: self.mark, "RAY_USAGE_STATS_ENABLED": "0", "LOKY_MAX_CPU_COUNT": "2"}
         # Ray's workers would come after all else that a machine has to do.
         variables["RAY_worker_niceness"] = "0"
+        # Where Ray looks for a cluster of this machine: none of another test's.
+        variables["RAY_TMPDIR"] = f"/tmp/{self.mark}"
         line = [sys.executable, "-m", "tfkd", *map(str, arguments)]
         self.process = subprocess.Popen(
             ["unshare", "-n", "sh", "-c", 'ip link set lo up; exec "$@"', "sh", *line],

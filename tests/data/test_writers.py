@@ -2,7 +2,8 @@
 
 import gzip
 import json
-from datetime import datetime
+import zoneinfo
+from datetime import datetime, timedelta
 
 import pyarrow
 import pyarrow.parquet
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.messages import exactly
+from tfkd.data.parquet import arrow_values
 from tfkd.data.tables import ABSENT, CHUNK_ROWS, UserTable, plain, raw
 from tfkd.data.writers import LIST_OF, table_writer
 from tfkd.errors import DatasetError
@@ -139,6 +141,17 @@ def test_parquet_keeps_its_schema(tmp_path):
     ]
     # Python has no nanoseconds.
     assert rows_of(source)[0][0] == "1970-01-01 00:00:00.000000001"
+
+
+@pytest.mark.parametrize("zone", [None, "UTC"])
+def test_times_are_pythons_own_whatever_else_is_installed(zone):
+    column = pyarrow.array([1_000_000_000, None], pyarrow.timestamp("ns", zone))
+    found = arrow_values(column)
+    tzinfo = zoneinfo.ZoneInfo(zone) if zone else None
+    assert found == [datetime(1970, 1, 1, 0, 0, 1, tzinfo=tzinfo), None]
+    assert type(found[0]) is datetime
+    (length,) = arrow_values(pyarrow.array([1_000], pyarrow.duration("ns")))
+    assert type(length) is timedelta and length == timedelta(microseconds=1)
 
 
 def test_values_of_parquet_as_text(tmp_path):

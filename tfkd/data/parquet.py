@@ -46,8 +46,17 @@ def parquet_rows(batches: Batches) -> Iterator[tuple[Any, ...]]:
 
 
 def arrow_values(column: Any) -> list[Any]:
-    """The Python values of an Arrow array; of times with nanoseconds, which Python's lack, text."""
+    """The Python values of an Arrow array; of times with nanoseconds, which Python's lack, text.
+
+    Without a cast, pyarrow would give times of pandas where that is installed.
+    """
+    import pyarrow
+
     try:
+        if column.type == pyarrow.duration("ns"):
+            column = column.cast(pyarrow.duration("us"))
+        elif pyarrow.types.is_timestamp(column.type) and column.type.unit == "ns":
+            column = column.cast(pyarrow.timestamp("us", column.type.tz))
         return column.to_pylist()
     except ValueError:
         return column.cast("string").to_pylist()
