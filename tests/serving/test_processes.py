@@ -8,6 +8,7 @@ import shutil
 import signal
 import ssl
 import subprocess
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -167,6 +168,18 @@ def test_a_reload_reaches_all(run, tmp_path):
         deadline = time.monotonic() + SECONDS
         while {version(port) for _ in range(20)} != {"2"}:
             assert time.monotonic() < deadline
+
+
+def test_a_process_that_begins_when_the_first_is_gone_ends(tmp_path):
+    """As where the first is killed while another still imports."""
+    program = (
+        "import socket, time\n"
+        "from multiprocessing import Value\n"
+        "from tfkd.serving.processes import _process\n"
+        "_process(lambda listener: time.sleep(60) or 0, None, Value('Q', 0), 2**22 + 1)\n"
+    )
+    child = subprocess.run([sys.executable, "-c", program], timeout=SECONDS, check=False)
+    assert child.returncode == 1
 
 
 def test_processes_end_with_the_first_even_if_that_is_killed(run):

@@ -86,15 +86,18 @@ def reload_all() -> None:
 
 
 def _started(work: Work, listener: socket.socket, num_answered: "Synchronized[int]") -> BaseProcess:
-    process = _CONTEXT.Process(target=_process, args=(work, listener, num_answered))
+    process = _CONTEXT.Process(target=_process, args=(work, listener, num_answered, os.getpid()))
     process.start()
     return process
 
 
-def _process(work: Work, listener: socket.socket, num_answered: "Synchronized[int]") -> None:
+def _process(
+    work: Work, listener: socket.socket, num_answered: "Synchronized[int]", first: int
+) -> None:
     # Ctrl-C is the first process' to handle, which a terminal would send to all.
     os.setsid()
-    follow(os.getppid())
+    # Not the parent it has by now: the first process may be gone already.
+    follow(first)
     count = work(listener)
     with num_answered.get_lock():
         num_answered.value += count
