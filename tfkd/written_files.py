@@ -48,6 +48,7 @@ _PATTERNS = (
     *("vocabulary.json", "quantization.json"),
     *("scores.json", "scores.npz", "training/scoring.json", "training/texts.npy"),
     *("training/texts.json", "training/answers.npy", "training/answers.json"),
+    "training/search.json",
     *(f"training/{name}.json" for name in MODELS),
     *(f"qat/{name}.{ending}" for name in RECIPE_NAMES for ending in ("json", "npz")),
     *(f"{folder}/{name}" for folder in MODELS for name in _MODEL_FILES),

@@ -18,6 +18,7 @@ from tfkd.runs.material import prepare
 from tfkd.runs.search import Form, Search, fitting_forms, search
 from tfkd.runs.teacher import prepare_teacher
 from tfkd.workflows.distill import distill
+from tfkd.written_files import run_files
 
 pytestmark = pytest.mark.usefixtures("converted_here")
 
@@ -64,6 +65,10 @@ def test_the_file_keeps_to_the_budget(config, result):
     assert all(form.size_bytes <= 100_000 for form in result.search.forms)
 
 
+def test_overwriting_takes_the_search_with_it(result):
+    assert result.path / "training" / "search.json" in set(run_files(result.path))
+
+
 def test_the_run_says_what_was_tried(config, result):
     kept = Search.read(RunFolder(config.output_dir))
     assert kept == result.search
@@ -88,9 +93,11 @@ def test_a_search_goes_on_where_it_was_killed(config, result, material, tmp_path
     run = RunFolder(tmp_path)
     told = dataclasses.replace(first, figure=0.125)
     Search("accuracy", (told, dataclasses.replace(second, figure=None, nll=None))).write(run)
-    forms = [dataclasses.replace(form, figure=None, nll=None) for form in (first, second)]
     teacher = prepare_teacher(config, resolve(config.teacher), material, run)
-    found, source = search(config, forms, teacher.start(material), teacher, material, run)
+    start = teacher.start(material)
+    # Not measured again: what fits by a hair would else fit now and not then.
+    forms = fitting_forms(config.replace(max_mb=0.01), start, material, run)
+    found, source = search(config, forms, start, teacher, material, run)
     assert Search.read(run).forms == (told, second)
     assert (found.student, found.vocabulary_size) == ("cnn_small", second.vocabulary_size)
     assert (found.recipes, found.is_bounded) == (("int4_tables",), False)
@@ -109,21 +116,21 @@ def test_a_budget_that_nothing_keeps_to(config):
     assert not place.exists()
 
 
-def test_other_tokens_than_word_pieces_are_refused(config, material):
+def test_other_tokens_than_word_pieces_are_refused(config, material, tmp_path):
     teacher = SimpleNamespace(tokenizer=byte_pair_tokenizer(), model=None)
     message = (
         "Expected a teacher with a WordPiece tokenizer for --max-mb and --max-ms, which fit its "
         "tokens into the bytes. Received: one with another. Name a --student instead."
     )
     with pytest.raises(ModelError, match=exactly(message)):
-        fitting_forms(config, teacher, material)
+        fitting_forms(config, teacher, material, RunFolder(tmp_path))
 
 
-def test_time_alone_takes_all_tokens(config, result, material, monkeypatch):
+def test_time_alone_takes_all_tokens(config, result, material, tmp_path, monkeypatch):
     monkeypatch.setattr("tfkd.runs.search._times", lambda files, material: [0.5, 3.0])
     teacher = TextClassifier.load(config.output_dir.parent / "small" / "student")
     open_config = config.replace(max_mb=None, max_ms=2.0)
-    (form,) = fitting_forms(open_config, teacher, material)
+    (form,) = fitting_forms(open_config, teacher, material, RunFolder(tmp_path))
     assert (form.recipe, form.p50_ms) == ("dynamic_int8", 0.5)
     assert form.vocabulary_size <= teacher.tokenizer.vocabulary_size
 

@@ -148,13 +148,19 @@ class Search:
         )
 
 
-def fitting_forms(config: DistillConfig, start: Start, material: Material) -> list[Form]:
+def fitting_forms(
+    config: DistillConfig, start: Start, material: Material, run: RunFolder
+) -> tuple[Form, ...]:
     """The students that keep to `max_mb` and `max_ms`, each with as many tokens as it may have.
+
+    Those that an earlier session found stay, since times are never the same twice.
 
     Raises:
         ConfigError: There is none.
         ModelError: The tokenizer they start from is no WordPiece tokenizer.
     """
+    if earlier := Search.read(run):
+        return earlier.forms
     budget = Budget(config.max_mb, config.max_ms)
     fitting: list[Form] = []
     beyond = []
@@ -169,7 +175,7 @@ def fitting_forms(config: DistillConfig, start: Start, material: Material) -> li
             "Expected --max-mb and --max-ms that some student keeps to. Received: a budget beyond "
             f"which are {'; '.join(beyond)}. Allow more."
         )
-    return fitting
+    return tuple(fitting)
 
 
 def _forms(config: DistillConfig, start: Start, material: Material) -> list[Form]:
@@ -259,9 +265,8 @@ def search(
         The settings with the best form in place of the budget, and its `Source`.
     """
     answers = teacher.answers(material.transfer, material, Demand.of(dataclasses.asdict(config)))
-    earlier = Search.read(run)
-    kept = {form.name: form for form in earlier.forms} if earlier else {}
-    found = [kept.get(form.name, form) for form in forms]
+    found = list(forms)
+    Search(material.dataset.metric, tuple(found)).write(run)
     for place, form in enumerate(found):
         if form.figure is None:
             figures = _trial(with_form(config, form), answers.logits, start, teacher, material)

@@ -177,7 +177,7 @@ def _distill(config: DistillConfig, progress: Progress) -> DistillResult:
             material = labelled.with_transfer(config, teacher.classifier)
             start = teacher.start(material)
             if config.is_bounded:
-                forms = fitting_forms(config, start, material)
+                forms = fitting_forms(config, start, material, run)
             else:
                 untrained = student_maker(config, sources["student"], start, material, run)
         keep_texts(run, labelled, sources["student"])
