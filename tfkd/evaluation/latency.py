@@ -7,6 +7,7 @@ predictors' own business: set them when loading. A cold first call is never coun
 
 import dataclasses
 import itertools
+import statistics
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -116,10 +117,13 @@ def _affordable(
     probes = _spread(len(texts), 3)
     for index in probes:
         predictor.predict(texts[index : index + 1])
-    start = clock()
+    taken = []
     for index in probes:
+        start = clock()
         predictor.predict(texts[index : index + 1])
-    call_seconds = max((clock() - start) / len(probes), 1e-9)
+        taken.append(clock() - start)
+    # Not the mean: something else may hold the machine for one of them.
+    call_seconds = max(statistics.median(taken), 1e-9)
     # Tokenized in the call and before it; one round is not counted.
     affordable = int(seconds / (2 * (rounds + 1) * call_seconds))
     return _spread(len(texts), max(affordable, -(-LEAST_CALLS // rounds)))
