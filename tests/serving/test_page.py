@@ -15,6 +15,7 @@ from playwright.sync_api import sync_playwright
 from tests.serving.test_app import LIMITS, One
 from tfkd.serving.app import build_app
 from tfkd.serving.batcher import QueueLimits
+from tfkd.serving.callers import BearersOnly
 from tfkd.serving.contract import ServedModel
 from tfkd.serving.models import Models
 from tfkd.serving.server import listen
@@ -40,7 +41,7 @@ class Constant:
 class Site:
     """A server of a student, a teacher and maybe a model of pairs in a thread, and its address."""
 
-    def __init__(self, has_pairs=True):
+    def __init__(self, has_pairs=True, token=None):
         labels = ("weather", MARKUP)
         self.student, self.teacher = Constant(math.log(3), 0.0), Constant(0.0, math.log(4))
         self.pairs = Constant(-1.5)
@@ -52,7 +53,8 @@ class Site:
         if has_pairs:
             models.append(One(score, self.pairs))
         self.models = Models(models, QueueLimits())
-        self.app = build_app(self.models, LIMITS, is_local=True)
+        app = build_app(self.models, LIMITS, is_local=True)
+        self.app = app if token is None else BearersOnly(app, token)
 
     def __enter__(self):
         listener = listen("127.0.0.1", 0)
@@ -146,6 +148,29 @@ def test_a_second_text_is_asked_for_only_where_a_model_takes_pairs(page, browser
         opened.get_by_role("button", name="Ask").click()
         opened.wait_for_selector("#models section:nth-child(2) .note")
         assert not opened.get_by_label("Second text").is_visible()
+        opened.close()
+
+
+@needs_chromium
+def test_a_token_is_asked_for_where_the_server_has_one(page, browser):
+    assert not page.get_by_label("Token").is_visible()
+    refused = "Expected Authorization: Bearer and the server's token. Received another or none."
+    with Site(token="0123456789abcdef") as site:
+        opened = browser.new_page()
+        opened.goto(site.address)
+        opened.get_by_label("Token").fill("another")
+        ask = opened.get_by_role("button", name="Ask")
+        ask.click()
+        opened.wait_for_function("find('trouble').textContent !== ''")
+        assert opened.locator("#trouble").inner_text() == refused
+        assert Axe().run(opened).violations_count == 0
+        opened.get_by_label("Token").fill("0123456789abcdef")
+        ask.click()
+        opened.wait_for_selector("#models section:nth-child(3) .note")
+        assert opened.locator("#trouble").inner_text() == ""
+        assert (
+            "POST /v1/models/{name}:predict" in opened.locator("#addresses code").all_inner_texts()
+        )
         opened.close()
 
 

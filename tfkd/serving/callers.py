@@ -21,8 +21,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tfkd.errors import ConfigError
 
 TOKEN_VARIABLE = "TFKD_SERVE_TOKEN"
-# A machine that asks whether the server lives holds no token.
-OPEN_PATHS = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")
+# A machine that asks whether the server lives holds no token, and the page is where a person gives
+# one: it holds nothing of the models.
+OPEN_PATHS = ("/", "/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")
 
 
 def is_loopback(host: str) -> bool:
