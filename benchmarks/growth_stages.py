@@ -21,11 +21,12 @@ from tfkd.models.loading import Shape, load_classifier
 from tfkd.process import answer
 from tfkd.progress import Progress
 from tfkd.quiet import quiet_libraries
+from tfkd.runs.arm import train_arm
 from tfkd.runs.material import prepare
 from tfkd.runs.routes import Demand
 from tfkd.runs.student import new_student, student_plan
 from tfkd.runs.teacher import Teacher
-from tfkd.runs.training import Objective, train_arm
+from tfkd.runs.training import Objective
 
 TEACHER = STUDENT = "cnn_small"
 SEQUENCE_LENGTH = 64

@@ -27,13 +27,14 @@ from tfkd.evaluation.verdict import compare_answers
 from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
+from tfkd.runs.arm import train_arm
 from tfkd.runs.material import CACHE, Material
 from tfkd.runs.own_data import own_config, own_dataset
 from tfkd.runs.record import finished
 from tfkd.runs.routes import BFLOAT16, FILE, Routes
 from tfkd.runs.scoring import split_figures, split_logits
 from tfkd.runs.student import new_student, student_plan
-from tfkd.runs.training import Objective, train_arm
+from tfkd.runs.training import Objective
 from tfkd.runs.trial import EXACT, distance
 
 SEEDS = (0, 1, 2)

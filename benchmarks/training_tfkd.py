@@ -17,12 +17,13 @@ from tfkd.artifacts import RunFolder
 from tfkd.config.training import DistillConfig
 from tfkd.models.classifier import TextClassifier
 from tfkd.progress import Progress
+from tfkd.runs.arm import train_arm
 from tfkd.runs.choices import choose
 from tfkd.runs.material import Material, prepare
 from tfkd.runs.routes import Demand
 from tfkd.runs.student import new_student, student_plan
 from tfkd.runs.teacher import Teacher
-from tfkd.runs.training import Objective, train_arm, training_record
+from tfkd.runs.training import Objective, training_record
 
 
 def train(job: Job) -> Trained:

@@ -274,9 +274,9 @@ def test_runs_are_positional_and_many():
             "analyze, study, report, errors, predict, serve, clean, doctor, list.",
         ),
         (
-            ["distill", "--temprature", "3"],
+            ["distill", "--temperatur", "3"],
             2,
-            "No such option '--temprature'. Did you mean '--temperature'?",
+            "No such option '--temperatur'. Did you mean '--temperature'?",
         ),
         (["distill"], 2, "Expected --dataset. Received none. See `tfkd distill --help`."),
         (

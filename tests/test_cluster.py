@@ -95,15 +95,22 @@ def test_a_cluster_that_is_not_there_is_told(corpus):
     assert said[-1].endswith(" Start one with `ray start --head`, or give --ray local.")
 
 
-def test_without_the_extra_one_line_says_what_to_install(corpus, monkeypatch):
+@pytest.mark.parametrize("package", ["ray", "pandas", "pydantic", "tensorboardX"])
+def test_without_the_extra_one_line_says_what_to_install(package, corpus, monkeypatch):
     folder, arguments = corpus
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == package else found(name)
+    )
     line = (
-        "Expected the package ray for --ray. Received: none. Install it with "
+        f"Expected the package {package} for --ray. Received: none. Install it with "
         "`pip install 'tfkd[ray]'`."
     )
     with pytest.raises(ConfigError, match=exactly(line)), cluster.joined("local"):
         pass
     more = ("--output", str(folder / "none"), "--ray", "local")
     result = CliRunner().invoke(verbs, [*map(str, arguments), *more])
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (1, f"Error: {line}")
+    more = ("--dataset", "demo", "--model", "cnn", "--strategy", "multi-worker", "--ray", "local")
+    result = CliRunner().invoke(verbs, ["finetune", *more, "--output-dir", str(folder / "none")])
     assert (result.exit_code, result.stderr.splitlines()[-1]) == (1, f"Error: {line}")

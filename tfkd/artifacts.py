@@ -52,14 +52,8 @@ MARK = {"written_by": "tfkd"}
 MARKS = frozenset(("quiet", "overwrite", "output_dir", "backup_seconds"))
 # Settings that change no model: where things lie, what is shown or timed, how often is backed up.
 WITHOUT_EFFECT = {
-    "quiet",
-    "overwrite",
-    "output_dir",
-    "data_dir",
-    "backup_seconds",
-    "timing",
-    "report",
-    "folds",
+    *("quiet", "overwrite", "output_dir", "data_dir", "backup_seconds", "timing", "report"),
+    *("folds", "strategy", "ray"),
 }
 
 

@@ -21,7 +21,7 @@ import click
 
 import tfkd
 from tfkd.config.fields import Config, nearest
-from tfkd.config.training import OptimizerConfig
+from tfkd.config.training import OptimizerConfig, TrainingConfig
 from tfkd.config.verbs import PredictConfig, StudyConfig
 from tfkd.errors import DatasetError, TfkdError, system_error
 from tfkd.keras_environment import settle_command
@@ -62,12 +62,10 @@ class Verbs(click.Group):
             # Without its context click shows the message alone, not the usage lines above it.
             error.ctx = None
             raise
-        except Terminated:
-            click.echo("\nTerminated.", err=True)
-            ctx.exit(TERMINATED)
-        except KeyboardInterrupt:
-            click.echo("\nInterrupted.", err=True)
-            ctx.exit(INTERRUPTED)
+        except KeyboardInterrupt as error:
+            is_told = isinstance(error, Terminated)
+            click.echo("\nTerminated." if is_told else "\nInterrupted.", err=True)
+            ctx.exit(TERMINATED if is_told else INTERRUPTED)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The verbs in the order of the work, not of the alphabet."""
@@ -141,6 +139,10 @@ def verb(
             if needs_tensorflow:
                 import_tensorflow()
             result = function(config)
+            if isinstance(config, TrainingConfig):
+                from tfkd.runs.strategy import helped
+
+                result = helped(config)
             if result is None:
                 workflow = importlib.import_module(f"tfkd.workflows.{name}")
                 progress = Progress(quiet=getattr(config, "quiet", False))

@@ -1,4 +1,6 @@
-"""Work on Ray's workers: parts of a corpus through Ray Data, arms of a study as tasks.
+"""Work of several processes and machines: parts of a corpus, arms of a study, one training.
+
+Ray Data has the parts, Ray's tasks the arms, Ray Train or whoever sets `TF_CONFIG` the training.
 
 Whatever the work makes, it writes where all machines find it, whole or not at all. So Ray may lose
 a worker and do its piece again, and a driver that was killed is started again for what is missing.
@@ -6,24 +8,76 @@ a worker and do its piece again, and a driver that was killed is started again f
 
 import contextlib
 import importlib.util
+import json
 import logging
 import os
 import signal
+import socket
 from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from tfkd.errors import ConfigError, ModelError, TfkdError, system_error
 from tfkd.process import num_cores, thread_limits
 from tfkd.quiet import native_stderr_hidden
 
+# Itself and what Ray Data and Ray Train ask for.
+PACKAGES = ("ray", "pandas", "pydantic", "tensorboardX")
 LOCAL, LOOPBACK = "local", "127.0.0.1"
 # Of Ray's own for what its workers hand over: numbers alone.
 STORE_BYTES = 100_000_000
 # Ray's sockets lie there; in the folder of a command their names would be too long.
 FOLDER = "/tmp/ray"
 RETRIES = 10
+# Of a training, whose workers all begin again.
+FAILURES = 3
+# TensorFlow's own variable: the addresses of all processes, and which of them this is.
+TF_CONFIG = "TF_CONFIG"
 # What this process was told on where things lie.
 TOLD = ("TFKD_", "TFDS_", "HF_")
+
+
+class Place(NamedTuple):
+    """Which of the processes that train together one is, and how many there are."""
+
+    rank: int
+    size: int
+
+
+def place() -> Place:
+    """Which of the processes that train together this is, and how many there are.
+
+    Raises:
+        ConfigError: `TF_CONFIG` is not there, or says no such thing.
+    """
+    told = os.environ.get(TF_CONFIG, "")
+    try:
+        config = json.loads(told)
+        roles = [(role, config["cluster"].get(role, [])) for role in ("chief", "worker")]
+        tasks = [(role, index) for role, addresses in roles for index in range(len(addresses))]
+        task = config["task"]
+        return Place(tasks.index((task["type"], int(task["index"]))), len(tasks))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigError(
+            "Expected TF_CONFIG with `cluster` (a list of addresses of `worker`) and `task` (its "
+            f"type and index among them). Received: {told or 'none'}. Set it on each machine, or "
+            "give --ray (`pip install 'tfkd[ray]'`)."
+        ) from error
+
+
+def tf_config(addresses: Sequence[str], index: int) -> str:
+    """`TF_CONFIG` of one of the processes at these addresses."""
+    task = {"type": "worker", "index": index}
+    return json.dumps({"cluster": {"worker": list(addresses)}, "task": task})
+
+
+def loopback_addresses(count: int) -> list[str]:
+    """Addresses on this machine that nobody listens at."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind((LOOPBACK, 0))
+        return [f"{LOOPBACK}:{each.getsockname()[1]}" for each in sockets]
 
 
 class Surroundings(NamedTuple):
@@ -49,16 +103,17 @@ class Surroundings(NamedTuple):
 
 
 def check_installed() -> None:
-    """Refuses to go on without Ray, before anything slow.
+    """Refuses to go on without Ray and what it needs, before anything slow.
 
     Raises:
-        ConfigError: It is not installed.
+        ConfigError: One of them is not installed.
     """
-    if importlib.util.find_spec("ray") is None:
-        raise ConfigError(
-            "Expected the package ray for --ray. Received: none. Install it with "
-            "`pip install 'tfkd[ray]'`."
-        )
+    for package in PACKAGES:
+        if importlib.util.find_spec(package) is None:
+            raise ConfigError(
+                f"Expected the package {package} for --ray. Received: none. Install it with "
+                "`pip install 'tfkd[ray]'`."
+            )
 
 
 @contextlib.contextmanager
@@ -182,6 +237,49 @@ def called(function: Callable[..., object], calls: Sequence[tuple[object, ...]])
             ray.cancel(left, force=True)
 
 
+def trained(function: Callable[[Any], object], given: object, folder: Path, most: int) -> str:
+    """Calls a function once in each of several workers that find each other by `TF_CONFIG`.
+
+    There are as many as the cluster has GPUs, or else cores. Where one ends before its time, all
+    are started again.
+
+    Args:
+        function: Function of `given`; what it gives is left.
+        given: What can be pickled.
+        folder: Path for Ray's own notes, which all machines see.
+        most: Integer. Largest number of workers.
+
+    Returns:
+        Why Ray gave up, or nothing.
+    """
+    import ray
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train.tensorflow import TensorflowTrainer
+
+    resources = ray.cluster_resources()
+    kind = "GPU" if resources.get("GPU") else "CPU"
+    count = max(min(int(resources.get(kind, 1)), most), 1)
+    trainer = TensorflowTrainer(
+        _train,
+        train_loop_config={"here": Surroundings.here(), "function": function, "given": given},
+        scaling_config=ScalingConfig(num_workers=count, use_gpu=kind == "GPU"),
+        run_config=RunConfig(
+            storage_path=str(folder), failure_config=FailureConfig(max_failures=FAILURES)
+        ),
+    )
+    try:
+        trainer.fit()
+    except TrainingFailedError as error:
+        return _last_line(error)
+    return ""
+
+
+def _train(given: dict[str, Any]) -> None:
+    """A worker's part of a training."""
+    given["here"].enter()
+    given["function"](given["given"])
+
+
 def _call(here: Surroundings, function: Callable[..., object], call: tuple[object, ...]) -> str:
     """A call, in a worker; gives what a user can fix, or nothing."""
     try:
@@ -206,8 +304,12 @@ def _ends() -> Iterator[None]:
     except ray.exceptions.RayTaskError:
         raise
     except ray.exceptions.RayError as error:
-        told = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelError(
-            f"Expected the workers of Ray to end their work. Received: {told[-1].strip()} Start "
+            f"Expected the workers of Ray to end their work. Received: {_last_line(error)} Start "
             "the command again; it goes on."
         ) from error
+
+
+def _last_line(error: Exception) -> str:
+    """What Ray says at last, or the error's name."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()

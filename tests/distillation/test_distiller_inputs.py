@@ -126,6 +126,23 @@ def test_a_loss_of_another_is_refused_and_not_passed_over():
             verb(inputs, labels, verbose=0)
 
 
+def test_a_distribution_that_would_train_on_one_device_is_refused():
+    """`set_distribution` succeeds on TensorFlow, and nothing is distributed."""
+    message = re.escape(
+        "Expected no keras.distribution, which on TensorFlow trains on one device alone. Received: "
+        "DataParallel. Take tf.distribute, or `tfkd distill --strategy mirrored`."
+    )
+    inputs, labels, _ = data()
+    distiller = compiled(linear(0))
+    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=["cpu:0"]))
+    try:
+        for verb in (distiller.fit, distiller.evaluate):
+            with pytest.raises(ValueError, match=f"^{message}$"):
+                verb(inputs, labels, verbose=0)
+    finally:
+        keras.distribution.set_distribution(None)
+
+
 @pytest.mark.parametrize(
     ("given", "hint"),
     [

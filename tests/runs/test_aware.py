@@ -20,12 +20,13 @@ from tfkd.models.checkpoints import resolve
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.loading import Shape, load_classifier
 from tfkd.runs import aware as workflow
+from tfkd.runs.arm import train_arm
 from tfkd.runs.aware import AwareTraining
 from tfkd.runs.budget import STUDENT
 from tfkd.runs.files import StudentFiles
 from tfkd.runs.material import Material, prepare
 from tfkd.runs.teacher import train_logits
-from tfkd.runs.training import Objective, plan, train_arm
+from tfkd.runs.training import Objective, plan
 from tfkd.workflows.export import export
 from tfkd.workflows.quantize import quantize
 

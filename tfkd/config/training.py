@@ -23,6 +23,7 @@ DEFAULT_RECIPES = ("float32", "dynamic_int8")
 STUDENT_LOSS_WEIGHT = 0.3
 PRECISIONS = ("auto", "float32", "bfloat16")
 BOTTLENECK_DECODERS = ("mlp", "values")
+MIRRORED, MULTI_WORKER = "mirrored", "multi-worker"
 POOLINGS = ("auto", "cls", "mean", "max")
 
 
@@ -68,6 +69,15 @@ class TrainingConfig(OptimizerConfig, DataConfig):
     """Settings of every verb that trains on a data set."""
 
     report: bool = setting(True, "Also write report.html: pictures, and the texts it has wrong.")
+    strategy: str | None = setting(
+        None,
+        "Train in several processes, each with its rows of every batch: on this machine, one a GPU "
+        "or else a core (mirrored), or on several, by --ray or TF_CONFIG (multi-worker).",
+        choices=(MIRRORED, MULTI_WORKER),
+    )
+    ray: str | None = setting(
+        None, "Have Ray's workers be these processes; a cluster's address, auto, or local."
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

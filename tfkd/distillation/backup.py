@@ -53,12 +53,16 @@ class Position:
 
 
 class Backup:
-    """Stores and restores a training."""
+    """Stores and restores a training; where it is another process' to keep, it only restores."""
 
     def __init__(
-        self, folder: Path, variables: Sequence[keras.Variable], interval_seconds: float
+        self,
+        folder: Path,
+        variables: Sequence[keras.Variable],
+        interval_seconds: float,
+        is_kept_here: bool = True,
     ) -> None:
-        self._path = folder / STATE
+        self._path, self._is_kept_here = folder / STATE, is_kept_here
         self._variables, self._interval_seconds = list(variables), interval_seconds
         self._last_at, self._pause_seconds = time.monotonic(), interval_seconds
 
@@ -69,6 +73,8 @@ class Backup:
 
     def save(self, position: Position) -> None:
         """Stores the state now."""
+        if not self._is_kept_here:
+            return
         started_at = time.monotonic()
         save_variables(self._path, self._variables, dataclasses.asdict(position))
         self._last_at = time.monotonic()

@@ -5,7 +5,7 @@ student have different tokenizers and lengths, and cost the teacher one pass how
 follow. Without either it trains on labels alone, which is how teachers and controls are made.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Self, TypeAlias
 
@@ -14,10 +14,11 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tfkd.config.fields import nearest
 from tfkd.config.training import STUDENT_LOSS_WEIGHT
+from tfkd.distillation import arguments
 from tfkd.distillation.losses import DISTILLATION_LOSSES, label_loss, teacher_loss
 from tfkd.distillation.optimizer import FusedAdamW, merged
+from tfkd.distillation.replicas import Replicas
 from tfkd.models.precision import training_arithmetic
 
 # Targets by name, and what they are for the loss.
@@ -26,13 +27,6 @@ _CASTS = {
     "teacher_logits": lambda logits: ops.cast(logits, "float32"),
     "is_labelled": lambda are_there: ops.cast(are_there, "bool"),
     "is_answered": lambda are_there: ops.cast(are_there, "bool"),
-}
-# What `keras.Model` takes, and what arguments of the Distiller are called elsewhere.
-_OF_KERAS = {"name", "trainable", "dtype", "autocast", "activity_regularizer"}
-_ELSEWHERE = {
-    "alpha": "student_loss_weight",
-    "distillation_loss_weights": "student_loss_weight",
-    "strategy": "distillation_loss",
 }
 # A tensor, or tensors by name.
 Tensors: TypeAlias = tf.Tensor | Mapping[str, tf.Tensor]
@@ -100,7 +94,7 @@ class Distiller(keras.Model):
         class_weight: Sequence[float] | np.ndarray | None = None,
         **kwargs: Any,
     ) -> None:
-        _check_names(kwargs.keys() - _OF_KERAS)
+        arguments.check_names(kwargs, Distiller.__init__.__kwdefaults__ or ())
         super().__init__(**kwargs)
         if models or student is None:
             raise TypeError(
@@ -108,19 +102,21 @@ class Distiller(keras.Model):
                 "keras.distillation takes them in the other order. Received: "
                 f"{len(models)} by position{'' if student else ', no `student`'}"
             )
-        _check_models({"student": student, "teacher": teacher})
-        _check_numbers(temperature, student_loss_weight)
+        arguments.check_models({"student": student, "teacher": teacher})
+        arguments.check_numbers(temperature, student_loss_weight)
         if distillation_loss not in DISTILLATION_LOSSES:
             raise ValueError(
                 f"Expected `distillation_loss` to be one of {', '.join(DISTILLATION_LOSSES)}. "
                 f"Received: distillation_loss={distillation_loss!r}"
             )
         if class_weight is not None:
-            _check_class_weight(class_weight, task, student.output_shape[-1])
+            arguments.check_class_weight(class_weight, task, student.output_shape[-1])
         self.student, self.teacher, self.task = student, teacher, task
         self.class_weight = None if class_weight is None else [float(x) for x in class_weight]
         self.temperature, self.student_loss_weight = temperature, student_loss_weight
         self.distillation_loss = distillation_loss
+        # The processes that train together, if this is one of several.
+        self.replicas: Replicas | None = None
         if teacher is not None:
             teacher.trainable = False
         self._trackers = {
@@ -148,6 +144,7 @@ class Distiller(keras.Model):
 
     def _check_targets(self, targets: object) -> None:
         """Refuses arrays with what Keras calls "Invalid dtype: str32", or would make a loss NaN."""
+        arguments.check_distribution()
         if getattr(self, "loss", None) is not None:
             raise ValueError(
                 "Expected no `loss` in `compile`: the Distiller has its own, see "
@@ -176,25 +173,33 @@ class Distiller(keras.Model):
 
     def train_step(self, data: tuple[Tensors, ...]) -> dict[str, tf.Tensor]:
         """One step of the student; the teacher is only asked."""
-        inputs, targets, sample_weight = self._unpack(data)
         if isinstance(self.optimizer, FusedAdamW) and self.optimizer.lazy_table is not None:
-            self.optimizer.lazy_table.catch_up(inputs["token_ids"])
+            self.optimizer.lazy_table.catch_up(data[0]["token_ids"])
+        batch_size, share = ops.shape(tf.nest.flatten(data)[0])[0], 1.0
+        if self.replicas is not None:
+            data, share = self.replicas.portion(data)
+        inputs, targets, sample_weight = self._unpack(data)
         with tf.GradientTape() as tape:
             logits = self.student(inputs, training=True)
             parts = self._loss_parts(targets, logits, sample_weight)
+            parts = {name: share * value for name, value in parts.items()}
             scaled_loss = self.optimizer.scale_loss(parts["loss"])
         variables = self.student.trainable_variables
         gradients = [merged(gradient) for gradient in tape.gradient(scaled_loss, variables)]
+        if self.replicas is not None:
+            parts, sums = self.replicas.summed(parts, gradients)
+            gradients = [merged(gradient) for gradient in sums]
         parts["gradient_norm"] = tf.linalg.global_norm(gradients)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return self._results(parts, targets["label"], logits, sample_weight)
+        return self._results(parts, batch_size, targets["label"], logits, sample_weight)
 
     def test_step(self, data: tuple[Tensors, ...]) -> dict[str, tf.Tensor]:
         """The same losses and metrics without a step."""
         inputs, targets, sample_weight = self._unpack(data)
         logits = self.student(inputs, training=False)
         parts = self._loss_parts(targets, logits, sample_weight)
-        return self._results(parts, targets["label"], logits, sample_weight)
+        batch_size = ops.shape(logits)[0]
+        return self._results(parts, batch_size, targets["label"], logits, sample_weight)
 
     def _unpack(
         self, data: tuple[Tensors, ...]
@@ -267,13 +272,13 @@ class Distiller(keras.Model):
     def _results(
         self,
         parts: dict[str, tf.Tensor],
+        batch_size: tf.Tensor,
         labels: tf.Tensor,
         logits: tf.Tensor,
         sample_weight: tf.Tensor | None,
     ) -> dict[str, tf.Tensor]:
-        batch = ops.shape(logits)[0]
         for name, value in parts.items():
-            self._trackers[name].update_state(value, sample_weight=batch)
+            self._trackers[name].update_state(value, sample_weight=batch_size)
         results = {name: self._trackers[name].result() for name in parts}
         compiled = self.compute_metrics(None, labels, logits, sample_weight)
         return {**{k: v for k, v in compiled.items() if k not in self._trackers}, **results}
@@ -317,68 +322,6 @@ class Distiller(keras.Model):
             for name in ("student", "teacher")
         }
         return cls(**{**config, **models})
-
-
-def _check_names(unknown: Iterable[str]) -> None:
-    """Refuses arguments that there are not, with the name that they have here."""
-    for name in sorted(unknown):
-        hint = nearest(_ELSEWHERE.get(name, name), list(Distiller.__init__.__kwdefaults__ or ()))
-        if "feature" in name or "layer" in name:
-            hint = "There is no loss between layers: the teacher's answers are all it gives."
-        raise TypeError(f"Expected arguments of tfkd.Distiller. Received: `{name}`. {hint}")
-
-
-def _check_class_weight(
-    class_weight: Sequence[float] | np.ndarray, task: str, num_outputs: int
-) -> None:
-    if task != "single_label" or len(class_weight) != num_outputs:
-        raise ValueError(
-            f"Expected `class_weight` for {num_outputs} classes of a single_label task. Received: "
-            f"{len(class_weight)} numbers for {task}"
-        )
-
-
-def _check_numbers(temperature: float, student_loss_weight: float) -> None:
-    numbers = {"temperature": temperature, "student_loss_weight": student_loss_weight}
-    for name, value in numbers.items():
-        if isinstance(value, str) or value is None:
-            raise TypeError(f"Expected a number as `{name}`. Received: {name}={value!r}")
-    if not 1 <= temperature < float("inf"):
-        raise ValueError(
-            f"Expected `temperature` of at least 1. Received: temperature={temperature}"
-        )
-    if not 0 <= student_loss_weight <= 1:
-        raise ValueError(
-            "Expected `student_loss_weight` in [0, 1]. Received: "
-            f"student_loss_weight={student_loss_weight}"
-        )
-
-
-def _check_models(models: Mapping[str, keras.Model | None]) -> None:
-    """Refuses what cannot be distilled from or into.
-
-    Raises:
-        TypeError: It is no model.
-        ValueError: Its outputs are probabilities, or teacher and student are one model, which
-            would be frozen.
-    """
-    if models["teacher"] is models["student"]:
-        raise ValueError("Expected another model as `teacher` than the student. Received: the same")
-    for name, model in models.items():
-        if model is None:
-            continue
-        # A student under quantization is a model of tf_keras.
-        if not hasattr(model, "trainable_variables"):
-            raise TypeError(f"Expected a keras.Model as `{name}`. Received: {model!r:.100}")
-        last = model.layers[-1] if getattr(model, "layers", None) else None
-        if (
-            isinstance(last, keras.layers.Softmax)
-            or getattr(last, "activation", None) is keras.activations.softmax
-        ):
-            raise ValueError(
-                f"Expected logits from `{name}`. Received: probabilities, from the softmax of its "
-                "last layer. Build it without."
-            )
 
 
 def _where(are_there: tf.Tensor, values: tf.Tensor) -> tf.Tensor:

@@ -104,6 +104,9 @@ def train(
 ) -> Position:
     """Trains to the end of the plan, or until the validation metric stops getting better.
 
+    Of several processes that train together the first judges, logs and keeps the backup, from which
+    all of them go on.
+
     Args:
         distiller: `Distiller`, not compiled. Its student ends with the best epoch's weights, or
             those it started with, where they are judged and no epoch's are better.
@@ -118,19 +121,21 @@ def train(
         ModelError: The loss became infinite or no number.
     """
     compile_distiller(distiller, plan, batches.steps_per_epoch)
-    backup = Backup(
-        folder, [*distiller.student.variables, *distiller.optimizer.variables], plan.backup_seconds
-    )
+    is_chief, steps = _is_chief(distiller), batches.steps_per_epoch
+    variables = [*distiller.student.variables, *distiller.optimizer.variables]
+    backup = Backup(folder, variables, plan.backup_seconds, is_chief)
     position = backup.restore(progress[0].say)
-    steps = batches.steps_per_epoch
     first_step = position.epoch * steps + position.step
+    if distiller.replicas is not None:
+        distiller.replicas.agree("go on from one step", [first_step])
+        distiller.replicas.set_apart(distiller.student.variables)
     with (
         distiller.arithmetic(plan.precision),
         progress[0].task(f"train {progress[1]}", plan.epochs * steps, first_step) as task,
         contextlib.closing(open_log(first_step)) as log,
     ):
         monitor = _Monitor(log, backup, position, batches, (task, progress[1]))
-        if validation.judges_start and not position.history and not position.start:
+        if is_chief and validation.judges_start and not position.history and not position.start:
             position.start = _held_out(validation.measure())
             save_variables(folder / BEST, distiller.student.variables)
         while position.epoch < plan.epochs and not _is_stopped(position, plan):
@@ -146,7 +151,8 @@ def train(
                 )
             _finish_epoch(distiller, validation, position, folder, monitor)
             backup.save(position)
-    load_variables(folder / BEST, distiller.student.variables)
+    if is_chief:
+        load_variables(folder / BEST, distiller.student.variables)
     return position
 
 
@@ -169,6 +175,11 @@ def compile_distiller(distiller: Distiller, plan: Plan, steps_per_epoch: int) ->
     distiller.compile(optimizer=optimizer, jit_compile=False)
 
 
+def _is_chief(distiller: Distiller) -> bool:
+    """Whether this process trains alone, or is the first of several."""
+    return distiller.replicas is None or distiller.replicas.rank == 0
+
+
 def _is_stopped(position: Position, plan: Plan) -> bool:
     return position.epoch - position.best_epoch >= plan.patience and position.best_epoch > 0
 
@@ -185,13 +196,17 @@ def _finish_epoch(
         distiller.optimizer.lazy_table.catch_up()
     means = {name: total / count for name, (total, count) in position.means.items() if count}
     monitor.check(means.get("loss", 0.0))
-    measured = validation.measure()
     position.epoch, position.step, position.means = position.epoch + 1, 0, {}
-    if not position.best or validation.prefers(measured, position.best):
-        save_variables(folder / BEST, distiller.student.variables)
-        position.best_epoch = position.epoch
-    position.history.append({"epoch": position.epoch, **means, **_held_out(measured)})
-    monitor.log.scalars(monitor.global_step, {f"validation/{k}": v for k, v in measured.items()})
+    if _is_chief(distiller):
+        measured = validation.measure()
+        if not position.best or validation.prefers(measured, position.best):
+            save_variables(folder / BEST, distiller.student.variables)
+            position.best_epoch = position.epoch
+        position.history.append({"epoch": position.epoch, **means, **_held_out(measured)})
+        named = {f"validation/{name}": value for name, value in measured.items()}
+        monitor.log.scalars(monitor.global_step, named)
+    if distiller.replicas is not None:
+        [position.best_epoch] = distiller.replicas.from_chief([position.best_epoch])
 
 
 def _held_out(measured: Mapping[str, float]) -> dict[str, float]:

@@ -32,6 +32,7 @@ from tfkd.models.loading import Shape, check_fit, load_classifier
 from tfkd.models.precision import AUTO, FLOAT32, resolved
 from tfkd.models.readings import weights_sha256
 from tfkd.progress import Progress
+from tfkd.runs.arm import train_arm
 from tfkd.runs.budget import GENERAL
 from tfkd.runs.choices import put_back_if_refused
 from tfkd.runs.known_texts import keep
@@ -39,7 +40,7 @@ from tfkd.runs.lengths import LEAST, with_length
 from tfkd.runs.material import Material
 from tfkd.runs.record import shared_record
 from tfkd.runs.routes import Bfloat16Scorer
-from tfkd.runs.training import Objective, plan, train_arm, training_record, training_sentence
+from tfkd.runs.training import Objective, plan, training_record, training_sentence
 
 VECTORS = "vectors"
 SPLITS = ("train", "validation")

@@ -31,6 +31,7 @@ from tfkd.models.tokenizers import Tokenizer
 from tfkd.models.vocabulary import count_tokens, fitting_size
 from tfkd.parts import temporary_folder
 from tfkd.process import LITERT_LOADER, TimedModel
+from tfkd.runs.arm import train_arm
 from tfkd.runs.costs import time_files
 from tfkd.runs.lengths import fitting_length
 from tfkd.runs.lesson import AnyTeacher
@@ -38,7 +39,7 @@ from tfkd.runs.material import Material, first_texts
 from tfkd.runs.routes import Demand
 from tfkd.runs.scoring import file_logits, split_figures
 from tfkd.runs.student import Start, new_student, smaller_vocabulary, student_plan
-from tfkd.runs.training import Objective, train_arm
+from tfkd.runs.training import Objective
 
 # What a laptop trains in minutes; a larger one is named by --student.
 STUDENTS = ("cnn_small", "cnn", "bert_tiny", "bert_mini")

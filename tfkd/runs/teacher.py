@@ -23,6 +23,7 @@ from tfkd.models.description import Description
 from tfkd.models.loading import Shape, check_classes, load_classifier
 from tfkd.reports.predictions import Answered
 from tfkd.runs.answers import kept_answers
+from tfkd.runs.arm import train_arm
 from tfkd.runs.baselines import baseline_row, embeddings_baseline, word_baseline
 from tfkd.runs.budget import budget_of
 from tfkd.runs.choices import choose, put_back_if_refused, slug
@@ -38,7 +39,6 @@ from tfkd.runs.scoring import split_figures
 from tfkd.runs.training import (
     Objective,
     plan,
-    train_arm,
     training_record,
     training_sentence,
     with_thresholds,
@@ -300,7 +300,7 @@ def finetune_config(config: DistillConfig, source: Source, run: RunFolder) -> Fi
     Only the `teacher_*` settings and the data decide: students trained otherwise share a teacher.
     """
     shared = {field.name for field in dataclasses.fields(DataConfig)} - {"seed"}
-    shared |= {"quiet", "report", "backup_seconds"}
+    shared |= {"quiet", "report", "backup_seconds", "strategy", "ray"}
     own = (
         "epochs",
         "batch_size",

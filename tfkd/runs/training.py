@@ -1,8 +1,12 @@
-"""One arm of a run: a classifier trained (or found trained), saved, scored on the test split."""
+"""The training of an arm: its objective, its plan, and all else that it is made of."""
 
 import dataclasses
+import functools
 import operator
-from typing import Any
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 
@@ -10,23 +14,28 @@ from tfkd import artifacts
 from tfkd.config.training import OptimizerConfig
 from tfkd.data.batching import Batches, Rows
 from tfkd.data.examples import MULTI_LABEL
+from tfkd.distillation.backup import Position, load_variables, save_variables
 from tfkd.distillation.distiller import Distiller
-from tfkd.distillation.tensorboard import RunLog
-from tfkd.distillation.training import HELD_OUT, Plan, Validation, train
+from tfkd.distillation.replicas import Replicas
+from tfkd.distillation.training import Plan, ScalarLog, Validation, train
 from tfkd.errors import ArtifactError, shown
 from tfkd.evaluation import metrics
 from tfkd.evaluation.similarity import COSINE, similarity_figures
 from tfkd.evaluation.thresholds import average_precision, tuned_thresholds
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.precision import resolved
+from tfkd.progress import Progress
 from tfkd.runs.budget import Budget, patience
-from tfkd.runs.material import TRANSFER, Material
+from tfkd.runs.material import Material
 from tfkd.runs.scoring import split_figures
 from tfkd.runs.trained_part import trained_part, trained_part_rows
 from tfkd.seals import REMEDY, damage
-from tfkd.written_files import remove_backup
 
 AVERAGE_PRECISION = "average_precision"
+# What a training written for other processes consists of.
+START, REST = "start", "rest.pickle"
+# What Keras writes in its own way; the rest are arrays and settings.
+MODELS = ("classifier", "part")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +63,75 @@ class Objective:
     starts_ready: bool = False
 
 
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """All that the training of an arm is made of.
+
+    Attributes:
+        classifier: Untrained `TextClassifier`.
+        part: Its trained part, of which the weights are its own.
+        objective: `Objective`.
+        plan: `Plan`.
+        batches: `Batches` of the rows it learns from.
+        held_out: `Rows` that judge its epochs.
+        metric: String. The data set's.
+        class_weights: Optional floats `[num_outputs]`.
+    """
+
+    classifier: TextClassifier
+    part: TextClassifier
+    objective: Objective
+    plan: Plan
+    batches: Batches
+    held_out: Rows
+    metric: str
+    class_weights: np.ndarray | None = None
+
+    @functools.cached_property
+    def judge(self) -> Validation:
+        """Judgement of an epoch."""
+        if self.objective.held_out is not None:
+            return likeness(self.part, self.held_out, self.objective.held_out)
+        judge = validation(self.part, self.held_out, self.metric)
+        return dataclasses.replace(judge, judges_start=self.objective.starts_ready)
+
+    def run(
+        self,
+        folder: Path,
+        open_log: Callable[[int], ScalarLog],
+        progress: tuple[Progress, str],
+        replicas: Replicas | None = None,
+    ) -> Position:
+        """Trains to the end, or for what a session before this left; see `train`."""
+        distiller = Distiller(
+            student=self.part.model,
+            task=self.classifier.task,
+            temperature=self.objective.temperature,
+            student_loss_weight=self.objective.student_loss_weight,
+            distillation_loss=self.objective.distillation_loss,
+            class_weight=self.class_weights,
+        )
+        distiller.replicas = replicas
+        return train(distiller, self.batches, self.plan, self.judge, folder, open_log, progress)
+
+    def write(self, folder: Path) -> None:
+        """Writes it into a folder, for other processes of the same command."""
+        self.classifier.save(folder / START)
+        # With what a dropout draws, which Keras leaves out.
+        save_variables(folder / f"{START}.npz", self.part.model.variables)
+        names = {field.name for field in dataclasses.fields(self)}.difference(MODELS)
+        rest = {name: getattr(self, name) for name in names}
+        (folder / REST).write_bytes(pickle.dumps(rest))
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """What `write` wrote."""
+        classifier = TextClassifier.load(folder / START)
+        part = trained_part(classifier)
+        load_variables(folder / f"{START}.npz", part.model.variables)
+        return cls(classifier, part, **pickle.loads((folder / REST).read_bytes()))
+
+
 def plan(config: OptimizerConfig, learning_rate: float, budget: Budget, num_rows: int) -> Plan:
     """The training plan of a config, with what it leaves open decided."""
     epochs = config.epochs or budget.epochs(num_rows)
@@ -78,122 +156,6 @@ def training_sentence(name: str, plan: Plan) -> str:
     return (
         f"train {name} for {epochs} of {plan.epoch_rows:,} rows ({steps:,} steps of "
         f"{plan.batch_size}) at a learning rate of {plan.learning_rate:g} in {plan.precision}{ends}"
-    )
-
-
-def train_arm(
-    name: str,
-    classifier: TextClassifier,
-    objective: Objective,
-    plan: Plan,
-    material: Material,
-    run: artifacts.RunFolder,
-) -> TextClassifier:
-    """Trains an arm into `<run>/<name>`, or loads it when an earlier session finished it.
-
-    Returns:
-        The trained `TextClassifier`, with the weights of its best epoch, or of its start, and its
-        own thresholds.
-    """
-    folder, work = run.path / name, run.path / "unfinished" / name
-    mark = _mark(classifier, objective, material)
-    if _is_trained(name, mark, material, run):
-        return TextClassifier.load(folder)
-    part = trained_part(classifier)
-    distiller = Distiller(
-        student=part.model,
-        task=classifier.task,
-        temperature=objective.temperature,
-        student_loss_weight=objective.student_loss_weight,
-        distillation_loss=objective.distillation_loss,
-        class_weight=material.class_weights,
-    )
-    batches = _batches(classifier, part.input_names, objective, plan, material)
-    judge = _judge(classifier, part, objective, material)
-    position = train(
-        distiller,
-        batches,
-        plan,
-        judge,
-        work / mark,
-        lambda step: RunLog(run.logs / name, step),
-        (material.progress, name),
-    )
-    material.progress.took(position.seconds)
-    if judge.judges_start and not position.best_epoch:
-        material.progress.say(
-            f"no epoch of {name} is better on the validation rows than its start ({judge.metric} "
-            f"{position.start[HELD_OUT + judge.metric]:.4f}), which is kept"
-        )
-    artifacts.write_record(
-        run.path / "training" / f"{name}.json",
-        {"plan": dataclasses.asdict(plan), **dataclasses.asdict(position), "made_of": mark},
-    )
-    with_thresholds(classifier, material).save(folder)
-    remove_backup(work)
-    # As saved: what was traced while training still computes in the training's precision.
-    return TextClassifier.load(folder)
-
-
-def _judge(
-    classifier: TextClassifier, part: TextClassifier, objective: Objective, material: Material
-) -> Validation:
-    """Judgement of an epoch of an arm's trained part."""
-    rows = trained_part_rows(classifier, "validation", material)
-    if objective.held_out is not None:
-        return likeness(part, rows, objective.held_out)
-    judge = validation(part, rows, material.dataset.metric)
-    return dataclasses.replace(judge, judges_start=objective.starts_ready)
-
-
-def _is_trained(name: str, mark: str, material: Material, run: artifacts.RunFolder) -> bool:
-    """Whether an earlier session finished an arm, from the same rows and teachers."""
-    if not (run.path / name / "classifier.json").is_file():
-        return False
-    record = training_record(run, name)
-    is_same = bool(record.get("made_of") == mark)
-    if is_same:
-        material.progress.took(record["seconds"])
-    else:
-        where = run.path / name
-        material.progress.say(f"{where} is of other rows or another teacher: it is trained anew")
-    return is_same
-
-
-def _mark(classifier: TextClassifier, objective: Objective, material: Material) -> str:
-    """Changes with the rows an arm learns from, and with whose answers to them it hears.
-
-    Settings are compared by `RunFolder.start`, which knows neither.
-    """
-    splits = dict.fromkeys(("train", "validation", material.transfer))
-    return artifacts.fingerprint(
-        {
-            "rows": {name: material.summaries[name].fingerprint for name in splits},
-            "tokenizer": classifier.tokenizer.fingerprint,
-            "heard": objective.heard,
-        }
-    )
-
-
-def _batches(
-    classifier: TextClassifier,
-    input_names: tuple[str, ...],
-    objective: Objective,
-    plan: Plan,
-    material: Material,
-) -> Batches:
-    """Batches of an arm; one that learns from labels alone has fewer rows of a transfer split."""
-    split = material.transfer if objective.student_loss_weight < 1 else "train"
-    rows, answers = trained_part_rows(classifier, split, material), objective.teacher_logits
-    return Batches(
-        rows,
-        input_names,
-        plan.batch_size,
-        plan.seed,
-        None if answers is None else answers[: len(rows)],
-        material.summaries["train"].num_rows if split == TRANSFER else None,
-        plan.epoch_rows,
-        material.weights(split),
     )
 
 

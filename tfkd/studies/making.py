@@ -19,6 +19,7 @@ from tfkd.models.classifier import TextClassifier
 from tfkd.reports.predictions import NAME as PREDICTIONS
 from tfkd.reports.predictions import Answered, write_predictions
 from tfkd.runs.answers import AnswerTeacher, keep_answers, prepare_answers
+from tfkd.runs.arm import train_arm
 from tfkd.runs.choices import check_student, default_model, put_back_if_refused
 from tfkd.runs.comparisons import FEWEST_SCORED
 from tfkd.runs.files import ExportResult, StudentFiles
@@ -31,7 +32,7 @@ from tfkd.runs.scoring import file_logits, split_logits
 from tfkd.runs.student import new_student, student_maker, student_plan
 from tfkd.runs.teacher import finetuned, prepare_teacher
 from tfkd.runs.trained_part import read_together
-from tfkd.runs.training import Objective, train_arm, training_record
+from tfkd.runs.training import Objective, training_record
 from tfkd.studies.plan import ArmPlan, StudyPlan, TeacherPlan
 from tfkd.studies.scores import KERAS, Scores, is_scored
 

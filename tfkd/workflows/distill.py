@@ -22,6 +22,7 @@ from tfkd.progress import Progress
 from tfkd.reports.predictions import Answered
 from tfkd.reports.sentences import standing
 from tfkd.runs.answers import keep_answers, prepare_answers
+from tfkd.runs.arm import train_arm
 from tfkd.runs.baselines import Baseline, baseline_row, embeddings_row, word_baseline
 from tfkd.runs.choices import choose, put_back_if_refused, run_name
 from tfkd.runs.comparisons import FEWEST_SCORED, Decides, compare_arms, few_rows_warning, warning
@@ -37,9 +38,10 @@ from tfkd.runs.routes import Demand
 from tfkd.runs.scoring import file_logits, split_logits
 from tfkd.runs.search import Search, fitting_forms, search
 from tfkd.runs.settings import settings_of
+from tfkd.runs.strategy import gathered
 from tfkd.runs.student import check_student_fits, student_maker, student_plan
 from tfkd.runs.teacher import prepare_teacher
-from tfkd.runs.training import Objective, train_arm, training_record, training_sentence
+from tfkd.runs.training import Objective, training_record, training_sentence
 
 TIMED_TEXTS, TIMED_ROUNDS, TIMED_SECONDS = 100, 3, 4.0
 SCORING = Path("training") / "scoring.json"
@@ -148,7 +150,7 @@ def distill(
     """
     config = settings_of(DistillConfig, config, given)
     progress = progress or Progress(config.quiet)
-    with progress.stage("other"):
+    with progress.stage("other"), gathered(config):
         return _distill(config, progress)
 
 

@@ -11,6 +11,7 @@ from tfkd.runs.choices import choose, slug
 from tfkd.runs.material import RUNS, prepare
 from tfkd.runs.outcome import FinetuneResult
 from tfkd.runs.settings import settings_of
+from tfkd.runs.strategy import gathered
 from tfkd.runs.teacher import fine_tune
 
 
@@ -43,7 +44,7 @@ def finetune(
     progress = progress or Progress(config.quiet)
     source = choose(config)["model"]
     path = config.output_dir or RUNS / f"{slug(config.dataset)}-{source.slug}-finetuned"
-    with progress.stage("fine-tune"):
+    with progress.stage("fine-tune"), gathered(config):
         material = prepare(config, path.parent, progress)
         with held(path, "finetune"):
             return fine_tune(config, source, material, RunFolder(path))

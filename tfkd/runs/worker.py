@@ -1,0 +1,105 @@
+"""Work of each of the processes that train an arm together, wherever it was started.
+
+The first writes what the command that waits for them reads: the backup, at last that of the end,
+the logs, and `told.json`.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tfkd import artifacts
+from tfkd.artifacts import JsonObject
+from tfkd.distillation.replicas import Replicas
+from tfkd.distillation.tensorboard import RunLog
+from tfkd.distillation.training import ScalarLog
+from tfkd.errors import ModelError, TfkdError
+from tfkd.process import answer
+from tfkd.progress import Progress
+from tfkd.runs.training import Training
+
+TOLD = "told.json"
+
+
+def take_part(job: Mapping[str, str]) -> bool:
+    """Joins the others and trains with them what the first of them names.
+
+    Args:
+        job: Mapping of `job`, the folder of a training as `Training.write` leaves it, `backup`,
+            `logs` and the arm's `name`. Only the first process' counts; an empty one sends the
+            others home.
+
+    Returns:
+        Whether there was anything to train. What a user can fix stands in the job's `told.json`.
+    """
+    replicas = Replicas()
+    told = json.loads(replicas.text_from_chief(json.dumps(job)))
+    if not told:
+        return False
+    folder = Path(told["job"])
+    if not folder.is_dir():
+        raise ModelError(
+            f"Expected {folder}, which the first process wrote. It is not there. Give all machines "
+            "a disk that they share, under the same path."
+        )
+    training = Training.read(folder)
+    log = _Told(folder, Path(told["logs"])) if replicas.rank == 0 else _Nothing()
+    # What ends it ends it in all processes at the same step.
+    try:
+        training.run(Path(told["backup"]), log.open, (Progress(quiet=True), told["name"]), replicas)
+    except TfkdError as error:
+        log.refuse(str(error))
+    return True
+
+
+class _Nothing:
+    """The log of a process that is not the first."""
+
+    def open(self, step: int) -> ScalarLog:
+        """Itself, from any step on."""
+        return self
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Leaves the figures."""
+
+    def close(self) -> None:
+        """Leaves everything as it is."""
+
+    def refuse(self, problem: str) -> None:
+        """Leaves it to the first process to tell."""
+
+
+class _Told(_Nothing):
+    """TensorBoard's log, and the step for whoever waits."""
+
+    def __init__(self, folder: Path, logs: Path) -> None:
+        self._folder, self._logs = folder, logs
+
+    def open(self, step: int) -> ScalarLog:
+        """Goes on with the log from a step on."""
+        self._log = RunLog(self._logs, step)
+        self._tell({"step": step})
+        return self
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Writes named figures of a step."""
+        self._log.scalars(step, dict(values))
+        self._tell({"step": step})
+
+    def close(self) -> None:
+        """Closes the log."""
+        self._log.close()
+
+    def refuse(self, problem: str) -> None:
+        """Tells what a user can fix."""
+        self._tell({"problem": problem})
+
+    def _tell(self, what: JsonObject) -> None:
+        artifacts.write_json(self._folder / TOLD, what)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    answer(take_part(json.load(sys.stdin)))
