@@ -1,4 +1,4 @@
-"""An array of a split on disk, in shards of rows, so that a killed pass goes on where it was."""
+"""Arrays on disk: whole ones, and those of a split in shards, so that a killed pass goes on."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,8 +8,27 @@ import numpy as np
 
 from tfkd import seals
 from tfkd.artifacts import sealed_file
+from tfkd.locks import locked
 
 SHARD_ROWS = 2048
+
+
+def write_array(path: Path, values: np.ndarray) -> None:
+    """Writes an array, whole or not at all; its hash is in the `.json` beside it."""
+    with sealed_file(path) as part:
+        np.save(part, values)
+
+
+def kept_array(
+    path: Path, make: Callable[[], np.ndarray], tell: Callable[[str], object]
+) -> np.ndarray:
+    """An array that is there, or is made once for all processes; a damaged one is made anew."""
+    with locked(path):
+        found = seals.kept(path, np.load, tell)
+        if found is None:
+            found = make()
+            write_array(path, found)
+    return found
 
 
 def shard_of(row: int) -> tuple[int, int]:
@@ -54,10 +73,8 @@ class Shards:
 
     def write(self, shard: int, values: np.ndarray) -> None:
         """Writes a shard unless it is there."""
-        path = self.path(shard)
-        if not path.is_file():
-            with sealed_file(path) as part:
-                np.save(part, values)
+        if not self.path(shard).is_file():
+            write_array(self.path(shard), values)
 
     def remove_damaged(self, tell: Callable[[str], object]) -> None:
         """Removes the shards that are not as they were written, so that they are missing."""

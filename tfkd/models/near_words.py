@@ -3,16 +3,24 @@
 They bring a text words that no training text has, where a word drawn by chance brings it nonsense.
 """
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import keras
 import keras_hub
 import numpy as np
 
+from tfkd.artifacts import fingerprint
+from tfkd.data.shards import kept_array
+from tfkd.models.classifier import TextClassifier
+from tfkd.models.readings import weights_sha256
 from tfkd.models.tokenizers import RESERVED_TOKENS
 from tfkd.models.wordpiece import CONTINUATION
+from tfkd.progress import Progress
 
 NEAR = 10
+WORDS_AT_ONCE = 1024
 # What byte pairs and SentencePiece write before the first piece of a word.
 _FIRST_PIECE = ("Ġ", "▁")
 _SHORTEST = 2
@@ -29,6 +37,29 @@ def known_words(model: keras.Model, vocabulary: Sequence[str]) -> list[str]:
     """
     has_encoder = any(isinstance(layer, keras_hub.models.Backbone) for layer in model.layers)
     return list(dict.fromkeys(_whole_words(vocabulary))) if has_encoder else []
+
+
+def word_vectors(
+    teacher: TextClassifier, words: Sequence[str], cache: Path, progress: Progress
+) -> np.ndarray:
+    """What a teacher's logits layer reads of each word, which is a text of its own.
+
+    Returns:
+        Float32 array, shape `[num_words, width]`, which the cache keeps.
+    """
+
+    def read() -> np.ndarray:
+        # A word is one text, whatever the teacher reads else.
+        reader, parts = dataclasses.replace(teacher.reader(), num_texts=1), []
+        with progress.task("read single words", len(words)) as task:
+            for start in range(0, len(words), WORDS_AT_ONCE):
+                part = words[start : start + WORDS_AT_ONCE]
+                parts.append(reader.predict(part))
+                task.advance(len(part))
+        return np.concatenate(parts)
+
+    mark = fingerprint({"words": list(words), "model": weights_sha256(teacher.model)})
+    return kept_array(cache / "words" / f"{mark}.npy", read, progress.say)
 
 
 def near_words(

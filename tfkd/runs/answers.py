@@ -17,6 +17,7 @@ from tfkd import artifacts, seals
 from tfkd.artifacts import JsonObject, RunFolder
 from tfkd.config.training import DistillConfig
 from tfkd.data.examples import DEFAULT_THRESHOLD, MULTI_LABEL, REGRESSION, Example
+from tfkd.data.shards import write_array
 from tfkd.data.tokens import is_answered
 from tfkd.distillation.mixture import mixture
 from tfkd.distillation.teacher_answers import (
@@ -287,8 +288,7 @@ def _thresholds(
 
 def keep_answers(run: RunFolder, logits: np.ndarray) -> None:
     """Keeps what a student was told of the training rows: its teacher cannot be asked again."""
-    with artifacts.sealed_file(run.path / PATH) as part:
-        np.save(part, logits)
+    write_array(run.path / PATH, logits)
 
 
 def kept_answers(run: RunFolder, num_rows: int) -> np.ndarray | None:

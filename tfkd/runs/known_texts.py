@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tfkd import artifacts, seals
+from tfkd import seals
 from tfkd.artifacts import RunFolder
 from tfkd.data.examples import Example
+from tfkd.data.shards import write_array
 from tfkd.errors import ArtifactError
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.runs.material import Material
@@ -53,8 +54,7 @@ def keep(run: RunFolder, rows: Iterable[Example], earlier: Sequence[np.ndarray] 
     if path.is_file():
         return
     known = [text_hashes(rows), *earlier]
-    with artifacts.sealed_file(path) as part:
-        np.save(part, np.unique(np.concatenate(known)))
+    write_array(path, np.unique(np.concatenate(known)))
 
 
 def check_held_out(source: Source, material: Material) -> None:

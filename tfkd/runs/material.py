@@ -26,11 +26,10 @@ from tfkd.data.transfer import Apart, Joined, Unlabelled, unlabelled
 from tfkd.errors import ConfigError
 from tfkd.locks import CACHE, locked
 from tfkd.models.classifier import TextClassifier, batch_texts
-from tfkd.models.near_words import known_words, near_words
+from tfkd.models.near_words import known_words, near_words, word_vectors
 from tfkd.models.tokenizers import Tokenizer
 from tfkd.progress import Progress
 from tfkd.runs.settings import RUNS as RUNS
-from tfkd.runs.word_vectors import word_vectors
 
 # Train and, behind its rows, what has no label.
 TRANSFER = "transfer"

@@ -11,12 +11,11 @@ from typing import Protocol
 import keras
 import numpy as np
 
-from tfkd import artifacts, seals
-from tfkd.artifacts import RunFolder, fingerprint, sealed_file
+from tfkd import artifacts
+from tfkd.artifacts import RunFolder, fingerprint
 from tfkd.config.training import DistillConfig
-from tfkd.data.tokens import Tokens
+from tfkd.data.shards import kept_array
 from tfkd.distillation.training import Plan
-from tfkd.locks import locked
 from tfkd.models import bottleneck, initialization, keys, readings, sizes
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
@@ -210,26 +209,19 @@ def set_keys(student: TextClassifier, material: Material, seed: int) -> None:
             "seed": seed,
         }
     )
+
+    def found() -> np.ndarray:
+        random = np.random.default_rng(seed)
+        rows = random.choice(len(tokens), min(KEY_ROWS, len(tokens)), replace=False)
+        # Rows of like length share a batch, so that little is padding.
+        rows = rows[np.argsort(tokens.lengths[rows], kind="stable")]
+        batches = [
+            tokens.arrays(rows[start : start + ROWS_PER_BATCH])
+            for start in range(0, len(rows), ROWS_PER_BATCH)
+        ]
+        new = keys.initialize_keys(student.model, batches, material.progress, seed=seed)
+        material.progress.say(new.sentence())
+        return new.keys
+
     path = material.cache / "keys" / f"{mark}.npy"
-    with locked(path):
-        kept = seals.kept(path, np.load, material.progress.say)
-        if kept is not None:
-            bottleneck.set_keys(student.model, kept)
-            return
-        found = keys.initialize_keys(
-            student.model, _batches(tokens, seed), material.progress, seed=seed
-        )
-        material.progress.say(found.sentence())
-        with sealed_file(path) as part:
-            np.save(part, found.keys)
-
-
-def _batches(tokens: Tokens, seed: int) -> list[dict[str, np.ndarray]]:
-    """Some rows; those of like length share a batch, so that little is padding."""
-    random = np.random.default_rng(seed)
-    rows = random.choice(len(tokens), min(KEY_ROWS, len(tokens)), replace=False)
-    rows = rows[np.argsort(tokens.lengths[rows], kind="stable")]
-    return [
-        tokens.arrays(rows[start : start + ROWS_PER_BATCH])
-        for start in range(0, len(rows), ROWS_PER_BATCH)
-    ]
+    bottleneck.set_keys(student.model, kept_array(path, found, material.progress.say))
