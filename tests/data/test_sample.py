@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tfkd.data import sources
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL, Example
-from tfkd.data.sample import chosen_rows, sample
+from tfkd.data.holdout import chosen_rows, sample
 
 
 def examples(labels):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from tfkd.data.examples import Example, Label, text_hash
-from tfkd.data.sample import Sample
+from tfkd.data.holdout import Sample
 
 # Of two splits with the same text the first keeps it: what is judged by stays as it was published.
 KEEPERS = ("test", "validation", "train")

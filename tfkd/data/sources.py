@@ -24,10 +24,9 @@ from tfkd.data.catalog import CATALOG, DatasetSpec, find
 from tfkd.data.columns import KNOWN_NAMES, ColumnNames, Reading
 from tfkd.data.duplicates import distinct
 from tfkd.data.examples import MULTI_LABEL, REGRESSION, Dataset, Example
-from tfkd.data.holdout import Holdout
+from tfkd.data.holdout import Holdout, sample
 from tfkd.data.kept_rows import KeptExamples
 from tfkd.data.labels import LabelForm
-from tfkd.data.sample import sample
 from tfkd.errors import ConfigError, DatasetError
 
 SPLITS = ("train", "validation", "test")
@@ -72,11 +71,9 @@ class TfdsSplit:
         config = tfds.ReadConfig(try_autocache=False, interleave_cycle_length=1)
         rows = self.builder.as_dataset(split=self.split, shuffle_files=False, read_config=config)
         for row in tfds.as_numpy(rows):
-            yield Example(self._texts(row), self._label(row))
-
-    def _texts(self, row: Mapping[str, Any]) -> tuple[str, ...]:
-        texts = tuple(row[feature].decode("utf-8") for feature in self.spec.text_features)
-        return texts if self.spec.num_texts > 1 else (" ".join(texts),)
+            texts = tuple(row[feature].decode("utf-8") for feature in self.spec.text_features)
+            texts = texts if self.spec.num_texts > 1 else (" ".join(texts),)
+            yield Example(texts, self._label(row))
 
     def _label(self, row: Mapping[str, Any]) -> int | float | tuple[int, ...]:
         features = self.spec.label_features
