@@ -15,6 +15,7 @@ from tfkd.data.demo import demo_dataset
 from tfkd.models.classifier import TextClassifier
 from tfkd.models.encoder import build_encoder_classifier
 from tfkd.models.tokenizers import RESERVED_TOKENS, Tokenizer
+from tfkd.parts import temporary_folder
 from tfkd.progress import Progress
 
 QUIET = Progress(quiet=True)
@@ -147,7 +148,12 @@ def convert_here(folder, recipes, lengths, output_folder, timeout_seconds=0.0, c
     return write_files(folder, recipes, lengths, output_folder, calibration)
 
 
-def run_converter_here(module, job, purpose, timeout_seconds):
+def run_converter_here(module, job, purpose, timeout_seconds, calibration=None):
     """`conversion.run_converter` without its child: the same job, read from the same JSON."""
     work = getattr(importlib.import_module(module), CHILDREN[module])
-    work(json.loads(json.dumps(job)))
+    with temporary_folder() as folder:
+        path = folder / "calibration.npz"
+        if calibration is not None:
+            calibration.save(path)
+        path = None if calibration is None else str(path)
+        work(json.loads(json.dumps({**job, "calibration": path})))

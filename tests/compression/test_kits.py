@@ -18,8 +18,8 @@ from tests.toys import byte_pair_tokenizer, spread_out, tiny_backbone, wordpiece
 from tfkd import artifacts
 from tfkd.compression import package_writer, parity
 from tfkd.compression.formats import KITS, PYTHON
-from tfkd.compression.kits.folder import write_kit
 from tfkd.compression.package import Order, check_package, export_package
+from tfkd.compression.package_writer import write_kit
 from tfkd.errors import ArtifactError, ConversionError, ModelError
 from tfkd.models import code_points, wordpiece
 from tfkd.models.classifier import TextClassifier

@@ -10,7 +10,7 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,35 +135,42 @@ def convert(
             f"Expected model.keras in {model_folder}. It does not exist. Give a folder written by "
             "`tfkd finetune` or `tfkd distill`."
         )
-    job: dict[str, Any] = {
+    job = {
         "model_folder": str(model_folder.resolve()),
         "recipes": list(recipes),
         "lengths": signature_lengths(description.sequence_length, lengths),
         "output_folder": str(output_folder.resolve()),
-        "calibration": None,
     }
-    with temporary_folder() as folder:
-        if calibration is not None:
-            job["calibration"] = str(folder / "calibration.npz")
-            calibration.save(Path(job["calibration"]))
-        purpose = f"LiteRT files of {model_folder}"
-        run_converter("tfkd.compression.conversion", job, purpose, timeout_seconds)
+    purpose = f"LiteRT files of {model_folder}"
+    run_converter("tfkd.compression.conversion", job, purpose, timeout_seconds, calibration)
     return {name: output_folder / f"{name}.tflite" for name in recipes}
 
 
-def run_converter(module: str, job: Any, purpose: str, timeout_seconds: float) -> None:
+def run_converter(
+    module: str,
+    job: Mapping[str, Any],
+    purpose: str,
+    timeout_seconds: float,
+    calibration: Calibration | None = None,
+) -> None:
     """Runs a module that converts, and may crash, in a child process.
 
     Args:
         module: String. Its main reads the job from standard input.
-        job: JSON value.
+        job: Mapping of JSON values.
         purpose: String. What was to be made, for the error message.
         timeout_seconds: Float. After this long the child is killed.
+        calibration: `Calibration`. Goes into a file, whose path the job gets as `calibration`.
 
     Raises:
         ConversionError: The child failed, was ended by a signal or took too long.
     """
-    ending = run_child(module, job, timeout_seconds, _VARIABLES)
+    with temporary_folder() as folder:
+        path = folder / "calibration.npz"
+        if calibration is not None:
+            calibration.save(path)
+        job = {**job, "calibration": None if calibration is None else str(path)}
+        ending = run_child(module, job, timeout_seconds, _VARIABLES)
     stage = f" while {ending.stage}" if ending.stage else ""
     if ending.is_late:
         raise ConversionError(
@@ -223,17 +230,9 @@ def write_files(
 
 
 def _main(job: dict[str, Any]) -> None:
-    calibration = None
-    if job["calibration"] is not None:
-        calibration = Calibration.load(Path(job["calibration"]))
-    write_files(
-        Path(job["model_folder"]),
-        job["recipes"],
-        job["lengths"],
-        Path(job["output_folder"]),
-        calibration,
-        announce_stage,
-    )
+    calibration = Calibration.load(Path(job["calibration"])) if job["calibration"] else None
+    folders = Path(job["model_folder"]), Path(job["output_folder"])
+    write_files(folders[0], job["recipes"], job["lengths"], folders[1], calibration, announce_stage)
 
 
 if __name__ == "__main__":

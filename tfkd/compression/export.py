@@ -145,8 +145,14 @@ def export(
             report = _compared(model, held_out.probes(model.lengths), recipe, *decided)
             if report.passed:
                 used = calibration if recipe.needs_calibration else None
-                made = ExportedFile(file, report, found)
-                exported[name] = _kept(made, used, model_folder, output_folder)
+                figures = {
+                    **report.to_dict(),
+                    "operators": found.to_dict(),
+                    "calibration": used.to_dict() if used else None,
+                    "route": artifacts.read_record(file.with_suffix(".json")),
+                }
+                keep(file, output_folder / file.name, figures, model_folder)
+                exported[name] = ExportedFile(output_folder / file.name, report, found)
             else:
                 failures.append(refusal(report, file.name))
     if failures:
@@ -280,18 +286,3 @@ def differences_by_length(
         for probe in probes
         if probe.length is not None
     }
-
-
-def _kept(
-    made: ExportedFile, calibration: Calibration | None, model_folder: Path, output_folder: Path
-) -> ExportedFile:
-    """Moves a file that passed to its place, all its figures beside it."""
-    path = output_folder / made.path.name
-    figures = {
-        **made.report.to_dict(),
-        "operators": made.operators.to_dict(),
-        "calibration": calibration.to_dict() if calibration else None,
-        "route": artifacts.read_record(made.path.with_suffix(".json")),
-    }
-    keep(made.path, path, figures, model_folder)
-    return dataclasses.replace(made, path=path)

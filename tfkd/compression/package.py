@@ -22,7 +22,7 @@ from tfkd.data.examples import MULTI_LABEL, REGRESSION, SINGLE_LABEL, Texts
 from tfkd.errors import ConfigError, ConversionError, ModelError
 from tfkd.models.bottleneck import find_bottleneck
 from tfkd.models.classifier import TextClassifier
-from tfkd.parts import part_folder, temporary_folder
+from tfkd.parts import part_folder
 
 # Static recipes give scores in steps of 1/256: of smaller ones the logarithm says nothing.
 _SMALLEST_SCORE = 1e-3
@@ -106,7 +106,17 @@ def export_package(
     # Beside its place, so that the package moves there in one step.
     with part_folder(order.path) as part:
         made = part / order.path.name
-        _run_child(order, model_folder, made, timeout_seconds)
+        job = {
+            "format": order.format,
+            "recipe": order.recipe,
+            "length": order.length,
+            "model_folder": str(model_folder.resolve()),
+            "target": str(made.resolve()),
+        }
+        purpose = f"{made.name}, format {order.format}, of {model_folder}"
+        conversion.run_converter(
+            "tfkd.compression.package_writer", job, purpose, timeout_seconds, order.calibration
+        )
         package = check_package(dataclasses.replace(order, path=made), classifier, texts)
         calibration = order.calibration.to_dict() if order.calibration else None
         figures = {**package.to_dict(), "calibration": calibration}
@@ -136,11 +146,13 @@ def check_package(order: Order, classifier: TextClassifier, texts: Texts) -> Pac
     0.998
     """
     order = _completed(order, classifier)
+    tokenizer = classifier.tokenizer.with_length(order.length)
+    student = dataclasses.replace(classifier, tokenizer=tokenizer)
     if order.format in KITS:
-        report, values = _compared_kit(order, classifier, texts), "logits"
+        report, values = _compared_kit(order, student, texts), "logits"
     else:
         singles = [text for text in texts if isinstance(text, str)]
-        report, values = _compared(order, classifier, singles), "log-scores"
+        report, values = _compared(order, student, singles), "log-scores"
     if not report.passed:
         name = order.path.name
         raise ConversionError(refusal(report, name, "package", values, "Use another recipe."))
@@ -199,27 +211,8 @@ def _check_student(format_name: str, classifier: TextClassifier) -> None:
         )
 
 
-def _run_child(order: Order, model_folder: Path, target: Path, timeout_seconds: float) -> None:
-    job = {
-        "format": order.format,
-        "recipe": order.recipe,
-        "length": order.length,
-        "model_folder": str(model_folder.resolve()),
-        "target": str(target.resolve()),
-        "calibration": None,
-    }
-    with temporary_folder() as folder:
-        if order.calibration is not None:
-            job["calibration"] = str(folder / "calibration.npz")
-            order.calibration.save(folder / "calibration.npz")
-        purpose = f"{order.path.name}, format {order.format}, of {model_folder}"
-        conversion.run_converter("tfkd.compression.package_writer", job, purpose, timeout_seconds)
-
-
-def _compared(order: Order, classifier: TextClassifier, texts: Sequence[str]) -> ParityReport:
+def _compared(order: Order, student: TextClassifier, texts: Sequence[str]) -> ParityReport:
     """The report of a package, asked as its clients ask it."""
-    tokenizer = classifier.tokenizer.with_length(order.length)
-    student = dataclasses.replace(classifier, tokenizer=tokenizer)
     if order.format == EDGE:
         scores = clients.edge_scores(order.path, student.encode(texts, order.length))
     elif order.format == TEXT_TFLITE:
@@ -227,20 +220,17 @@ def _compared(order: Order, classifier: TextClassifier, texts: Sequence[str]) ->
         _check_tokens(order, token_ids, student.encode(texts, order.length)["token_ids"])
     else:
         scores = clients.served_scores(order.path, texts)
-    task = classifier.task
-    expected = _comparable(_scores(student.predict(texts), task), task)
-    return _report(order, classifier, expected, _comparable(scores, task))
+    expected = _comparable(_scores(student.predict(texts), student.task), student.task)
+    return _report(order, student, expected, _comparable(scores, student.task))
 
 
-def _compared_kit(order: Order, classifier: TextClassifier, texts: Texts) -> ParityReport:
+def _compared_kit(order: Order, student: TextClassifier, texts: Texts) -> ParityReport:
     """The report of a folder, asked by its program, and the file in it at every length."""
-    tokenizer = classifier.tokenizer.with_length(order.length)
-    student = dataclasses.replace(classifier, tokenizer=tokenizer)
     model = KitModel(order.path)
     token_ids = model.encode(texts, order.length)["token_ids"]
     _check_tokens(order, token_ids, student.encode(texts, order.length)["token_ids"])
-    report = _report(order, classifier, student.predict(texts), model.predict(texts))
-    probes = HeldOut(classifier, texts).probes(conversion.signature_lengths(order.length))
+    report = _report(order, student, student.predict(texts), model.predict(texts))
+    probes = HeldOut(student, texts).probes(conversion.signature_lengths(order.length))
     return dataclasses.replace(report, difference_by_length=differences_by_length(model, probes))
 
 
@@ -251,7 +241,9 @@ def _report(
     if find_bottleneck(classifier.model) is not None:
         recipe = recipes.with_nearest_keys(recipe)
     report = check_parity(expected, received, recipe, classifier.task, classifier.thresholds)
-    return dataclasses.replace(report, size_bytes=_size_bytes(order.path))
+    names = files_of(order.path) if order.path.is_dir() else ("",)
+    size_bytes = sum((order.path / name).stat().st_size for name in names)
+    return dataclasses.replace(report, size_bytes=size_bytes)
 
 
 def _check_tokens(order: Order, token_ids: np.ndarray, expected: np.ndarray) -> None:
@@ -278,8 +270,3 @@ def _comparable(scores: np.ndarray, task: str) -> np.ndarray:
     if task == MULTI_LABEL:
         return logit(np.clip(scores, _SMALLEST_SCORE, 1 - _SMALLEST_SCORE))
     return scores
-
-
-def _size_bytes(path: Path) -> int:
-    files = [path] if path.is_file() else [path / name for name in files_of(path)]
-    return sum(file.stat().st_size for file in files)

@@ -27,7 +27,7 @@ from tfkd.compression.saved_model import SIGNATURE_PREFIX
 from tfkd.data.examples import Texts
 from tfkd.errors import ConversionError
 from tfkd.models.classifier import TextClassifier
-from tfkd.parts import part_folder, temporary_folder
+from tfkd.parts import part_folder
 from tfkd.process import announce_stage
 
 
@@ -120,7 +120,18 @@ def export_aware(
     # Inside the output folder, so that the file moves there in one step.
     with part_folder(output_folder / "files") as part:
         made = part / f"{recipe}.tflite"
-        _convert(model_folder, aware, recipe, lengths, made, timeout_seconds)
+        variables = part / "variables.npz"
+        save_variables(variables, aware.student)
+        job: Job = {
+            "model_folder": str(model_folder.resolve()),
+            "variables": str(variables.resolve()),
+            "scheme": dataclasses.asdict(aware.scheme),
+            "recipe": recipe,
+            "lengths": lengths,
+            "target": str(made.resolve()),
+        }
+        purpose = f"{made.name} of {model_folder}"
+        conversion.run_converter("tfkd.compression.qat.export", job, purpose, timeout_seconds)
         file = _checked(made, aware, recipe, texts)
         figures = {
             **file.report.to_dict(),
@@ -134,29 +145,6 @@ def export_aware(
     return dataclasses.replace(file, path=output_folder / made.name)
 
 
-def _convert(
-    model_folder: Path,
-    aware: Trained,
-    recipe: str,
-    lengths: Sequence[int],
-    target: Path,
-    timeout_seconds: float,
-) -> None:
-    with temporary_folder() as folder:
-        variables = folder / "variables.npz"
-        save_variables(variables, aware.student)
-        job: Job = {
-            "model_folder": str(model_folder.resolve()),
-            "variables": str(variables),
-            "scheme": dataclasses.asdict(aware.scheme),
-            "recipe": recipe,
-            "lengths": lengths,
-            "target": str(target.resolve()),
-        }
-        purpose = f"{target.name} of {model_folder}"
-        conversion.run_converter("tfkd.compression.qat.export", job, purpose, timeout_seconds)
-
-
 def _checked(path: Path, aware: Trained, recipe: str, texts: Texts) -> AwareFile:
     """The file with its figures, if it is what its recipe says."""
     kind, classifier = recipes.find(recipe), aware.classifier
@@ -168,8 +156,7 @@ def _checked(path: Path, aware: Trained, recipe: str, texts: Texts) -> AwareFile
             "student after training: --recipe dynamic_int8."
         )
     decided = classifier.task, classifier.thresholds
-    held_out = export.HeldOut(aware, texts)
-    report = export.check_file(path, recipe, held_out, *decided)
+    report = export.check_file(path, recipe, export.HeldOut(aware, texts), *decided)
     model = LiteRTModel(path, classifier.tokenizer)
     tokenizer = classifier.tokenizer.with_length(model.lengths[-1])
     student = dataclasses.replace(classifier, tokenizer=tokenizer)
