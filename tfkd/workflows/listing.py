@@ -12,6 +12,43 @@ from tfkd.models.sizes import SIZE_WORDS
 
 Row = dict[str, object]
 SENTENCES = ("description", "when_to_use")
+KINDS: dict[str, list[Row]] = {
+    "datasets": [
+        {
+            "name": spec.name,
+            "task": spec.task,
+            "texts": spec.num_texts,
+            "classes": len(spec.label_names),
+            "metric": spec.metric,
+            "teacher": spec.teacher,
+            "student": spec.student,
+            "description": spec.description,
+        }
+        for spec in DATASETS.values()
+    ],
+    "models": [
+        {
+            "name": entry.name,
+            "learning_rate": entry.learning_rate,
+            "description": entry.description,
+        }
+        for entry in SIZE_WORDS.values()
+    ],
+    "recipes": [
+        {
+            "name": recipe.name,
+            "calibration": "yes" if recipe.needs_calibration else "no",
+            "training": "yes" if recipe.trained else "no",
+            "description": recipe.summary,
+            "when_to_use": recipe.when_to_use,
+        }
+        for recipe in RECIPES.values()
+    ],
+    "formats": [
+        {"name": form.name, "description": form.summary, "when_to_use": form.when_to_use}
+        for form in FORMATS.values()
+    ],
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,65 +85,12 @@ def listing(kind: str | None = None) -> Listing:
     >>> [row["name"] for row in listing("recipes").kinds["recipes"]][:3]
     ['float32', 'float16', 'dynamic_int8']
     """
-    known = {
-        "datasets": _datasets,
-        "models": _models,
-        "recipes": _recipes,
-        "formats": _formats,
-    }
-    if kind is not None and kind not in known:
+    if kind is not None and kind not in KINDS:
         raise ConfigError(
             f"Expected datasets, models, recipes or formats. Received: `{kind}`. "
-            f"{nearest(kind, list(known))}"
+            f"{nearest(kind, list(KINDS))}"
         )
-    return Listing({name: make() for name, make in known.items() if kind in (None, name)})
-
-
-def _datasets() -> list[Row]:
-    return [
-        {
-            "name": spec.name,
-            "task": spec.task,
-            "texts": spec.num_texts,
-            "classes": len(spec.label_names),
-            "metric": spec.metric,
-            "teacher": spec.teacher,
-            "student": spec.student,
-            "description": spec.description,
-        }
-        for spec in DATASETS.values()
-    ]
-
-
-def _models() -> list[Row]:
-    return [
-        {
-            "name": entry.name,
-            "learning_rate": entry.learning_rate,
-            "description": entry.description,
-        }
-        for entry in SIZE_WORDS.values()
-    ]
-
-
-def _recipes() -> list[Row]:
-    return [
-        {
-            "name": recipe.name,
-            "calibration": "yes" if recipe.needs_calibration else "no",
-            "training": "yes" if recipe.trained else "no",
-            "description": recipe.summary,
-            "when_to_use": recipe.when_to_use,
-        }
-        for recipe in RECIPES.values()
-    ]
-
-
-def _formats() -> list[Row]:
-    return [
-        {"name": form.name, "description": form.summary, "when_to_use": form.when_to_use}
-        for form in FORMATS.values()
-    ]
+    return Listing({name: rows for name, rows in KINDS.items() if kind in (None, name)})
 
 
 def _table(rows: list[Row]) -> Table:
