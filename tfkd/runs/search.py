@@ -27,7 +27,6 @@ from tfkd.evaluation.table import Table, figures, words
 from tfkd.models import sizes
 from tfkd.models.checkpoints import Kind, Source
 from tfkd.models.classifier import TextClassifier
-from tfkd.models.tokenizers import Tokenizer
 from tfkd.models.vocabulary import count_tokens, fitting_size
 from tfkd.parts import temporary_folder
 from tfkd.process import LITERT_LOADER, TimedModel
@@ -38,8 +37,13 @@ from tfkd.runs.lesson import AnyTeacher
 from tfkd.runs.material import Material, first_texts
 from tfkd.runs.routes import Demand
 from tfkd.runs.scoring import file_logits, split_figures
-from tfkd.runs.student import Start, new_student, smaller_vocabulary, student_plan
-from tfkd.runs.training import Objective
+from tfkd.runs.student import (
+    Start,
+    new_student,
+    smaller_vocabulary,
+    student_objective,
+    student_plan,
+)
 
 # What a laptop trains in minutes; a larger one is named by --student.
 STUDENTS = ("cnn_small", "cnn", "bert_tiny", "bert_mini")
@@ -183,7 +187,13 @@ def _forms(config: DistillConfig, start: Start, material: Material) -> list[Form
     """Each student in each recipe, untrained, with the tokens for which the bytes have room."""
     length = config.sequence_length or fitting_length(start.tokenizer, material)
     tokenizer = start.tokenizer.with_length(length)
-    _check_can_be_cut(tokenizer)
+    try:
+        tokenizer.with_vocabulary(tokenizer.vocabulary)
+    except ModelError as error:
+        raise ModelError(
+            "Expected a teacher with a WordPiece tokenizer for --max-mb and --max-ms, which fit "
+            "its tokens into the bytes. Received: one with another. Name a --student instead."
+        ) from error
     counts = count_tokens(material.tokens(material.transfer, tokenizer), tokenizer.vocabulary_size)
     room = functools.partial(fitting_size, tokenizer.vocabulary, counts)
     most = config.max_mb * 1e6 if config.max_mb else math.inf
@@ -198,19 +208,7 @@ def _forms(config: DistillConfig, start: Start, material: Material) -> list[Form
     return forms
 
 
-def _check_can_be_cut(tokenizer: Tokenizer) -> None:
-    try:
-        tokenizer.with_vocabulary(tokenizer.vocabulary)
-    except ModelError as error:
-        raise ModelError(
-            "Expected a teacher with a WordPiece tokenizer for --max-mb and --max-ms, which fit "
-            "its tokens into the bytes. Received: one with another. Name a --student instead."
-        ) from error
-
-
 class _File(NamedTuple):
-    """A file of an untrained student."""
-
     student: str
     recipe: str
     num_tokens: int
@@ -303,13 +301,7 @@ def _trial(
     source, recipe = _source(config), config.recipes[0]
     plan = student_plan(config, source, material)
     rows = math.ceil(plan.epochs * plan.epoch_rows * TRIAL_SHARE)
-    objective = Objective(
-        logits,
-        config.temperature,
-        config.student_loss_weight,
-        config.distillation_loss,
-        (teacher.sha256,),
-    )
+    objective = student_objective(config, logits, [teacher.sha256])
     with temporary_folder() as folder, material.progress.stage("search"):
         trial = RunFolder(folder)
         student = train_arm(

@@ -5,7 +5,7 @@ teacher, temperature or weights have the same.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import keras
@@ -25,7 +25,7 @@ from tfkd.models.vocabulary import Trim, trim
 from tfkd.runs.budget import budget_of
 from tfkd.runs.lengths import LEAST, fitting_length, with_length
 from tfkd.runs.material import Material, first_texts
-from tfkd.runs.training import plan
+from tfkd.runs.training import Objective, plan
 
 COMPARED_TEXTS = 2000
 
@@ -149,6 +149,12 @@ def student_plan(config: DistillConfig, source: Source, material: Material) -> P
     is_own = config.student_loss_weight == 1 and config.epochs is None
     num_rows = material.summaries["train" if is_own else material.transfer].num_rows
     return plan(config, config.learning_rate or rate, budget_of(source), num_rows)
+
+
+def student_objective(config: DistillConfig, logits: np.ndarray, heard: Sequence[str]) -> Objective:
+    """What a student learns from: its teachers' answers, those of the models of these hashes."""
+    weight, loss = config.student_loss_weight, config.distillation_loss
+    return Objective(logits, config.temperature, weight, loss, tuple(heard))
 
 
 # Some 25,000 tokens of short texts: twenty and more for each of 1,024 keys.
