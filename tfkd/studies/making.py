@@ -29,10 +29,10 @@ from tfkd.runs.material import Material
 from tfkd.runs.record import KeptMixture, shared_record
 from tfkd.runs.routes import Demand, Route
 from tfkd.runs.scoring import file_logits, split_logits
-from tfkd.runs.student import new_student, student_maker, student_plan
+from tfkd.runs.student import new_student, student_maker, student_objective, student_plan
 from tfkd.runs.teacher import finetuned, prepare_teacher
 from tfkd.runs.trained_part import read_together
-from tfkd.runs.training import Objective, training_record
+from tfkd.runs.training import training_record
 from tfkd.studies.plan import ArmPlan, StudyPlan, TeacherPlan
 from tfkd.studies.scores import KERAS, Scores, is_scored
 
@@ -50,36 +50,28 @@ def make_teacher(teacher: TeacherPlan, material: Material) -> AnyTeacher:
         ArtifactError: The folder holds a teacher made with other settings.
         ModelError: The model is unknown or answers other classes.
     """
+    found: AnyTeacher
     if teacher.answers:
-        answered = _answered(teacher, material)
-        if not is_scored(teacher.path, material.summaries["test"].fingerprint):
-            _scores(answered, None, {KERAS: answered.test_logits}, material).write(teacher.path)
-        return answered
-    if teacher.settings is not None:
-        rows = material.of(teacher.settings)
-        source = resolve(str(finetuned(teacher.settings, rows)))
+        found = _answered(teacher, material)
     else:
-        source = resolve(str(teacher.ready))
-    check_held_out(source, material)
-    config = DistillConfig(dataset=teacher.dataset, **teacher.shape)
-    found = prepare_teacher(config, source, material, RunFolder(teacher.path))
+        ready = teacher.ready
+        if teacher.settings is not None:
+            ready = str(finetuned(teacher.settings, material.of(teacher.settings)))
+        source = resolve(str(ready))
+        check_held_out(source, material)
+        config = DistillConfig(dataset=teacher.dataset, **teacher.shape)
+        found = prepare_teacher(config, source, material, RunFolder(teacher.path))
     if not is_scored(teacher.path, material.summaries["test"].fingerprint):
-        _scores(found.classifier, found.folder, {KERAS: found.test_logits}, material).write(
-            teacher.path
-        )
+        model = found if isinstance(found, AnswerTeacher) else found.classifier
+        _scores(model, found.folder, {KERAS: found.test_logits}, material).write(teacher.path)
     return found
 
 
 def _answered(teacher: TeacherPlan, material: Material) -> AnswerTeacher:
-    """A teacher whose answers are in files.
-
-    Raises:
-        DatasetError: They are bad, or none is of a row of test.
-    """
+    """A teacher whose answers are in files, of which one at least is of a row of test."""
     if not isinstance(material.config, DistillConfig):
         raise ValueError(f"Expected rows of a study's arm. Received: {material.config}")
-    run = RunFolder(teacher.path)
-    found = prepare_answers(teacher.answers, material.config, material, run)
+    found = prepare_answers(teacher.answers, material.config, material, RunFolder(teacher.path))
     if is_answered(found.test_logits).sum() < FEWEST_SCORED:
         raise DatasetError(
             f"Expected answers of {teacher.name} to rows of test, which the study compares with. "
@@ -163,13 +155,7 @@ def _make(
     asked = [teachers[name] for name in arm.teachers or (arm.start,)]
     mixing = used_mixing(arm.mixing, asked, material)
     logits, routes = _logits(config, asked, mixing, material)
-    objective = Objective(
-        logits,
-        config.temperature,
-        config.student_loss_weight,
-        config.distillation_loss,
-        tuple(item.sha256 for item in asked),
-    )
+    objective = student_objective(config, logits, [item.sha256 for item in asked])
     if any(item.classifier is None for item in asked):
         keep_answers(run, logits[: material.summaries["train"].num_rows])
     budget = student_plan(config, source, material)
@@ -181,8 +167,13 @@ def _make(
         answers[recipe] = file_logits(path, tokens, material.progress)
     scores = _scores(student, run.model, answers, material)
     dataclasses.replace(scores, refused=refused).write(run.path)
-    teacher = asked[0] if len(arm.teachers) == 1 else None
-    write_predictions(run.path, material.dataset, scores.labels, _heard(answers, student, teacher))
+    heard = {
+        ARM if name == KERAS else name: Answered(values, student.thresholds)
+        for name, values in answers.items()
+    }
+    if len(arm.teachers) == 1:
+        heard["teacher"] = Answered(asked[0].test_logits, asked[0].thresholds)
+    write_predictions(run.path, material.dataset, scores.labels, heard)
     run.finish(
         {
             "arm": arm.name,
@@ -196,19 +187,6 @@ def _make(
         },
         [PREDICTIONS],
     )
-
-
-def _heard(
-    answers: Mapping[str, np.ndarray], student: TextClassifier, teacher: AnyTeacher | None
-) -> dict[str, Answered]:
-    """What a student and its files answer to the test rows, and its one teacher if it has one."""
-    found = {
-        ARM if name == KERAS else name: Answered(values, student.thresholds)
-        for name, values in answers.items()
-    }
-    if teacher is not None:
-        found["teacher"] = Answered(teacher.test_logits, teacher.thresholds)
-    return found
 
 
 def _logits(
@@ -338,18 +316,22 @@ def check_arm(arm: ArmPlan, plans: Mapping[str, TeacherPlan]) -> None:
 
 def _scores(
     model: TextClassifier | AnswerTeacher,
-    folder: Path | None,
+    folder: Path,
     logits: Mapping[str, np.ndarray],
     material: Material,
 ) -> Scores:
-    """What a model answers to the test rows; one that is in no folder has no size."""
-    dataset = material.dataset
+    """What a model answers to the test rows; answers in files are no model and have no size."""
+    dataset, files = material.dataset, {KERAS: "model.keras"}
+    is_model = isinstance(model, TextClassifier)
     return Scores(
         labels=material.labels("test"),
         logits=logits,
         parameters=model.num_parameters if isinstance(model, TextClassifier) else None,
-        size_bytes=_sizes(folder, list(logits)) if folder else dict.fromkeys(logits),
-        model_folder=str(folder) if folder else None,
+        size_bytes={
+            name: (folder / files.get(name, f"{name}.tflite")).stat().st_size if is_model else None
+            for name in logits
+        },
+        model_folder=str(folder) if is_model else None,
         dataset={
             "name": dataset.name,
             "task": dataset.task,
@@ -359,11 +341,3 @@ def _scores(
         },
         thresholds=model.thresholds,
     )
-
-
-def _sizes(folder: Path, names: Sequence[str]) -> dict[str, int | None]:
-    """Bytes of the model files in a folder."""
-    return {
-        name: (folder / ("model.keras" if name == KERAS else f"{name}.tflite")).stat().st_size
-        for name in names
-    }
