@@ -60,7 +60,9 @@ MODULE = """
         sys.stderr.flush()
         if job["signal"]:
             os.kill(os.getpid(), getattr(signal, job["signal"]))
-        time.sleep(job["seconds"])
+        if job["waits"]:
+            step()
+            time.sleep(60)
     elif kind == "temporary":
         answer(tempfile.mkdtemp())
     elif kind == "sleep":
@@ -94,11 +96,30 @@ def ask(module):
 def ending(module):
     """How a process ends that announces two stages."""
 
-    def run(stderr="", signal="", seconds=0, timeout_seconds=60.0):
-        job = {"kind": "stages", "stderr": stderr, "signal": signal, "seconds": seconds}
-        return run_child(module, job, timeout_seconds)
+    def run(stderr="", signal="", waits=False, stepped=lambda: None):
+        job = {"kind": "stages", "stderr": stderr, "signal": signal, "waits": waits}
+        return run_child(module, job, 60.0, stepped=stepped)
 
     return run
+
+
+@pytest.fixture
+def run_out(monkeypatch):
+    """Ends the time of a process when it is called, however long that ran."""
+    ends = []
+
+    class Timer:
+        def __init__(self, seconds, function, arguments):
+            ends.append(lambda: function(*arguments))
+
+        def start(self):
+            pass
+
+        def cancel(self):
+            pass
+
+    monkeypatch.setattr(threading, "Timer", Timer)
+    return lambda: ends[0]()
 
 
 def test_job_and_answer_are_json_values(ask):
@@ -176,8 +197,8 @@ def test_a_crash_without_a_word_is_told_by_its_signal(ask):
         ask("stages", stderr="", signal="SIGKILL")
 
 
-def test_the_stage_is_known_when_the_time_is_over(ending):
-    found = ending(seconds=60, timeout_seconds=2.0)
+def test_the_stage_is_known_when_the_time_is_over(ending, run_out):
+    found = ending(waits=True, stepped=run_out)
     assert (found.stage, found.is_late) == ("writing x.tflite", True)
 
 
@@ -213,7 +234,7 @@ def test_a_process_that_takes_too_long_is_stopped(ask):
     started_at = time.monotonic()
     with pytest.raises(ModelError, match=message):
         ask("slow", timeout_seconds=0.5)
-    assert time.monotonic() - started_at < 20
+    assert time.monotonic() - started_at < 50
 
 
 def test_unknown_module():
@@ -258,7 +279,8 @@ def test_a_process_ends_with_the_one_that_started_it(module, tmp_path, sent):
         process.wait()
     ended_at = time.monotonic()
     while is_alive(child):
-        assert time.monotonic() - ended_at < 2
+        # It would sleep for 60 s.
+        assert time.monotonic() - ended_at < 30
         time.sleep(0.02)
     # The next command knows what is left for a part.
     (left,) = (tmp_path / "temporary").iterdir()
@@ -277,5 +299,5 @@ def test_processes_of_other_threads_can_be_ended(module):
     while not process_module._RUNNING:
         time.sleep(0.02)
     end_children()
-    thread.join(10)
+    thread.join(30)
     assert [ending.signal_name for ending in endings] == ["SIGKILL"]

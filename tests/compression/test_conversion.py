@@ -8,9 +8,10 @@ import keras
 import numpy as np
 import pytest
 
+from tests.messages import exactly
 from tests.toys import classifier_of, spread_out, tiny_backbone
 from tfkd import artifacts
-from tfkd.compression import operators
+from tfkd.compression import conversion, operators
 from tfkd.compression.conversion import (
     convert,
     fitting_lengths,
@@ -22,6 +23,7 @@ from tfkd.compression.litert import LiteRTModel
 from tfkd.errors import ArtifactError, ConfigError, ConversionError
 from tfkd.models.encoder import build_encoder_classifier
 from tfkd.models.without_encoder import build_bilstm, build_cnn
+from tfkd.process import Ending
 
 VOCABULARY_SIZE = 2000
 TEXTS = [
@@ -195,10 +197,10 @@ def run_code(tmp_path, monkeypatch):
     """Runs lines of Python as a converter."""
     monkeypatch.syspath_prepend(tmp_path)
 
-    def run(code, timeout_seconds=60.0):
-        head = "import os, signal, sys, time\nfrom tfkd.process import announce_stage\n"
+    def run(code):
+        head = "import os, signal, sys\nfrom tfkd.process import announce_stage\n"
         (tmp_path / "converter_of_test.py").write_text(head + code, encoding="utf-8")
-        run_converter("converter_of_test", {}, "a file", timeout_seconds)
+        run_converter("converter_of_test", {}, "a file", 60.0)
 
     return run
 
@@ -220,9 +222,16 @@ def test_an_exception_of_the_child_is_told_in_its_last_line(run_code):
         run_code("raise ValueError('no such operator')")
 
 
-def test_the_stage_is_known_when_the_time_is_over(run_code):
-    with pytest.raises(ConversionError, match=r"was stopped while loading the model\. Convert"):
-        run_code("announce_stage('loading the model'); time.sleep(30)", 2.0)
+def test_the_stage_is_told_when_the_time_is_over(monkeypatch):
+    """tests/test_process.py has a real child whose time runs out."""
+    late = Ending(-9, "", "loading the model", "", is_late=True)
+    monkeypatch.setattr(conversion, "run_child", lambda *arguments: late)
+    message = (
+        "Expected a file within 2 s. The converter was stopped while loading the model. "
+        "Convert fewer lengths, or on a faster machine."
+    )
+    with pytest.raises(ConversionError, match=exactly(message)):
+        run_converter("converter_of_test", {}, "a file", 2.0)
 
 
 def test_output_of_a_child_that_succeeds_is_not_shown(run_code, capfd):
