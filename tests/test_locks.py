@@ -104,8 +104,12 @@ def test_a_holder_that_is_not_known_is_another_process(tmp_path):
 def test_a_run_can_be_waited_for(tmp_path):
     run, told = tmp_path / "demo", []
     with holder("held(Path(sys.argv[1]), 'finetune')", run) as process:
-        threading.Timer(0.3, process.kill).start()
-        with held(run, "distill", told.append):
+
+        def tell(line):
+            told.append(line)
+            threading.Timer(0.3, process.kill).start()
+
+        with held(run, "distill", tell):
             assert process.poll() is not None
     assert [line.split(", since")[0].split(" on ")[0] for line in told] == [
         f"{run} is being written by `tfkd finetune`, process {process.pid}"
