@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import json
 import sys
 import time
@@ -51,7 +52,8 @@ def test_an_answer_is_right_when_it_is_the_models_own(row, status, content, righ
 
 
 def under_load(reply):
-    """Rows and statuses of the answers of a server for a tenth of a second."""
+    """Rows and statuses of the answers of a server until its clock was looked at 100 times."""
+    looks = itertools.count()
 
     async def serve(reader, writer):
         with contextlib.suppress(asyncio.IncompleteReadError):
@@ -71,9 +73,11 @@ def under_load(reply):
         async with server:
             port = server.sockets[0].getsockname()[1]
             bodies = [json.dumps({"text": text}).encode() for text in ("rain", "goal")]
-            return await load.load(contender(port), bodies, 3, time.perf_counter() + 0.1)
+            return await load.load(contender(port), bodies, 3, 100)
 
-    return asyncio.run(run())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "perf_counter", lambda: next(looks))
+        return asyncio.run(run())
 
 
 def test_every_answer_belongs_to_its_text():
@@ -128,8 +132,10 @@ def test_the_table_has_medians_and_ratios():
 
 
 def test_a_server_costs_what_its_processes_and_their_children_do():
-    burn = "import time\nwhile time.process_time() < 0.5: pass\ntime.sleep(3)"
-    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn!r}])"
+    burn = "import time\nwhile time.process_time() < 0.5: pass\ntime.sleep(60)"
+    # A shell starts what runs in the background with SIGINT ignored, and children inherit it.
+    heed = "import signal, subprocess, sys; signal.signal(signal.SIGINT, signal.SIG_DFL)"
+    parent = f"{heed}; subprocess.run([sys.executable, '-c', {burn!r}])"
     with load_servers.process(["-c", parent]) as number:
         served = dataclasses.replace(contender(), process_ids=[number])
         deadline = time.monotonic() + 60

@@ -19,7 +19,7 @@ from tfkd.serving.batcher import (
     StoppingError,
 )
 
-SECONDS = 10.0
+SECONDS = 60.0
 
 
 class Numbers:
@@ -69,12 +69,19 @@ async def busy(model, limits):
         assert (await first).tolist() == expected("0")
 
 
+def late_by(seconds):
+    """Sets the clock of the loop that runs on, and nobody has to wait."""
+    loop = asyncio.get_running_loop()
+    now = loop.time
+    loop.time = lambda: now() + seconds
+
+
 def waiting(batcher, count):
     """Lets tasks that were just made take their place in the queue."""
     return until(lambda: batcher._num_waiting == count)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     requests=st.lists(st.lists(st.integers(20, 99), min_size=1, max_size=6), max_size=30),
     batch_size=st.integers(1, 8),
@@ -186,7 +193,8 @@ def test_retry_comes_when_the_queue_will_be_empty_at_the_pace_of_the_last_batche
         async with batcher.running():
             model.gate.clear()
             slow = ask(batcher, "0")
-            await asyncio.sleep(0.6)
+            await until(lambda: model.batches == [["0"]])
+            late_by(60.0)
             model.gate.set()
             await slow
             model.gate.clear()
@@ -200,29 +208,30 @@ def test_retry_comes_when_the_queue_will_be_empty_at_the_pace_of_the_last_batche
             model.gate.set()
         return caught.value.retry_seconds
 
-    # Four texts of at least 0.6 s each.
-    assert asyncio.run(run()) >= 3
+    # Four texts of at least 60 s each.
+    assert 240 <= asyncio.run(run()) < 300
 
 
 def test_a_request_whose_time_will_be_up_before_its_turn_is_refused_at_once():
     async def run():
         model = Numbers()
-        batcher = Batcher([model], QueueLimits(batch_size=1, wait_seconds=1.0))
+        batcher = Batcher([model], QueueLimits(batch_size=1, wait_seconds=100.0))
         async with batcher.running():
             model.gate.clear()
             slow = ask(batcher, "0")
-            await asyncio.sleep(0.6)
+            await until(lambda: model.batches == [["0"]])
+            late_by(60.0)
             model.gate.set()
             await slow
             model.gate.clear()
             taken = [ask(batcher, "1")]
             await until(lambda: model.batches[-1] == ["1"])
-            # At 0.6 s a text the third would wait for 1.2 s.
+            # At 60 s a text the third would wait for 120 s.
             for count in (1, 2):
                 taken.append(ask(batcher, str(count + 1)))
                 await waiting(batcher, count)
             with pytest.raises(
-                QueueFullError, match=r"^The queue is full\. Try again in [2-9] s\.$"
+                QueueFullError, match=r"^The queue is full\. Try again in 1[2-9]\d s\.$"
             ):
                 await batcher.predict(["4"])
             model.gate.set()

@@ -12,7 +12,7 @@ from tfkd.serving.batcher import QueueLimits, StoppingError
 from tfkd.serving.contract import Refusal, ServedModel
 from tfkd.serving.models import Models
 
-SECONDS = 10.0
+SECONDS = 60.0
 
 
 class Constant:

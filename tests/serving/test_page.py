@@ -141,7 +141,7 @@ def test_a_refusal_stands_where_the_answer_would(browser, site):
 
 @needs_chromium
 def test_a_second_text_is_asked_for_only_where_a_model_takes_pairs(page, browser):
-    assert page.get_by_label("Second text").is_visible()
+    page.get_by_label("Second text").wait_for(state="visible")
     with Site(has_pairs=False) as site:
         opened = browser.new_page()
         opened.goto(site.address)

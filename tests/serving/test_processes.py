@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -85,9 +85,28 @@ class Client:
 
 def children(pid):
     """Processes that serve; beside them runs one of Python's own."""
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    commands = {int(child): Path(f"/proc/{child}/cmdline").read_text() for child in found}
-    return {child for child, command in commands.items() if "spawn_main" in command}
+    found = set()
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        # It may end meanwhile.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text():
+                found.add(int(child))
+    return found
+
+
+def texts_taken(port):
+    """Texts that wait or were answered, by the page of metrics."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+    with closing(connection):
+        connection.request("GET", "/metrics")
+        page = connection.getresponse().read().decode()
+    names = ("tfkd_queue_texts", "tfkd_batch_texts_sum")
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+        if sample.name in names
+    )
 
 
 @needs_openssl
@@ -135,7 +154,9 @@ def test_all_answer_what_they_have_taken_before_they_end(run):
         connection.request("GET", "/readyz")
         assert connection.getresponse().read() == b'{"status": "ready"}'
         connection.request("POST", PREDICT, json.dumps({"instances": ["rain"]}))
-        time.sleep(0.5)
+        deadline = time.monotonic() + SECONDS
+        while not texts_taken(port):
+            assert time.monotonic() < deadline
         child.send_signal(signal.SIGTERM)
         answer = connection.getresponse()
         assert (answer.status, len(json.loads(answer.read())["predictions"])) == (200, 1)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import closing, contextmanager
 
 import numpy as np
@@ -24,7 +25,7 @@ from tfkd.serving.batcher import QueueLimits
 from tfkd.serving.models import Models
 
 TEXTS = ["rain river", "goal team goal", "vote", "old boat", "slow night bridge", "clear harbour"]
-SECONDS = 30.0
+SECONDS = 120.0
 RELOAD = "/v1/config/reload"
 
 
@@ -98,6 +99,13 @@ class Load:
             thread.join(SECONDS)
             assert not thread.is_alive()
 
+    def go_on(self, version, num_answers):
+        """Returns when a version has given so many more answers, or one was wrong."""
+        enough, deadline = self.counts[version] + num_answers, time.monotonic() + SECONDS
+        while self.counts[version] < enough and not self.wrong:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+
     def ask(self, index):
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)) as line:
             while not self.ends.is_set():
@@ -153,6 +161,7 @@ def reload_under_load(versions, runs, num_reloads, num_threads):
             answer = {"changes": [line_said], "versions": {"harbour": [version]}}
             assert asked(line, "POST", RELOAD) == (200, answer)
             assert load.version(line, number % len(TEXTS)) == version
+            load.go_on(version, 2)
     assert load.wrong == []
     assert min(load.counts.values()) >= num_reloads
 

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ from tfkd.serving.batcher import Batcher, QueueLimits
 from tfkd.serving.server import SparseLog
 from tfkd.workflows import serve as workflow
 
-SECONDS = 30.0
+SECONDS = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ texts_of_a_request = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     requests=st.lists(texts_of_a_request, min_size=1, max_size=12),
     batch_size=st.integers(1, 8),
@@ -157,17 +157,20 @@ def test_a_process_answers_and_at_its_end_loses_nothing(run, path):
 
 
 def test_connections_without_a_whole_head_are_closed_and_the_log_stays_short(run):
-    options = ("--timeout-seconds", "1")
+    options = ("--timeout-seconds", "3")
     head = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n"
     with process(run, *options) as (child, port):
         # Nothing, a part, a second request that is begun, more than a head may have.
         begun = [b"", head, head + b"\r\n" + head, head + b"A: " + b"a" * 100_000]
-        idle = [socket.create_connection(("127.0.0.1", port), SECONDS) for _ in begun]
+        idle = []
         started = time.monotonic()
-        for connection, sent in zip(idle, begun, strict=True):
-            connection.sendall(sent)
+        for sent in begun:
+            idle.append(socket.create_connection(("127.0.0.1", port), SECONDS))
+            # The last is closed while it comes.
+            with suppress(ConnectionError):
+                idle[-1].sendall(sent)
         answers = [until_closed(connection) for connection in idle]
-        assert 0.5 < time.monotonic() - started < SECONDS / 2
+        assert 2.9 < time.monotonic() - started < SECONDS
         assert [answer[:15] for answer in answers] == [b"", b"", b"HTTP/1.1 200 OK", b""]
         for _ in range(30):
             with socket.create_connection(("127.0.0.1", port), SECONDS) as connection:
