@@ -90,10 +90,10 @@ def test_split_streams():
 
 def test_speed():
     list(GeneratedSplit(0, "train", 600))
-    started_at = time.perf_counter()
+    started_at = time.process_time()
     assert len(list(GeneratedSplit(0, "train", 20_000))) == 20_000
-    # 0.3 s alone on one core; the bound leaves room for a busy machine.
-    assert time.perf_counter() - started_at < 3.0
+    # Of the processor's time, so that other programs do not count; 0.3 s measured.
+    assert time.process_time() - started_at < 3.0
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from tfkd.parts import NEW_SECONDS
 
 LOG = logging.getLogger(__name__)
 MARK = "TFKD_TEST_MARK"
-LIMIT_SECONDS = 2
+LIMIT_SECONDS = 10
 SMALL = ("--epochs", "2", "--batch-size", "8", "--backup-seconds", "0", "--quiet")
 # The command, how often it is killed, and the last file it writes: once that is there, all in its
 # folder goes, to begin anew.
