@@ -10,11 +10,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import pytest
 from filelock import FileLock
 
 from tfkd.config.training import DistillConfig
 
+# An example may take as long as the machine needs for it.
+hypothesis.settings.register_profile("tfkd", deadline=None)
+hypothesis.settings.load_profile("tfkd")
 HERE = Path(__file__).parent
 # By the time they take. pytest-xdist hands out files in the order of their tests, so workers that
 # begin with these end together.

@@ -28,7 +28,7 @@ def test_golden_copies():
 
 
 @given(st.lists(WORDS, min_size=1, max_size=6), st.integers(0, 3), st.integers(0, 5))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_rows_come_first_and_every_copy_is_made_of_their_words(given_texts, copies, seed):
     rows = [Example((text,), label) for label, text in enumerate(given_texts)]
     found = list(Augmented(rows, copies, seed))
@@ -132,7 +132,7 @@ def test_golden_snippets():
 
 
 @given(st.lists(WORDS, min_size=1, max_size=6), st.integers(0, 3), st.integers(0, 5))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_snippet_is_a_part_of_a_text_with_one_other_word(given_texts, contexts, seed):
     words = ["X", "Y", "Z"]
     rows = [Example((text,), 0) for text in given_texts]

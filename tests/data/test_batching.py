@@ -44,7 +44,7 @@ def padding_share(tokens, batches):
 SIZES = st.integers(1, 40), st.integers(1, 12), st.integers(0, 2**32), st.integers(0, 50)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(*SIZES)
 def test_every_row_once_an_epoch(num_rows, batch_size, seed, epoch):
     batches = Batches(random_tokens(num_rows), NAMES, batch_size, seed)
@@ -110,7 +110,7 @@ def test_a_later_start_is_the_tail_of_the_epoch(first_step):
     assert as_lists(batches.dataset(5, first_step)) == whole[first_step:]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 2**32), st.integers(0, 9), st.integers(1, 8))
 def test_logits_and_labels_are_joined_to_their_rows(seed, epoch, batch_size):
     num_rows = 23
@@ -223,7 +223,7 @@ def test_logits_of_another_number_of_rows():
         Batches(random_tokens(5), NAMES, 2, teacher_logits=np.zeros((4, 2), np.float32))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 15), st.integers(1, 15), st.integers(1, 9))
 def test_scoring_covers_each_row_once_shortest_first(start, count, batch_size):
     tokens = random_tokens(30, seed=start)

@@ -94,7 +94,7 @@ shares = st.sampled_from([None, 0.02, 0.1, 0.3, 0.4])
 
 
 @pytest.mark.parametrize("task", [SINGLE_LABEL, MULTI_LABEL, REGRESSION])
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(num_rows=st.integers(40, 150), validation=shares, test=shares, seed=seeds)
 def test_every_row_is_in_one_split_and_no_text_in_two(task, num_rows, validation, test, seed):
     rows = drawn_rows(task, num_rows, np.random.default_rng(seed))
@@ -108,7 +108,7 @@ def test_every_row_is_in_one_split_and_no_text_in_two(task, num_rows, validation
     assert {name: part[::-1] for name, part in again.items()} == parts
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     num_texts=st.integers(20, 200),
     most_equal=st.integers(1, 6),
@@ -141,7 +141,7 @@ def test_each_class_has_its_share_in_each_part(num_texts, most_equal, fractions,
                 assert held_out < 1.5 * (wanted + 1)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     num_rows=st.integers(60, 300),
     added=st.integers(1, 60),
@@ -227,7 +227,7 @@ def test_a_class_whose_texts_are_all_held_out_keeps_the_most_frequent():
     assert part_of_rows(places, np.zeros(6, int), [0.5, 0.34]).tolist() == [1, 0, 0, 0, 2, 2]
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(num_rows=st.integers(60, 200), num_folds=st.integers(2, 10), seed=seeds)
 def test_folds_take_turns_as_test(num_rows, num_folds, seed):
     """Every row is tested once, but for the only text of a class; classes have their share."""

@@ -68,7 +68,7 @@ def read(path, form=None):
     return [names[row.label] for row in rows], set(names)
 
 
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 @given(
     labels=st.lists(NAMES, min_size=2, max_size=9),
     kind=st.sampled_from(KINDS),
@@ -88,7 +88,7 @@ def test_strings_come_back(tmp_path_factory, labels, kind, task):
     assert names == (set(labels) if names else set())
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     labels=st.lists(st.integers(-(2**63), 2**63 - 1), min_size=2, max_size=9),
     kind=st.sampled_from(KINDS),
@@ -103,7 +103,7 @@ def test_whole_numbers_come_back(tmp_path_factory, labels, kind):
 WORDS = st.text(st.characters(codec="utf-8", categories=("L", "N")), min_size=1, max_size=6)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(
     rows=st.lists(st.sets(WORDS, max_size=4), min_size=2, max_size=8),
     separator=st.sampled_from(["|", ";", ",", "#", " ", ", ", None]),

@@ -181,7 +181,7 @@ def test_a_tsv_quote_that_would_swallow_whole_rows(tmp_path):
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\t"), min_size=1)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(rows=st.lists(TEXTS.filter(str.strip), min_size=1, max_size=8))
 def test_a_tsv_without_quoting_keeps_its_rows(tmp_path_factory, rows):
     """Whatever quotes are in it, so long as none is quoted as a whole."""

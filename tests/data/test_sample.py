@@ -78,7 +78,7 @@ def test_several_labels_are_sampled_by_the_first():
     assert found == {(0, 1): 4, (1,): 4, (): 2}
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     classes=st.lists(st.integers(-1, 4), min_size=1, max_size=120),
     num_rows=st.integers(1, 130),

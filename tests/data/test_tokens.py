@@ -106,7 +106,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(ROWS, st.integers(1, 5), st.data())
 def test_any_rows_come_back(rows, chunk_rows, data):
     """`texts` name the rows, whose tokens and boundaries are arbitrary."""

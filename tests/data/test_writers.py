@@ -54,7 +54,7 @@ def test_strings_come_back_from_every_format(tmp_path, kind, ending):
         max_size=5,
     )
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_any_strings_come_back_from_csv_and_json_lines(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("rows")
     source = folder / "a.jsonl"

@@ -89,7 +89,7 @@ def test_gradient_is_the_closed_form(temperature):
     np.testing.assert_allclose(tape.gradient(loss, student), expected, atol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(LOGITS, LOGITS, TEMPERATURES)
 def test_equals_the_closed_form_and_is_never_negative(teacher, student, temperature):
     found = distillation_loss(teacher, student, temperature).numpy()
@@ -97,7 +97,7 @@ def test_equals_the_closed_form_and_is_never_negative(teacher, student, temperat
     assert found.min() >= -1e-9
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(LOGITS, LOGITS, TEMPERATURES)
 def test_binary_divergence_is_never_negative(teacher, student, temperature):
     assert binary_distillation_loss(teacher, student, temperature).numpy().min() >= -1e-9

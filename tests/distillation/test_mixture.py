@@ -139,7 +139,7 @@ RULES = st.sampled_from(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(RULES, st.sampled_from(CLASSES), st.permutations(range(3)), st.integers(0, 1000))
 def test_order_of_teachers_decides_nothing(mixing, task, order, seed):
     logits = np.random.default_rng(seed).normal(scale=8.0, size=(3, 5, 4)).astype(np.float32)

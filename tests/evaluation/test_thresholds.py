@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import logit
@@ -53,7 +53,6 @@ def test_labels_have_thresholds_of_their_own():
     np.testing.assert_allclose(swapped, [0.85, 0.15], atol=1e-7)
 
 
-@settings(deadline=None)
 @given(
     arrays(np.int64, 12, elements=st.integers(-80, 80)),
     arrays(np.int64, 12, elements=st.integers(0, 1)),

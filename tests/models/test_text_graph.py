@@ -99,7 +99,7 @@ def test_inside_a_litert_file(tokenizer, tmp_path):
     assert differing(short, lambda text: run(text=np.array([text.encode()])), 16) == []
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     texts=st.lists(
         st.one_of(

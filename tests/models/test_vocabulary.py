@@ -186,7 +186,7 @@ def test_size_below_the_needed_tokens():
 COUNTS = st.lists(st.integers(0, 9), min_size=len(VOCABULARY), max_size=len(VOCABULARY))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(counts=COUNTS.map(np.array), min_count=st.integers(1, 9), size=st.integers(30, 500))
 def test_every_choice_is_sound(counts, min_count, size):
     needed = set(kept_rows(VOCABULARY, counts, min_count=10).tolist())
@@ -204,7 +204,7 @@ def test_every_choice_is_sound(counts, min_count, size):
     assert needed | chosen >= set(kept_rows(VOCABULARY, counts, size - 1, min_count).tolist())
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(
     counts=COUNTS.map(np.array),
     min_count=st.integers(2, 9),
