@@ -163,6 +163,7 @@ def _started(config: TrainingConfig, job: dict[str, str], progress: Progress) ->
         return _reason(run_child(WORKER, job, FOREVER))
     most = max(config.batch_size // FEWEST_ROWS, 1)
     if config.ray is not None:
+        progress.say(f"train by workers of Ray, at most {most}")
         return cluster.trained(take_part, job, Path(job["job"]) / "ray", most)
     graphics = len(tf.config.list_physical_devices("GPU"))
     count = min(graphics or num_cores(), most)
@@ -215,8 +216,9 @@ def _watched(told: Path, progress: Progress, name: str, num_steps: int) -> Itera
         with progress.task(f"train {name}", num_steps, shown) as task:
             while not ended.wait(LOOK_SECONDS):
                 step: int = _read(told).get("step", shown)
-                task.advance(step - shown)
-                shown = step
+                if step > shown:
+                    task.advance(step - shown)
+                    shown = step
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
