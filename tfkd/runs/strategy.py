@@ -23,7 +23,7 @@ from tfkd.parts import part_folder
 from tfkd.process import Ending, end_children, num_cores, run_child
 from tfkd.progress import Progress
 from tfkd.runs.training import Training
-from tfkd.runs.worker import TOLD, take_part
+from tfkd.runs.worker import JOB, TOLD, take_part
 
 WORKER = "tfkd.runs.worker"
 # Of a batch for each process: with fewer they wait for each other more than they work.
@@ -74,7 +74,7 @@ def _is_joined(config: TrainingConfig) -> bool:
 def _let_go(is_joined: bool) -> None:
     """Ends the commands of the other machines, which wait for another training."""
     if is_joined:
-        run_child(WORKER, {}, LET_GO_SECONDS)
+        run_child(WORKER, "", LET_GO_SECONDS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +105,7 @@ def helped(config: TrainingConfig) -> PartResult | None:
     progress, count, attempts = Progress(config.quiet), 0, 0
     progress.say("wait for the first process of TF_CONFIG, and train with it")
     while attempts < ATTEMPTS:
-        ending = run_child(WORKER, {}, FOREVER)
+        ending = run_child(WORKER, "", FOREVER)
         if reason := _reason(ending):
             attempts += 1
             progress.say(_again(reason))
@@ -141,11 +141,12 @@ def train_together(
     num_steps = training.plan.epochs * training.batches.steps_per_epoch
     with part_folder(backup / "job") as folder:
         training.write(folder)
-        job = {"job": str(folder), "backup": str(backup), "logs": str(logs), "name": name}
+        order = {"backup": str(backup), "logs": str(logs), "name": name}
+        artifacts.write_json(folder / JOB, order)
         with _watched(folder / TOLD, progress, name, num_steps):
             attempts, last = 0, 0
             while attempts < ATTEMPTS:
-                reason = _started(config, job, progress)
+                reason = _started(config, folder, progress)
                 found = _read(folder / TOLD)
                 if "problem" in found:
                     raise ModelError(found["problem"])
@@ -157,14 +158,14 @@ def train_together(
     raise ModelError(_given_up(reason))
 
 
-def _started(config: TrainingConfig, job: dict[str, str], progress: Progress) -> str:
+def _started(config: TrainingConfig, folder: Path, progress: Progress) -> str:
     """Starts the processes and waits for them; gives why one ended before its time, or nothing."""
     if _is_joined(config):
-        return _reason(run_child(WORKER, job, FOREVER))
+        return _reason(run_child(WORKER, str(folder), FOREVER))
     most = max(config.batch_size // FEWEST_ROWS, 1)
     if config.ray is not None:
         progress.say(f"train by workers of Ray, at most {most}")
-        return cluster.trained(take_part, job, Path(job["job"]) / "ray", most)
+        return cluster.trained(take_part, str(folder), folder / "ray", most)
     graphics = len(tf.config.list_physical_devices("GPU"))
     count = min(graphics or num_cores(), most)
     progress.say(f"train in {count} processes, a {'GPU' if graphics else 'core'} each")
@@ -173,7 +174,7 @@ def _started(config: TrainingConfig, job: dict[str, str], progress: Progress) ->
     def run(rank: int) -> Ending:
         own = {"CUDA_VISIBLE_DEVICES": str(rank)} if graphics else ONE_CORE
         place = {cluster.TF_CONFIG: cluster.tf_config(addresses, rank)}
-        return run_child(WORKER, job, FOREVER, own | place)
+        return run_child(WORKER, str(folder), FOREVER, own | place)
 
     with ThreadPoolExecutor(count) as pool:
         try:

@@ -20,35 +20,36 @@ from tfkd.process import answer
 from tfkd.progress import Progress
 from tfkd.runs.training import Training
 
-TOLD = "told.json"
+# Where backup and logs go, and what the arm is called; and what the first process tells of it.
+JOB, TOLD = "job.json", "told.json"
 
 
-def take_part(job: Mapping[str, str]) -> bool:
+def take_part(job: str) -> bool:
     """Joins the others and trains with them what the first of them names.
 
     Args:
-        job: Mapping of `job`, the folder of a training as `Training.write` leaves it, `backup`,
-            `logs` and the arm's `name`. Only the first process' counts; an empty one sends the
-            others home.
+        job: String. Folder of a training as `Training.write` leaves it, with a `job.json`. Only the
+            first process' counts; "" sends the others home.
 
     Returns:
-        Whether there was anything to train. What a user can fix stands in the job's `told.json`.
+        Whether there was anything to train. What a user can fix stands in the folder's `told.json`.
     """
     replicas = Replicas()
-    told = json.loads(replicas.text_from_chief(json.dumps(job)))
-    if not told:
+    job = replicas.text_from_chief(job)
+    if not job:
         return False
-    folder = Path(told["job"])
+    folder = Path(job)
     if not folder.is_dir():
         raise ModelError(
             f"Expected {folder}, which the first process wrote. It is not there. Give all machines "
             "a disk that they share, under the same path."
         )
-    training = Training.read(folder)
-    log = _Told(folder, Path(told["logs"])) if replicas.rank == 0 else _Nothing()
+    training, order = Training.read(folder), artifacts.read_json(folder / JOB)
+    log = _Told(folder, Path(order["logs"])) if replicas.rank == 0 else _Nothing()
+    shown = Progress(quiet=True), order["name"]
     # What ends it ends it in all processes at the same step.
     try:
-        training.run(Path(told["backup"]), log.open, (Progress(quiet=True), told["name"]), replicas)
+        training.run(Path(order["backup"]), log.open, shown, replicas)
     except TfkdError as error:
         log.refuse(str(error))
     return True
