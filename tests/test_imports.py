@@ -1,6 +1,7 @@
 """The architecture, held by reading the imports of every module: layers, owners, quick starts."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -73,6 +74,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 NAMES = [path.relative_to(ROOT).as_posix() for path in MODULES]
 
 
+@functools.cache
 def imported(path: Path) -> set[str]:
     """Full names of what a module imports, at the top or inside functions."""
     names = set()
