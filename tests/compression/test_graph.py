@@ -14,7 +14,12 @@ from tfkd.models.pooling import NAMES
 from tfkd.models.sizes import SIZE_WORDS
 from tfkd.models.without_encoder import build_bilstm, build_cnn
 
-SIZES = [name for name, entry in SIZE_WORDS.items() if entry.kind == "bert"]
+# One of each width: sizes that differ in their number of layers alone are the same here.
+SIZES = {
+    (entry.hidden_dim, entry.num_heads, entry.intermediate_dim): name
+    for name, entry in SIZE_WORDS.items()
+    if entry.kind == "bert"
+}.values()
 FAMILIES = {
     "bert": keras_hub.models.BertBackbone,
     "distil_bert": keras_hub.models.DistilBertBackbone,

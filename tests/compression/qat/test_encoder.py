@@ -19,7 +19,13 @@ from tfkd.models.head import Head
 from tfkd.models.sizes import SIZE_WORDS
 from tfkd.models.tokenizers import Tokenizer
 
-SIZES = [name for name, entry in SIZE_WORDS.items() if entry.kind == "bert"]
+# One of each number of heads and width of the inner layer: without its layers and its own width, a
+# size differs from another in nothing else.
+SIZES = {
+    (entry.num_heads, entry.intermediate_dim): name
+    for name, entry in SIZE_WORDS.items()
+    if entry.kind == "bert"
+}.values()
 VOCABULARY_SIZE, LENGTH, NUM_OUTPUTS = 60, 8, 3
 SIZES_OF_ROWS = np.array([[LENGTH], [5], [2], [LENGTH]])
 MASK = (np.arange(LENGTH) < SIZES_OF_ROWS).astype(np.int32)
