@@ -162,7 +162,9 @@ def test_the_real_clock_counts_real_time():
 
     predictor = Busy("student", Clock(), [], {}, {})
     found = measure_latency({"student": predictor}, TEXTS, rounds=2)["student"]
-    assert 0 < found.p50_ms <= found.p95_ms <= found.p99_ms < 1000
+    assert 0 < found.p50_ms <= found.p95_ms <= found.p99_ms
+    # One call of many may wait for other programs.
+    assert found.p50_ms < 1000
 
 
 def test_to_dict():
