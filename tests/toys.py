@@ -2,12 +2,15 @@
 
 import csv
 import importlib
+import io
 import itertools
 import json
+import threading
 
 import keras
 import keras_hub
 import numpy as np
+import pytest
 
 from tfkd import artifacts
 from tfkd.compression.conversion import signature_lengths, write_files
@@ -146,6 +149,19 @@ def convert_here(folder, recipes, lengths, output_folder, timeout_seconds=0.0, c
     sequence_length = artifacts.read_json(folder / "classifier.json")["sequence_length"]
     lengths = signature_lengths(sequence_length, lengths)
     return write_files(folder, recipes, lengths, output_folder, calibration)
+
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def run_fresh_here(module, job, purpose, timeout_seconds, environment=None, stepped=None):
+    """`process.run_fresh` without its child: the same job and answer, through the same JSON."""
+    told = []
+    with _ONE_AT_A_TIME, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdin", io.StringIO(json.dumps(job)))
+        patch.setattr("tfkd.process._tell", told.append)
+        importlib.import_module(module)._main()
+    return json.loads(told[-1].removeprefix("tfkd-answer: "))
 
 
 def run_converter_here(module, job, purpose, timeout_seconds, calibration=None):

@@ -12,7 +12,7 @@ from scipy.special import softmax
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
 from tests.messages import exactly
-from tests.toys import QUIET
+from tests.toys import QUIET, run_fresh_here
 from tfkd import artifacts
 from tfkd.cli import verbs
 from tfkd.compression.litert import LiteRTModel
@@ -424,7 +424,9 @@ def test_files_of_a_run_are_its_teacher_its_student_and_the_students_files(demo_
         assert cost["peak_memory_bytes"] > 50e6
 
 
-def test_benchmark_times_all_files_in_turn(demo_result):
+def test_benchmark_times_all_files_in_turn(demo_result, monkeypatch):
+    for module in ("timing", "memory"):
+        monkeypatch.setattr(f"tfkd.evaluation.{module}.run_fresh", run_fresh_here)
     config = BenchmarkConfig(runs=(demo_result.path,), texts=4, rounds=2)
     result = benchmark(config, QUIET)
     assert [cost.file for cost in result.costs] == [
