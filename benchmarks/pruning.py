@@ -74,7 +74,7 @@ def pruned_files(model: Path, share: float, folder: Path) -> Iterator[dict[str, 
             )
             added = [optimize.EXPERIMENTAL_SPARSITY] if encoding == SPARSE else []
             converter.optimizations = [*dense, *added]
-            content = flatbuffer.compact(converter.convert())
+            content = flatbuffer.write(flatbuffer.read(converter.convert()))
             path = folder / f"{recipe}-{share}-{encoding}.tflite"
             path.write_bytes(content)
             yield {
