@@ -201,6 +201,11 @@ def test_mark_of_a_teacher_is_that_of_the_settings_that_were_chosen():
         ("dynamic_int8", "dynamic_int9", "Did you mean `dynamic_int8`?"),
         ("temperature = 3.0", "temprature = 3.0", "in [students.tiny]. Received: `temprature`."),
         ("temperature = 3.0", "seed = 3", "Expected [students.tiny] in study to leave `seed` to"),
+        (
+            "temperature = 3.0",
+            'strategy = "mirrored"',
+            "Expected [students.tiny] in study to leave `strategy` to the study. Received: ",
+        ),
         ("temperature = 3.0", "temperature = 0.1", "Expected `temperature` in [1.0, 100.0]."),
         (
             'model = "cnn"\nepochs = 2',

@@ -43,7 +43,7 @@ TABLES = ("settings", "teachers", "students", "datasets", "arms", "published")
 # Decided by the study itself.
 TAKEN = (
     *("teacher", "teacher_answers", "control", "recipes", "timing", "folds", "seed"),
-    *("quiet", "overwrite", "output_dir", "data_dir", "max_mb", "max_ms"),
+    *("quiet", "overwrite", "output_dir", "data_dir", "max_mb", "max_ms", "strategy", "ray"),
 )
 DATA_SETTINGS = tuple(
     field.name for field in dataclasses.fields(DataConfig) if field.name not in TAKEN
