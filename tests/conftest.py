@@ -26,6 +26,7 @@ LONGEST_FIRST = (
     "workflows/test_distill.py",
     "studies/test_pool.py",
     "test_cluster.py",
+    "runs/test_strategy.py",
     "workflows/test_study.py",
     "compression/qat/test_encoder.py",
     "distillation/test_training.py",

@@ -64,13 +64,24 @@ def config(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def mirrored(config):
-    """The same in two processes of this machine."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(*TWO_CORES)
-        config = config.replace(strategy="mirrored", output_dir=config.output_dir.parent / "two")
-        finetune(config, QUIET)
-    return config.output_dir
+def joined(config):
+    """The run of two commands that `TF_CONFIG` names, and what the second put out and said."""
+    run = config.output_dir.parent / "joined"
+    addresses = cluster.loopback_addresses(2)
+    line = [sys.executable, "-m", "tfkd", "finetune", "--dataset", config.dataset]
+    line += ["--strategy", "multi-worker", "--model", config.model, "--output-dir", str(run)]
+    environment = {**os.environ, cluster.TF_CONFIG: cluster.tf_config(addresses, 1)}
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        subprocess.Popen(
+            line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as other,
+    ):
+        patch.setenv(cluster.TF_CONFIG, cluster.tf_config(addresses, 0))
+        finetune(config.replace(strategy="multi-worker", output_dir=run), QUIET)
+        out, said = other.communicate(timeout=SECONDS)
+    assert other.returncode == 0, said
+    return run, out, said
 
 
 def weights(run):
@@ -123,7 +134,7 @@ def test_two_processes_make_what_one_makes(config, tmp_path, monkeypatch):
     assert not (two / "unfinished").exists()
 
 
-def test_a_killed_process_costs_the_steps_since_the_last_backup(config, mirrored, monkeypatch):
+def test_a_killed_process_costs_the_steps_since_the_last_backup(config, joined, monkeypatch):
     monkeypatch.setenv(*TWO_CORES)
     said, work = [], config.output_dir.parent / "killed"
 
@@ -148,28 +159,18 @@ def test_a_killed_process_costs_the_steps_since_the_last_backup(config, mirrored
     assert [line for line in said if line.endswith(again)] == [
         f"a process of the training ended (SIGKILL): {again}"
     ]
-    assert_same_bytes(work, mirrored)
+    assert_same_bytes(work, joined[0])
 
 
-def test_the_processes_of_tf_config_make_the_same(config, mirrored, monkeypatch):
-    run = config.output_dir.parent / "joined"
-    addresses = cluster.loopback_addresses(2)
-    line = [sys.executable, "-m", "tfkd", "finetune", "--dataset", config.dataset]
-    line += ["--strategy", "multi-worker", "--model", config.model, "--output-dir", str(run)]
-    environment = {**os.environ, cluster.TF_CONFIG: cluster.tf_config(addresses, 1)}
-    with subprocess.Popen(
-        line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as other:
-        monkeypatch.setenv(cluster.TF_CONFIG, cluster.tf_config(addresses, 0))
-        finetune(config.replace(strategy="multi-worker", output_dir=run), QUIET)
-        out, said = other.communicate(timeout=SECONDS)
-    assert other.returncode == 0, said
+def test_processes_that_tf_config_names_are_told_from_one_another(joined):
+    """One command made the run, the other took part."""
+    run, out, said = joined
     assert out == "took part in 1 training of the first process of TF_CONFIG\n"
     assert said.splitlines() == [
         "wait for the first process of TF_CONFIG, and train with it",
         "trainings: 1",
     ]
-    assert_same_bytes(run, mirrored)
+    assert not (run / "unfinished").exists()
 
 
 def by_ray(config, run, *more):
@@ -183,19 +184,19 @@ def by_ray(config, run, *more):
 
 
 @needs_ray
-def test_rays_workers_make_the_same(config, mirrored):
+def test_rays_workers_make_the_same(config, joined):
     run = config.output_dir.parent / "ray"
     with by_ray(config, run) as command:
         said = command.end()
         assert command.process.returncode == 0, said
         wait_for(lambda: not command.living())
-    assert_same_bytes(run, mirrored)
+    assert_same_bytes(run, joined[0])
     assert not (run / "unfinished").exists()
 
 
 @needs_ray
 @pytest.mark.slow
-def test_a_killed_worker_and_a_killed_driver_change_nothing(config, mirrored):
+def test_a_killed_worker_and_a_killed_driver_change_nothing(config, joined):
     run = config.output_dir.parent / "ray-killed"
     backup = "unfinished/model/*/state.npz"
     with by_ray(config, run) as first:
@@ -208,7 +209,7 @@ def test_a_killed_worker_and_a_killed_driver_change_nothing(config, mirrored):
     with by_ray(config, run) as second:
         said = second.end()
         assert second.process.returncode == 0, said
-    assert_same_bytes(run, mirrored)
+    assert_same_bytes(run, joined[0])
 
 
 def test_what_a_user_can_fix_is_told_once(config, monkeypatch, tmp_path):
