@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.distillation import replicas_job
+from tests.own_network import own_network
 from tfkd.cluster import TF_CONFIG, loopback_addresses, tf_config
 from tfkd.process import run_fresh
 
@@ -16,13 +17,13 @@ SECONDS = 120.0
 def told(tmp_path_factory):
     """What each of two processes found."""
     job = {"folder": str(tmp_path_factory.mktemp("together"))}
-    addresses = loopback_addresses(2)
 
     def run(rank):
         own = {TF_CONFIG: tf_config(addresses, rank), "TF_NUM_INTRAOP_THREADS": "1"}
         return run_fresh(replicas_job.__name__, job, "to train together", SECONDS, own)
 
-    with ThreadPoolExecutor(2) as pool:
+    with own_network(), ThreadPoolExecutor(2) as pool:
+        addresses = loopback_addresses(2)
         return list(pool.map(run, range(2)))
 
 

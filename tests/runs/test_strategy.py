@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests.messages import exactly
+from tests.own_network import own_network
 from tests.ray_commands import Command, needs_ray, wait_for
 from tests.toys import QUIET, WORDS
 from tfkd import cluster
@@ -63,11 +64,23 @@ def config(tmp_path_factory):
     )
 
 
+@pytest.fixture
+def network():
+    with own_network():
+        yield
+
+
 @pytest.fixture(scope="module")
 def joined(config):
     """The run of two commands that `TF_CONFIG` names, and what the second put out and said."""
     run = config.output_dir.parent / "joined"
-    addresses = cluster.loopback_addresses(2)
+    with own_network():
+        addresses = cluster.loopback_addresses(2)
+        out, said = _joined(config, run, addresses)
+    return run, out, said
+
+
+def _joined(config, run, addresses):
     line = [sys.executable, "-m", "tfkd", "finetune", "--dataset", config.dataset]
     line += ["--strategy", "multi-worker", "--model", config.model, "--output-dir", str(run)]
     environment = {**os.environ, cluster.TF_CONFIG: cluster.tf_config(addresses, 1)}
@@ -81,7 +94,7 @@ def joined(config):
         finetune(config.replace(strategy="multi-worker", output_dir=run), QUIET)
         out, said = other.communicate(timeout=SECONDS)
     assert other.returncode == 0, said
-    return run, out, said
+    return out, said
 
 
 def weights(run):
@@ -110,7 +123,7 @@ def without_dropout(material, folder):
     return TextClassifier.load(folder)
 
 
-def test_two_processes_make_what_one_makes(config, tmp_path, monkeypatch):
+def test_two_processes_make_what_one_makes(config, network, tmp_path, monkeypatch):
     monkeypatch.setenv(*TWO_CORES)
     material = prepare(config, tmp_path, QUIET)
     answers = np.random.default_rng(1).normal(size=(97, 3)).astype(np.float32)
@@ -134,7 +147,9 @@ def test_two_processes_make_what_one_makes(config, tmp_path, monkeypatch):
     assert not (two / "unfinished").exists()
 
 
-def test_a_killed_process_costs_the_steps_since_the_last_backup(config, joined, monkeypatch):
+def test_a_killed_process_costs_the_steps_since_the_last_backup(
+    config, joined, network, monkeypatch
+):
     monkeypatch.setenv(*TWO_CORES)
     said, work = [], config.output_dir.parent / "killed"
 
@@ -212,7 +227,7 @@ def test_a_killed_worker_and_a_killed_driver_change_nothing(config, joined):
     assert_same_bytes(run, joined[0])
 
 
-def test_what_a_user_can_fix_is_told_once(config, monkeypatch, tmp_path):
+def test_what_a_user_can_fix_is_told_once(config, network, monkeypatch, tmp_path):
     monkeypatch.setenv(*TWO_CORES)
     for path in Path(config.dataset).glob("*.csv"):
         (tmp_path / path.name).write_text(path.read_text().replace(",1\n", ",3e38\n"))

@@ -168,8 +168,14 @@ def _started(config: TrainingConfig, folder: Path, progress: Progress) -> str:
         return cluster.trained(take_part, str(folder), folder / "ray", most)
     graphics = len(tf.config.list_physical_devices("GPU"))
     count = min(graphics or num_cores(), most)
-    progress.say(f"train in {count} processes, a {'GPU' if graphics else 'core'} each")
     addresses = cluster.loopback_addresses(count)
+    unit = "GPU" if graphics else "core"
+    # TensorFlow's server has no other way.
+    ports = ", ".join(address.rpartition(":")[2] for address in addresses)
+    progress.say(
+        f"train in {count} processes, a {unit} each, which listen at every address of this machine "
+        f"meanwhile (ports {ports})"
+    )
 
     def run(rank: int) -> Ending:
         own = {"CUDA_VISIBLE_DEVICES": str(rank)} if graphics else ONE_CORE
