@@ -105,8 +105,9 @@ class Session:
         self.folder, self.measures = folder, measures
         self.log, self.first_steps = Log(stop_at), []
         self.stop_in_epoch = stop_in_epoch
-        self.judges_start = settings.pop("judges_start", False)
-        self.is_better = settings.pop("is_better", lambda a, b: a > b)
+        is_better = settings.pop("is_better", lambda a, b: a > b)
+        judged = {key: settings.pop(key) for key in ("judges_start", "num_rows") if key in settings}
+        self.judge = Validation(lambda: self.measure(), "accuracy", is_better, **judged)
         self.weights_of_epochs = []
         self.plan = dataclasses.replace(PLAN, **settings)
         logits = toy_logits(self.tokens)
@@ -130,7 +131,7 @@ class Session:
             self.distiller,
             self.batches,
             self.plan,
-            Validation(self.measure, "accuracy", self.is_better, self.judges_start),
+            self.judge,
             self.folder,
             self.open_log,
             (QUIET, "student"),
@@ -256,6 +257,27 @@ def test_of_equal_epochs_the_one_with_the_smaller_loss_is_kept(tmp_path, losses,
     accuracies = session.measure
     session.measure = lambda: {**accuracies(), "nll": losses[len(session.weights_of_epochs) - 1]}
     session.run()
+    assert session.position.best_epoch == best_epoch
+    assert_close(values(session.model), session.weights_of_epochs[best_epoch - 1], 0)
+
+
+@pytest.mark.parametrize(
+    ("measures", "num_rows", "best_epoch"),
+    [
+        # The standard error of 0.8 in 100 rows is 0.04.
+        ([0.8, 0.7, 0.77], 100, 3),
+        ([0.8, 0.761, 0.75], 100, 2),
+        # Of the best one's, not of the one that was kept last.
+        ([0.8, 0.77, 0.74], 100, 2),
+        ([0.8, 0.77, 0.9], 100, 3),
+        ([0.8, 0.7, 0.77], 400, 1),
+        ([0.8, 0.7, 0.79], None, 1),
+        # A correlation below nothing has no such error.
+        ([-0.1, -0.2, -0.3], 100, 1),
+    ],
+)
+def test_a_later_epoch_within_a_standard_error_is_kept(tmp_path, measures, num_rows, best_epoch):
+    session = Session(tmp_path, measures, epochs=3, rows=80, num_rows=num_rows).run()
     assert session.position.best_epoch == best_epoch
     assert_close(values(session.model), session.weights_of_epochs[best_epoch - 1], 0)
 

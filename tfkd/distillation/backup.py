@@ -30,7 +30,7 @@ class Position:
     Attributes:
         epoch: Epochs finished.
         step: Steps finished in the epoch under way.
-        best_epoch: Epoch, counted from 1, of the best validation; 0 before the first, and where
+        best_epoch: Epoch, counted from 1, whose weights are kept; 0 before the first, and where
             none is better than the start.
         history: Figures of each finished epoch.
         seconds: Time trained in all sessions.
@@ -45,11 +45,6 @@ class Position:
     seconds: float = 0.0
     means: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     start: dict[str, float] = dataclasses.field(default_factory=dict)
-
-    @property
-    def best(self) -> dict[str, float]:
-        """Figures of the best epoch, or of the start; empty where neither was judged."""
-        return self.history[self.best_epoch - 1] if self.best_epoch else self.start
 
 
 class Backup:

@@ -1,4 +1,4 @@
-"""Fits a Distiller the way every arm is fitted: one schedule, one budget, best epoch, resumable.
+"""Fits a Distiller as every arm is fitted: one schedule, one budget, one epoch kept, resumable.
 
 Each epoch is one `fit` over that epoch's batches, so that a run killed in the middle goes on with
 the very next batch, and a distilled arm and its control differ in the loss alone.
@@ -6,6 +6,7 @@ the very next batch, and a distilled arm and its control differ in the loss alon
 
 import contextlib
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -74,23 +75,56 @@ class Validation:
         is_better: Whether its first argument beats its second.
         judges_start: Whether the model is an answer before its first epoch, too, to be kept where
             no epoch is better.
+        num_rows: Held-out rows behind `measure`, where an epoch is also kept that is behind the
+            best one by no more than a standard error. None: the best one alone.
     """
 
     measure: Callable[[], dict[str, float]]
     metric: str
     is_better: Callable[[float, float], bool]
     judges_start: bool = False
+    num_rows: int | None = None
 
-    def prefers(self, figures: Mapping[str, float], best: Mapping[str, float]) -> bool:
-        """Whether an epoch is better than the best one so far.
+    def keeps(self, position: Position) -> bool:
+        """Whether the weights of the epoch that ended last take the place of an earlier one's.
+
+        Example:
+
+        >>> judge = Validation(dict, "accuracy", operator.gt, num_rows=150)
+        >>> history = [{"validation_accuracy": 0.833}, {"validation_accuracy": 0.82}]
+        >>> judge.keeps(Position(history=history))
+        True
+        """
+        *others, last = position.history
+        if position.start:
+            others.insert(0, position.start)
+        if not others:
+            return True
+        best = functools.reduce(lambda a, b: b if self._prefers(b, a) else a, others)
+        return self._prefers(last, best) or self._is_near(last, best)
+
+    def _prefers(self, figures: Mapping[str, float], best: Mapping[str, float]) -> bool:
+        """Whether an epoch is better than another.
 
         A hundred held-out rows give only so many accuracies: an epoch often has that of an earlier
         one whose answers were less sure, and less often right on other rows.
         """
-        mine, its = figures[self.metric], best[HELD_OUT + self.metric]
+        mine, its = figures[HELD_OUT + self.metric], best[HELD_OUT + self.metric]
         if self.is_better(mine, its) or self.is_better(its, mine):
             return self.is_better(mine, its)
-        return TIE_BREAKER in figures and figures[TIE_BREAKER] < best[HELD_OUT + TIE_BREAKER]
+        name = HELD_OUT + TIE_BREAKER
+        return name in figures and figures[name] < best[name]
+
+    def _is_near(self, figures: Mapping[str, float], best: Mapping[str, float]) -> bool:
+        """Whether what an epoch is behind is less than the standard error of a share of the rows.
+
+        The rule of one standard error is that of Breiman et al. (1984) for trees.
+        """
+        if self.num_rows is None:
+            return False
+        mine, its = figures[HELD_OUT + self.metric], best[HELD_OUT + self.metric]
+        share = min(max(its, 0.0), 1.0)
+        return abs(its - mine) <= math.sqrt(share * (1 - share) / self.num_rows)
 
 
 def train(
@@ -108,8 +142,8 @@ def train(
     all of them go on.
 
     Args:
-        distiller: `Distiller`, not compiled. Its student ends with the best epoch's weights, or
-            those it started with, where they are judged and no epoch's are better.
+        distiller: `Distiller`, not compiled. Its student ends with the weights of the epoch that is
+            kept, or those it started with, where they are judged and no epoch's are better.
         batches: `Batches` of the training rows.
         plan: `Plan`.
         validation: `Validation`, asked after each epoch.
@@ -199,10 +233,10 @@ def _finish_epoch(
     position.epoch, position.step, position.means = position.epoch + 1, 0, {}
     if _is_chief(distiller):
         measured = validation.measure()
-        if not position.best or validation.prefers(measured, position.best):
+        position.history.append({"epoch": position.epoch, **means, **_held_out(measured)})
+        if validation.keeps(position):
             save_variables(folder / BEST, distiller.student.variables)
             position.best_epoch = position.epoch
-        position.history.append({"epoch": position.epoch, **means, **_held_out(measured)})
         named = {f"validation/{name}": value for name, value in measured.items()}
         monitor.log.scalars(monitor.global_step, named)
     if distiller.replicas is not None:

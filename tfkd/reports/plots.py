@@ -146,7 +146,10 @@ def curve_picture(title: str, metric: str, curves: Mapping[str, Sequence[float]]
         axes.set_ylabel(metric)
         axes.legend(frameon=False)
 
-    note = "On the validation rows, after each epoch. The best epoch is the one that is kept."
+    note = (
+        "On the validation rows, after each epoch. The best epoch is kept; of a student that is "
+        "taught, the last one that is not behind it by more than a standard error."
+    )
     return Picture(title, note, _svg(f"{metric} after each epoch", draw, WIDE))
 
 

@@ -93,7 +93,14 @@ class Training:
         if self.objective.held_out is not None:
             return likeness(self.part, self.held_out, self.objective.held_out)
         judge = validation(self.part, self.held_out, self.metric)
-        return dataclasses.replace(judge, judges_start=self.objective.starts_ready)
+        # Labels are learned by heart, after which an epoch is worse; answers to many texts are not,
+        # and a later epoch is of a lower learning rate.
+        is_taught = self.objective.student_loss_weight < 1
+        return dataclasses.replace(
+            judge,
+            judges_start=self.objective.starts_ready,
+            num_rows=len(self.held_out) if is_taught else None,
+        )
 
     def run(
         self,
