@@ -92,13 +92,18 @@ def test_rows_are_joined_counted_and_calibrated(folder):
     assert teacher.temperatures[0] == pytest.approx(temperature, rel=1e-3)
     chance = expit(sure_of / temperature)
     assert chance == pytest.approx(0.75, abs=0.02)
+
+    def loss(sure):
+        return -0.75 * np.log(sure) - 0.25 * np.log(1 - sure)
+
     assert teacher.sentences == (
         "answers of llm.jsonl: rows answered 32 of 36 of train, 40 of 40 of validation, 5 of 10 of "
         "test, 5 of 6 of unlabelled; 4 of train learn from their label alone; 1 have neither label "
         "nor answer and are left out; 1 of the file have no answer; 1 answers join no row",
         "answers of llm.jsonl are calibrated on 40 rows of validation: temperature "
-        f"{temperature:.2f}, expected calibration error 0.2000 before and {chance - 0.75:.4f} "
-        "after",
+        f"{temperature:.2f}, negative log-likelihood {loss(0.95):.4f} before and "
+        f"{loss(chance):.4f} after, expected calibration error 0.2000 before and "
+        f"{chance - 0.75:.4f} after",
         "the teacher's row of the table, and what is compared with it, is of the 5 of 10 rows of "
         "test that have an answer",
     )

@@ -7,6 +7,7 @@ import pytest
 
 from tests.toys import QUIET
 from tfkd.artifacts import RunFolder, file_sha256
+from tfkd.evaluation.temperature import fitted_temperature
 from tfkd.evaluation.verdict import compare
 from tfkd.models.checkpoints import resolve
 from tfkd.runs.lesson import Lesson, lesson
@@ -67,8 +68,43 @@ def test_a_teacher_ahead_of_the_control_teaches_alone(
 ):
     answers, _ = heard("train")
     found = lesson(demo_config, material, as_teacher(*trained), answers, fresh[0], run)
-    assert found.logits is answers
-    assert (found.kept, found.sentences, found.record) == (None, (), {})
+    held_out = material.labels("validation")
+    fitted = fitted_temperature("single_label", heard("validation")[0], held_out)
+    np.testing.assert_array_equal(found.logits, answers / np.float32(fitted.value))
+    said = fitted.sentence("the teacher's answers")
+    assert (found.kept, found.sentences) == (None, (f"For the student {said}.",))
+    assert found.record == {"told_temperature": fitted.value}
+
+
+def test_a_teacher_too_sure_of_itself_is_told_by_as_much_less(
+    demo_config, material, trained, fresh, heard, run
+):
+    """Three times the logits, a third of them told."""
+    answers, _ = heard("train")
+    plain = lesson(demo_config, material, as_teacher(*trained), answers, fresh[0], run)
+    told = 3 * heard("validation")[0]
+
+    class Sure(Teacher):
+        def answers(self, split, material, demand):
+            return Answers(told, Route("exact"))
+
+    teacher = Sure(*trained, np.zeros((0, 4), np.float32))
+    found = lesson(demo_config, material, teacher, 3 * answers, None, run)
+    assert found.temperature == pytest.approx(3 * plain.temperature, rel=0.01)
+    np.testing.assert_allclose(found.logits, plain.logits, rtol=0.02, atol=0.02)
+
+
+def test_answers_of_files_have_had_their_temperature(
+    demo_config, material, trained, fresh, heard, run
+):
+    held_out, answers = 3 * heard("validation")[0], heard("train")[0]
+
+    class Files(Teacher):
+        def answers(self, split, material, demand):
+            return Answers(held_out, Route("answers"))
+
+    teacher = Files(None, trained[1], np.zeros((0, 4), np.float32))
+    assert lesson(demo_config, material, teacher, answers, None, run) == Lesson(answers)
 
 
 def test_beside_a_teacher_behind_it_the_control_is_heard(
@@ -86,16 +122,21 @@ def test_beside_a_teacher_behind_it_the_control_is_heard(
         "control": file_sha256(trained[1] / "model.keras"),
     }
     expected = weights[0] * bad + weights[1] * good
-    np.testing.assert_allclose(found.logits, expected, atol=1e-4)
+    np.testing.assert_allclose(found.logits, expected / found.temperature, atol=1e-4)
     labels = material.tokens("validation", trained[0].tokenizer).labels
     right = [logits.argmax(axis=1) == labels for logits in heard("validation")]
     verdict = compare(*right[::-1], seed=demo_config.seed).sentence("teacher", "control")
     assert verdict.startswith("teacher is worse than control by ")
+    both = weights[0] * heard("validation")[1] + weights[1] * heard("validation")[0]
+    fitted = fitted_temperature("single_label", both, labels)
+    assert found.temperature == pytest.approx(fitted.value, abs=2e-4)
     assert found.sentences == (
         f"On the validation rows {verdict}: the student is told {weights[0]:.2f} of the teacher's "
         f"answers and {weights[1]:.2f} of the control's.",
+        f"For the student {fitted.sentence('the answers of both')}.",
     )
-    assert found.record == {"mixture": found.kept.to_dict()}
+    kept, temperature = found.kept.to_dict(), found.temperature
+    assert found.record == {"mixture": kept, "told_temperature": temperature}
 
 
 def test_a_control_as_good_as_the_teacher_has_half_the_say(
@@ -104,7 +145,7 @@ def test_a_control_as_good_as_the_teacher_has_half_the_say(
     answers, _ = heard("train")
     found = lesson(demo_config, material, as_teacher(*trained), answers, trained[0], run)
     assert found.kept.mixing.weights == (0.5, 0.5)
-    np.testing.assert_allclose(found.logits, answers, atol=1e-4)
+    np.testing.assert_allclose(found.logits, answers / found.temperature, atol=1e-4)
 
 
 def test_the_controls_word_alone_is_no_answer(demo_config, material, trained, fresh, heard, run):
@@ -129,13 +170,23 @@ def test_few_rows_that_the_teacher_has_answered_leave_it_the_word(
     assert lesson(demo_config, material, teacher, bad, trained[0], run) == Lesson(bad)
 
 
-def test_without_a_control_or_rows_to_judge_by_nothing_is_mixed(
+def test_without_a_teacher_or_rows_to_judge_by_nothing_is_changed(
     demo_config, material, trained, fresh, heard, run
 ):
-    _, bad = heard("train")
-    assert lesson(demo_config, material, as_teacher(*fresh), bad, None, run) == Lesson(bad)
+    held_out, bad = heard("validation")[1], heard("train")[1]
     alone = demo_config.replace(student_loss_weight=1.0)
     assert lesson(alone, material, as_teacher(*fresh), bad, trained[0], run) == Lesson(bad)
-    few = {"validation": dataclasses.replace(material.summaries["validation"], num_rows=29)}
-    material = dataclasses.replace(material, summaries={**material.summaries, **few})
-    assert lesson(demo_config, material, as_teacher(*fresh), bad, trained[0], run) == Lesson(bad)
+
+    class Few(Teacher):
+        def answers(self, split, material, demand):
+            return Answers(held_out[:29], Route("exact"))
+
+    teacher = Few(*fresh, np.zeros((0, 4), np.float32))
+    assert lesson(demo_config, material, teacher, bad, trained[0], run) == Lesson(bad)
+
+
+def test_without_a_control_nothing_is_mixed(demo_config, material, fresh, heard, run):
+    _, bad = heard("train")
+    found = lesson(demo_config, material, as_teacher(*fresh), bad, None, run)
+    assert found.kept is None
+    np.testing.assert_allclose(found.logits, bad / found.temperature, rtol=1e-6)

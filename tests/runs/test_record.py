@@ -5,7 +5,7 @@ import pytest
 from tests.messages import exactly
 from tfkd.artifacts import MARK, RunFolder, write_json, write_record
 from tfkd.errors import ArtifactError
-from tfkd.runs.record import KeptMixture, noted_teacher, read_metrics
+from tfkd.runs.record import KeptMixture, noted_teacher, read_metrics, told_temperature
 from tfkd.runs.training import training_record
 
 REMEDY = "Put it back as it was, or make the run again with --overwrite."
@@ -26,7 +26,10 @@ def test_teacher_and_mixture_come_back(run):
     run.finish({"versions": {}, "teacher_folder": "teacher"})
     assert noted_teacher(run) == run.path / "teacher"
     assert KeptMixture.read(run) is None
-    run.finish({"versions": {}, "teacher_folder": None})
+    # Of a run that is older than the entry.
+    assert told_temperature(run) == 1
+    run.finish({"versions": {}, "teacher_folder": None, "told_temperature": 1.25})
+    assert told_temperature(run) == 1.25
     assert noted_teacher(run) is None
 
 
@@ -36,6 +39,8 @@ def test_teacher_and_mixture_come_back(run):
         ({}, read_metrics, "no figures of a run"),
         ([1], read_metrics, "no JSON object but [1]"),
         ({"versions": {}, "teacher_folder": 3}, noted_teacher, "teacher_folder=3"),
+        ({"versions": {}, "told_temperature": None}, told_temperature, "told_temperature=None"),
+        ({"versions": {}, "told_temperature": -1.5}, told_temperature, "told_temperature=-1.5"),
         ({"versions": {}, "mixture": 3}, KeptMixture.read, "no mixture of teachers"),
         ({"versions": {}, "mixture": {}}, KeptMixture.read, "no mixture of teachers"),
         ({"versions": {}, "mixture": {"folders": 3}}, KeptMixture.read, "no mixture of teachers"),

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from tfkd import artifacts, seals
 from tfkd.artifacts import JsonObject, RunFolder
@@ -27,7 +26,7 @@ from tfkd.distillation.teacher_answers import (
     read_answers,
 )
 from tfkd.errors import ArtifactError, DatasetError
-from tfkd.evaluation.metrics import expected_calibration_error, negative_log_likelihood
+from tfkd.evaluation.temperature import fitted_temperature
 from tfkd.evaluation.thresholds import tuned_thresholds
 from tfkd.evaluation.verdict import FEWEST_JUDGED
 from tfkd.models.loading import learned_tokenizer
@@ -37,7 +36,6 @@ from tfkd.runs.material import Material
 from tfkd.runs.routes import Answers, Demand, Route
 
 ROUTE = "answers"
-COLDEST, HOTTEST = 0.05, 20.0
 PATH = Path("training") / "answers.npy"
 
 
@@ -228,11 +226,7 @@ def _check_ids(answers: TeacherAnswers, splits: dict[str, Iterable[Example]]) ->
 
 
 def _calibrated(answers: TeacherAnswers, material: Material) -> tuple[float, str]:
-    """The temperature under which labelled validation rows are likeliest, and a sentence on it.
-
-    Its logarithm has a standard normal prior: a few dozen answers that all are right do not make
-    the teacher certain of everything.
-    """
+    """The temperature under which labelled validation rows are likeliest, and a sentence on it."""
     task = material.dataset.task
     if task == REGRESSION:
         return 1.0, ""
@@ -244,22 +238,8 @@ def _calibrated(answers: TeacherAnswers, material: Material) -> tuple[float, str
             f"{name} are not calibrated: {rows.sum()} rows of validation have one, and fewer than "
             f"{FEWEST_JUDGED} do not tell how sure they should be"
         )
-    logits, labels = logits[rows], material.labels("validation")[rows]
-
-    def loss(logarithm: float) -> float:
-        fit = negative_log_likelihood(task, logits / np.exp(logarithm), labels)
-        return fit + logarithm**2 / (2 * len(labels))
-
-    bounds = (np.log(COLDEST), np.log(HOTTEST))
-    found = minimize_scalar(loss, bounds=bounds, method="bounded")
-    temperature = round(float(np.exp(found.x)), 4)
-    before, after = (
-        expected_calibration_error(task, logits / value, labels) for value in (1.0, temperature)
-    )
-    return temperature, (
-        f"{name} are calibrated on {rows.sum():,} rows of validation: temperature "
-        f"{temperature:.2f}, expected calibration error {before:.4f} before and {after:.4f} after"
-    )
+    found = fitted_temperature(task, logits[rows], material.labels("validation")[rows])
+    return found.value, found.sentence(name)
 
 
 def _of_test(logits: np.ndarray) -> str:

@@ -19,6 +19,9 @@ from tfkd.seals import REMEDY, check_files, damage
 if TYPE_CHECKING:
     from tfkd.runs.material import Material
 
+# What the answers that a student was told were divided by, as metrics.json calls it.
+TEMPERATURE = "told_temperature"
+
 
 def read_metrics(run: RunFolder) -> artifacts.JsonObject:
     """The figures of a finished run.
@@ -58,6 +61,18 @@ def noted_teacher(run: RunFolder) -> Path | None:
     if not isinstance(folder, str | None):
         raise ArtifactError(damage(run.metrics, f"teacher_folder={shown(folder)}", REMEDY))
     return run.find(folder) if folder else None
+
+
+def told_temperature(run: RunFolder) -> float:
+    """What the answers that a finished run's student was told were divided by.
+
+    Raises:
+        ArtifactError: metrics.json was changed.
+    """
+    value = read_metrics(run).get(TEMPERATURE, 1.0)
+    if not isinstance(value, int | float) or not value > 0:
+        raise ArtifactError(damage(run.metrics, f"{TEMPERATURE}={shown(value)}", REMEDY))
+    return float(value)
 
 
 def finish_run(

@@ -33,7 +33,13 @@ from tfkd.runs.lengths import LEAST, with_length
 from tfkd.runs.linear_head import start_head
 from tfkd.runs.material import Material
 from tfkd.runs.outcome import FinetuneResult
-from tfkd.runs.record import KeptMixture, finish_run, noted_teacher, read_metrics
+from tfkd.runs.record import (
+    KeptMixture,
+    finish_run,
+    noted_teacher,
+    read_metrics,
+    told_temperature,
+)
 from tfkd.runs.routes import EXACT_ROUTE, LOGITS, Answers, Demand, Routes
 from tfkd.runs.scoring import split_figures
 from tfkd.runs.training import (
@@ -100,7 +106,7 @@ def prepare_teacher(
 
 
 def train_logits(run: RunFolder, material: Material) -> np.ndarray | None:
-    """Logits of a finished run's teachers for the training rows, from the cache or asked again.
+    """What a finished run's student was told of the training rows, from the cache or asked again.
 
     Returns:
         float32 `[num_train_rows, num_outputs]`, NaN in rows without an answer; or None for a run
@@ -109,11 +115,16 @@ def train_logits(run: RunFolder, material: Material) -> np.ndarray | None:
     Raises:
         ArtifactError: The teacher's folder is gone, or holds another model.
     """
-    settings = run.read_config()
     told = kept_answers(run, material.summaries["train"].num_rows)
     if told is not None:
         return told
-    kept = KeptMixture.read(run)
+    answers = _asked_again(run, material)
+    return None if answers is None else answers / np.float32(told_temperature(run))
+
+
+def _asked_again(run: RunFolder, material: Material) -> np.ndarray | None:
+    """Logits of the teachers for the training rows, mixed as they were."""
+    settings, kept = run.read_config(), KeptMixture.read(run)
     if kept is not None:
         demand = Demand.of(settings, kept.mixing.temperatures)
         heard = [
