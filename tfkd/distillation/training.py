@@ -148,7 +148,7 @@ def train(
         plan: `Plan`.
         validation: `Validation`, asked after each epoch.
         folder: Path for the backup; the caller removes it once the model is saved.
-        open_log: From the step to go on with to a `ScalarLog`.
+        open_log: From the step to go on with to a `ScalarLog`; the first process alone is asked.
         progress: `Progress` that shows what is done, and the name of the arm.
 
     Raises:
@@ -166,7 +166,7 @@ def train(
     with (
         distiller.arithmetic(plan.precision),
         progress[0].task(f"train {progress[1]}", plan.epochs * steps, first_step) as task,
-        contextlib.closing(open_log(first_step)) as log,
+        contextlib.closing(open_log(first_step)) if is_chief else contextlib.nullcontext() as log,
     ):
         monitor = _Monitor(log, backup, position, batches, (task, progress[1]))
         if is_chief and validation.judges_start and not position.history and not position.start:
@@ -238,7 +238,7 @@ def _finish_epoch(
             save_variables(folder / BEST, distiller.student.variables)
             position.best_epoch = position.epoch
         named = {f"validation/{name}": value for name, value in measured.items()}
-        monitor.log.scalars(monitor.global_step, named)
+        monitor.write(named)
     if distiller.replicas is not None:
         [position.best_epoch] = distiller.replicas.from_chief([position.best_epoch])
 
@@ -252,14 +252,14 @@ class _Monitor(keras.callbacks.Callback):
 
     def __init__(
         self,
-        log: ScalarLog,
+        log: ScalarLog | None,
         backup: Backup,
         position: Position,
         batches: Batches,
         task: tuple[Task, str],
     ) -> None:
         super().__init__()
-        self.log = log
+        self._log = log
         self._backup, self._position, (self._task, self._name) = backup, position, task
         self._steps_per_epoch, self._batch_size = batches.steps_per_epoch, batches.batch_size
 
@@ -300,6 +300,11 @@ class _Monitor(keras.callbacks.Callback):
         self._position.seconds += time.monotonic() - self._started_at
         self._keep_means()
 
+    def write(self, figures: dict[str, float]) -> None:
+        """Logs figures of the step that was finished last, if there is a log."""
+        if self._log is not None:
+            self._log.scalars(self.global_step, figures)
+
     def _keep_means(self) -> None:
         self._position.means = {
             metric.name: [float(variable) for variable in metric.variables]
@@ -332,7 +337,6 @@ class _Monitor(keras.callbacks.Callback):
         figures["learning_rate"] = float(np.asarray(self.model.optimizer.learning_rate))
         self._measured_at = now
         # TensorBoard sorts by name: losses, then the validation rows, then how the training went.
-        self.log.scalars(
-            self.global_step,
-            {f"{'train' if k.endswith('loss') else 'watch'}/{k}": v for k, v in figures.items()},
+        self.write(
+            {f"{'train' if k.endswith('loss') else 'watch'}/{k}": v for k, v in figures.items()}
         )

@@ -45,35 +45,18 @@ def take_part(job: str) -> bool:
             "a disk that they share, under the same path."
         )
     training, order = Training.read(folder), artifacts.read_json(folder / JOB)
-    log = _Told(folder, Path(order["logs"])) if replicas.rank == 0 else _Nothing()
-    shown = Progress(quiet=True), order["name"]
+    log, shown = _Log(folder, Path(order["logs"])), (Progress(quiet=True), order["name"])
     # What ends it ends it in all processes at the same step.
     try:
         training.run(Path(order["backup"]), log.open, shown, replicas)
     except TfkdError as error:
-        log.refuse(str(error))
+        if replicas.rank == 0:
+            _tell(folder, {"problem": str(error)})
     return True
 
 
-class _Nothing:
-    """The log of a process that is not the first."""
-
-    def open(self, step: int) -> ScalarLog:
-        """Itself, from any step on."""
-        return self
-
-    def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Leaves the figures."""
-
-    def close(self) -> None:
-        """Leaves everything as it is."""
-
-    def refuse(self, problem: str) -> None:
-        """Leaves it to the first process to tell."""
-
-
-class _Told(_Nothing):
-    """TensorBoard's log, and the step for whoever waits."""
+class _Log:
+    """TensorBoard's log, and the step for whoever waits; the first process alone opens one."""
 
     def __init__(self, folder: Path, logs: Path) -> None:
         self._folder, self._logs = folder, logs
@@ -81,24 +64,21 @@ class _Told(_Nothing):
     def open(self, step: int) -> ScalarLog:
         """Goes on with the log from a step on."""
         self._log = RunLog(self._logs, step)
-        self._tell({"step": step})
+        _tell(self._folder, {"step": step})
         return self
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Writes named figures of a step."""
         self._log.scalars(step, dict(values))
-        self._tell({"step": step})
+        _tell(self._folder, {"step": step})
 
     def close(self) -> None:
         """Closes the log."""
         self._log.close()
 
-    def refuse(self, problem: str) -> None:
-        """Tells what a user can fix."""
-        self._tell({"problem": problem})
 
-    def _tell(self, what: JsonObject) -> None:
-        artifacts.write_json(self._folder / TOLD, what)
+def _tell(folder: Path, what: JsonObject) -> None:
+    artifacts.write_json(folder / TOLD, what)
 
 
 if __name__ == "__main__":
