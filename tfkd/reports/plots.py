@@ -147,8 +147,8 @@ def curve_picture(title: str, metric: str, curves: Mapping[str, Sequence[float]]
         axes.legend(frameon=False)
 
     note = (
-        "On the validation rows, after each epoch. The best epoch is kept; of a student that is "
-        "taught, the last one that is not behind it by more than a standard error."
+        "On the validation rows, after each epoch. The best epoch is kept; of a student that hears "
+        "answers to unlabelled texts, the last one not behind it by more than a standard error."
     )
     return Picture(title, note, _svg(f"{metric} after each epoch", draw, WIDE))
 

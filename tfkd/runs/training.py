@@ -93,13 +93,13 @@ class Training:
         if self.objective.held_out is not None:
             return likeness(self.part, self.held_out, self.objective.held_out)
         judge = validation(self.part, self.held_out, self.metric)
-        # Labels are learned by heart, after which an epoch is worse; answers to many texts are not,
-        # and a later epoch is of a lower learning rate.
-        is_taught = self.objective.student_loss_weight < 1
+        # Few labelled rows are learned by heart, after which an epoch is worse; answers to other
+        # texts beside them are not, and a later epoch is of a lower learning rate.
+        hears_more = self.batches.num_labelled is not None
         return dataclasses.replace(
             judge,
             judges_start=self.objective.starts_ready,
-            num_rows=len(self.held_out) if is_taught else None,
+            num_rows=len(self.held_out) if hears_more else None,
         )
 
     def run(
